@@ -1,0 +1,1 @@
+"""Where a first disk comes from."""

@@ -1,0 +1,1 @@
+"""Not doing again what has not changed."""

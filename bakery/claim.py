@@ -1,0 +1,133 @@
+"""What a driver is given to make a machine with: the journal's ear, fresh keys, a folder, and a way to be cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from bakery.events import Event, Notice, Output, Progress, Waiting
+from bakery.model import Resource
+from bakery.transport.wait import Cancel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    """The keys of one machine's life, made in memory; all ed25519, in OpenSSH's text forms.
+
+    Args:
+        user_private: what we log in with.
+        user_public: what the machine must accept, `ssh-ed25519 AAAA... bakery-RUN`.
+        host_private: the host key that the machine is given.
+        host_public: what it must therefore present.
+    """
+
+    user_private: str
+    user_public: str
+    host_private: str
+    host_public: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workshop:
+    """What code that makes files needs: where the cache is, how to be cancelled, how to say what goes on.
+
+    Args:
+        cache: the shared cache folder.
+        cancel: ends every wait.
+        emit: takes events.
+        offline: True where nothing may be downloaded.
+    """
+
+    cache: Path
+    cancel: Cancel = field(default_factory=Cancel)
+    emit: Callable[[Event], None] = lambda _: None
+    offline: bool = False
+    build: str = ""
+
+    def waiting(self, what: str, seconds: float = 0.0) -> None:
+        """Say what is being waited for; has the shape of `until(notify=...)`."""
+        self.emit(Waiting(build=self.build, what=what, seconds=seconds))
+
+    def progress(self, what: str, done: float, total: float = 0.0, unit: str = "B") -> None:
+        """Say how far something is."""
+        self.emit(Progress(build=self.build, what=what, done=done, total=total, unit=unit))
+
+    def notice(self, message: str, *, hint: str = "", warning: bool = False) -> None:
+        """Tell the user something that stops nothing."""
+        self.emit(Notice(build=self.build, level="warning" if warning else "info", message=message, hint=hint))
+
+    def output(self, text: str, stream: str = "stdout") -> None:
+        """Hand on what a tool wrote, in whole lines."""
+        self.emit(Output(build=self.build, text=text, stream=stream))
+
+
+class Ledger(Protocol):
+    """The journal, as a claim sees it."""
+
+    def intend(self, resource: Resource) -> None:
+        """Write durably that this is about to be made."""
+
+    def made(self, resource: Resource) -> None:
+        """Write durably that it exists, with its id."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim(Workshop):
+    """The right to make things for one machine of one build. All that is made under it is destroyed with it.
+
+    Args:
+        run: the run's id.
+        role: what the machine is for: `build` or `smoke`; the image of a capture belongs to `build`.
+        name: a name for the machine that is unique everywhere: `bakery-RUN-3`.
+        folder: the machine's folder; exists, is private, lives as long as the run's folder.
+        keys: the keys of this machine's life.
+        tags: what every resource must carry: `bakery:run`, `bakery:build`, `bakery:expires` (RFC 3339, UTC).
+        images: the folder beside the imagefile where local images are kept.
+        ledger: the journal.
+        driver: the driver's name, for the journal.
+    """
+
+    run: str
+    role: str
+    name: str
+    folder: Path
+    keys: Keys
+    tags: Mapping[str, str]
+    images: Path
+    ledger: Ledger
+    driver: str
+    launch_timeout: float = 600.0
+
+    def intend(self, kind: str, key: str | None = None, **data: Any) -> Intent:
+        """Write down, durably, that a thing is about to be made.
+
+        Args:
+            kind: the driver's word for it.
+            key: the name that we choose for it, before the provider does; the claim's name when not given.
+            data: JSON data that `destroy` will need.
+        """
+        resource = Resource(
+            driver=self.driver, kind=kind, key=key or self.name, run=self.run, build=self.build, data=data
+        )
+        self.ledger.intend(resource)
+        return Intent(resource, self.ledger)
+
+
+class Intent:
+    """A thing that is about to be made; becomes a fact by `made`."""
+
+    def __init__(self, resource: Resource, ledger: Ledger) -> None:
+        self.resource = resource
+        self._ledger = ledger
+
+    def made(self, id: str | None = None, **data: Any) -> Resource:  # noqa: A002  the provider's word
+        """Write down that it exists, and what the provider calls it. Returns the full record."""
+        old = self.resource
+        self.resource = Resource(
+            driver=old.driver, kind=old.kind, key=old.key, id=id or old.key, run=old.run, build=old.build,
+            data={**old.data, **data},
+        )  # fmt: skip
+        self._ledger.made(self.resource)
+        return self.resource

@@ -1,0 +1,1 @@
+"""Partition tables, file systems, boot loaders and image formats, without loop devices."""

@@ -1,0 +1,119 @@
+"""The driver interface: six verbs that every driver has, and some that it may have."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar, Generic, TypeVar
+
+from bakery.claim import Claim
+from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Source, Where
+
+S = TypeVar("S", bound=Source)
+
+
+class Driver(ABC, Generic[S]):
+    """A provider of machines and images.
+
+    A driver holds no state that matters: everything that it must know to destroy a thing is in the `Resource` that the
+    journal holds. It makes nothing without `claim.intend(...)` first. One instance serves all builds of a process,
+    from several threads.
+    """
+
+    name: ClassVar[str]
+    """What the journal writes."""
+    source: ClassVar[type[Source]]
+    """What users return from `@bakery.source`."""
+    requires: ClassVar[str] = ""
+    """How to install what it needs: `pip install imagebakery[aws]`."""
+
+    @abstractmethod
+    def check(self, boot: S) -> Iterator[Problem]:
+        """Look, read-only, at whatever would make the build fail; yield all problems at once."""
+
+    @abstractmethod
+    def launch(self, boot: S | Artifact | Checkpoint, claim: Claim) -> Handle:
+        """Start a machine from a source, or from an image or a checkpoint that this driver made.
+
+        Raises:
+            DriverError: when the provider refuses.
+            RetryableError: when it refuses for now.
+        """
+
+    @abstractmethod
+    def endpoint(self, handle: Handle) -> Endpoint:
+        """Say how to reach the machine. Also the probe for life: it is asked again when a connection is lost.
+
+        Raises:
+            NotYet: it has no address yet.
+            DriverError: it is dead; with its last words.
+        """
+
+    @abstractmethod
+    def capture(self, handle: Handle, name: str, claim: Claim) -> Artifact:
+        """Power the machine off through its guest, and make an image of its disk under a temporary name.
+
+        Args:
+            handle: the sealed machine, still running.
+            name: what the image will be called once it is kept.
+            claim: for the image, which is a resource as well.
+        """
+
+    @abstractmethod
+    def destroy(self, resource: Resource) -> None:
+        """Destroy from the record alone. Idempotent: what is not found is gone. Returns when it is really gone.
+
+        Raises:
+            DriverError: it is still there.
+        """
+
+    @abstractmethod
+    def find(self, where: Where) -> Iterator[Resource]:
+        """Find what carries our tags, without a journal."""
+
+    # ---- optional -------------------------------------------------------------------------------------------
+
+    def keep(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
+        """Make the tested image the user's: swap it in under its final name, copy, share, retire the old one.
+
+        Called once, after the smoke tests. The old image of that name may go only after the new one stands.
+        """
+        del name, claim
+        return artifact
+
+    def delete(self, artifact: Artifact) -> None:
+        """Delete a kept image (`bake rm`), with everything that belongs to it.
+
+        Raises:
+            DriverError: it is in use, or the provider refuses.
+        """
+        raise NotImplementedError
+
+    def intact(self, artifact: Artifact) -> bool:
+        """Say whether a kept image is still there, unchanged."""
+        raise NotImplementedError
+
+    def console(self, handle: Handle) -> str:
+        """Return what the machine wrote on its console so far; empty where there is none."""
+        del handle
+        return ""
+
+    def evidence(self, handle: Handle, folder: Path) -> None:
+        """Write whatever explains a failure into `folder`: console text, a screenshot."""
+        text = self.console(handle)
+        if text:
+            (folder / "console.log").write_text(text)
+
+    def checkpoint(self, handle: Handle, key: str, folder: Path, claim: Claim) -> Checkpoint | None:
+        """Save the running machine under a step's key, into `folder` of the cache; it runs on afterwards.
+
+        Returns None where this driver, or this machine, cannot.
+        """
+        del handle, key, folder, claim
+        return None
+
+    def needs(self, boot: S | Artifact | Checkpoint) -> Needs:
+        """Say what a machine takes from this host."""
+        del boot
+        return Needs()

@@ -1,0 +1,246 @@
+"""The nouns that all parts share: frozen data, no behaviour that does I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar, Self, TypeAlias
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+def to_json(value: Any) -> Json:
+    """Turn model data into JSON values; a dataclass gets its class name under `type`.
+
+    Raises:
+        TypeError: for anything that is not model data, so that nothing is guessed (and no secret is written).
+    """
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case Path():
+            return str(value)
+        case Enum():
+            return to_json(value.value)
+        case datetime():
+            return value.isoformat()
+        case Mapping():
+            return {str(key): to_json(item) for key, item in value.items()}
+        case set() | frozenset():
+            return [to_json(item) for item in sorted(value)]
+        case list() | tuple():
+            return [to_json(item) for item in value]
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            shown = {f.name: to_json(getattr(value, f.name)) for f in fields(value) if f.metadata.get("json", True)}
+            return {"type": type(value).__name__, **shown}
+    raise TypeError(f"{type(value).__name__} is not model data")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where an image starts and where it is built. Drivers subclass it; users return one from `@bakery.source`.
+
+    Args:
+        base: what the machine boots first: a base (`Debian(...)`), an `@bakery.image` function, an `Artifact`,
+            or whatever else the driver understands.
+    """
+
+    driver: ClassVar[str] = ""
+    base: Any
+
+    def on(self, base: Any) -> Self:
+        """Return the same source with another base."""
+        return replace(self, base=base)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A finished image.
+
+    Args:
+        driver: name of the driver that can boot it.
+        id: what the provider calls it: a path for local files, an AMI id, a Glance id.
+        name: the image's name.
+        format: `qcow2`, `raw`, `ami`, `glance`, ...
+        size: bytes it takes where it is stored; None where the provider does not say.
+        sha256: hexadecimal digest of the file; empty for images that are not files.
+        settings: JSON data that the driver needs to launch it again (memory, firmware, region, ...).
+        data: JSON data for the user: snapshots, regions, copies.
+        key: content key of the last step that made it.
+        build: the build that made it, `web[release=bookworm]@laptop`.
+        created: when it was captured, with a time zone.
+    """
+
+    driver: str
+    id: str
+    name: str
+    format: str = ""
+    size: int | None = None
+    sha256: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    data: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    key: str = ""
+    build: str = ""
+    created: datetime | None = None
+
+    @property
+    def path(self) -> Path:
+        """The image's file. Only local images have one.
+
+        Raises:
+            AttributeError: for an image that lives at a provider.
+        """
+        if not self.id.startswith("/"):
+            raise AttributeError(f"the image {self.id} is not a local file")
+        return Path(self.id)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Artifact:
+        """Read what `to_json` wrote."""
+        known = {f.name for f in fields(cls)}
+        values = {key: value for key, value in data.items() if key in known}
+        if values.get("created"):
+            values["created"] = datetime.fromisoformat(values["created"])
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resource:
+    """One thing that a driver made, or is about to make. The journal's noun: enough to destroy it from.
+
+    Args:
+        driver: name of the driver.
+        kind: the driver's word for it: `process`, `file`, `instance`, `image`, `keypair`, ...
+        key: the name that we chose before making it (client token, tag, file path): it finds the thing when the
+            answer that carried `id` was lost.
+        id: what the provider calls it; None between intent and answer.
+        run: the run that made it.
+        build: the build that made it.
+        data: JSON data that `destroy` needs besides (region, pid, start time).
+    """
+
+    driver: str
+    kind: str
+    key: str
+    id: str | None = None
+    run: str = ""
+    build: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def __str__(self) -> str:
+        """`qemu process 4711`."""
+        return f"{self.driver} {self.kind} {self.id or self.key}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handle:
+    """A running machine, as its driver knows it.
+
+    Args:
+        driver: name of the driver.
+        id: the provider's name for the machine.
+        resource: the machine's own record in the journal.
+        folder: the machine's folder on this host: consoles, sockets, overlays.
+        settings: JSON data; copied into the artifact so that it can be launched again.
+        data: JSON data that the driver's other verbs need.
+    """
+
+    driver: str
+    id: str
+    resource: Resource
+    folder: Path
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    data: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """How to reach a machine.
+
+    Args:
+        transport: `ssh`, or `namespace` for a container on this host whose leader process is `data["pid"]`.
+        host: address or name.
+        port: TCP port.
+        user: login user; root where it is not said.
+        host_key: the key that the machine must present, as in known_hosts (`ssh-ed25519 AAAA...`). Never guessed:
+            a driver that cannot know it raises.
+        gateway: a bastion to go through, reached in the same way.
+        data: JSON data for the transport.
+    """
+
+    transport: str = "ssh"
+    host: str = "127.0.0.1"
+    port: int = 22
+    user: str = "root"
+    host_key: str = ""
+    gateway: Endpoint | None = None
+    data: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Something that pre-flight found.
+
+    Args:
+        what: one sentence.
+        why: the cause, or the other side's words.
+        hint: what to do.
+        fatal: False for a warning that does not stop the build.
+    """
+
+    what: str
+    why: str = ""
+    hint: str = ""
+    fatal: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """What `Driver.find` looks for among the things that carry our tags.
+
+    Args:
+        run: only this run's.
+        older_than: only those whose run began this many seconds ago or more.
+        settings: JSON data that a driver needs to look (region, profile, cloud), from `bake gc --set NAME=VALUE`.
+    """
+
+    run: str | None = None
+    older_than: float | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a machine takes from this host while it runs, for the scheduler. Zero for machines in a cloud.
+
+    Args:
+        memory: bytes.
+        cpus: processors kept busy.
+    """
+
+    memory: int = 0
+    cpus: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A machine as it was after a step, to be restored in place of running the steps before it.
+
+    Args:
+        driver: the driver that made it.
+        key: content key of the last step inside it.
+        folder: where its files are (in the shared cache), or None for one that lives at a provider.
+        warm: True where memory is kept too, so that the machine runs on without a boot.
+        settings: JSON data that the driver needs to restore it.
+    """
+
+    driver: str
+    key: str
+    folder: Path | None = None
+    warm: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])

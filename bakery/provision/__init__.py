@@ -1,0 +1,1 @@
+"""Other provisioning tools, driven from a task."""

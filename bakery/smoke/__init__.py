@@ -1,0 +1,1 @@
+"""Tests of the finished image, on a fresh machine."""

@@ -1,0 +1,103 @@
+"""What a way to reach a machine must offer, and what a command leaves behind."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Literal, TypeAlias
+
+Words: TypeAlias = str | Sequence[str]
+Stream: TypeAlias = Literal["stdout", "stderr"]
+OnOutput: TypeAlias = Callable[[Stream, bytes], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a command left behind; the names are Fabric's.
+
+    Args:
+        command: the command as the user wrote it, for messages.
+        exited: its exit code; 128+N for signal N; -1 when it ran out of time or the connection was lost.
+        stdout: all it wrote there, decoded as UTF-8 with replacement.
+        stderr: the same for the other stream.
+        seconds: how long it took.
+    """
+
+    command: str
+    exited: int
+    stdout: str = ""
+    stderr: str = ""
+    seconds: float = 0.0
+
+    @property
+    def return_code(self) -> int:
+        """Another name for `exited`, as in Fabric."""
+        return self.exited
+
+    @property
+    def ok(self) -> bool:
+        """True when the exit code is 0."""
+        return self.exited == 0
+
+    @property
+    def failed(self) -> bool:
+        """True when it is not."""
+        return not self.ok
+
+    def __bool__(self) -> bool:
+        """Fabric's short form of `ok`."""
+        return self.ok
+
+
+class Lost(Exception):  # noqa: N818  what happened to the connection
+    """The connection ended under a command. The caller asks the driver whether the machine died."""
+
+
+class TimedOut(Exception):  # noqa: N818
+    """The command ran longer than its timeout and was ended.
+
+    Args:
+        result: what it had written until then; `exited` is -1.
+    """
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(result.command)
+        self.result = result
+
+
+class Transport(ABC):
+    """One open way to a machine. Knows nothing of users, sudo, prefixes: `Machine` builds the final words.
+
+    All methods raise `Lost` when the connection ends under them.
+    """
+
+    @abstractmethod
+    def run(
+        self,
+        command: str,
+        *,
+        input: bytes | IO[bytes] | None = None,  # noqa: A002  Fabric's and subprocess's word
+        timeout: float | None = None,
+        on_output: OnOutput | None = None,
+    ) -> Result:
+        """Run a command line with the login user's `sh` and wait for its end.
+
+        Args:
+            command: a line for the remote POSIX shell; the caller has quoted what needs it.
+            input: bytes, or a file to stream; standard input is closed after it, and at once when None.
+            timeout: seconds; then the remote process group is ended and `TimedOut` raised.
+            on_output: called with each chunk as it arrives, from the calling thread.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """End it; safe to call twice."""
+
+    @property
+    @abstractmethod
+    def user(self) -> str:
+        """The login user: `root` needs no sudo."""
+
+
+Env: TypeAlias = Mapping[str, str]

@@ -1,0 +1,123 @@
+"""Waiting: the only place in the package that sleeps.
+
+Every wait has a deadline, can be cancelled at once, and tells its user what it waits for.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Self, TypeVar
+
+from bakery.errors import BakeryError, DriverError, Interrupted, NotYet
+
+T = TypeVar("T")
+
+
+class Cancel:
+    """A token that ends every wait of a run at once: set by signals and by deadlines.
+
+    Args:
+        deadline: `time.monotonic()` value after which it counts as set.
+    """
+
+    def __init__(self, deadline: float | None = None) -> None:
+        self._event = threading.Event()
+        self._reason = ""
+        self._deadline = deadline
+        self._shield = threading.local()
+
+    def set(self, reason: str) -> None:
+        """Cancel, and say why; the first reason stays."""
+        if not self._event.is_set():
+            self._reason = reason
+            self._event.set()
+
+    @property
+    def reason(self) -> str:
+        """Why it was cancelled; empty while it is not, and inside `shielded` code."""
+        if getattr(self._shield, "depth", 0):
+            return ""
+        if not self._event.is_set() and self._deadline is not None and time.monotonic() > self._deadline:
+            self.set("the build's deadline has passed")
+        return self._reason if self._event.is_set() else ""
+
+    def check(self) -> None:
+        """Raise when cancelled.
+
+        Raises:
+            Interrupted: with the reason.
+        """
+        if reason := self.reason:
+            raise Interrupted(reason)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, but no longer than until cancelled.
+
+        Raises:
+            Interrupted: with the reason.
+        """
+        self.check()
+        if getattr(self._shield, "depth", 0):
+            time.sleep(seconds)
+            return
+        left = seconds if self._deadline is None else min(seconds, max(0.0, self._deadline - time.monotonic()))
+        self._event.wait(left)
+        self.check()
+
+    def __enter__(self) -> Self:
+        """`with cancel:` shields clean-up code in this thread from the cancellation that caused it."""
+        self._shield.depth = getattr(self._shield, "depth", 0) + 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End of the shielded part."""
+        self._shield.depth -= 1
+
+
+def until(
+    probe: Callable[[], T],
+    *,
+    what: str,
+    timeout: float,
+    cancel: Cancel,
+    notify: Callable[[str, float], None] | None = None,
+    every: tuple[float, float] = (0.05, 1.0),
+    error: type[BakeryError] = DriverError,
+    hint: str = "",
+) -> T:
+    """Ask `probe` until it returns, and return what it did.
+
+    Args:
+        probe: returns the answer, raises `NotYet(reason)` to be asked again, anything else to end the wait.
+        what: what is being waited for, as in "the machine has an address".
+        timeout: seconds until the wait fails.
+        cancel: ends the wait at once.
+        notify: called with the reason and the seconds waited whenever the reason changes.
+        every: first and longest pause between two questions, in seconds; doubling in between.
+        error: what to raise at the deadline: a `BakeryError` class.
+        hint: what the user can do about a wait that ran out.
+
+    Raises:
+        Interrupted: when cancelled.
+        error: at the deadline, with the last reason.
+    """
+    started = time.monotonic()
+    pause, longest = every
+    shown = ""
+    while True:
+        cancel.check()
+        try:
+            return probe()
+        except NotYet as not_yet:
+            reason = not_yet.reason
+        waited = time.monotonic() - started
+        if reason != shown and notify is not None:
+            notify(reason, waited)
+            shown = reason
+        if waited >= timeout:
+            message = f"waited {timeout:g} s and still: {reason}"
+            raise error(f"{what}: timed out", why=message, hint=hint)
+        cancel.sleep(min(pause, max(0.0, timeout - waited)))
+        pause = min(pause * 2, longest)
