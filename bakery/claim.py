@@ -72,6 +72,9 @@ class Ledger(Protocol):
     def made(self, resource: Resource) -> None:
         """Write durably that it exists, with its id."""
 
+    def commit(self) -> None:
+        """Write durably that all that was made under this claim is the user's now."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Claim(Workshop):
@@ -113,6 +116,14 @@ class Claim(Workshop):
         )
         self.ledger.intend(resource)
         return Intent(resource, self.ledger)
+
+    def commit(self) -> None:
+        """Hand over what was made under this claim: from here on no clean-up touches it.
+
+        A driver's `keep` calls it at the one moment when the new image stands under its final name and the old one
+        is not yet retired: a crash before it leaves the old image, a crash after it leaves the new one.
+        """
+        self.ledger.commit()
 
 
 class Intent:

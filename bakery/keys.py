@@ -1,0 +1,41 @@
+"""Making the keys of a machine's life."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from bakery.claim import Keys
+
+
+def make_keys(comment: str) -> Keys:
+    """Make a login key and a host key, ed25519 both: milliseconds, and the strongest that every sshd takes."""
+    user_private, user_public = _pair()
+    host_private, host_public = _pair()
+    return Keys(
+        user_private=user_private, user_public=f"{user_public} {comment}", host_private=host_private,
+        host_public=host_public,
+    )  # fmt: skip
+
+
+def _pair() -> tuple[str, str]:
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    return private, public
+
+
+def save_keys(keys: Keys, folder: Path) -> None:
+    """Keep a machine's keys beside it, readable by nobody else, for `bake ssh` and for a run that is resumed."""
+    path = folder / "keys.json"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(asdict(keys)), encoding="utf-8")
+
+
+def read_keys(folder: Path) -> Keys:
+    """Read them back."""
+    return Keys(**json.loads((folder / "keys.json").read_text(encoding="utf-8")))

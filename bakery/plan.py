@@ -1,0 +1,347 @@
+"""From a recipe and the user's settings to a plan: frozen data that says all that a run will do.
+
+The JSON form is stable: `{"version": 1, "builds": [...], "warnings": [...]}`; see docs/plan.md.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from typing import Any
+
+from bakery._dsl import Function, location_of, mark_of
+from bakery.errors import BakeryError, ImagefileError, UsageError
+from bakery.model import Json, Source, to_json
+from bakery.recipe import ImageSpec, Recipe, takes_variables
+from bakery.resolve import Cell, Settings, Value, resolve
+
+VERSION = 1
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What to build: globs over image names, and over source names."""
+
+    images: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRef:
+    """A base that another build of the same plan makes."""
+
+    build: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A task, test or post step of one build.
+
+    Args:
+        name: the function's name.
+        index: its place in the image's list of that kind; that is how the function is found again.
+        where: the function's line.
+        doc: the first line of its docstring.
+        options: the decorator's options, without `only` and `skip`.
+    """
+
+    name: str
+    index: int
+    where: str
+    doc: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """One image from one source.
+
+    Args:
+        name: `web[release=bookworm]@laptop`; unique in a plan.
+        spec: the image function's name.
+        image: the image's own name.
+        source: the source function's name.
+        driver: the driver that launches it.
+        boot: the source: what is launched.
+        axes: the matrix's values for it.
+        variables: every variable's value and origin.
+        steps, tests, post: what runs, in order.
+        after: builds that must be done before.
+        where: the image's line.
+    """
+
+    name: str
+    spec: str
+    image: str
+    source: str
+    driver: str
+    boot: Source
+    axes: Mapping[str, Any]
+    variables: tuple[Value, ...]
+    steps: tuple[Step, ...]
+    tests: tuple[Step, ...]
+    post: tuple[Step, ...]
+    after: tuple[str, ...] = ()
+    where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All builds of a run, those that others stand on first."""
+
+    builds: tuple[Build, ...]
+    warnings: tuple[str, ...] = ()
+    version: int = VERSION
+
+    def to_json(self) -> Json:
+        """Return the stable JSON form."""
+        return to_json(self)
+
+    def build(self, name: str) -> Build:
+        """Return the build of that name."""
+        return next(build for build in self.builds if build.name == name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Draft:
+    build: Build
+    cell: Cell
+
+
+def plan(recipe: Recipe, settings: Settings, select: Selection | None = None) -> Plan:
+    """Resolve, multiply, select and order.
+
+    Raises:
+        ImagefileError: a wrong name, value or source; two images of one name; images that stand on each other.
+        UsageError: a selection that matches nothing.
+    """
+    drafts = [draft for spec in recipe.images for draft in _drafts(recipe, spec, settings)]
+    _refuse_twins([draft.build for draft in drafts], recipe)
+    linked = {build.name: build for build in _link(drafts, recipe)}
+    chosen = _chosen(list(linked.values()), select or Selection())
+    ordered = _ordered(chosen, linked)
+    return Plan(builds=tuple(ordered), warnings=tuple(_warnings(recipe, settings)))
+
+
+def variables_of(recipe: Recipe, build: Build, settings: Settings) -> Any:
+    """Return the variables' object that the functions of one build get."""
+    spec = recipe.image(build.spec)
+    for cell in resolve(recipe.variables, spec.matrix, settings, recipe.folder):
+        if dict(cell.axes) == dict(build.axes):
+            return cell.variables
+    raise ImagefileError(f"the imagefile no longer has the build {build.name}", where=spec.where)
+
+
+def call(kind: str, function: Function, subjects: Sequence[Any], variables: Any) -> Any:
+    """Call a user's function: subject first, the variables second if it has an argument for them."""
+    return function(*subjects, variables) if takes_variables(kind, function) else function(*subjects)
+
+
+def _drafts(recipe: Recipe, spec: ImageSpec, settings: Settings) -> list[_Draft]:
+    drafts: list[_Draft] = []
+    for cell in resolve(recipe.variables, spec.matrix, settings, recipe.folder):
+        label = ",".join(f"{name}={value}" for name, value in cell.axes.items())
+        image = _image_name(spec, cell)
+        for function in spec.sources:
+            boot = _source(function, cell)
+            name = f"{spec.name}[{label}]@{function.__name__}" if label else f"{spec.name}@{function.__name__}"
+            build = Build(
+                name=name, spec=spec.name, image=image, source=function.__name__, driver=boot.driver, boot=boot,
+                axes=dict(cell.axes), variables=cell.values, where=str(spec.where),
+                steps=_steps(spec.tasks, function), tests=_steps(spec.tests, function), post=_steps(spec.post, function),
+            )  # fmt: skip
+            drafts.append(_Draft(build=build, cell=cell))
+    return drafts
+
+
+def _image_name(spec: ImageSpec, cell: Cell) -> str:
+    if spec.function is None:
+        return spec.name
+    name = _user("image", spec.function, cell) or spec.name
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ImagefileError(
+            f"image {spec.name} returns {name!r} as its name", where=spec.where,
+            hint="a name has letters, digits, dots, dashes and underscores, at most 128",
+        )  # fmt: skip
+    return name
+
+
+def _source(function: Function, cell: Cell) -> Source:
+    boot = _user("source", function, cell)
+    if not isinstance(boot, Source):
+        raise ImagefileError(
+            f"source {function.__name__} returns {type(boot).__name__}, not a source", where=location_of(function),
+            hint="return Qemu(...), Nspawn(...), Ec2(...), OpenStack(...) or another driver's source",
+        )  # fmt: skip
+    return boot
+
+
+def _user(kind: str, function: Function, cell: Cell) -> Any:
+    """Call a function that only describes, and say where it fails."""
+    try:
+        return call(kind, function, (), cell.variables)
+    except BakeryError as error:
+        error.where = error.where or location_of(function)
+        raise
+    except Exception as error:
+        from bakery.loader import explained_call
+
+        raise explained_call(kind, function, error) from error
+
+
+def _steps(functions: Sequence[Function], source: Function) -> tuple[Step, ...]:
+    steps: list[Step] = []
+    for index, function in enumerate(functions):
+        mark = mark_of(function)
+        options = dict(mark.options) if mark else {}
+        only, skip = options.pop("only", ()), options.pop("skip", ())
+        _check_scope(function, only, "only")
+        _check_scope(function, skip, "skip")
+        if (only and source not in only) or source in skip:
+            continue
+        doc = (function.__doc__ or "").strip().partition("\n")[0]
+        steps.append(
+            Step(name=function.__name__, index=index, where=str(location_of(function)), doc=doc, options=options)
+        )
+    return tuple(steps)
+
+
+def _check_scope(function: Function, sources: Any, key: str) -> None:
+    for item in sources:
+        mark = mark_of(item)
+        if mark is None or mark.kind != "source":
+            name = getattr(item, "__name__", repr(item))
+            raise ImagefileError(
+                f"{key}= of {function.__name__} holds {name}, which is no source", where=location_of(function),
+                hint=f"{key}=[...] takes functions marked with @bakery.source, without quotes",
+            )  # fmt: skip
+
+
+def _refuse_twins(builds: Sequence[Build], recipe: Recipe) -> None:
+    seen: dict[tuple[str, str], Build] = {}
+    for build in builds:
+        twin = seen.setdefault((build.image, build.source), build)
+        if twin is not build:
+            raise ImagefileError(
+                f"two images of one name: {twin.name} and {build.name} are both {build.image!r}",
+                hint="put the axis into the name that the image function returns: f'web-{v.release}'",
+                where=recipe.image(build.spec).where,
+            )
+
+
+def _link(drafts: Sequence[_Draft], recipe: Recipe) -> list[Build]:
+    """Replace a base that is an image function by a reference to the build that makes it."""
+    linked: list[Build] = []
+    for draft in drafts:
+        build, base = draft.build, draft.build.boot.base
+        mark = mark_of(base)
+        if mark is None:
+            linked.append(build)
+            continue
+        where = location_of(recipe.functions["source"][0])
+        if mark.kind != "image":
+            raise ImagefileError(f"the base of {build.source} is a {mark.kind}, not an image", where=where)
+        parent = _parent(build, base, [d.build for d in drafts], recipe)
+        linked.append(replace(build, boot=build.boot.on(ImageRef(build=parent.name)), after=(parent.name,)))
+    return linked
+
+
+def _parent(build: Build, base: Function, builds: Sequence[Build], recipe: Recipe) -> Build:
+    found = [b for b in builds if recipe.image(b.spec).function is base]
+    if not found:
+        raise ImagefileError(
+            f"{build.name} stands on {base.__name__}, which is no image of this imagefile", where=location_of(base)
+        )
+    for keep in (
+        lambda b: all(build.axes.get(axis, value) == value for axis, value in b.axes.items()),
+        lambda b: b.driver == build.driver or {b.driver, build.driver} <= LOCAL,
+        lambda b: b.source == build.source or all(o.source != build.source for o in found),
+        lambda b: b.driver == build.driver or all(o.driver != build.driver for o in found),
+    ):
+        found = [b for b in found if keep(b)] if len(found) > 1 else found
+    if len(found) != 1:
+        names = ", ".join(b.name for b in found) or "none"
+        raise ImagefileError(
+            f"{build.name} can stand on more than one build of {base.__name__}: {names}", where=location_of(base),
+            hint="give both images the same matrix axes, or build the base from one source of this driver",
+        )  # fmt: skip
+    return found[0]
+
+
+LOCAL = frozenset({"qemu", "nspawn"})  # their images are the same files
+
+
+def _chosen(builds: Sequence[Build], select: Selection) -> list[Build]:
+    for pattern in select.images:
+        if not any(_names(build, pattern) for build in builds):
+            known = sorted({build.spec for build in builds} | {build.image for build in builds})
+            raise UsageError(f"no image matches {pattern!r}", hint=_suggest(pattern, known))
+    sources = sorted({build.source for build in builds})
+    for pattern in (*select.only, *select.exclude):
+        if not fnmatch.filter(sources, pattern):
+            raise UsageError(f"no source matches {pattern!r}", hint=_suggest(pattern, sources))
+    chosen = [
+        build
+        for build in builds
+        if (not select.images or any(_names(build, pattern) for pattern in select.images))
+        and (not select.only or any(fnmatch.fnmatchcase(build.source, pattern) for pattern in select.only))
+        and not any(fnmatch.fnmatchcase(build.source, pattern) for pattern in select.exclude)
+    ]
+    if not chosen:
+        raise UsageError("the selection leaves nothing to build", hint="`bake list` shows images and their sources")
+    return chosen
+
+
+def _names(build: Build, pattern: str) -> bool:
+    exact = pattern in (build.spec, build.image, build.name)  # a name may hold brackets, which a glob would read
+    return exact or any(fnmatch.fnmatchcase(name, pattern) for name in (build.spec, build.image, build.name))
+
+
+def _suggest(wrong: str, known: Sequence[str]) -> str:
+    near = get_close_matches(wrong, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+
+
+def _ordered(chosen: Sequence[Build], linked: Mapping[str, Build]) -> list[Build]:
+    """Depth first, so that what others stand on comes first; everything needed is pulled in."""
+    ordered: dict[str, Build] = {}
+
+    def visit(build: Build, path: tuple[str, ...]) -> None:
+        if build.name in path:
+            ring = " -> ".join((*path[path.index(build.name) :], build.name))
+            raise ImagefileError(f"images stand on each other in a ring: {ring}")
+        for name in build.after:
+            visit(linked[name], (*path, build.name))
+        ordered.setdefault(build.name, build)
+
+    for build in chosen:
+        visit(build, ())
+    return list(ordered.values())
+
+
+def _warnings(recipe: Recipe, settings: Settings) -> list[str]:
+    known = {name.upper() for name in getattr(recipe.variables, "__dataclass_fields__", {})}
+    return [
+        f"the environment has {name}, but the imagefile has no such variable"
+        for name in sorted(settings.environ)
+        if name.startswith("BAKE_VAR_") and name.removeprefix("BAKE_VAR_").upper() not in known
+    ]
+
+
+def missing_secrets(plan: Plan, variables: Sequence[Any]) -> list[ImagefileError]:
+    """Return what is missing, a line each, for pre-flight."""
+    from bakery.resolve import MissingSecret
+
+    errors: dict[str, ImagefileError] = {}
+    for build, given in zip(plan.builds, variables, strict=True):
+        for value in build.variables:
+            held = getattr(given, value.name, None)
+            if value.missing and isinstance(held, MissingSecret):
+                errors[value.name] = held.error
+    return list(errors.values())
+

@@ -1,0 +1,290 @@
+"""One build's life: every phase it goes through, and the promise that what it made is unmade."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from bakery.claim import Claim
+from bakery.drivers.base import Driver
+from bakery.errors import BakeryError, CleanupError, Interrupted, RetryableError
+from bakery.events import Event, Notice, PhaseEnded, PhaseStarted
+from bakery.journal import Journal
+from bakery.keys import make_keys, save_keys
+from bakery.model import Artifact, Checkpoint, Handle, Resource, Source, to_json
+from bakery.plan import Build
+from bakery.state import write_whole
+from bakery.undo import undo
+
+if TYPE_CHECKING:
+    from bakery._machine import Machine
+    from bakery.context import Context
+    from bakery.transport.link import Link
+
+
+@dataclass(eq=False)
+class Holding:
+    """What was made under one claim, in order: the journal's ear, and the list that `undo` works from."""
+
+    journal: Journal
+    resources: dict[tuple[str, str], Resource] = field(default_factory=dict[tuple[str, str], Resource])
+
+    def intend(self, resource: Resource) -> None:
+        """Write it down, then remember it."""
+        self.resources[resource.kind, resource.key] = resource
+        self.journal.intend(resource)
+
+    def made(self, resource: Resource) -> None:
+        """The same, with its id."""
+        self.resources[resource.kind, resource.key] = resource
+        self.journal.made(resource)
+
+    def commit(self) -> None:
+        """Hand everything over to the user."""
+        for resource in self.resources.values():
+            self.journal.kept(resource)
+        self.resources.clear()
+
+    def hold(self) -> None:
+        """Leave everything on purpose, for somebody to look at."""
+        for resource in self.resources.values():
+            self.journal.held(resource)
+        self.resources.clear()
+
+
+@dataclass(frozen=True, eq=False)
+class Running:
+    """A machine that runs and lets us in."""
+
+    driver: Driver[Any]
+    handle: Handle
+    claim: Claim
+    link: Link
+    machine: Machine
+    held: Holding
+
+
+class Scope:
+    """The life of one build. Leaving it destroys whatever is still ours, in reverse order."""
+
+    def __init__(self, context: Context, build: Build) -> None:
+        self.context = context
+        self.build = build
+        self._holdings: list[Holding] = []
+        self._images: dict[str, Holding] = {}
+        self._count = 0
+        self.clean_up: list[CleanupError] = []
+        self.identity: dict[str, Any] = {}
+        self.artifact: Artifact | None = None
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Destroy what is left; raise when that fails and nothing else did."""
+        for held in reversed(self._holdings):
+            self._undo(held)
+        if self.clean_up and error is None:
+            raise self.clean_up[0]
+
+    # ---- small helpers ------------------------------------------------------------------------------------------
+
+    def emit(self, event: Event) -> None:
+        """Send an event in this build's name."""
+        self.context.emit(replace(event, build=self.build.name))
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time a phase and say how it ended."""
+        self.context.cancel.check()
+        started = time.monotonic()
+        self.emit(PhaseStarted(phase=name))
+        try:
+            yield
+        except BaseException as error:
+            outcome = "cancelled" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
+            self.emit(PhaseEnded(phase=name, seconds=time.monotonic() - started, outcome=outcome))  # type: ignore[arg-type]  # one of two literals
+            raise
+        self.emit(PhaseEnded(phase=name, seconds=time.monotonic() - started))
+
+    def claim(self, role: str, driver: str) -> tuple[Claim, Holding]:
+        """Make the right to make things, with fresh keys and a private folder."""
+        context, self._count = self.context, self._count + 1
+        slug = "".join(char if char.isalnum() else "-" for char in self.build.name)
+        name = f"bakery-{context.run.id}-{slug}-{self._count}"[:200]
+        folder = context.run.path / "machines" / f"{slug}-{self._count}"
+        folder.mkdir(parents=True, mode=0o700)
+        held = Holding(context.journal)
+        self._holdings.append(held)
+        expires = datetime.now(UTC) + timedelta(seconds=context.options.expire)
+        tags = {"bakery:run": context.run.id, "bakery:build": self.build.name, "bakery:expires": f"{expires:%FT%TZ}"}
+        claim = Claim(
+            cache=context.state.cache, cancel=context.cancel, emit=context.emit, offline=context.options.offline,
+            build=self.build.name, run=context.run.id, role=role, name=name, folder=folder, tags=tags, driver=driver,
+            keys=make_keys(f"bakery-{context.run.id}"), ledger=held,
+            images=context.state.images_folder / self.build.source,
+        )  # fmt: skip
+        context.redactor.add(claim.keys.user_private, "build key")
+        context.redactor.add(claim.keys.host_private, "host key")
+        claim.images.mkdir(parents=True, exist_ok=True)
+        return claim, held
+
+    def _undo(self, held: Holding) -> None:
+        resources, held.resources = list(held.resources.values()), {}
+        if not resources:
+            return
+        with self.context.cancel, self.phase("clean-up"):
+            self.clean_up += undo(
+                resources, driver=self.context.drivers.get, journal=self.context.journal, cancel=self.context.cancel,
+                notify=self._cleaning,
+            )  # fmt: skip
+
+    def _cleaning(self, what: str) -> None:
+        from bakery.events import Waiting
+
+        self.emit(Waiting(what=f"destroying {what}"))
+
+    # ---- machines -----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def machine(self, boot: Source | Artifact | Checkpoint, role: str = "build") -> Iterator[Running]:
+        """Launch, reach, hand over; afterwards destroy, whatever happened in between."""
+        driver = self.context.drivers.get(boot.driver)
+        claim, held = self.claim(role, driver.name)
+        save_keys(claim.keys, claim.folder)
+        keep = False
+        try:
+            running = self._launch(driver, boot, claim, held)
+            try:
+                yield running
+            except BaseException as error:
+                keep = self._explain_failure(running, error)
+                raise
+            finally:
+                running.link.close()
+        finally:
+            if keep:
+                held.hold()
+            else:
+                self._undo(held)
+                (claim.folder / "keys.json").unlink(missing_ok=True)
+
+    def _launch(
+        self, driver: Driver[Any], boot: Source | Artifact | Checkpoint, claim: Claim, held: Holding
+    ) -> Running:
+        from bakery._machine import Machine
+        from bakery.transport.link import Link
+
+        again = "re" if claim.role != "build" else ""
+        with self.phase(f"{again}launch"):
+            handle = self._retried(lambda: driver.launch(boot, claim))
+        link = Link(
+            lambda: driver.endpoint(handle), claim.keys, claim, console=lambda: driver.console(handle),
+            timeout=claim.launch_timeout,
+        )  # fmt: skip
+        running = Running(
+            driver=driver, handle=handle, claim=claim, link=link, held=held,
+            machine=Machine(link, self.context.recipe.folder, claim),
+        )  # fmt: skip
+        try:
+            with self.phase(f"{again}connect"):
+                link.open()
+        except BaseException as error:
+            self._explain_failure(running, error)
+            link.close()
+            raise
+        return running
+
+    def _retried(self, call: Callable[[], Handle]) -> Handle:
+        """Ask a provider again while it says "for now"; the last error is the one that is raised, with the history."""
+        from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+
+        def say(state: RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            self.emit(Notice(level="warning", message=f"attempt {state.attempt_number} failed: {error}; trying again"))
+
+        return Retrying(
+            retry=retry_if_exception_type(RetryableError), stop=stop_after_attempt(4), reraise=True,
+            wait=wait_exponential_jitter(initial=1, max=30), sleep=self.context.cancel.sleep, before_sleep=say,
+        )(call)  # fmt: skip
+
+    def _explain_failure(self, running: Running, error: BaseException) -> bool:
+        """Collect evidence; return True when the machine is to be kept."""
+        from bakery.forensics import collect
+
+        with self.context.cancel:
+            collect(running, error, self.failure_folder)
+        if isinstance(error, Interrupted):
+            return False
+        return self.context.options.on_failure == "keep" or getattr(error, "keep_machine", False)
+
+    @property
+    def failure_folder(self) -> Path:
+        """Where the evidence of a failure goes."""
+        slug = "".join(char if char.isalnum() else "-" for char in self.build.name)
+        return self.context.run.path / "failures" / slug
+
+    # ---- capture and keep ---------------------------------------------------------------------------------------
+
+    def capture(self, running: Running) -> Artifact:
+        """Power off through the guest and make an image under a temporary name; ours until it is kept."""
+        with self.phase("capture"):
+            running.link.close()
+            claim, held = self.claim("image", running.driver.name)
+            artifact = running.driver.capture(running.handle, self.build.image, claim)
+            self._images[artifact.id] = held
+            self.artifact = replace(artifact, build=self.build.name, created=artifact.created or datetime.now(UTC))
+            return self.artifact
+
+    def keep(self, artifact: Artifact) -> Artifact:
+        """Make the tested image the user's: final name, copies, catalogue. No clean-up touches it afterwards."""
+        with self.phase("keep"):
+            driver = self.context.drivers.get(artifact.driver)
+            claim, held = self.claim("keep", artifact.driver)
+            image = self._images.pop(artifact.id)
+            both = replace(claim, ledger=_Both(held, image))
+            kept = replace(
+                driver.keep(artifact, self.build.image, both), key=artifact.key, build=artifact.build,
+                created=artifact.created,
+            )  # fmt: skip
+            both.commit()
+            self.context.state.add_image(kept)
+            write_whole(self.context.run.path / f"artifact-{claim.folder.name}.json", _text(kept))
+            self.artifact = kept
+            return kept
+
+
+@dataclass(frozen=True, eq=False)
+class _Both:
+    """The ledger of `keep`: it makes new things, and commits them together with the captured image."""
+
+    new: Holding
+    image: Holding
+
+    def intend(self, resource: Resource) -> None:
+        self.new.intend(resource)
+
+    def made(self, resource: Resource) -> None:
+        self.new.made(resource)
+
+    def commit(self) -> None:
+        self.image.commit()
+        self.new.commit()
+
+
+def _text(artifact: Artifact) -> str:
+    import json
+
+    return json.dumps(to_json(artifact), indent=2)
+
+
+def user_text(error: BaseException) -> str:
+    """An error as one line for a reason field."""
+    return error.what if isinstance(error, BakeryError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,178 @@
+"""What is on this host: `.bakery/` beside the imagefile, and the shared cache."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bakery.errors import UsageError
+from bakery.journal import Replay, is_locked, replay
+from bakery.model import Artifact, to_json
+
+
+def cache_folder(environ: Mapping[str, str]) -> Path:
+    """Return `$BAKERY_CACHE_DIR`, else `$XDG_CACHE_HOME/bakery`, else the platform's place for caches."""
+    if named := environ.get("BAKERY_CACHE_DIR"):
+        return Path(named).expanduser().resolve()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("bakery")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old text or the new, never a part."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run's folder: `.bakery/runs/20261122-143005-9f3a`."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.path.name
+
+    @property
+    def alive(self) -> bool:
+        """True while a process works on it."""
+        return is_locked(self.path)
+
+    def replay(self) -> Replay:
+        """Read its journal."""
+        return replay(self.path / "journal.jsonl")
+
+    def about(self) -> dict[str, Any]:
+        """Return what the run wrote of itself: builds, start, options; empty for one that never got that far."""
+        try:
+            found: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError):
+            return {}
+        return found
+
+    def write_about(self, data: Mapping[str, Any]) -> None:
+        """Write it."""
+        write_whole(self.path / "run.json", json.dumps(data, indent=2, sort_keys=True))
+
+
+class State:
+    """`.bakery/`: runs, journals, images and the catalogue of what was built here.
+
+    Args:
+        folder: the project's `.bakery`.
+        cache: the shared cache.
+    """
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        self.folder = folder
+        self.cache = cache
+        self.runs_folder = folder / "runs"
+        self.images_folder = folder / "images"
+
+    @classmethod
+    def beside(cls, imagefile: Path, environ: Mapping[str, str]) -> State:
+        """Return the state of the project that an imagefile belongs to."""
+        return cls(imagefile.parent / ".bakery", cache_folder(environ))
+
+    def prepare(self) -> None:
+        """Make the folders; `.bakery` ignores itself in git."""
+        for folder in (self.runs_folder, self.images_folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.cache.mkdir(parents=True, exist_ok=True)
+        ignore = self.folder / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="utf-8")
+
+    def new_run(self) -> RunFolder:
+        """Make a folder for a run; its name sorts by time and is unique on this host and in an account."""
+        self.prepare()
+        while True:
+            name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+            path = self.runs_folder / name
+            try:
+                path.mkdir(mode=0o700)
+            except FileExistsError:
+                continue
+            return RunFolder(path)
+
+    def runs(self) -> list[RunFolder]:
+        """All runs, oldest first."""
+        if not self.runs_folder.is_dir():
+            return []
+        return [RunFolder(path) for path in sorted(self.runs_folder.iterdir()) if path.is_dir()]
+
+    def run(self, name: str) -> RunFolder:
+        """Return a run by its id, or by a part of it that only one has.
+
+        Raises:
+            UsageError: none, or several.
+        """
+        found = [run for run in self.runs() if name in run.id]
+        exact = [run for run in found if run.id == name]
+        if len(exact or found) == 1:
+            return (exact or found)[0]
+        known = ", ".join(run.id for run in (found or self.runs()[-5:])) or "none"
+        raise UsageError(f"{'several runs match' if found else 'no run matches'} {name!r}", hint=f"runs: {known}")
+
+    # ---- the catalogue ------------------------------------------------------------------------------------------
+
+    @property
+    def _catalogue(self) -> Path:
+        return self.folder / "catalogue.json"
+
+    def images(self) -> list[Artifact]:
+        """What was built here and is not removed, oldest first."""
+        try:
+            entries = json.loads(self._catalogue.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return []
+        return [Artifact.from_json(entry) for entry in entries["images"]]
+
+    def add_image(self, artifact: Artifact) -> None:
+        """Write down a kept image; it takes the place of an older one with the same id."""
+        self._change(lambda images: [*(i for i in images if i.id != artifact.id), artifact])
+
+    def forget_image(self, artifact: Artifact) -> None:
+        """Take an image out of the catalogue."""
+        self._change(lambda images: [image for image in images if image.id != artifact.id])
+
+    def _change(self, change: Callable[[list[Artifact]], list[Artifact]]) -> None:
+        from filelock import FileLock
+
+        self.prepare()
+        with FileLock(str(self.folder / "catalogue.lock")):
+            images = change(self.images())
+            text = json.dumps({"version": 1, "images": [to_json(image) for image in images]}, indent=2)
+            write_whole(self._catalogue, text)
+
+    def image(self, name: str) -> Artifact:
+        """Return a kept image by its id, its build's name, or its name (the newest).
+
+        Raises:
+            UsageError: there is none.
+        """
+        images = self.images()
+        for found in reversed(images):
+            if name in (found.id, found.build, found.name):
+                return found
+        spec = [image for image in images if image.build.partition("[")[0].partition("@")[0] == name]
+        if spec:
+            return spec[-1]
+        known = ", ".join(sorted({image.name for image in images})) or "none yet; `bake build` makes one"
+        raise UsageError(f"no image {name!r} was built here", hint=f"images: {known}")
