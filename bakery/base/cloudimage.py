@@ -1,0 +1,232 @@
+"""`CloudImage`: a first disk that somebody else made and published."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import unquote, urlsplit
+
+from bakery.base import checksum as sums
+from bakery.base import diskfile
+from bakery.base.base import Base, BaseDisk
+from bakery.base.checksum import Checksum
+from bakery.base.content import digest
+from bakery.cache.lock import hold
+from bakery.claim import Workshop
+from bakery.errors import PreflightError
+from bakery.model import Problem
+
+if TYPE_CHECKING:
+    from bakery.base.download import Downloader
+
+LIST_FRESH = 3600.0
+
+
+@dataclass(frozen=True)
+class CloudImage(Base):
+    """Any qcow2 or raw disk image that takes its keys from cloud-init; also packed with gzip, bzip2, xz or zstd.
+
+    It is downloaded once, checked, and kept in the shared cache; nothing ever writes to it.
+
+    Args:
+        url: where it is: `https:`, `http:` or `file:`; several are tried in order.
+        checksum: `sha256:...` (or sha384, sha512) of the file as it is downloaded, or the address of a list of
+            checksums in which the file is found by its name. A list is asked again when our copy is an hour old: an
+            image that was republished is then downloaded, and all steps run again.
+        name: the file's name, where the address does not end with it.
+        login: how the system inside takes keys: `nocloud` (cloud-init) or `credentials` (systemd 252 or newer).
+    """
+
+    url: str | Sequence[str]
+    checksum: str
+    name: str = field(default="", kw_only=True)
+    login: Literal["nocloud", "credentials"] = field(default="nocloud", kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Keep several addresses as a tuple, so that equal images compare and hash equal."""
+        if not isinstance(self.url, str):
+            object.__setattr__(self, "url", tuple(self.url))
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The addresses, in the order in which they are tried."""
+        return (self.url,) if isinstance(self.url, str) else tuple(self.url)
+
+    @property
+    def file_name(self) -> str:
+        """What the file is called as it is downloaded."""
+        path = PurePosixPath(unquote(urlsplit(self.urls[0]).path)) if self.urls else PurePosixPath()
+        return PurePosixPath(self.name).name or path.name or "disk"
+
+    def check(self) -> Iterator[Problem]:
+        """Yield what is wrong with the addresses and the checksum; nothing is contacted."""
+        if not self.urls:
+            yield Problem(what="CloudImage has no address", hint='CloudImage("https://...", checksum="sha256:...")')
+        for address in (*self.urls, *((self.checksum,) if sums.is_address(self.checksum) else ())):
+            yield from _check_address(address)
+        if not sums.is_address(self.checksum):
+            try:
+                sums.parse(self.checksum)
+            except PreflightError as error:
+                yield Problem(what=error.what, why=error.why, hint=error.hint)
+        yield from diskfile.check_unpacker(self.file_name)
+
+    def key(self, shop: Workshop) -> str | None:
+        """The checksum, if it is known without asking anybody."""
+        if not sums.is_address(self.checksum):
+            return str(sums.parse(self.checksum))
+        found = self._remembered(_Listing(self.checksum, shop), shop)
+        return str(found) if found else None
+
+    def disk(self, shop: Workshop) -> BaseDisk:
+        """Find it in the cache, or download it.
+
+        Raises:
+            PreflightError: it cannot be had, has the wrong content, or is no disk image.
+            Interrupted: when cancelled; the next download goes on from there.
+        """
+        return self.fetch(shop)
+
+    def fetch(self, shop: Workshop, downloader: Downloader | None = None) -> BaseDisk:
+        """Do the same with a downloader of your own: another patience, another way to servers."""
+        expected = self._expected(shop, downloader)
+        path = self._path(shop, expected)
+        with hold(path.parent / "lock", what=f"another bake is downloading {self.file_name}", shop=shop):
+            if not self._usable(path, shop):
+                self._bring(expected, path, shop, downloader)
+        return BaseDisk(path=path, format=diskfile.detect(path), key=str(expected), login=self.login)
+
+    def verify(self, shop: Workshop) -> bool:
+        """Read the whole cached file and say whether it is still what was downloaded.
+
+        A damaged file is dropped, with a notice; the next build downloads it again.
+        """
+        path = self._path(shop, self._expected(shop, None))
+        with hold(path.parent / "lock", what=f"another bake is downloading {self.file_name}", shop=shop):
+            return self._usable(path, shop, thorough=True)
+
+    def _path(self, shop: Workshop, expected: Checksum) -> Path:
+        return shop.cache / "downloads" / expected.folder / diskfile.unpacked_name(self.file_name)
+
+    def _usable(self, path: Path, shop: Workshop, *, thorough: bool = False) -> bool:
+        if not diskfile.recorded(path):
+            return False
+        if diskfile.intact(path, shop, thorough=thorough):
+            return True
+        hint = "" if shop.offline else "downloading it again"
+        shop.notice(f"{path} was changed or damaged after it was checked", hint=hint, warning=True)
+        diskfile.drop(path)
+        return False
+
+    def _bring(self, expected: Checksum, path: Path, shop: Workshop, downloader: Downloader | None) -> None:
+        packed = path.with_name(self.file_name)
+        if not self._given(packed, expected, shop):
+            if shop.offline:
+                raise PreflightError(
+                    f"{self.file_name} is not in the cache, and downloading is switched off",
+                    why=f"it must have the checksum {expected}",
+                    hint=f"put the file at {packed}, or build once without offline mode",
+                )
+            _downloader(shop, downloader).fetch(self.urls, expected, packed)
+        diskfile.unpack(packed, path, shop)
+        diskfile.detect(path)
+        diskfile.record(path, shop, known=expected if packed == path else None)
+
+    def _given(self, packed: Path, expected: Checksum, shop: Workshop) -> bool:
+        """True for a file that was put there by hand, or by a bake that died before it was done; checked."""
+        if not packed.exists():
+            return False
+        if (got := digest(packed, expected.algorithm, shop)) == expected.digest:
+            return True
+        shop.notice(f"{packed} has the checksum {expected.algorithm}:{got}, not {expected}", warning=True)
+        packed.unlink()
+        return False
+
+    def _expected(self, shop: Workshop, downloader: Downloader | None) -> Checksum:
+        if not sums.is_address(self.checksum):
+            return sums.parse(self.checksum)
+        listing = _Listing(self.checksum, shop)
+        if found := self._remembered(listing, shop):
+            return found
+        listing.refresh(downloader)
+        return self._find(listing.text)
+
+    def _remembered(self, listing: _Listing, shop: Workshop) -> Checksum | None:
+        """What our copy of the list says; a file that must be downloaded is looked up in the newest list, though."""
+        if not listing.fresh():
+            return None
+        try:
+            found = self._find(listing.text)
+        except PreflightError:
+            return None  # perhaps the newest list has it
+        return found if shop.offline or self._path(shop, found).exists() else None
+
+    def _find(self, listing: str) -> Checksum:
+        names = [self.name] if self.name else [unquote(urlsplit(url).path) for url in self.urls]
+        return sums.find(listing, names, address=self.checksum)
+
+
+class _Listing:
+    """A checksum list, and our copy of it."""
+
+    def __init__(self, address: str, shop: Workshop) -> None:
+        name = hashlib.sha256(address.encode()).hexdigest()[:24]
+        self._address, self._shop = address, shop
+        self._path = shop.cache / "downloads" / "lists" / f"{name}.json"
+        try:
+            self._data: dict[str, str | float] = json.loads(self._path.read_text())
+        except (OSError, ValueError):  # none yet, or torn by a power cut: it is asked for again
+            self._data = {}
+
+    @property
+    def text(self) -> str:
+        return str(self._data.get("text", ""))
+
+    def fresh(self) -> bool:
+        """Offline, any copy is fresh enough."""
+        if not self.text or self._address.startswith(("file:", "/")):
+            return False
+        return self._shop.offline or 0 <= time.time() - float(self._data.get("time", 0)) < LIST_FRESH
+
+    def refresh(self, downloader: Downloader | None) -> None:
+        """Ask for the newest list; an old copy is better than none, and the user is told."""
+        local = self._address.startswith(("file:", "/"))
+        if self._shop.offline and not local:
+            raise PreflightError(
+                f"the checksum list {self._address} is not in the cache, and downloading is switched off",
+                why="it was never read, or did not name the file",
+                hint='give the checksum itself (checksum="sha256:..."), or build once without offline mode',
+            )
+        if self._address.startswith("http:"):
+            self._shop.notice(f"{self._address} is not encrypted: anybody on the way can change it", warning=True)
+        try:
+            text, etag = _downloader(self._shop, downloader).text(self._address, str(self._data.get("etag", "")))
+        except PreflightError as error:
+            if not self.text:
+                raise
+            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(float(self._data["time"])))
+            self._shop.notice(f"{error.what}; using the copy of {when}", hint=error.why, warning=True)
+            return
+        self._data = {"text": self.text if text is None else text, "etag": etag, "time": time.time()}
+        diskfile.write_whole(self._path, json.dumps(self._data))
+
+
+def _downloader(shop: Workshop, given: Downloader | None) -> Downloader:
+    from bakery.base.download import Downloader as Default  # httpx takes long to import
+
+    return given or Default(shop=shop)
+
+
+def _check_address(address: str) -> Iterator[Problem]:
+    parts = urlsplit(address)
+    if address.startswith("/") or (parts.scheme == "file" and parts.path):
+        if not Path(unquote(parts.path)).is_file():
+            yield Problem(what=f"there is no file {unquote(parts.path)}", hint="check the path")
+    elif parts.scheme not in ("http", "https") or not parts.netloc:
+        hint = "write https://..., http://..., file:///... or an absolute path"
+        yield Problem(what=f"{address!r} is no address that can be downloaded", hint=hint)

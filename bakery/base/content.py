@@ -1,0 +1,89 @@
+"""The bytes of large files: hashed, copied without their holes, and what happens when the disk is full."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from errno import EDQUOT, ENOSPC
+from pathlib import Path
+from typing import IO
+
+from bakery.claim import Workshop
+from bakery.errors import BakeryError, PreflightError
+
+CHUNK = 1 << 20
+TICK = 0.25
+
+
+def digest(path: Path, algorithm: str, shop: Workshop) -> str:
+    """Hash a file; says how far it is when that takes long."""
+    state = hashlib.new(algorithm)
+    total, last = path.stat().st_size, time.monotonic()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            shop.cancel.check()
+            state.update(chunk)
+            if time.monotonic() - last > TICK:
+                last = time.monotonic()
+                shop.progress(f"checking {path.name}", file.tell(), total)
+    return state.hexdigest()
+
+
+def copy_sparse(source: IO[bytes], to: IO[bytes], shop: Workshop, *, what: str, total: int = 0) -> None:
+    """Copy, leaving out blocks of zeros; says how far it is."""
+    last, zeros, size = 0.0, bytes(CHUNK), 0
+    while chunk := source.read(CHUNK):
+        shop.cancel.check()
+        size += len(chunk)
+        if chunk == zeros[: len(chunk)]:
+            to.seek(len(chunk), 1)
+        else:
+            to.write(chunk)
+        if time.monotonic() - last > TICK:
+            last = time.monotonic()
+            shop.progress(what, size, total)
+    to.truncate(size)
+
+
+def must_fit(folder: Path, size: int) -> None:
+    """Look for space before it is used up.
+
+    Raises:
+        PreflightError: `size` bytes do not fit into `folder`.
+    """
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise PreflightError(f"the disk under {folder} is too full", why=f"{size >> 20} MiB are needed, "
+                             f"{free >> 20} MiB are free", hint="free some space, run `bake cache prune`, or set "
+                             "BAKERY_CACHE_DIR to a larger disk")  # fmt: skip
+
+
+@contextmanager
+def disk_space(folder: Path) -> Iterator[None]:
+    """Tell a full disk as what it is.
+
+    Raises:
+        PreflightError: when the block runs out of space.
+    """
+    try:
+        yield
+    except BakeryError:
+        raise
+    except OSError as error:
+        if error.errno not in (ENOSPC, EDQUOT):
+            raise
+        raise PreflightError(f"the disk under {folder} is full", why=str(error), hint="free some space, run "
+                             "`bake cache prune`, or set BAKERY_CACHE_DIR to a larger disk") from error  # fmt: skip
+
+
+def describe(path: Path) -> str:
+    """A hint for a file with the wrong content: a web page in place of an image is the usual case."""
+    with path.open("rb") as file:
+        head = file.read(200)
+    text = head.decode("ascii", errors="replace").strip().lower()
+    if text.startswith(("<!doctype", "<html", "<?xml")):
+        return "\nit is a web page, not an image: a login page or an error page, perhaps"
+    return "\nit is empty" if not head else ""

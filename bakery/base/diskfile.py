@@ -1,0 +1,174 @@
+"""Disk images as files in the cache: unpacked, recognised, recorded, and known to be unchanged."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import lzma
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import IO, Literal, cast
+
+from bakery.base.checksum import Checksum
+from bakery.base.content import copy_sparse, digest, disk_space
+from bakery.claim import Workshop
+from bakery.errors import PreflightError
+from bakery.model import Problem
+
+PACKED = (".gz", ".bz2", ".xz", ".zst")
+
+
+def unpacked_name(name: str) -> str:
+    """`disk.raw.xz` unpacks to `disk.raw`."""
+    return Path(name).stem if name.endswith(PACKED) else name
+
+
+def check_unpacker(name: str) -> Iterator[Problem]:
+    """Yield what is missing to unpack a file of this name."""
+    if name.endswith(".zst") and shutil.which("zstd") is None:
+        yield Problem(what=f"{name} needs zstd to be unpacked", hint="apt install zstd")
+
+
+def unpack(packed: Path, to: Path, shop: Workshop) -> None:
+    """Unpack by the name's ending, leaving holes for zeros, and delete the packed file; or do nothing.
+
+    Raises:
+        PreflightError: it is damaged, or the disk is full.
+    """
+    if packed == to:
+        return
+    part = to.with_name(to.name + ".part")
+    try:
+        with disk_space(to.parent), _opened(packed) as source, part.open("wb") as out:
+            copy_sparse(source, out, shop, what=f"unpacking {packed.name}")
+    except (OSError, EOFError, lzma.LZMAError) as error:
+        part.unlink(missing_ok=True)
+        raise PreflightError(f"{packed.name} cannot be unpacked", why=str(error)) from error
+    part.replace(to)
+    packed.unlink()
+
+
+def _opened(packed: Path) -> AbstractContextManager[IO[bytes]]:
+    match packed.suffix:
+        case ".gz":
+            return cast("IO[bytes]", gzip.open(packed))
+        case ".bz2":
+            return cast("IO[bytes]", bz2.open(packed))
+        case ".xz":
+            return cast("IO[bytes]", lzma.open(packed))
+        case _:
+            return _zstd(packed)
+
+
+@contextmanager
+def _zstd(packed: Path) -> Iterator[IO[bytes]]:
+    command = ["zstd", "--decompress", "--stdout", "--quiet", "--", str(packed)]
+    try:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout is not None  # noqa: S101  asked for above; for the type checker
+            assert process.stderr is not None  # noqa: S101  the same
+            yield process.stdout
+            if process.wait():
+                raise OSError(process.stderr.read().decode(errors="replace").strip())
+    except FileNotFoundError as error:
+        raise PreflightError(f"{packed.name} needs zstd to be unpacked", hint="apt install zstd") from error
+
+
+def detect(path: Path) -> Literal["qcow2", "raw"]:
+    """Recognise a disk by its content, and refuse one that would make QEMU open other files of this host.
+
+    The layout of the header is from QEMU's docs/interop/qcow2.txt.
+
+    Raises:
+        PreflightError: it is neither, or a qcow2 file that stands on another file.
+    """
+    with path.open("rb") as file:
+        head = file.read(512)
+    if head.startswith(b"QFI\xfb"):
+        version = int.from_bytes(head[4:8], "big")
+        backing = int.from_bytes(head[8:16], "big")
+        external = version > 2 and int.from_bytes(head[72:80], "big") & 0b100  # noqa: PLR2004  format version 2
+        if backing or external:
+            raise PreflightError(
+                f"{path.name} is a qcow2 image that stands on another file", why="it could name any file of this host",
+                hint="flatten it with `qemu-img convert -O qcow2`",
+            )  # fmt: skip
+        return "qcow2"
+    if head[510:512] == b"\x55\xaa":
+        return "raw"
+    raise PreflightError(
+        f"{path.name} is no disk image that can be booted", why="it is neither qcow2 nor has it a partition table",
+        hint="other formats can be turned into qcow2 with `qemu-img convert`",
+    )  # fmt: skip
+
+
+def _record(path: Path) -> Path:
+    return path.with_name(path.name + ".record.json")
+
+
+def _look(path: Path) -> dict[str, int]:
+    """What changes whenever somebody writes to the file, even one who sets its date back."""
+    info = path.stat()
+    return {"size": info.st_size, "mtime": info.st_mtime_ns, "ctime": info.st_ctime_ns}
+
+
+def record(path: Path, shop: Workshop, *, known: Checksum | None = None) -> None:
+    """Make a file read-only, and write down what it is so that `intact` can tell later.
+
+    Args:
+        path: the file, just checked.
+        shop: says how far it is.
+        known: its checksum, where the file was hashed just now.
+    """
+    path.chmod(0o444)
+    checksum = known or Checksum("sha256", digest(path, "sha256", shop))
+    write_whole(_record(path), json.dumps({**_look(path), "checksum": [checksum.algorithm, checksum.digest]}))
+
+
+def recorded(path: Path) -> bool:
+    """Say whether a file was once checked to the end."""
+    return path.exists() and _record(path).exists()
+
+
+def intact(path: Path, shop: Workshop, *, thorough: bool = False) -> bool:
+    """Say whether a recorded file is unchanged; reads it only where its size or dates say that it may not be.
+
+    Args:
+        path: the file.
+        shop: says how far it is.
+        thorough: read it in any case.
+    """
+    try:
+        noted = json.loads(_record(path).read_text())
+        checksum = Checksum(*noted["checksum"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # never checked to the end, or the record is damaged itself
+    look = _look(path)
+    if look["size"] != noted["size"]:
+        return False
+    if not thorough and all(noted.get(name) == value for name, value in look.items()):
+        return True
+    if digest(path, checksum.algorithm, shop) != checksum.digest:
+        return False
+    write_whole(_record(path), json.dumps({**look, "checksum": noted["checksum"]}))
+    return True
+
+
+def drop(path: Path) -> None:
+    """Delete a file and its record."""
+    _record(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a small file so that a reader sees the old text or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    part.write_text(text)
+    part.replace(path)

@@ -1,0 +1,47 @@
+"""One lock a file: what several processes would make at once is made once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from bakery.claim import Workshop
+from bakery.errors import NotYet, PreflightError
+from bakery.transport.wait import until
+
+PATIENCE = 6 * 3600.0
+
+
+@contextmanager
+def hold(path: Path, *, what: str, shop: Workshop, timeout: float = PATIENCE) -> Iterator[None]:
+    """Hold the lock file `path` while the block runs; it ends by itself when this process dies.
+
+    Args:
+        path: made when it is not there; its folder too.
+        what: what the other holder is doing, for the user who waits: "another bake is downloading debian.qcow2".
+        shop: says that we wait, and can end the wait.
+        timeout: seconds.
+
+    Raises:
+        PreflightError: the other holder is not done in time.
+        Interrupted: when cancelled.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, fallback_to_soft=False)
+
+    def probe() -> None:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise NotYet(what) from None
+
+    until(
+        probe, what=f"the lock {path}", timeout=timeout, cancel=shop.cancel, notify=shop.waiting, error=PreflightError
+    )
+    try:
+        yield
+    finally:
+        lock.release()
