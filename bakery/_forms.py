@@ -56,7 +56,15 @@ def _parts(text: str) -> Iterator[str]:
     yield text.strip()
     lines = text.splitlines()
     if len(lines) > 1:
-        yield from (line.strip() for line in lines if len(line.strip()) >= SHORTEST_LINE)
+        yield from (line.strip() for line in lines if len(line.strip()) >= SHORTEST_LINE and not _common(line.strip()))
+
+
+def _common(line: str) -> bool:
+    """Say whether a line of a key file is the same in every other one, and therefore no secret.
+
+    The first line of an unencrypted OpenSSH key holds only the words `openssh-key-v1`, `none` and the key's type.
+    """
+    return line.startswith(("-----BEGIN ", "-----END ", "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU"))
 
 
 def _escaped(text: str) -> Iterator[str]:

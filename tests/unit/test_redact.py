@@ -14,6 +14,8 @@ from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -98,6 +100,19 @@ def test_overlapping_secrets_leave_no_rest() -> None:
 
 def test_lines_of_a_long_secret_count_by_themselves() -> None:
     assert make("-----BEGIN KEY-----\nMIIEvQIBADAN\n-----END KEY-----\n")("  | MIIEvQIBADAN") == "  | [secret s0]"
+
+
+def test_what_all_key_files_share_is_no_secret() -> None:
+    def key() -> str:
+        private = Ed25519PrivateKey.generate()
+        return private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+
+    mine, other = key(), key()
+    redact = make(mine)
+    assert redact(other) == other
+    assert not any(form in other.encode() for _, form in redact.patterns())
+    assert redact(mine) == "[secret s0]"
+    assert all("[secret s0]" in redact(line) for line in mine.splitlines()[2:-2])
 
 
 def test_a_terminals_line_ends_do_not_hide_it() -> None:
