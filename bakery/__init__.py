@@ -1,1 +1,59 @@
-"""Machine images as code, in plain Python."""
+"""Machine images as code, in plain Python: built, booted and smoke tested before anyone relies on them.
+
+An imagefile imports from here. Everything is loaded when it is first used, so that `import bakery` costs next to
+nothing and no provider's SDK is imported before a machine is made there.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bakery._dsl import image, post, secret, source, task, test, var, variables
+    from bakery._host import Host
+    from bakery._machine import Machine
+    from bakery._secret import Secret
+    from bakery.model import Artifact
+    from bakery.seal import Seal
+    from bakery.transport.base import Result
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Artifact": "bakery.model",
+    "Host": "bakery._host",
+    "Machine": "bakery._machine",
+    "Result": "bakery.transport.base",
+    "Seal": "bakery.seal",
+    "Secret": "bakery._secret",
+    "image": "bakery._dsl",
+    "post": "bakery._dsl",
+    "secret": "bakery._dsl",
+    "source": "bakery._dsl",
+    "task": "bakery._dsl",
+    "test": "bakery._dsl",
+    "var": "bakery._dsl",
+    "variables": "bakery._dsl",
+}
+
+__all__ = [
+    "Artifact", "Host", "Machine", "Result", "Seal", "Secret", "image", "post", "secret", "source", "task", "test",
+    "var", "variables",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    try:
+        home = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module 'bakery' has no attribute {name!r}") from None
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Show what users import, and nothing else."""
+    return __all__

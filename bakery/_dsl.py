@@ -1,4 +1,4 @@
-"""The decorators of an imagefile. They only mark: nothing registers, nothing runs, the function comes back as it was."""
+"""The decorators of an imagefile. They only mark: nothing registers, nothing runs, the function comes back."""
 
 from __future__ import annotations
 
@@ -92,7 +92,8 @@ def task(function: StepF | None = None, /, **options: Any) -> StepF | Callable[[
             skip: source functions: run for all but these.
             cache: False runs it on every build.
             max_age: `30m`, `12h`, `7d`: run again when the cached result is older.
-            checkpoint: True saves the machine after this task also where that costs money (an image in a cloud), False never.
+            checkpoint: True saves the machine after this task also where that costs money (an image in a cloud);
+                False never does.
     """
     return _with_options("task", function, options, _TASK_OPTIONS)
 
@@ -183,7 +184,7 @@ def var(*, default: T = dataclasses.MISSING, help: str = "", choices: Sequence[T
 
 
 def secret(*, env: str | None = None, file: str | None = None, help: str = "") -> Secret:  # noqa: A002
-    """Describe a secret: a variable that never becomes text, is read late, and is asked for before anything is launched.
+    """Describe a secret: a variable that never becomes text, and is asked for before anything is launched.
 
     Args:
         env: the environment variable that holds it.

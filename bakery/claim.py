@@ -38,6 +38,8 @@ class Workshop:
         cancel: ends every wait.
         emit: takes events.
         offline: True where nothing may be downloaded.
+        build: the build's name, for events.
+        redact: takes secrets out of a text, for what is written to files past the event stream.
     """
 
     cache: Path
@@ -45,6 +47,7 @@ class Workshop:
     emit: Callable[[Event], None] = lambda _: None
     offline: bool = False
     build: str = ""
+    redact: Callable[[str], str] = str
 
     def waiting(self, what: str, seconds: float = 0.0) -> None:
         """Say what is being waited for; has the shape of `until(notify=...)`."""

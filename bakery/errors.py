@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
+    from bakery.model import Artifact
     from bakery.transport.base import Result
 
 
@@ -126,6 +127,7 @@ class PostError(BakeryError):
     """A post step failed. The image is kept."""
 
     exit_code = 9
+    artifact: Artifact | None = None
 
 
 class CleanupError(BakeryError):

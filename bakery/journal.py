@@ -67,7 +67,9 @@ def encode(op: Op, resource: Resource, number: int, now: float) -> bytes:
     shown = to_json(resource)
     body = {"v": VERSION, "n": number, "time": round(now, 3), "op": op, "resource": shown}
     text = json.dumps(body, separators=(",", ":"), sort_keys=True)
-    return json.dumps({**body, "sum": zlib.crc32(text.encode())}, separators=(",", ":"), sort_keys=True).encode() + b"\n"
+    return (
+        json.dumps({**body, "sum": zlib.crc32(text.encode())}, separators=(",", ":"), sort_keys=True).encode() + b"\n"
+    )
 
 
 def decode(line: bytes) -> tuple[Op, Resource]:
@@ -180,7 +182,9 @@ class Journal:
         """Return itself."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Close."""
         self.close()
 

@@ -39,7 +39,8 @@ def find(start: Path, file: str | None = None) -> Path:
         if (folder / FILE).is_file():
             return folder / FILE
     raise UsageError(
-        f"no {FILE} in {start} or a folder above it", hint="`bake init` writes a first one; `bake -f FILE` names another"
+        f"no {FILE} in {start} or a folder above it",
+        hint="`bake init` writes a first one; `bake -f FILE` names another",
     )
 
 
@@ -70,7 +71,7 @@ def _import(file: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except BakeryError as error:
-        error.where = error.where or _last_line_in(file.parent, error)
+        error.where = error.where or user_line(file.parent, error)
         raise
     except SyntaxError as error:
         where = Location(Path(error.filename or file), error.lineno or 1)
@@ -90,13 +91,14 @@ def _forget_helpers(folder: Path) -> None:
             del sys.modules[name]
 
 
-def _last_line_in(folder: Path, error: BaseException) -> Location | None:
+def user_line(folder: Path, error: BaseException) -> Location | None:
+    """Return the last line of the user's own files that an error came through."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(folder)]
     return Location(Path(frames[-1].filename), frames[-1].lineno or 1) if frames else None
 
 
 def _explained(file: Path, error: BaseException) -> ImagefileError:
-    where = _last_line_in(file.parent, error) or Location(file, 1)
+    where = user_line(file.parent, error) or Location(file, 1)
     if isinstance(error, ModuleNotFoundError):
         return ImagefileError(
             f"cannot import {error.name}", where=where,
@@ -110,7 +112,7 @@ def _explained(file: Path, error: BaseException) -> ImagefileError:
 def explained_call(kind: str, function: Callable[..., object], error: Exception) -> ImagefileError:
     """Explain what a source or image function raised while the plan was made."""
     file = Path(function.__code__.co_filename) if hasattr(function, "__code__") else Path("?")
-    where = _last_line_in(file.parent, error)
+    where = user_line(file.parent, error)
     hint = _keyword_hint(error) if isinstance(error, TypeError) else ""
     name = getattr(function, "__name__", repr(function))
     return ImagefileError(f"{kind} {name} raises", why=f"{type(error).__name__}: {error}", hint=hint, where=where)
@@ -133,7 +135,7 @@ def _keywords(called: str, message: str) -> list[str]:
     if "; it knows " in message:
         return message.rsplit("; it knows ", 1)[1].split(", ")
     for module in list(sys.modules.values()):
-        if (getattr(module, "__name__", "") or "").split(".")[0] not in {"bakery"} and not (
+        if (getattr(module, "__name__", "") or "").split(".")[0] != "bakery" and not (
             getattr(module, "__name__", "") or ""
         ).startswith("imagefile_"):
             continue

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
@@ -153,7 +153,8 @@ def _drafts(recipe: Recipe, spec: ImageSpec, settings: Settings) -> list[_Draft]
             build = Build(
                 name=name, spec=spec.name, image=image, source=function.__name__, driver=boot.driver, boot=boot,
                 axes=dict(cell.axes), variables=cell.values, where=str(spec.where),
-                steps=_steps(spec.tasks, function), tests=_steps(spec.tests, function), post=_steps(spec.post, function),
+                steps=_steps(spec.tasks, function), tests=_steps(spec.tests, function),
+                post=_steps(spec.post, function),
             )  # fmt: skip
             drafts.append(_Draft(build=build, cell=cell))
     return drafts
@@ -257,13 +258,12 @@ def _parent(build: Build, base: Function, builds: Sequence[Build], recipe: Recip
         raise ImagefileError(
             f"{build.name} stands on {base.__name__}, which is no image of this imagefile", where=location_of(base)
         )
-    for keep in (
-        lambda b: all(build.axes.get(axis, value) == value for axis, value in b.axes.items()),
-        lambda b: b.driver == build.driver or {b.driver, build.driver} <= LOCAL,
-        lambda b: b.source == build.source or all(o.source != build.source for o in found),
-        lambda b: b.driver == build.driver or all(o.driver != build.driver for o in found),
-    ):
-        found = [b for b in found if keep(b)] if len(found) > 1 else found
+    found = _narrow(found, lambda b: all(build.axes.get(axis, value) == value for axis, value in b.axes.items()))
+    found = _narrow(found, lambda b: b.driver == build.driver or {b.driver, build.driver} <= LOCAL)
+    if any(b.source == build.source for b in found):
+        found = _narrow(found, lambda b: b.source == build.source)
+    if any(b.driver == build.driver for b in found):
+        found = _narrow(found, lambda b: b.driver == build.driver)
     if len(found) != 1:
         names = ", ".join(b.name for b in found) or "none"
         raise ImagefileError(
@@ -271,6 +271,10 @@ def _parent(build: Build, base: Function, builds: Sequence[Build], recipe: Recip
             hint="give both images the same matrix axes, or build the base from one source of this driver",
         )  # fmt: skip
     return found[0]
+
+
+def _narrow(found: list[Build], keep: Callable[[Build], bool]) -> list[Build]:
+    return [build for build in found if keep(build)] if len(found) > 1 else found
 
 
 LOCAL = frozenset({"qemu", "nspawn"})  # their images are the same files
@@ -344,4 +348,3 @@ def missing_secrets(plan: Plan, variables: Sequence[Any]) -> list[ImagefileError
             if value.missing and isinstance(held, MissingSecret):
                 errors[value.name] = held.error
     return list(errors.values())
-

@@ -84,7 +84,9 @@ def read(module: ModuleType, file: Path) -> Recipe:
         )  # fmt: skip
     functions = {kind: tuple(found) for kind, found in marked.items()}
     images = tuple(_specs(functions, file, classes[0] if classes else None))
-    return Recipe(file=file, module=module, images=images, variables=classes[0] if classes else None, functions=functions)
+    return Recipe(
+        file=file, module=module, images=images, variables=classes[0] if classes else None, functions=functions
+    )
 
 
 def check_signature(kind: str, function: Function) -> None:
@@ -99,7 +101,9 @@ def check_signature(kind: str, function: Function) -> None:
     if len(names) >= least and (len(names) <= most or kind == "test"):
         return
     wanted = ", ".join((*subjects, "v"))
-    kinds = "no argument, or the variables" if not subjects else f"the {subjects[0]}, then the variables if it needs them"
+    kinds = (
+        "no argument, or the variables" if not subjects else f"the {subjects[0]}, then the variables if it needs them"
+    )
     raise ImagefileError(
         f"{kind} {function.__name__}({', '.join(names)}) has {len(names)} arguments",
         why=f"a {kind} takes {kinds}",
@@ -148,7 +152,11 @@ def _implicit(functions: Mapping[str, tuple[Function, ...]], file: Path) -> Imag
 
 
 def _part(
-    owner: Function, key: str, kind: str, given: Sequence[Function] | None, functions: Mapping[str, tuple[Function, ...]]
+    owner: Function,
+    key: str,
+    kind: str,
+    given: Sequence[Function] | None,
+    functions: Mapping[str, tuple[Function, ...]],
 ) -> tuple[Function, ...]:
     if given is None:
         return functions[kind]
@@ -186,7 +194,11 @@ def _matrix(owner: Function, matrix: Mapping[str, Sequence[Any]], variables: typ
     for axis, values in matrix.items():
         if axis not in known:
             near = get_close_matches(axis, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"variables are: {', '.join(known) or 'none; add @bakery.variables'}"
+            hint = (
+                f"did you mean {near[0]}?"
+                if near
+                else f"variables are: {', '.join(known) or 'none; add @bakery.variables'}"
+            )
             raise ImagefileError(
                 f"matrix axis {axis!r} of image {owner.__name__} is no variable", hint=hint, where=location_of(owner)
             )

@@ -148,7 +148,9 @@ def _refuse_unknown(values: Iterable[str], known: list[str], origin: str, cls: t
             continue
         near = get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"variables are: {', '.join(known) or 'none'}"
-        raise ImagefileError(f"unknown variable {name!r} ({origin})", hint=hint, where=location_of(cls) if cls else None)
+        raise ImagefileError(
+            f"unknown variable {name!r} ({origin})", hint=hint, where=location_of(cls) if cls else None
+        )
 
 
 def read_file(file: Path) -> dict[str, Any]:
@@ -161,27 +163,22 @@ def read_file(file: Path) -> dict[str, Any]:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"cannot read the variable file {file}", why=error.strerror or str(error)) from error
-    try:
-        match file.suffix:
-            case ".toml":
-                values: Any = tomllib.loads(text)
-            case ".json":
-                values = json.loads(text)
-            case ".yaml" | ".yml":
-                import yaml
-
-                values = yaml.safe_load(text) or {}
-            case _:
-                raise UsageError(f"{file}: a variable file ends in .toml, .json, .yaml or .yml")
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
-        raise UsageError(f"{file} is not valid {file.suffix[1:].upper()}", why=str(error)) from error
-    except Exception as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(f"{file} is not valid YAML", why=str(error)) from error
+    values = _parsed(file, text)
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UsageError(f"{file} holds no table of names and values")
     return values
+
+
+def _parsed(file: Path, text: str) -> Any:
+    import yaml
+
+    readers = {".toml": tomllib.loads, ".json": json.loads, ".yaml": yaml.safe_load, ".yml": yaml.safe_load}
+    if file.suffix not in readers:
+        raise UsageError(f"{file}: a variable file ends in .toml, .json, .yaml or .yml")
+    try:
+        return readers[file.suffix](text) or {}
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"{file} is not valid {file.suffix[1:].upper()}", why=str(error)) from error
 
 
 def _cell(
@@ -222,7 +219,8 @@ def _plain(
     choices = described.metadata.get("choices")
     if choices and value not in choices:
         raise ImagefileError(
-            f"variable {name} is {value!r} ({origin}), not one of: {', '.join(map(str, choices))}", where=_where(cls, name)
+            f"variable {name} is {value!r} ({origin}), not one of: {', '.join(map(str, choices))}",
+            where=_where(cls, name),
         )
     return value, origin
 
@@ -327,7 +325,9 @@ def convert(value: Any, wanted: Any) -> Any:
         items = value.split(",") if isinstance(value, str) else value
         if not isinstance(items, (list, tuple, set, frozenset)):
             raise ValueError("a list is wanted")
-        return origin(convert(item.strip() if isinstance(item, str) else item, args[0] if args else str) for item in items)
+        return origin(
+            convert(item.strip() if isinstance(item, str) else item, args[0] if args else str) for item in items
+        )
     if wanted in (Any, dict) or origin is dict or not isinstance(wanted, type):
         return value
     return _scalar(value, wanted)

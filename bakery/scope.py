@@ -87,7 +87,9 @@ class Scope:
         """Begin."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Destroy what is left; raise when that fails and nothing else did."""
         for held in reversed(self._holdings):
             self._undo(held)
@@ -127,7 +129,8 @@ class Scope:
         tags = {"bakery:run": context.run.id, "bakery:build": self.build.name, "bakery:expires": f"{expires:%FT%TZ}"}
         claim = Claim(
             cache=context.state.cache, cancel=context.cancel, emit=context.emit, offline=context.options.offline,
-            build=self.build.name, run=context.run.id, role=role, name=name, folder=folder, tags=tags, driver=driver,
+            build=self.build.name, redact=context.redactor, run=context.run.id, role=role, name=name, folder=folder,
+            tags=tags, driver=driver,
             keys=make_keys(f"bakery-{context.run.id}"), ledger=held,
             images=context.state.images_folder / self.build.source,
         )  # fmt: skip
@@ -204,7 +207,13 @@ class Scope:
 
     def _retried(self, call: Callable[[], Handle]) -> Handle:
         """Ask a provider again while it says "for now"; the last error is the one that is raised, with the history."""
-        from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+        from tenacity import (
+            RetryCallState,
+            Retrying,
+            retry_if_exception_type,
+            stop_after_attempt,
+            wait_exponential_jitter,
+        )
 
         def say(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None

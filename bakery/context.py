@@ -1,0 +1,85 @@
+"""What one run shares between its builds: passed on, never global."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from bakery.drivers.registry import Registry
+from bakery.events import Bus, Event
+from bakery.journal import Journal
+from bakery.recipe import Recipe
+from bakery.redact import Redactor
+from bakery.resolve import Settings
+from bakery.state import RunFolder, State
+from bakery.transport.wait import Cancel
+
+OnFailure = Literal["destroy", "keep", "ask"]
+Choice = Literal["retry", "skip", "keep", "destroy"]
+DAY = 86400.0
+
+
+class Asks(Protocol):
+    """Whoever can ask the user what to do with a failed task: a terminal."""
+
+    def __call__(self, step: str, error: BaseException, shell: Callable[[], None]) -> Choice:
+        """Return the user's choice; `shell` opens one on the machine and returns when it ends."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to run.
+
+    Args:
+        jobs: builds at once; None for as many as the host has room for.
+        on_failure: what happens to the machine of a task that failed.
+        cache: False runs every step, and reads and writes no checkpoint.
+        refresh: tasks to run again; `*` for all.
+        test: False skips the smoke tests.
+        output: where the artifact is copied besides; for a single build.
+        depfile: where the list of files it depended on is written, in Make's syntax.
+        deadline: seconds for the whole run.
+        resume: the run to continue.
+        offline: nothing may be downloaded.
+        expire: seconds after which whatever is rented counts as forgotten.
+        clones: machines booted from the image for the smoke tests; with two, they are compared.
+    """
+
+    jobs: int | None = None
+    on_failure: OnFailure = "destroy"
+    cache: bool = True
+    refresh: frozenset[str] = frozenset()
+    test: bool = True
+    output: Path | None = None
+    depfile: Path | None = None
+    deadline: float | None = None
+    resume: str | None = None
+    offline: bool = False
+    expire: float = DAY
+    clones: int = 1
+
+
+@dataclass(kw_only=True)
+class Context:
+    """One run's shared things. `recipe` is the only one that changes: when a failed task is tried again after a fix."""
+
+    recipe: Recipe
+    settings: Settings
+    options: Options
+    state: State
+    run: RunFolder
+    journal: Journal
+    bus: Bus
+    redactor: Redactor
+    drivers: Registry
+    cancel: Cancel
+    ask: Asks | None = None
+    asking: threading.Lock = field(default_factory=threading.Lock)
+    inputs: set[Path] = field(default_factory=set[Path])
+
+    def emit(self, event: Event) -> None:
+        """Send an event to every reader."""
+        self.bus.emit(event)

@@ -1,0 +1,183 @@
+"""What a build does with a machine: its tasks, the seal, the smoke tests; and with the image, its post steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from bakery import loader
+from bakery._dsl import Function
+from bakery.errors import BakeryError, DriverError, Interrupted, Location, PostError, SmokeError, TaskError
+from bakery.events import Notice, Output, StepEnded, StepStarted
+from bakery.model import Artifact, Checkpoint, Source
+from bakery.plan import Step, call, variables_of
+from bakery.scope import Running, Scope, user_text
+
+
+def start(scope: Scope, base: Artifact | None) -> Source | Checkpoint:
+    """Return what to boot: the source, on the image it stands on."""
+    boot = scope.build.boot
+    return boot if base is None else boot.on(base)
+
+
+def function_of(scope: Scope, kind: str, step: Step) -> Function:
+    """Find a step's function in the recipe as it is now."""
+    spec = scope.context.recipe.image(scope.build.spec)
+    functions: tuple[Function, ...] = {"task": spec.tasks, "test": spec.tests, "post": spec.post}[kind]
+    return functions[step.index]
+
+
+def variables(scope: Scope) -> Any:
+    """Return the variables' object for this build."""
+    return variables_of(scope.context.recipe, scope.build, scope.context.settings)
+
+
+def step(scope: Scope, step: Step, running: Running) -> None:
+    """Run one task, again after a failure as often as it asks for."""
+    while True:
+        try:
+            _attempts(scope, step, running)
+        except (TaskError, DriverError) as error:
+            choice = _ask(scope, step, running, error)
+            if choice == "retry":
+                scope.context.recipe = loader.load(scope.context.recipe.file)
+                continue
+            if choice == "skip":
+                scope.emit(Notice(level="warning", message=f"task {step.name} failed and was skipped"))
+                return
+            if choice == "keep":
+                error.keep_machine = True  # type: ignore[attr-defined]  # read where the machine is let go
+            raise
+        return
+
+
+def _attempts(scope: Scope, step: Step, running: Running) -> None:
+    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+    retries = int(step.options.get("retries", 0))
+    history: list[BaseException] = []
+    retrying = Retrying(
+        retry=retry_if_exception(lambda error: isinstance(error, TaskError)), stop=stop_after_attempt(retries + 1),
+        wait=wait_exponential_jitter(initial=1, max=30), sleep=scope.context.cancel.sleep, reraise=True,
+    )  # fmt: skip
+    for attempt in retrying:
+        with attempt:
+            _once(scope, step, running, attempt.retry_state.attempt_number, history)
+
+
+def _once(scope: Scope, step: Step, running: Running, number: int, history: list[BaseException]) -> None:
+    function = function_of(scope, "task", step)
+    options = step.options
+    machine = running.machine.for_step(step.name, user=options.get("user", "root"), timeout=options.get("timeout"))
+    scope.emit(StepStarted(step=step.name, index=step.index, location=step.where, attempt=number))
+    started = time.monotonic()
+    try:
+        scope.context.cancel.check()
+        call("task", function, (machine,), variables(scope))
+    except BaseException as error:
+        outcome = "cancelled" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
+        ended = StepEnded(step=step.name, index=step.index, seconds=time.monotonic() - started, outcome=outcome)  # type: ignore[arg-type]  # one of two literals
+        scope.emit(replace(ended, reason=user_text(error)))
+        if not isinstance(error, Exception) or isinstance(error, Interrupted):
+            raise
+        raised = _as_error(scope, "task", step, error, TaskError)
+        history.append(raised)
+        if len(history) > 1:
+            earlier = "\n".join(f"attempt {n}: {user_text(e)}" for n, e in enumerate(history[:-1], start=1))
+            raised.why = f"{raised.why}\nearlier attempts:\n{earlier}".strip()
+        raise raised from error
+    scope.emit(StepEnded(step=step.name, index=step.index, seconds=time.monotonic() - started))
+
+
+def _as_error(scope: Scope, kind: str, step: Step, error: Exception, family: type[BakeryError]) -> BakeryError:
+    """Say in the user's terms what a user's function raised: the task, the error, and the user's own line."""
+    if isinstance(error, BakeryError) and not isinstance(error, family):
+        if family is TaskError and error.exit_code != 1:
+            error.where = error.where or loader.user_line(scope.context.recipe.folder, error)
+            return error  # a dead machine or a lost connection keeps its own exit code
+        error = family(error.what, why=error.why, hint=error.hint, where=error.where).with_traceback(
+            error.__traceback__
+        )
+    if isinstance(error, family):
+        error.where = error.where or loader.user_line(scope.context.recipe.folder, error)
+        return error
+    where = loader.user_line(scope.context.recipe.folder, error) or _location(step)
+    return family(f"{kind} {step.name} raises {type(error).__name__}", why=str(error), where=where)
+
+
+def _location(step: Step) -> Location | None:
+    from pathlib import Path
+
+    file, _, line = step.where.rpartition(":")
+    return Location(Path(file), int(line)) if line.isdigit() else None
+
+
+def _ask(scope: Scope, step: Step, running: Running, error: BakeryError) -> str:
+    context = scope.context
+    if context.options.on_failure != "ask" or context.ask is None:
+        return "destroy"
+
+    def shell() -> None:
+        from bakery.shell import open_shell
+
+        open_shell(running.driver.endpoint(running.handle), running.claim.keys, running.claim.folder)
+
+    with context.asking:  # one question at a time, also with many builds
+        return context.ask(f"{scope.build.name}: {step.name}", error, shell)
+
+
+def seal(scope: Scope, running: Running) -> None:
+    """Remove from the machine what no image may hold, and remember who the machine was, for comparison."""
+    from bakery.seal import Seal
+    from bakery.seal import seal as sealed
+    from bakery.smoke import identity
+
+    with scope.phase("seal"):
+        spec = scope.context.recipe.image(scope.build.spec)
+        scope.identity = identity(running.machine)
+        done = sealed(running.machine, spec.options.get("seal") or Seal())
+        scope.emit(Output(text="\n".join(done), stream="stdout", step="seal"))
+
+
+def smoke(scope: Scope, running: Running) -> None:
+    """Run the user's and the built-in tests on a fresh machine of the finished image.
+
+    Raises:
+        SmokeError: a test failed, or could not be run.
+    """
+    from bakery.smokejob import job, summary
+
+    with scope.phase("smoke"):
+        from bakery.smoke import run as run_tests
+
+        report = run_tests(job(scope, running, variables(scope)), running.claim)
+        if not report.ok:
+            raise SmokeError(
+                summary(report), hint=f"nothing was kept; the tests' report is {scope.context.run.path}",
+            )  # fmt: skip
+
+
+def post(scope: Scope, step: Step, artifact: Artifact) -> None:
+    """Run one post step. The image is kept, whatever happens here.
+
+    Raises:
+        PostError: it raised.
+    """
+    function: Callable[..., Any] = function_of(scope, "post", step)
+    scope.emit(StepStarted(step=step.name, index=step.index, location=step.where))
+    started = time.monotonic()
+    try:
+        call("post", function, (artifact,), variables(scope))
+    except Exception as error:
+        seconds = time.monotonic() - started
+        scope.emit(
+            StepEnded(step=step.name, index=step.index, seconds=seconds, outcome="failed", reason=user_text(error))
+        )
+        raised = _as_error(scope, "post step", step, error, PostError)
+        if isinstance(raised, PostError):
+            raised.artifact = artifact
+        raised.hint = raised.hint or f"the image is kept: {artifact.id}"
+        raise raised from error
+    scope.emit(StepEnded(step=step.name, index=step.index, seconds=time.monotonic() - started))

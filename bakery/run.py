@@ -1,0 +1,293 @@
+"""One run: pre-flight for every build, then a worker for each, then the account of it."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Any
+
+from bakery.build import bake
+from bakery.context import Asks, Context, Options
+from bakery.drivers.registry import Registry
+from bakery.errors import BakeryError, CleanupError, Interrupted, PostError, PreflightError
+from bakery.events import ArtifactKept, BuildEnded, BuildStarted, Bus, Failed, Notice, Reader, RunEnded, RunStarted
+from bakery.host import Capacity
+from bakery.journal import Journal
+from bakery.model import Artifact, Problem, to_json
+from bakery.outputs import write_outputs
+from bakery.plan import Build, ImageRef, Plan, missing_secrets, variables_of
+from bakery.recipe import Recipe
+from bakery.redact import Redactor
+from bakery.resolve import Settings
+from bakery.signals import Signals
+from bakery.state import RunFolder, State
+from bakery.transport.wait import Cancel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a run ended.
+
+    Args:
+        exit_code: the first failure's; 10 when something is left behind.
+        run: the run's folder.
+        artifacts: build name to image, for those that were made or were up to date.
+        errors: build name to what went wrong; the empty name for the whole run.
+    """
+
+    exit_code: int
+    run: RunFolder
+    artifacts: Mapping[str, Artifact] = field(default_factory=dict[str, Artifact])
+    errors: Mapping[str, BakeryError] = field(default_factory=dict[str, BakeryError])
+
+
+def build(
+    plan: Plan,
+    recipe: Recipe,
+    settings: Settings,
+    options: Options,
+    state: State,
+    *,
+    readers: Sequence[Reader] = (),
+    drivers: Registry | None = None,
+    redactor: Redactor | None = None,
+    ask: Asks | None = None,
+) -> Outcome:
+    """Make all images of a plan.
+
+    Args:
+        plan: what to make.
+        recipe: the imagefile.
+        settings: the variables as the user gave them.
+        options: how to run.
+        state: the project's `.bakery`.
+        readers: reporters; they see every event, redacted.
+        drivers: where drivers come from.
+        redactor: knows the secrets; a fresh one when not given.
+        ask: asks the user about a failed task, where there is a terminal.
+
+    Returns:
+        What was made, what failed, and the exit code. Only a defect of ours raises.
+    """
+    folder = state.new_run()
+    redactor = redactor or Redactor()
+    bus = Bus(folder.id, redactor)
+    for reader in readers:
+        bus.add(reader)
+    deadline = time.monotonic() + options.deadline if options.deadline else None
+    cancel = Cancel(deadline)
+    with Journal(folder.path, observe=_observer(bus)) as journal:
+        context = Context(
+            recipe=recipe, settings=settings, options=options, state=state, run=folder, journal=journal, bus=bus,
+            redactor=redactor, drivers=drivers or Registry(), cancel=cancel, ask=ask,
+        )  # fmt: skip
+        try:
+            with Signals(cancel, context.emit):
+                return _Run(plan, context).go()
+        finally:
+            bus.close()
+
+
+def _observer(bus: Bus) -> Any:
+    from bakery.events import ResourceChanged
+
+    return lambda op, resource: bus.emit(ResourceChanged(build=resource.build, op=op, resource=str(resource)))
+
+
+class _Run:
+    """The scheduler's state while a run goes on."""
+
+    def __init__(self, plan: Plan, context: Context) -> None:
+        self.plan = plan
+        self.context = context
+        self.artifacts: dict[str, Artifact] = {}
+        self.errors: dict[str, BakeryError] = {}
+        self.left: list[CleanupError] = []
+
+    def go(self) -> Outcome:
+        """Pre-flight, build, account."""
+        started = time.monotonic()
+        context = self.context
+        names = tuple(build.name for build in self.plan.builds)
+        context.emit(RunStarted(builds=names, folder=str(context.run.path)))
+        context.run.write_about({"builds": list(names), "imagefile": str(context.recipe.file), "started": time.time()})
+        for warning in self.plan.warnings:
+            context.emit(Notice(level="warning", message=warning))
+        try:
+            self._secrets()
+            self._preflight()
+            self._build_all()
+            if len(self.errors) == 0:
+                write_outputs(self.plan, self.artifacts, context)
+        except BakeryError as error:
+            self._failed("", error)
+        code = self._exit_code()
+        context.run.write_about({**context.run.about(), "ended": time.time(), "exit_code": code})
+        context.emit(RunEnded(seconds=time.monotonic() - started, exit_code=code))
+        return Outcome(exit_code=code, run=context.run, artifacts=self.artifacts, errors=self.errors)
+
+    def _secrets(self) -> None:
+        """Know every secret before anything else can print it; refuse to start without one."""
+        context = self.context
+        given = [variables_of(context.recipe, build, context.settings) for build in self.plan.builds]
+        missing = missing_secrets(self.plan, given)
+        if missing:
+            first, *rest = missing
+            first.why = "\n".join(str(error.what) for error in rest)
+            raise first
+        for build, variables in zip(self.plan.builds, given, strict=True):
+            for value in build.variables:
+                if value.secret:
+                    context.redactor.add(getattr(variables, value.name), value.name)
+
+    def _preflight(self) -> None:
+        """Look at every build's host or provider before anything is made; all problems at once."""
+        found: list[tuple[Build, Problem]] = []
+        for build in self.plan.builds:
+            self.context.cancel.check()
+            driver = self.context.drivers.get(build.driver)
+            boot = build.boot
+            if isinstance(boot.base, ImageRef):
+                continue  # its base does not exist yet; the driver looks again at launch
+            found += [(build, problem) for problem in driver.check(boot)]
+        for build, problem in found:
+            if not problem.fatal:
+                self.context.emit(Notice(build=build.name, level="warning", message=problem.what, hint=problem.hint))
+        fatal = [(build, problem) for build, problem in found if problem.fatal]
+        if not fatal:
+            return
+        first = fatal[0][1]
+        lines = list(dict.fromkeys(_line(build, problem) for build, problem in fatal))
+        if len(lines) == 1:
+            raise PreflightError(first.what, why=first.why, hint=first.hint)
+        raise PreflightError(f"{len(lines)} problems before the start", why="\n".join(lines))
+
+    # ---- scheduling ---------------------------------------------------------------------------------------------
+
+    def _build_all(self) -> None:
+        """Start what is ready and fits; a failed build stops only what stands on it."""
+        capacity = Capacity(self.context.options.jobs)
+        waiting = list(self.plan.builds)
+        running: dict[Future[Artifact | None], Build] = {}
+        with ThreadPoolExecutor(max_workers=max(1, len(waiting)), thread_name_prefix="build") as pool:
+            while waiting or running:
+                for build in list(waiting):
+                    if self._pruned(build) or self.context.cancel.reason:
+                        waiting.remove(build)
+                    elif self._ready(build) and capacity.take(self._needs(build), build.name):
+                        waiting.remove(build)
+                        running[pool.submit(self._one, build)] = build
+                done, _ = wait(running, timeout=None if not waiting else 0.5, return_when=FIRST_COMPLETED)
+                for future in done:
+                    capacity.give_back(running.pop(future).name)
+                    future.result()
+        if self.context.cancel.reason and not self.errors:
+            raise Interrupted(self.context.cancel.reason)
+
+    def _needs(self, build: Build) -> Any:
+        return self.context.drivers.get(build.driver).needs(build.boot)
+
+    def _ready(self, build: Build) -> bool:
+        return all(name in self.artifacts for name in build.after)
+
+    def _pruned(self, build: Build) -> bool:
+        broken = [name for name in build.after if name in self.errors]
+        if not broken:
+            return False
+        error = PreflightError(f"not built, because {broken[0]} failed")
+        self.errors[build.name] = error
+        self.context.emit(BuildEnded(build=build.name, outcome="skipped", seconds=0.0, reason=error.what))
+        return True
+
+    def _one(self, build: Build) -> Artifact | None:
+        """One worker: everything that can go wrong with one build ends here, and disturbs no other."""
+        started = time.monotonic()
+        context = self.context
+        context.emit(
+            BuildStarted(
+                build=build.name,
+                image=build.image,
+                driver=build.driver,
+                tests=len(build.tests),
+                steps=tuple(step.name for step in build.steps),
+            )
+        )
+        base = self.artifacts[build.after[0]] if build.after else None
+        try:
+            artifact = bake(build, context, base)
+        except Exception as error:
+            raised = self._ours(error)
+            self._failed(build.name, raised)
+            outcome = "cancelled" if isinstance(raised, Interrupted) else "failed"
+            seconds = time.monotonic() - started
+            context.emit(BuildEnded(build=build.name, outcome=outcome, seconds=seconds, reason=raised.what))  # type: ignore[arg-type]  # one of two literals
+            if isinstance(raised, PostError) and raised.artifact is not None:
+                self.artifacts[build.name] = raised.artifact
+            return None
+        self.artifacts[build.name] = artifact
+        context.emit(
+            ArtifactKept(
+                build=build.name,
+                name=artifact.name,
+                id=artifact.id,
+                format=artifact.format,
+                size=artifact.size,
+                sha256=artifact.sha256,
+            )
+        )
+        shown = to_json(artifact)
+        context.emit(
+            BuildEnded(
+                build=build.name,
+                outcome="ok",
+                seconds=time.monotonic() - started,
+                artifact=shown if isinstance(shown, dict) else {},
+            )
+        )
+        return artifact
+
+    def _ours(self, error: Exception) -> BakeryError:
+        """Turn what is no error of the known families into a report of a defect of ours, with its traceback on disk."""
+        if isinstance(error, BakeryError):
+            return error
+        path = self.context.run.path / "crash.txt"
+        text = self.context.redactor("".join(traceback.format_exception(error)))
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+        return BakeryError(
+            f"bakery has a defect: {type(error).__name__}: {error}", why=f"the traceback is in {path}",
+            hint="please report it with that file",
+        )  # fmt: skip
+
+    def _failed(self, name: str, error: BakeryError) -> None:
+        self.errors[name] = error
+        self.context.emit(
+            Failed(
+                build=name,
+                error=type(error).__name__,
+                what=error.what,
+                why=error.why,
+                hint=error.hint,
+                location=str(error.where or ""),
+                exit_code=error.exit_code,
+                folder=str(self.context.run.path),
+            )
+        )
+
+    def _exit_code(self) -> int:
+        """Leftovers first, since they cost money; then what the user did; then the first failure."""
+        left = self.context.run.replay().live()
+        if any(entry.op != "held" for entry in left):
+            return CleanupError.exit_code
+        codes = [error.exit_code for error in self.errors.values()]
+        if Interrupted.exit_code in codes:
+            return Interrupted.exit_code
+        return codes[0] if codes else 0
+
+
+def _line(build: Build, problem: Problem) -> str:
+    parts = [f"{build.name}: {problem.what}", problem.why, problem.hint]
+    return "; ".join(part for part in parts if part)

@@ -1,0 +1,55 @@
+"""A shell on a machine, for a person."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from bakery.claim import Keys
+from bakery.errors import PreflightError
+from bakery.model import Endpoint
+
+
+def shell_command(endpoint: Endpoint, folder: Path) -> list[str]:
+    """Return the words that open a shell: OpenSSH with the machine's own key and host key, nothing of the user's.
+
+    Args:
+        endpoint: where the machine is.
+        folder: holds `id` and `known_hosts`, as written by `write_login`.
+    """
+    match endpoint.transport:
+        case "namespace":
+            return ["nsenter", "--target", str(endpoint.data["pid"]), "--all", "--", "/bin/sh", "-l"]
+        case "command":
+            return [*endpoint.data["argv"], "/bin/sh", "-l"]
+        case _:
+            options = {
+                "IdentityFile": folder / "id", "IdentitiesOnly": "yes", "UserKnownHostsFile": folder / "known_hosts",
+                "StrictHostKeyChecking": "yes", "GlobalKnownHostsFile": "/dev/null", "ForwardAgent": "no",
+            }  # fmt: skip
+            words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+            return ["ssh", "-F", "none", *words, "-p", str(endpoint.port), f"{endpoint.user}@{endpoint.host}"]
+
+
+def write_login(endpoint: Endpoint, keys: Keys, folder: Path) -> None:
+    """Write the key and the known host that `shell_command` names, readable by nobody else."""
+    key = folder / "id"
+    key.touch(mode=0o600)
+    key.write_text(keys.user_private, encoding="utf-8")
+    host = endpoint.host if endpoint.port == 22 else f"[{endpoint.host}]:{endpoint.port}"  # noqa: PLR2004  SSH's port
+    (folder / "known_hosts").write_text(f"{host} {endpoint.host_key}\n", encoding="utf-8")
+
+
+def open_shell(endpoint: Endpoint, keys: Keys, folder: Path) -> int:
+    """Open a shell on this terminal, and return its exit code when it ends.
+
+    Raises:
+        PreflightError: no ssh on this host.
+    """
+    write_login(endpoint, keys, folder)
+    try:
+        return subprocess.run(shell_command(endpoint, folder), check=False).returncode
+    except FileNotFoundError as error:
+        raise PreflightError(f"{error.filename} is not installed", hint="apt-get install openssh-client") from error
+    finally:
+        (folder / "id").unlink(missing_ok=True)
