@@ -1,0 +1,81 @@
+"""Saving a running container's layer: frozen for as long as the copy takes."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from bakery.drivers.nspawn.layers import Saver, link_tree
+from bakery.errors import NotYet
+from bakery.transport.wait import Cancel, until
+
+LAYER = "layer"
+"""The layer's name in a checkpoint's folder."""
+EARLIER = "saved"
+"""In the container's folder: hard links to the layer that was saved last."""
+STAMP = "saved.since"
+"""When that was begun, in nanoseconds since the epoch."""
+
+
+def save(container: Path, leader: int, below: Path | None, folder: Path, cancel: Cancel) -> None:
+    """Save what the container has changed since its base.
+
+    Files that have not changed since the last save from this container are linked to that one, not copied.
+
+    Args:
+        container: the container's folder.
+        leader: its process 1.
+        below: the saved layer that it was restored from.
+        folder: the checkpoint's folder; it exists and is empty.
+        cancel: ends the wait for the freeze.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    earlier, stamp = container / EARLIER, container / STAMP
+    known = earlier.is_dir() and stamp.exists()
+    saver = Saver(below=below, earlier=earlier if known else None, since=int(stamp.read_text()) if known else 0)
+    with frozen(leader, cancel):
+        begun = time.time_ns()
+        saver.save(container / "upper", folder / LAYER)
+    stamp.unlink(missing_ok=True)
+    shutil.rmtree(earlier, ignore_errors=True)
+    with suppress(OSError):  # the cache is on another disk: the next save copies everything
+        link_tree(folder / LAYER, earlier)
+        stamp.write_text(str(begun))
+
+
+@contextmanager
+def frozen(leader: int, cancel: Cancel) -> Iterator[None]:
+    """Stop all processes of a container while the block runs; do nothing where it has no control group of its own."""
+    group = _payload(leader)
+    if group is None or not (group / "cgroup.freeze").exists():
+        yield
+        return
+    try:
+        (group / "cgroup.freeze").write_text("1")
+        until(lambda: _require_frozen(group), what="freezing the container", timeout=30, cancel=cancel,
+              every=(0.001, 0.05))  # fmt: skip
+        yield
+    finally:
+        (group / "cgroup.freeze").write_text("0")
+
+
+def _require_frozen(group: Path) -> None:
+    if "frozen 1" not in (group / "cgroup.events").read_text():
+        raise NotYet("a process in the container is busy in the kernel")
+
+
+def _payload(leader: int) -> Path | None:
+    """The unified control group above systemd's own `init.scope`: all of the container is in it."""
+    groups = dict(line.split(":", 2)[1:] for line in Path(f"/proc/{leader}/cgroup").read_text().splitlines())
+    path = Path(groups.get("", "/"))
+    if path.name != "init.scope":
+        return None
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        if line.partition(" - ")[2].startswith("cgroup2 "):
+            return Path(line.split(" ")[4]) / path.parent.relative_to("/")
+    return None

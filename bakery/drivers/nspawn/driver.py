@@ -1,0 +1,237 @@
+"""The driver of containers on this host: launch, endpoint, capture, destroy, find; checkpoints are layers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from bakery.claim import Claim, Workshop
+from bakery.disk import build, images, qemuimg, tool
+from bakery.drivers.base import Driver
+from bakery.drivers.nspawn import checkpoints, host, processes
+from bakery.drivers.nspawn.merged import merged
+from bakery.drivers.nspawn.source import Nspawn, Rooted
+from bakery.drivers.nspawn.start import Container
+from bakery.errors import DriverError, NotYet
+from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Where
+from bakery.transport.wait import until
+
+CONTAINER = "container"
+CONSOLE = "console.log"
+LAST_LINES = 15
+POWER_OFF = signal.SIGRTMIN + 4
+"""systemd(1): start poweroff.target."""
+POWER_OFF_TIMEOUT = 120.0
+READY = frozenset({"running", "degraded"})
+LISTEN = 1.0
+"""Seconds that systemd is listened to before we look whether the build was cancelled."""
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What a machine starts from.
+
+    Args:
+        tree: the base's file tree.
+        layer: a saved layer above it.
+        settings: for the artifact.
+        disk: bytes of the artifact's disk.
+    """
+
+    tree: Path
+    layer: Path | None
+    settings: dict[str, Any]
+    disk: int
+
+    @property
+    def lowers(self) -> tuple[Path, ...]:
+        """The layers, topmost first."""
+        return (self.tree,) if self.layer is None else (self.layer, self.tree)
+
+
+class NspawnDriver(Driver[Nspawn]):
+    """Containers on this host. Everything in them, mounts and helpers too, ends with one process, the launcher."""
+
+    name = "nspawn"
+    source = Nspawn
+    requires: ClassVar[str] = "apt install systemd-container slirp4netns"
+
+    def check(self, boot: Nspawn) -> Iterator[Problem]:
+        """Look at this host's tools, and at the base."""
+        yield from host.problems()
+        yield from build.check()
+        yield from tool.missing(qemuimg.PACKAGES)
+        if isinstance(boot.base, Rooted):
+            yield from boot.base.check()
+        else:
+            yield Problem(
+                what=f"Nspawn cannot start from {type(boot.base).__name__}",
+                why="a container starts from a tree of files, not from a disk",
+                hint='use base=Debian("bookworm"), or build this image with Qemu',
+            )
+
+    def launch(self, boot: Nspawn | Artifact | Checkpoint, claim: Claim) -> Handle:
+        """Start a container from a base's tree, or from a saved layer above it."""
+        start = _start(boot, claim)
+        mode = host.mode(start.tree)
+        if mode == "plain":
+            claim.notice(f"no systemd in this container: {host.why_plain(start.tree)}", warning=True,
+                         hint="services are enabled, but not started")  # fmt: skip
+        groups = () if mode == "plain" or host.managed() else tuple(host.cgroup_parents())
+        container = Container(
+            name=claim.name, run=claim.run, folder=claim.folder / CONTAINER, lowers=start.lowers, mode=mode,
+            cgroups=tuple(group / claim.name for group in groups),
+        )  # fmt: skip
+        intent = claim.intend(CONTAINER, folder=str(container.folder), cgroups=[str(g) for g in container.cgroups])
+        pid = container.start(claim.folder / CONSOLE)
+        resource = intent.made(str(pid), started=processes.started(pid))
+        return Handle(
+            driver=self.name, id=claim.name, resource=resource, folder=claim.folder, settings=start.settings,
+            data={"mode": mode, "tree": str(start.tree), "layer": str(start.layer or ""), "disk": start.disk},
+        )  # fmt: skip
+
+    def endpoint(self, handle: Handle) -> Endpoint:
+        """Say which process leads the container, once systemd in it has started what it starts."""
+        launcher = int(handle.resource.id or 0)
+        if not processes.alive(launcher, handle.resource.data["started"]):
+            raise DriverError("the container has ended", why=_last_words(self.console(handle)),
+                              hint=f"all it wrote is in {handle.folder / CONSOLE}")  # fmt: skip
+        leader = processes.leader(launcher)
+        if leader is None:
+            raise NotYet("the container's first process")
+        if handle.data["mode"] == "booted":
+            _require_ready(leader)
+        return Endpoint(transport="namespace", host="", port=0,
+                        data={"pid": leader, "start": processes.started(leader)})  # fmt: skip
+
+    def console(self, handle: Handle) -> str:
+        """What systemd wrote on the console."""
+        with suppress(FileNotFoundError):
+            return (handle.folder / CONSOLE).read_text(errors="replace").replace("\r", "")
+        return ""
+
+    def capture(self, handle: Handle, name: str, claim: Claim) -> Artifact:
+        """Power off, put the layers together, and make the same kind of disk as a virtual machine has."""
+        self._power_off(handle, claim)
+        folder = handle.folder / CONTAINER
+        raw = folder / "disk.raw"
+        layers = [folder / "upper", *(Path(p) for p in (handle.data["layer"], handle.data["tree"]) if p)]
+        with merged(layers, folder / "merged", claim) as tree:
+            build.make_disk(tree, raw, claim, size=handle.data["disk"])
+        # An empty overlay makes it the qcow2 file that `images.write` takes, whatever the image's format is.
+        disk = folder / "disk.qcow2"
+        qemuimg.overlay(disk, base=raw, format="raw", size=raw.stat().st_size, shop=claim)
+        return images.write(disk, name, claim=claim, **handle.settings)
+
+    def checkpoint(self, handle: Handle, key: str, folder: Path, claim: Claim) -> Checkpoint | None:
+        """Save the machine's layer; its files only, so that a restored machine boots."""
+        if host.rootless():
+            return None
+        leader = processes.leader(int(handle.resource.id or 0))
+        if leader is None:
+            raise DriverError("the container has ended", why=_last_words(self.console(handle)))
+        below = Path(handle.data["layer"]) if handle.data["layer"] else None
+        checkpoints.save(handle.folder / CONTAINER, leader, below, folder, claim.cancel)
+        settings = {"tree": handle.data["tree"], "disk": handle.data["disk"], "machine": dict(handle.settings)}
+        return Checkpoint(driver=self.name, key=key, folder=folder, settings=settings)
+
+    def destroy(self, resource: Resource) -> None:
+        """End the container and remove its folder; or remove an image that was not kept."""
+        if resource.kind == images.KIND:
+            images.destroy(resource)
+            return
+        pid = int(resource.id) if resource.id else 0
+        for launcher in list(processes.launchers()):
+            if launcher.name == resource.key or (launcher.pid, launcher.started) == (pid, resource.data.get("started")):
+                processes.end(launcher)
+        for group in map(Path, resource.data.get("cgroups", ())):
+            _remove_cgroup(group)
+        build.remove(Path(resource.data["folder"]), Workshop(cache=Path()))
+
+    def find(self, where: Where) -> Iterator[Resource]:
+        """Find containers that run on this host, from their launchers' command lines."""
+        uptime = float(Path("/proc/uptime").read_text().split()[0])
+        for launcher in processes.launchers():
+            age = uptime - int(launcher.started) / TICKS
+            if where.run not in {None, launcher.run} or age < (where.older_than or 0.0):
+                continue
+            yield Resource(
+                driver=self.name, kind=CONTAINER, key=launcher.name, id=str(launcher.pid), run=launcher.run,
+                data={"folder": str(launcher.folder), "cgroups": list(launcher.cgroups), "started": launcher.started},
+            )  # fmt: skip
+
+    def needs(self, boot: Nspawn | Artifact | Checkpoint) -> Needs:
+        """A container takes what its tasks take; one processor is a fair guess."""
+        del boot
+        return Needs(memory=512 << 20, cpus=1)
+
+    def _power_off(self, handle: Handle, claim: Claim) -> None:
+        """Let systemd stop its services, so that their files are whole."""
+        launcher, since = int(handle.resource.id or 0), handle.resource.data["started"]
+        leader = processes.leader(launcher)
+        if leader is not None:
+            os.kill(leader, POWER_OFF if handle.data["mode"] == "booted" else signal.SIGKILL)
+
+        def ended() -> None:
+            if processes.alive(launcher, since):
+                raise NotYet("systemd is stopping its services")
+
+        until(ended, what="the container's power-off", timeout=POWER_OFF_TIMEOUT, cancel=claim.cancel,
+              notify=claim.waiting, every=(0.01, 0.1), hint=f"see {handle.folder / CONSOLE}")  # fmt: skip
+
+
+def _start(boot: Nspawn | Artifact | Checkpoint, claim: Claim) -> Start:
+    match boot:
+        case Checkpoint(folder=Path() as folder, settings=known):
+            return Start(tree=Path(known["tree"]), layer=folder / checkpoints.LAYER, settings=dict(known["machine"]),
+                         disk=known["disk"])  # fmt: skip
+        case Nspawn(base=Rooted() as base):
+            tree = base.tree(claim)
+            return Start(tree=tree.path, layer=None, settings=boot.shape(tree.login).to_json(), disk=boot.disk_bytes)
+    raise DriverError(f"a container cannot start from {type(boot).__name__}", why="it needs a base's file tree",
+                      hint="images are disks: they are booted by the qemu driver")  # fmt: skip
+
+
+def _require_ready(leader: int) -> None:
+    """Ask systemd in the container for its state.
+
+    Raises:
+        NotYet: it is still starting.
+        DriverError: it gave up.
+    """
+    words = ["nsenter", "--target", str(leader), "--all", "systemctl", "is-system-running", "--wait"]
+    try:
+        said = subprocess.run(words, capture_output=True, text=True, check=False, timeout=LISTEN)
+    except subprocess.TimeoutExpired:
+        raise NotYet("systemd in the container is starting services") from None
+    state = said.stdout.strip()
+    if state == "maintenance":
+        raise DriverError("systemd in the container is in emergency or rescue mode", hint="see the console")
+    if state not in READY:
+        raise NotYet(f"systemd in the container: {state or 'not yet there'}")
+
+
+def _last_words(text: str) -> str:
+    return "\n".join(text.splitlines()[-LAST_LINES:]) or "it wrote nothing"
+
+
+def _remove_cgroup(group: Path) -> None:
+    """Remove a control group and those below it; they are empty once their processes have ended."""
+
+    def gone() -> None:
+        try:
+            for path, _, _ in os.walk(group, topdown=False):
+                Path(path).rmdir()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise NotYet(f"{group}: {error.strerror}") from error
+
+    until(gone, what=f"removing the control group {group}", timeout=10, cancel=Workshop(cache=Path()).cancel)

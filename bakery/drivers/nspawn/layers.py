@@ -1,0 +1,161 @@
+"""Layers of an overlay file system: how they are mounted, saved while the machine runs, and seen as one tree.
+
+A saved layer is whole: it stands on the base alone, so that one can be deleted without another noticing. What two of
+them share is shared by hard links, and takes its room once.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+OPAQUE = "trusted.overlay.opaque"
+"""The kernel's overlayfs.rst: a folder that hides what lower layers have under its name."""
+OVERLAY = "trusted.overlay."
+MARGIN = 1_000_000_000
+"""Nanoseconds. The kernel stamps files with a clock that may lag by a tick; one second is more than any."""
+
+
+def mount_option(paths: Sequence[Path]) -> str:
+    """Write folders as mount(8) and overlayfs want them: colons between, commas and colons inside escaped."""
+    return ":".join(str(path).replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,") for path in paths)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saver:
+    """Saves a machine's layer as a new, whole layer.
+
+    Args:
+        below: the saved layer that the machine was restored from; None where it started from the base.
+        earlier: the layer that was saved last from this same machine; None for the first.
+        since: `time.time_ns()` when that was begun.
+    """
+
+    below: Path | None = None
+    earlier: Path | None = None
+    since: int = 0
+
+    def save(self, upper: Path, target: Path) -> None:
+        """Write what the machine has changed since the base into `target`, a new folder.
+
+        The machine's files must not change meanwhile: its control group is frozen.
+
+        Raises:
+            OSError: the disk is full, or the file system keeps no extended attributes.
+        """
+        self._folder(upper, self.below, self.earlier, target, links={})
+
+    def _folder(
+        self, upper: Path, below: Path | None, earlier: Path | None, target: Path, links: dict[int, Path]
+    ) -> None:
+        target.mkdir()
+        hides = _is_opaque(upper)
+        theirs = {} if below is None or hides else {entry.name: entry for entry in os.scandir(below)}
+        with os.scandir(upper) as entries:
+            ours = {entry.name: entry for entry in entries}
+        for name in theirs.keys() - ours.keys():
+            link_tree(Path(theirs[name].path), target / name)
+        for name, entry in ours.items():
+            if not entry.is_dir(follow_symlinks=False):
+                self._file(Path(entry.path), earlier and earlier / name, target / name, links)
+                continue
+            under = theirs.get(name)
+            is_folder = under is not None and under.is_dir(follow_symlinks=False)
+            self._folder(Path(entry.path), Path(under.path) if under and is_folder else None,
+                         earlier and earlier / name, target / name, links)  # fmt: skip
+            if under is not None and not is_folder:
+                _make_opaque(target / name)
+        _copy_attributes(upper, target)
+        if hides or (below is not None and _is_opaque(below)):
+            _make_opaque(target)
+
+    def _file(self, source: Path, earlier: Path | None, target: Path, links: dict[int, Path]) -> None:
+        status = source.lstat()
+        if status.st_nlink > 1 and status.st_ino in links:
+            os.link(links[status.st_ino], target, follow_symlinks=False)
+        elif earlier is None or not self._linked(status, earlier, target):
+            _copy(source, status, target)
+        links[status.st_ino] = target
+
+    def _linked(self, status: os.stat_result, earlier: Path, target: Path) -> bool:
+        """Take the file from the layer that was saved last, if it has not changed since."""
+        if status.st_ctime_ns > self.since - MARGIN:
+            return False
+        try:
+            if _looks(status) != _looks(earlier.lstat()):
+                return False
+            os.link(earlier, target, follow_symlinks=False)
+        except OSError:
+            return False
+        return True
+
+
+def _looks(status: os.stat_result) -> tuple[int, ...]:
+    return (status.st_mode, status.st_uid, status.st_gid, status.st_size, status.st_mtime_ns, status.st_rdev)
+
+
+def _copy(source: Path, status: os.stat_result, target: Path) -> None:
+    """Copy one file of whatever kind; a deleted file is a character device 0/0 (overlayfs.rst, "whiteouts")."""
+    if stat.S_ISREG(status.st_mode):
+        _copy_content(source, status.st_size, target)
+    elif stat.S_ISLNK(status.st_mode):
+        target.symlink_to(source.readlink())
+    elif stat.S_ISSOCK(status.st_mode):
+        return  # a socket is worth nothing without the process behind it
+    else:
+        os.mknod(target, status.st_mode, status.st_rdev)
+    _copy_attributes(source, target)
+
+
+def _copy_content(source: Path, size: int, target: Path) -> None:
+    """Copy bytes within the kernel: file systems that can share blocks do."""
+    with source.open("rb") as reader, target.open("xb") as writer:
+        try:
+            while size > 0 and (done := os.copy_file_range(reader.fileno(), writer.fileno(), size)):
+                size -= done
+        except OSError as error:
+            if error.errno not in {errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}:
+                raise
+            shutil.copyfileobj(reader, writer)
+
+
+def _copy_attributes(source: Path, target: Path) -> None:
+    """Owner, extended attributes (capabilities, access lists), mode and times, in the order that keeps them."""
+    status = source.lstat()
+    os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
+    for name in os.listxattr(source, follow_symlinks=False):
+        if not name.startswith(OVERLAY):
+            os.setxattr(target, name, os.getxattr(source, name, follow_symlinks=False), follow_symlinks=False)
+    if not stat.S_ISLNK(status.st_mode):
+        target.chmod(stat.S_IMODE(status.st_mode))
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns), follow_symlinks=False)
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """Make a second tree of the same files; folders cannot be linked, so they are made again."""
+    if not source.is_dir() or source.is_symlink():
+        os.link(source, target, follow_symlinks=False)
+        return
+    target.mkdir()
+    with os.scandir(source) as entries:
+        for entry in entries:
+            link_tree(Path(entry.path), target / entry.name)
+    _copy_attributes(source, target)
+    if _is_opaque(source):
+        _make_opaque(target)
+
+
+def _is_opaque(folder: Path) -> bool:
+    with suppress(OSError):
+        return os.getxattr(folder, OPAQUE, follow_symlinks=False) == b"y"
+    return False
+
+
+def _make_opaque(folder: Path) -> None:
+    os.setxattr(folder, OPAQUE, b"y", follow_symlinks=False)

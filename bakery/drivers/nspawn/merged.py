@@ -1,0 +1,74 @@
+"""A machine's layers seen as one tree, after the machine has ended; nothing is mounted where others can see it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from bakery.claim import Workshop
+from bakery.disk.build import remove
+from bakery.disk.tool import root, run
+from bakery.drivers.nspawn.layers import mount_option
+from bakery.errors import DriverError
+
+MOUNT = 'set -eu; mount -t overlay overlay -o "ro,lowerdir=$1" "$2"'
+HOLD = f"{MOUNT}; echo ready; read -r _ || true"
+COPY = 'set -eu; mount -t overlay overlay -o "ro,lowerdir=$1,userxattr" "$2"; cp --archive --reflink=auto "$2" "$3"'
+
+
+@contextmanager
+def merged(layers: Sequence[Path], folder: Path, shop: Workshop) -> Iterator[Path]:
+    """Yield a folder in which the layers are one tree, read-only, while the block runs.
+
+    For root it is the mount namespace of a helper process, reached through /proc, that ends with the block. Others
+    get a copy: what one user namespace has mounted, another cannot read.
+
+    Args:
+        layers: topmost first; two at least, for that is what an overlay is.
+        folder: for the mount point, or the copy; not there yet.
+        shop: can cancel it.
+
+    Raises:
+        DriverError: the layers cannot be mounted.
+    """
+    folder.mkdir()
+    point = folder / "point"
+    point.mkdir()
+    option = mount_option(layers)
+    if root():
+        words: tuple[str | Path, ...] = (
+            *root()[:-1],
+            "--mount",
+            "sh",
+            "-c",
+            COPY,
+            "sh",
+            option,
+            point,
+            folder / "tree",
+        )
+        run(words, shop, what="putting the layers together")
+        try:
+            yield folder / "tree"
+        finally:
+            remove(folder / "tree", shop)
+        return
+    with _holder(option, point) as pid:
+        yield Path("/proc", str(pid), "root", point.relative_to("/"))
+
+
+@contextmanager
+def _holder(option: str, point: Path) -> Iterator[int]:
+    process = subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", HOLD, "sh", option, str(point)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    with process:
+        assert process.stdout is not None  # noqa: S101  asked for as pipes
+        assert process.stderr is not None  # noqa: S101
+        if process.stdout.readline() != b"ready\n":
+            said = process.stderr.read().decode(errors="replace").strip()
+            raise DriverError("the machine's layers cannot be put together", why=said)
+        yield process.pid  # the helper ends when its standard input is closed, also when we are killed

@@ -1,0 +1,145 @@
+"""Find and end the processes of a container, by reading /proc: works without any service of the host."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from bakery.errors import DriverError, NotYet
+from bakery.transport.wait import Cancel, until
+
+PROC = Path("/proc")
+MARK = "boot.sh"
+"""File name of the script in a launcher's command line; the machine's name follows it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launcher:
+    """The process that holds a container's outer namespaces: when it ends, all of the container does.
+
+    Args:
+        pid: its number on this host.
+        started: when, in clock ticks since the host's boot; with the pid it is unique.
+        args: the words after the script: NAME, RUN, MODE, LOWER, UPPER, ... as boot.sh describes.
+    """
+
+    pid: int
+    started: str
+    args: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The machine's name."""
+        return self.args[0]
+
+    @property
+    def run(self) -> str:
+        """The id of the run that started it."""
+        return self.args[1]
+
+    @property
+    def folder(self) -> Path:
+        """The container's folder: the network file is in it."""
+        return Path(self.args[7]).parent
+
+    @property
+    def cgroups(self) -> tuple[str, ...]:
+        """The control groups that were made for it."""
+        return tuple(self.args[8].split())
+
+
+def stat(pid: int) -> tuple[str, ...]:
+    """The fields of /proc/PID/stat from the third (the state) on; empty when there is no such process."""
+    try:
+        text = (PROC / str(pid) / "stat").read_text(errors="replace")
+    except OSError:
+        return ()
+    return tuple(text.rpartition(")")[2].split())
+
+
+def started(pid: int) -> str:
+    """When a process began, in clock ticks since boot (field 22 of proc_pid_stat(5)); empty when it is gone."""
+    fields = stat(pid)
+    return fields[19] if fields and fields[0] not in "ZX" else ""
+
+
+def alive(pid: int, since: str) -> bool:
+    """Whether that very process runs, not another one with its number. Zombies are dead."""
+    return bool(since) and started(pid) == since
+
+
+def launchers() -> Iterator[Launcher]:
+    """Every container's launcher on this host, whoever started it."""
+    for pid in _pids():
+        with suppress(OSError):
+            words = (PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            script = next((at for at, word in enumerate(words) if word.endswith(f"nspawn/{MARK}")), None)
+            if words[0] == "unshare" and script is not None and len(words) > script + 9 and (since := started(pid)):
+                yield Launcher(pid=pid, started=since, args=tuple(words[script + 1 :]))
+
+
+def leader(launcher: int) -> int | None:
+    """The container's process 1, as numbered on this host; None while there is none.
+
+    It is the one below the launcher that is process 1 of a PID namespace two levels down: the first level is the
+    launcher's, the second the container's.
+    """
+    parents = {pid: int(fields[1]) for pid in _pids() if (fields := stat(pid))}
+    depth = len(_levels(launcher))
+    for pid in parents:
+        if _stands_below(pid, launcher, parents):
+            levels = _levels(pid)
+            if len(levels) == depth + 2 and levels[-1] == "1":
+                return pid
+    return None
+
+
+def end(launcher: Launcher, *, timeout: float = 20.0) -> None:
+    """Kill a launcher, and with it the container; return when it is gone.
+
+    The kernel kills everything in the launcher's PID namespace. Nothing in it needs to be saved: a container whose
+    files are wanted is powered off first.
+
+    Raises:
+        DriverError: it is still there after `timeout` seconds.
+    """
+
+    def probe() -> None:
+        remaining = [pid for pid in members if alive(*pid)]
+        if remaining or alive(launcher.pid, launcher.started):
+            raise NotYet("the kernel is ending its processes")
+
+    parents = {pid: int(fields[1]) for pid in _pids() if (fields := stat(pid))}
+    members = [(pid, started(pid)) for pid in parents if _stands_below(pid, launcher.pid, parents)]
+    if alive(launcher.pid, launcher.started):
+        with suppress(ProcessLookupError):
+            os.kill(launcher.pid, signal.SIGKILL)
+    until(probe, what=f"the end of container {launcher.name}", timeout=timeout, cancel=Cancel(), every=(0.005, 0.2),
+          error=DriverError, hint="see `ps` for processes in state D: a disk may be stuck")  # fmt: skip
+
+
+def _pids() -> Iterator[int]:
+    return (int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit())
+
+
+def _levels(pid: int) -> list[str]:
+    """The process's numbers in all PID namespaces that it is in, from this one inwards."""
+    try:
+        text = (PROC / str(pid) / "status").read_text(errors="replace")
+    except OSError:
+        return []
+    line = next((line for line in text.splitlines() if line.startswith("NSpid:")), "")
+    return line.split()[1:]
+
+
+def _stands_below(pid: int, ancestor: int, parents: dict[int, int]) -> bool:
+    seen = parents.get(pid)
+    while seen is not None and seen > 1:
+        if seen == ancestor:
+            return True
+        seen = parents.get(seen)
+    return False

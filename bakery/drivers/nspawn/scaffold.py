@@ -1,0 +1,80 @@
+"""Files that a container needs while it is built, and that must not be in the image.
+
+They are a layer of their own, above the base and below the machine's layer. The machine sees them; a capture, which
+looks at base and machine's layer alone, does not. A task that changes one of them makes the change its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+ADDRESS = "10.0.2.100/24"
+GATEWAY = "10.0.2.2"
+RESOLVER = "10.0.2.3"
+"""slirp4netns(1): the addresses of its built-in network; the resolver forwards to this host's."""
+
+NETWORKD = f"""\
+[Match]
+Name=host0
+
+[Network]
+Address={ADDRESS}
+Gateway={GATEWAY}
+DNS={RESOLVER}
+KeepConfiguration=static
+LinkLocalAddressing=no
+IPv6AcceptRA=no
+"""
+"""slirp4netns has set the same address already: networkd shall keep it, and not wait for a lease."""
+
+RESOLVED = f"[Resolve]\nDNS={RESOLVER}\n"
+RESOLV_CONF = f"nameserver {RESOLVER}\n"
+NO_SERVICES = "#!/bin/sh\nexit 101\n"
+"""policy-rc.d of invoke-rc.d(8): without systemd no package may start its service by a script of its own."""
+
+
+def build(folder: Path, lowers: Sequence[Path], *, booted: bool) -> None:
+    """Write the layer into `folder`.
+
+    Args:
+        folder: a new folder.
+        lowers: the layers below, topmost first: folders there lend their owner, mode and times.
+        booted: whether systemd runs inside.
+    """
+    folder.mkdir()
+    files = {"etc/systemd/network/10-bakery.network": NETWORKD, "etc/systemd/resolved.conf.d/10-bakery.conf": RESOLVED}
+    if not booted:
+        files = {"usr/sbin/policy-rc.d": NO_SERVICES}
+    if not (booted and _filled_by_resolved(lowers)):
+        files["etc/resolv.conf"] = RESOLV_CONF
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755 if text.startswith("#!") else 0o644)
+    _borrow_attributes(folder, lowers)
+
+
+def _filled_by_resolved(lowers: Sequence[Path]) -> bool:
+    found = _top(lowers, "etc/resolv.conf")
+    return found is not None and found.is_symlink() and "systemd/resolve" in str(found.readlink())
+
+
+def _borrow_attributes(folder: Path, lowers: Sequence[Path]) -> None:
+    """An overlay shows a folder as its topmost layer has it: give ours the looks of the one below."""
+    folders = [Path(parent) for parent, _, _ in os.walk(folder, topdown=False)]
+    for made in folders:
+        below = _top(lowers, made.relative_to(folder).as_posix())
+        if below is None:
+            continue
+        shutil.copystat(below, made)
+        if os.geteuid() == 0:
+            status = below.stat()
+            os.chown(made, status.st_uid, status.st_gid)
+
+
+def _top(lowers: Sequence[Path], name: str) -> Path | None:
+    return next((lower / name for lower in lowers if os.path.lexists(lower / name)), None)
