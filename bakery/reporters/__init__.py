@@ -1,1 +1,1 @@
-"""Readers of the event stream."""
+"""Readers of the event stream: what people and machines see of a run."""

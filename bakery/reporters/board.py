@@ -1,0 +1,174 @@
+"""Where every build of a run is: what reporters that look back, or look at the whole, draw from."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal, TypeAlias
+
+from bakery import events as e
+
+TAIL = 20
+KEPT_LINES = 2000
+"""Lines of output that are remembered for each step; the last ones."""
+
+
+@dataclass
+class Bar:
+    """A phase, or a step in it: when it began, how long it took, how it ended."""
+
+    name: str
+    kind: Literal["phase", "step"]
+    began: float
+    location: str = ""
+    seconds: float | None = None
+    outcome: str = ""
+    reason: str = ""
+    attempt: int = 1
+    lines: deque[str] = field(default_factory=partial(deque[str], maxlen=KEPT_LINES))
+
+    @property
+    def open(self) -> bool:
+        """True while it runs."""
+        return self.seconds is None
+
+    def end(self, seconds: float, outcome: str, reason: str = "") -> None:
+        """Note how it ended."""
+        self.seconds, self.outcome, self.reason = seconds, outcome, reason
+
+
+@dataclass
+class Track:
+    """One build, as far as its events told."""
+
+    name: str
+    began: float
+    image: str = ""
+    driver: str = ""
+    steps: tuple[str, ...] = ()
+    tests_planned: int = 0
+    bars: list[Bar] = field(default_factory=list[Bar])
+    tests: list[e.TestEnded] = field(default_factory=list[e.TestEnded])
+    waiting: e.Waiting | None = None
+    progress: e.Progress | None = None
+    failure: e.Failed | None = None
+    artifact: e.ArtifactKept | None = None
+    ended: e.BuildEnded | None = None
+
+    @property
+    def current(self) -> Bar | None:
+        """The innermost phase or step that runs now."""
+        return next((bar for bar in reversed(self.bars) if bar.open), None)
+
+    @property
+    def outcome(self) -> str:
+        """How the build ended; empty while it runs."""
+        return self.ended.outcome if self.ended else "failed" if self.failure else ""
+
+    def place(self, step: str) -> str:
+        """`2/5` for the second of five tasks; empty for a post step."""
+        return f"{self.steps.index(step) + 1}/{len(self.steps)}" if step in self.steps else ""
+
+    def phases(self) -> dict[str, float]:
+        """Seconds a phase, in order; all tasks together are `provision`, all post steps `post`."""
+        found: dict[str, float] = {}
+        for bar in self.bars:
+            name = bar.name if bar.kind == "phase" else "provision" if bar.name in self.steps else "post"
+            if name in ("provision", "post") and bar.kind == "phase":
+                continue  # its steps say it already
+            found[name] = found.get(name, 0.0) + (bar.seconds or 0.0)
+        return found
+
+    def last_lines(self, count: int = TAIL) -> list[str]:
+        """The end of what was written in the step or phase that failed."""
+        failed = [bar for bar in self.bars if bar.outcome == "failed" and bar.lines]
+        return list(failed[-1].lines)[-count:] if failed else []
+
+
+Tracks: TypeAlias = dict[str, Track]
+
+
+class Board:
+    """The state of a run: feed it every event."""
+
+    def __init__(self) -> None:
+        self.run = ""
+        self.folder = ""
+        self.began = 0.0
+        self.tracks: Tracks = {}
+        self.failures: list[e.Failed] = []
+        self.notices: list[e.Notice] = []
+        self.ended: e.RunEnded | None = None
+        self.now = time.time
+
+    def read(self, event: e.Event) -> None:
+        """Take one event."""
+        self.began = self.began or event.time
+        match event:
+            case e.RunStarted():
+                self.run, self.folder, self.began = event.run, event.folder, event.time
+            case e.RunEnded():
+                self.ended = event
+            case e.Notice():
+                self.notices.append(event)
+            case e.Failed() if not event.build:
+                self.failures.append(event)
+            case _ if event.build:
+                self._of_build(self.track(event), event)
+
+    def track(self, event: e.Event) -> Track:
+        """The build that an event belongs to."""
+        return self.tracks.setdefault(event.build, Track(event.build, event.time))
+
+    def all_failures(self) -> list[e.Failed]:
+        """What went wrong, of the run and of every build."""
+        return [*self.failures, *(track.failure for track in self.tracks.values() if track.failure)]
+
+    def _of_build(self, track: Track, event: e.Event) -> None:
+        match event:
+            case e.BuildStarted():
+                track.began, track.image, track.driver = event.time, event.image, event.driver
+                track.steps, track.tests_planned = event.steps, event.tests
+            case e.Waiting():
+                track.waiting = event
+            case e.Progress():
+                track.progress = event
+            case e.TestEnded():
+                track.tests.append(event)
+            case e.Failed():
+                track.failure = event
+            case e.ArtifactKept():
+                track.artifact = event
+            case e.BuildEnded():
+                track.ended = event
+            case _:
+                self._of_bar(track, event)
+
+    def _of_bar(self, track: Track, event: e.Event) -> None:
+        match event:
+            case e.PhaseStarted():
+                track.bars.append(Bar(event.phase, "phase", event.time))
+            case e.StepStarted():
+                track.bars.append(Bar(event.step, "step", event.time, event.location, attempt=event.attempt))
+            case e.PhaseEnded():
+                _end(track, event.phase, "phase", event).end(event.seconds, event.outcome)
+            case e.StepEnded():
+                _end(track, event.step, "step", event).end(event.seconds, event.outcome, event.reason)
+            case e.Output():
+                if track.current:
+                    track.current.lines.extend(event.text.splitlines())
+            case _:
+                return
+        if not isinstance(event, e.Output):
+            track.waiting = track.progress = None
+
+
+def _end(track: Track, name: str, kind: Literal["phase", "step"], event: e.PhaseEnded | e.StepEnded) -> Bar:
+    """The bar that ends now; one that never began (a cached step) begins and ends at once."""
+    for bar in reversed(track.bars):
+        if bar.open and bar.name == name and bar.kind == kind:
+            return bar
+    track.bars.append(Bar(name, kind, event.time - event.seconds))
+    return track.bars[-1]

@@ -1,0 +1,75 @@
+"""What is said at the end: why something failed, where the time went, where the images are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from bakery import events as e
+from bakery.reporters.board import Board, Track
+from bakery.reporters.text import duration, indent, plain, size
+
+
+def failure(event: e.Failed, track: Track | None = None) -> Iterator[tuple[str, str]]:
+    """Yield the parts of an error as label and text: what, where, why, output, hint, files."""
+    yield "what", plain(event.what)
+    if event.location:
+        yield "where", plain(event.location)
+    if event.why:
+        yield "why", plain(event.why).strip("\n")
+    seen = set(plain(event.why).splitlines())
+    lines = [line for line in (map(plain, track.last_lines()) if track else ()) if line not in seen]
+    if lines:
+        yield "output", "\n".join(lines)
+    if event.hint:
+        yield "hint", plain(event.hint)
+    if event.folder:
+        yield "files", near(event.folder)
+
+
+def failure_text(event: e.Failed, track: Track | None = None) -> str:
+    """Return an error as plain text, its parts below each other."""
+    (_, what), *rest = failure(event, track)
+    build = f"{event.build}: " if event.build else ""
+    lines = [f"error: {build}{indent(what, '  ')}"]
+    lines += [f"  {label + ':':<7} {indent(text, ' ' * 10)}" for label, text in rest]
+    return "\n".join(lines)
+
+
+def outcome(track: Track) -> str:
+    """How a build ended, in a word."""
+    return track.outcome or "unfinished"
+
+
+def times(track: Track) -> str:
+    """`launch 1.2 s, provision 43 s, ...`, without what took no time."""
+    return ", ".join(f"{name} {duration(took)}" for name, took in track.phases().items() if took >= 0.05)  # noqa: PLR2004
+
+
+def took(board: Board, track: Track) -> float:
+    """Seconds that a build took, or has taken so far."""
+    return track.ended.seconds if track.ended else board.now() - track.began
+
+
+def artifact(kept: e.ArtifactKept) -> str:
+    """`.bakery/images/web.qcow2  412.0 MB  sha256:1f2e3d4c5b6a`."""
+    parts = [near(kept.id), size(kept.size) if kept.size else "", f"sha256:{kept.sha256[:12]}" if kept.sha256 else ""]
+    return "  ".join(plain(part) for part in parts if part)
+
+
+def summary(board: Board) -> Iterator[str]:
+    """Yield the closing table as plain lines."""
+    width = max((len(name) for name in board.tracks), default=0)
+    for track in board.tracks.values():
+        head = f"{track.name:<{width}}  {outcome(track):<9}  {duration(took(board, track)):>7}"
+        yield f"{head}  {times(track)}".rstrip()
+        if track.artifact:
+            yield f"{'':<{width}}  {artifact(track.artifact)}"
+
+
+def near(path: str) -> str:
+    """Return a path relative to the current folder where it is below it."""
+    try:
+        return str(Path(path).relative_to(Path.cwd())) if path.startswith("/") else path
+    except ValueError:
+        return path

@@ -1,0 +1,107 @@
+"""One page in the run's folder that shows everything: builds, phases in time, steps with output, tests, failures."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bakery import events as e
+from bakery.reporters.board import Bar, Board, Track
+from bakery.reporters.closing import artifact, failure, outcome, took
+from bakery.reporters.text import duration, plain
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+FILE = "report.html"
+
+
+class Html:
+    """Writes one self-contained file when the run is over: no script, nothing loaded from elsewhere.
+
+    Args:
+        path: where to; None for `report.html` in the run's folder.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self.board = Board()
+
+    def read(self, event: e.Event) -> None:
+        """Take it in."""
+        self.board.read(event)
+
+    def close(self) -> None:
+        """Write the file."""
+        path = self._path or (Path(self.board.folder) / FILE if self.board.folder else None)
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(page(self.board), encoding="utf-8", errors="backslashreplace")
+
+
+def page(board: Board) -> str:
+    """Return the whole page."""
+    total = max([1e-3, *(_end(board, bar) - board.began for t in board.tracks.values() for bar in t.bars)])
+    return _environment().get_template("report.html.j2").render(
+        board=board,
+        began=datetime.fromtimestamp(board.began).astimezone(),
+        exit_code=board.ended.exit_code if board.ended else None,
+        total=board.ended.seconds if board.ended else total,
+        failures=[dict(_failure(failed, None)) for failed in board.failures],
+        tracks=[_track(board, track, total) for track in board.tracks.values()],
+    )  # fmt: skip
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
+        loader=PackageLoader("bakery.reporters"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    made.filters.update(duration=duration, plain=plain)
+    return made
+
+
+def _track(board: Board, track: Track, total: float) -> dict[str, Any]:
+    return {
+        "name": track.name,
+        "image": track.image,
+        "driver": track.driver,
+        "outcome": outcome(track),
+        "seconds": took(board, track),
+        "reason": track.ended.reason if track.ended else "",
+        "artifact": artifact(track.artifact) if track.artifact else "",
+        "failure": dict(_failure(track.failure, track)) if track.failure else {},
+        "phases": track.phases(),
+        "bars": [_bar(board, bar, total) for bar in track.bars],
+        "tests": track.tests,
+        "passed": sum(test.outcome == "passed" for test in track.tests),
+    }
+
+
+def _failure(failed: e.Failed, track: Track | None) -> list[tuple[str, str]]:
+    return list(failure(failed, track))
+
+
+def _bar(board: Board, bar: Bar, total: float) -> dict[str, Any]:
+    seconds = _end(board, bar) - bar.began
+    return {
+        "name": bar.name + (f", attempt {bar.attempt}" if bar.attempt > 1 else ""),
+        "kind": bar.kind,
+        "outcome": bar.outcome or "unfinished",
+        "reason": bar.reason,
+        "location": bar.location,
+        "seconds": seconds,
+        "left": 100 * max(0.0, bar.began - board.began) / total,
+        "width": max(0.2, 100 * seconds / total),
+        "lines": [plain(line) for line in bar.lines],
+    }
+
+
+def _end(board: Board, bar: Bar) -> float:
+    """When a bar ended; one that was cut off lasts until the run did."""
+    if bar.seconds is not None:
+        return bar.began + bar.seconds
+    return max(bar.began, board.began + board.ended.seconds) if board.ended else bar.began

@@ -1,0 +1,85 @@
+"""JUnit XML: a suite for each build, a case for each smoke test; what failed before the tests is an error case."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from bakery import events as e
+from bakery.reporters.board import Board, Track
+from bakery.reporters.closing import failure_text
+from bakery.reporters.text import plain
+
+FILE = "junit.xml"
+
+
+class JUnit:
+    """Writes one file when the run is over: into the run's folder, or where it is told.
+
+    Args:
+        path: where to; None for `junit.xml` in the run's folder.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self.board = Board()
+
+    def read(self, event: e.Event) -> None:
+        """Take it in."""
+        self.board.read(event)
+
+    def close(self) -> None:
+        """Write the file."""
+        path = self._path or (Path(self.board.folder) / FILE if self.board.folder else None)
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(xml(self.board))
+
+
+def xml(board: Board) -> bytes:
+    """Return the whole document."""
+    root = ET.Element("testsuites", name="bake")
+    for track in board.tracks.values():
+        root.append(_suite(track))
+    if board.failures:
+        suite = ET.SubElement(root, "testsuite", name="run", tests="1", failures="0", errors="1", skipped="0")
+        for failed in board.failures:
+            _error(ET.SubElement(suite, "testcase", classname="run", name=plain(failed.error)), failed, None)
+    ET.indent(root)
+    text = ET.tostring(root, encoding="unicode")
+    return f"<?xml version='1.0' encoding='utf-8'?>\n{text}\n".encode()
+
+
+def _suite(track: Track) -> ET.Element:
+    cases = [_case(track, test) for test in track.tests]
+    broken = any(test.outcome in ("failed", "error") for test in track.tests)
+    if track.failure and not broken:
+        failed = [bar.name for bar in track.bars if bar.outcome == "failed"]
+        case = ET.Element("testcase", classname=plain(track.name), name=plain(failed[-1] if failed else "build"))
+        _error(case, track.failure, track)
+        cases.append(case)
+    suite = ET.Element("testsuite", name=plain(track.name), tests=str(len(cases)))
+    for count, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(count, str(sum(case.find(tag) is not None for case in cases)))
+    suite.set("time", f"{track.ended.seconds if track.ended else 0.0:.3f}")
+    suite.extend(cases)
+    return suite
+
+
+def _case(track: Track, test: e.TestEnded) -> ET.Element:
+    case = ET.Element("testcase", classname=plain(track.name), name=plain(test.test), time=f"{test.seconds:.3f}")
+    file, _, line = test.location.rpartition(":")
+    if line.isdigit():
+        case.set("file", plain(file))
+        case.set("line", line)
+    tag = {"failed": "failure", "error": "error", "skipped": "skipped"}.get(test.outcome)
+    if tag:
+        text = plain(test.text)
+        found = ET.SubElement(case, tag, message=text.strip().partition("\n")[0])
+        found.text = text
+    return case
+
+
+def _error(case: ET.Element, failed: e.Failed, track: Track | None) -> None:
+    found = ET.SubElement(case, "error", type=plain(failed.error), message=plain(failed.what))
+    found.text = failure_text(failed, track)

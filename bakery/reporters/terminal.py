@@ -1,0 +1,194 @@
+"""The reporter for people: finished work scrolls by, and below it a live line for every build that runs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from bakery import events as e
+from bakery.reporters.board import Board, Track
+from bakery.reporters.closing import artifact, failure, outcome, times, took
+from bakery.reporters.narrate import Line, Verbosity, narrate
+from bakery.reporters.text import done, duration, plain
+
+COLOURS: Final = ("cyan", "magenta", "blue", "yellow", "green", "bright_cyan", "bright_magenta", "bright_blue")
+MARKS: Final = {
+    "ok": ("✓", "green"), "failed": ("✗", "bold red"), "cached": ("○", "green"), "skipped": ("-", "dim"),
+    "cancelled": ("-", "yellow"), "warning": ("!", "yellow"), "info": ("·", "dim"), "output": ("│", "dim"),
+    "detail": ("│", "red"), "kept": ("★", "bold green"), "start": ("·", "dim"),
+}  # fmt: skip
+STYLES: Final = {"output": "dim", "failed": "red", "warning": "yellow", "info": "dim", "kept": "bold"}
+
+
+class Terminal:
+    """Draws the run on a terminal.
+
+    Args:
+        console: rich's console, on standard error for `bake`.
+        verbosity: quiet, normal or verbose.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self, console: Console, verbosity: Verbosity = "normal", clock: Callable[[], float] = time.time
+    ) -> None:
+        self._console = console
+        self._verbosity: Verbosity = verbosity
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._colours: dict[str, str] = {}
+        self._spinners: dict[str, Spinner] = {}
+        self._live: Live | None = None
+        self.board = Board()
+        self.board.now = clock
+
+    def read(self, event: e.Event) -> None:
+        """Draw what the event changes. Prints outside of the lock, which the live lines' thread takes as well."""
+        with self._lock:
+            self.board.read(event)
+            lines = list(narrate(event, self.board, self._verbosity, starts=False))
+        for line in lines:
+            self._console.print(self._line(line), soft_wrap=line.kind == "output", highlight=False)
+        match event:
+            case e.RunStarted() if self._verbosity != "quiet":
+                self._start()
+            case e.Failed():
+                self._console.print(self._failure(event))
+            case e.RunEnded():
+                self._stop()
+                if self._verbosity != "quiet" and self.board.tracks:
+                    self._close_with_table()
+
+    def close(self) -> None:
+        """Take the live lines away."""
+        self._stop()
+
+    @contextmanager
+    def paused(self) -> Iterator[Console]:
+        """Give the terminal to somebody else for a while: a question, a shell."""
+        running = self._live is not None
+        self._stop()
+        try:
+            yield self._console
+        finally:
+            if running:
+                self._start()
+
+    # ---- live lines ---------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        self._live = Live(
+            get_renderable=self._render, console=self._console, refresh_per_second=8, transient=True,
+            redirect_stdout=False, redirect_stderr=False,
+        )  # fmt: skip
+        self._live.start()
+
+    def _stop(self) -> None:
+        live, self._live = self._live, None
+        if live is not None:
+            live.stop()
+
+    def _render(self) -> RenderableType:
+        with self._lock:
+            table = Table.grid(padding=(0, 2), expand=True)
+            table.add_column(no_wrap=True)
+            table.add_column(no_wrap=True)
+            table.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
+            table.add_column(no_wrap=True, justify="right")
+            for track in self.board.tracks.values():
+                if not track.outcome:
+                    self._row(table, track)
+            return table
+
+    def _row(self, table: Table, track: Track) -> None:
+        spinner = self._spinners.setdefault(track.name, Spinner("dots"))
+        now = self._clock()
+        name = Text(track.name, style=self._colour(track.name))
+        elapsed = Text(duration(max(0.0, now - track.began)), style="dim")
+        row = Table.grid(padding=(0, 1))
+        row.add_row(spinner, name)
+        table.add_row(row, Text(_doing(track)), Text(self._detail(track, now), style="dim"), elapsed)
+
+    def _detail(self, track: Track, now: float) -> str:
+        """What it waits for, how far it is, or the last line that a command wrote."""
+        if track.progress and (not track.waiting or track.progress.time >= track.waiting.time):
+            p = track.progress
+            return plain(done(p.what, p.done, p.total, p.unit))
+        if track.waiting:
+            waited = max(0.0, now - track.waiting.time + track.waiting.seconds)
+            return f"waiting: {plain(track.waiting.what)} {duration(waited)}"
+        bar = track.current
+        return plain(bar.lines[-1]).strip() if bar and bar.lines else ""
+
+    # ---- printed once -------------------------------------------------------------------------------------------
+
+    def _colour(self, build: str) -> str:
+        return self._colours.setdefault(build, COLOURS[len(self._colours) % len(COLOURS)])
+
+    def _line(self, line: Line) -> Text:
+        text = Text()
+        if line.build:
+            text.append(f"{line.build} ", style=self._colour(line.build))
+        mark, colour = MARKS[line.kind]
+        text.append(f"{mark} ", style=colour)
+        text.append(line.text, style=STYLES.get(line.kind, ""))
+        if line.kind == "cached":
+            text.append(" cached", style="dim")
+        if line.seconds is not None:
+            text.append(f" {duration(line.seconds)}", style="dim")
+        return text
+
+    def _failure(self, event: e.Failed) -> RenderableType:
+        track = self.board.tracks.get(event.build) if self._verbosity != "verbose" else None
+        (_, what), *rest = failure(event, track)
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="dim", no_wrap=True)
+        table.add_column(overflow="fold")
+        for label, text in rest:
+            table.add_row(label, Text(text, style={"hint": "green", "output": "dim", "where": "bold"}.get(label, "")))
+        body = Group(Text(what, style="bold"), Padding(table, (1, 0, 0, 0))) if rest else Text(what, style="bold")
+        title = Text(f"{event.build} failed" if event.build else event.error)
+        return Panel(body, title=title, title_align="left", border_style="red", expand=False)
+
+    def _close_with_table(self) -> None:
+        table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True, justify="right")
+        table.add_column(overflow="fold")
+        for track in self.board.tracks.values():
+            ended = outcome(track)
+            mark, colour = MARKS.get(ended, MARKS["info"])
+            name = Text(track.name, style=self._colour(track.name))
+            spent = Text(duration(took(self.board, track)))
+            table.add_row(name, Text(f"{mark} {ended}", style=colour), spent, Text(times(track), style="dim"))
+        self._console.print(Padding(table, (1, 0, 0, 0)))
+        for track in self.board.tracks.values():
+            if track.artifact:  # outside of the table and unbroken, to be copied from the screen
+                line = Text.assemble(
+                    (f"{MARKS['kept'][0]} ", MARKS["kept"][1]), f"{track.name}  {artifact(track.artifact)}"
+                )
+                self._console.print(line, soft_wrap=True, highlight=False)
+
+
+def _doing(track: Track) -> str:
+    """`task 3/5 harden`, `smoke 4/12`, `launch`."""
+    bar = track.current
+    if bar is None:
+        return ""
+    if bar.kind == "step":
+        return f"{track.place(bar.name) or 'post'} {bar.name}"
+    if bar.name == "smoke" and track.tests_planned:
+        return f"smoke {len(track.tests)}/{max(track.tests_planned, len(track.tests))}"
+    return bar.name

@@ -1,0 +1,51 @@
+"""Words and figures that all reporters share."""
+
+from __future__ import annotations
+
+import re
+
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_]|[ -/][0-~])")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
+
+
+def plain(text: str) -> str:
+    """Return text without terminal sequences and control characters; of a line that redraws itself, the last state.
+
+    What runs on a machine must not be able to steer the terminal, the CI system or the XML parser of whoever reads.
+    """
+    text = _ESCAPES.sub("", text.replace("\r\n", "\n"))
+    if "\r" in text:
+        text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
+    return _CONTROLS.sub("", text)
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `3:07`, `1:02:10`."""
+    if seconds < 9.95:  # noqa: PLR2004  from here on a tenth says nothing
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02}:{rest:02}"
+    return f"{minutes}:{rest:02}" if minutes else f"{rest} s"
+
+
+def size(count: float, unit: str = "B") -> str:
+    """`812 B`, `1.4 GB`; powers of ten, as the makers of disks count."""
+    for prefix in ("", "k", "M", "G"):
+        if count < 1000:  # noqa: PLR2004  the step between the prefixes
+            return f"{count:.0f} {unit}" if not prefix else f"{count:.1f} {prefix}{unit}"
+        count /= 1000
+    return f"{count:.1f} T{unit}"
+
+
+def done(what: str, count: float, total: float, unit: str) -> str:
+    """`downloading debian.qcow2 43 % of 500.0 MB`."""
+    if total:
+        return f"{what} {min(100, 100 * count / total):.0f} % of {size(total, unit)}"
+    return f"{what} {size(count, unit)}"
+
+
+def indent(text: str, by: str) -> str:
+    """Put every line but the first behind a margin."""
+    return f"\n{by}".join(text.splitlines())
