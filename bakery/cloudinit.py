@@ -1,0 +1,108 @@
+"""What a fresh machine is told through cloud-init: which key to accept, and which host key to present.
+
+The formats are cloud-init's: https://docs.cloud-init.io/en/latest/reference/modules.html (users, ssh) and
+https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html (the seed disk).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bakery.claim import Keys
+
+LABEL = "cidata"
+LEAST = 1 << 20
+"""Bytes of a seed disk. Programs that look for labels probe for other file systems far behind the end of ours, and
+some (busybox) take the short read for a broken disk."""
+
+
+def user_data(keys: Keys, *, user: str = "root", extra: Mapping[str, Any] | None = None) -> str:
+    """Write the user data (`#cloud-config`) of a machine that takes our keys.
+
+    It holds the private host key of a machine that lives for minutes; whoever can read it (root in the guest,
+    the account that launched it) could read the key from the guest's disk as well.
+
+    Args:
+        keys: this machine's keys.
+        user: who logs in. For root no other account is made, so that none ends up in the image; any other user is
+            made if it is missing and may `sudo` without a password.
+        extra: more top-level entries; they win over ours.
+    """
+    config: dict[str, Any] = {
+        "ssh_deletekeys": True,
+        "ssh_keys": {"ed25519_private": keys.host_private, "ed25519_public": keys.host_public},
+        **_login(keys, user),
+        **(extra or {}),
+    }
+    return "#cloud-config\n" + yaml.safe_dump(config, sort_keys=False, width=10_000)
+
+
+def _login(keys: Keys, user: str) -> dict[str, Any]:
+    if user == "root":
+        # cloud-init gives root the top-level keys unless `disable_root`; `users: []` keeps the default account out.
+        return {"disable_root": False, "users": [], "ssh_authorized_keys": [keys.user_public]}
+    account = {
+        "name": user,
+        "lock_passwd": True,
+        "shell": "/bin/sh",
+        "sudo": "ALL=(ALL) NOPASSWD:ALL",
+        "ssh_authorized_keys": [keys.user_public],
+    }
+    return {"users": [account]}
+
+
+def meta_data(keys: Keys, instance: str) -> str:
+    """Write NoCloud's meta data.
+
+    Args:
+        keys: this machine's keys.
+        instance: the instance id. cloud-init does its once-per-instance work again when it changes.
+    """
+    return yaml.safe_dump({"instance-id": instance, "public-keys": [keys.user_public]}, sort_keys=False, width=10_000)
+
+
+def seed(
+    path: Path, keys: Keys, *, instance: str, user: str = "root", text: str = "", extra: Mapping[str, Any] | None = None
+) -> None:
+    """Write a NoCloud seed disk: an ISO 9660 image labelled `cidata`, readable by its owner only.
+
+    Args:
+        path: the file to write; replaced if it is there.
+        keys: this machine's keys.
+        instance: the instance id.
+        user: who logs in.
+        text: user data to use as they stand, instead of ours.
+        extra: more entries for our user data.
+    """
+    files = {
+        "meta-data": meta_data(keys, instance),
+        "user-data": text or user_data(keys, user=user, extra=extra),
+    }
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as disk:
+        disk.write(_iso(files).ljust(LEAST, b"\0"))
+
+
+def _iso(files: Mapping[str, str]) -> bytes:
+    """An ISO image of a few small text files, long names kept through Joliet and Rock Ridge."""
+    from pycdlib.pycdlib import PyCdlib
+
+    iso = PyCdlib()
+    iso.new(interchange_level=3, vol_ident=LABEL, joliet=3, rock_ridge="1.09")
+    for number, (name, text) in enumerate(files.items()):
+        content = text.encode()
+        iso.add_fp(
+            io.BytesIO(content), len(content), f"/FILE{number}.;1", rr_name=name, joliet_path=f"/{name}",
+            file_mode=0o100400,
+        )  # fmt: skip
+    out = io.BytesIO()
+    iso.write_fp(out)
+    iso.close()
+    return out.getvalue()

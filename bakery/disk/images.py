@@ -1,0 +1,95 @@
+"""Finished images as files beside the imagefile: written under a temporary name, kept by a rename."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bakery.base.content import digest, must_fit
+from bakery.claim import Claim, Workshop
+from bakery.disk import qemuimg
+from bakery.disk.qemuimg import Format
+from bakery.model import Artifact, Resource
+
+KIND = "file"
+"""The journal's word for an image that is not kept yet."""
+
+
+def write(source: Path, name: str, *, format: Format, settings: Mapping[str, Any], claim: Claim) -> Artifact:  # noqa: A002  a disk's
+    """Turn a machine's disk into an image under a temporary name.
+
+    Args:
+        source: the qcow2 disk of a machine that is powered off.
+        name: what the image will be called once it is kept.
+        format: of the image.
+        claim: for the image.
+        settings: JSON data, what the QEMU driver needs to boot it; see `bakery.drivers.qemu.shape.Shape`.
+
+    Raises:
+        PreflightError: the disk is too full.
+        DriverError: qemu-img failed.
+    """
+    claim.images.mkdir(parents=True, exist_ok=True)
+    must_fit(claim.images, qemuimg.info(source, claim).actual)
+    path = (claim.images / f".{name}.{claim.name}.{format}").absolute()
+    intent = claim.intend(KIND, str(path))
+    qemuimg.convert(source, path, format=format, shop=claim)
+    intent.made(str(path))
+    return Artifact(
+        driver="qemu", id=str(path), name=name, format=format, settings=settings, build=claim.build,
+        created=datetime.now(UTC), **_looks(path, digest(path, "sha256", claim)),
+    )  # fmt: skip
+
+
+def _looks(path: Path, sha256: str) -> dict[str, Any]:
+    info = path.stat()
+    return {"size": info.st_size, "sha256": sha256, "data": {"mtime": info.st_mtime_ns}}
+
+
+def keep(artifact: Artifact, name: str) -> Artifact:
+    """Give an image its final name. The old image of that name is there until the new one is in its place.
+
+    Whoever runs a machine on the old image goes on doing so: its file lives until it is closed.
+    """
+    path = artifact.path
+    final = path.with_name(f"{name}.{artifact.format}")
+    _to_disk(path)
+    path.replace(final)
+    _to_disk(final.parent)
+    return replace(artifact, id=str(final), name=name)
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, would survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def delete(artifact: Artifact) -> None:
+    """Delete an image. What is not there is deleted."""
+    artifact.path.unlink(missing_ok=True)
+
+
+def intact(artifact: Artifact) -> bool:
+    """Say whether an image is there, unchanged; reads it only where its date says that it may not be."""
+    try:
+        info = artifact.path.stat()
+    except OSError:
+        return False
+    if info.st_size != artifact.size:
+        return False
+    if info.st_mtime_ns == artifact.data.get("mtime"):
+        return True
+    return digest(artifact.path, "sha256", Workshop(cache=Path())) == artifact.sha256
+
+
+def destroy(resource: Resource) -> None:
+    """Destroy an image that was never kept, from its journal record. One that was kept has another name by now."""
+    Path(resource.key).unlink(missing_ok=True)

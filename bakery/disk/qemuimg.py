@@ -1,0 +1,84 @@
+"""qemu-img: overlays, and the conversion that makes an image out of a machine's disk."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from bakery.claim import Workshop
+from bakery.disk import tool
+
+Format: TypeAlias = Literal["qcow2", "raw"]
+PACKAGES = {"qemu-img": "qemu-utils"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """What qemu-img says about a disk.
+
+    Args:
+        format: `qcow2`, `raw`, ...
+        virtual: bytes that a guest sees.
+        actual: bytes that the file takes on its disk.
+        backing: the file that it stands on, as its header says.
+    """
+
+    format: str
+    virtual: int
+    actual: int
+    backing: Path | None = None
+
+
+def info(path: Path, shop: Workshop) -> Info:
+    """Look at a disk, also one that a machine is writing to.
+
+    Raises:
+        DriverError: it is not there, or no disk.
+    """
+    words: list[str | Path] = ["qemu-img", "info", "--force-share", "--output=json", path]
+    said = json.loads(tool.run(words, shop, what=f"looking at {path.name}", timeout=60))
+    backing = said.get("full-backing-filename") or said.get("backing-filename")
+    return Info(
+        format=said["format"], virtual=said["virtual-size"], actual=said.get("actual-size", 0),
+        backing=Path(backing) if backing else None,
+    )  # fmt: skip
+
+
+def overlay(path: Path, *, base: Path, format: Format, size: int, shop: Workshop) -> None:  # noqa: A002  qemu-img's word
+    """Make an empty qcow2 disk that shows `base` wherever it was not written to.
+
+    Args:
+        path: the file to make.
+        base: what it stands on; not opened here, so that it may be in use, or not be there yet.
+        format: the base's format; never guessed, because a guest can write any header into a raw disk.
+        size: bytes that a guest sees; more than the base has is allowed.
+        shop: can cancel it.
+    """
+    words: list[str | Path] = ["qemu-img", "create", "-q", "-u", "-f", "qcow2", "-F", format, "-b", base.absolute()]
+    tool.run([*words, path, str(size)], shop, what=f"making {path.name}", timeout=60)
+    path.chmod(0o600)
+
+
+def convert(source: Path, to: Path, *, format: Format, shop: Workshop) -> None:  # noqa: A002  qemu-img's word
+    """Write a qcow2 disk, with all that it stands on, as one file: only what is used, qcow2 compressed with zstd.
+
+    Args:
+        source: a qcow2 disk that no machine writes to.
+        to: the file to make; readable by others, as images are.
+        format: of the new file. Raw files are sparse.
+        shop: can cancel it.
+    """
+    words: list[str | Path] = ["qemu-img", "convert", "-f", "qcow2", "-O", format, "-W", "-m", _coroutines()]
+    # The cache of the new file is the host's, so that hashing it right afterwards does not read the disk.
+    words += ["-T", "unsafe", "-t", "unsafe"]
+    if format == "qcow2":
+        words += ["-c", "-o", "compression_type=zstd"]
+    tool.run([*words, source, to], shop, what=f"writing {to.name}", timeout=3 * 3600)
+
+
+def _coroutines() -> str:
+    """How many parts qemu-img works on at once: it allows 16, and more than the cores gain nothing."""
+    return str(max(2, min(16, 2 * (os.cpu_count() or 1))))

@@ -1,0 +1,1 @@
+"""Local virtual machines: QEMU on this host, accelerated where that works."""

@@ -1,0 +1,105 @@
+"""QMP: questions and orders to a running QEMU, over a socket in its folder.
+
+A connection lives for one `with` block, because QEMU serves one client at a time, and because any process (also
+`bake gc`, tomorrow) must be able to ask. QEMU's own library speaks the protocol; it is asynchronous, so each
+connection brings a loop of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+from collections.abc import Coroutine
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from qemu.qmp import ConnectError, ExecInterruptedError, ExecuteError, QMPClient, QMPError
+
+from bakery.errors import DriverError, NotYet
+
+T = TypeVar("T")
+SOCKET = "qmp.sock"
+LONGEST = 100
+"""Bytes that a socket's path may have everywhere: 108 on Linux, 104 on macOS, less a little."""
+
+
+class Refused(DriverError):  # noqa: N818  what happened
+    """QEMU understood, and said no."""
+
+
+class Monitor:
+    """A connection to a running QEMU.
+
+    Args:
+        folder: the machine's folder.
+        timeout: seconds for each answer.
+
+    Raises:
+        NotYet: nobody listens there, or somebody else is being served.
+    """
+
+    def __init__(self, folder: Path, *, timeout: float = 15.0) -> None:
+        self._folder = folder
+        self._timeout = timeout
+        self._runner = asyncio.Runner()
+        self._client = QMPClient()
+        self._client.logger = _silent()
+
+    def __enter__(self) -> Self:
+        """Connect."""
+        try:
+            with tempfile.TemporaryDirectory(prefix="bake-") as short:
+                self._wait(self._client.connect(_reachable(self._folder / SOCKET, Path(short))))
+        except (ConnectError, OSError, TimeoutError) as error:
+            self._runner.close()
+            raise NotYet("QEMU does not answer on its monitor") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Hang up."""
+        try:
+            self._wait(self._client.disconnect())
+        except (QMPError, EOFError, OSError, TimeoutError):
+            logging.getLogger(__name__).debug("QEMU hung up first", exc_info=True)
+        finally:
+            self._runner.close()
+
+    def ask(self, command: str, **arguments: Any) -> Any:
+        """Send a command and return QEMU's answer.
+
+        Args:
+            command: as in the QMP reference, `query-status`.
+            arguments: its arguments; `_` in a name stands for QMP's `-`.
+
+        Raises:
+            Refused: QEMU says no, in its own words.
+            NotYet: QEMU is gone, or too busy to answer.
+        """
+        named = {name.replace("_", "-"): value for name, value in arguments.items()}
+        try:
+            return self._wait(self._client.execute(command, named))
+        except ExecuteError as error:
+            raise Refused(f"QEMU refused {command}", why=str(error)) from error
+        except (ExecInterruptedError, TimeoutError) as error:
+            raise NotYet(f"QEMU did not answer {command}") from error
+
+    def _wait(self, question: Coroutine[Any, Any, T]) -> T:
+        return self._runner.run(asyncio.wait_for(question, self._timeout))
+
+
+def _reachable(socket: Path, short: Path) -> str:
+    """A path that fits into a socket address."""
+    if len(bytes(socket)) <= LONGEST:
+        return str(socket)
+    link = short / "to"
+    link.symlink_to(socket.parent, target_is_directory=True)
+    return str(link / socket.name)
+
+
+def _silent() -> logging.Logger:
+    """A logger that says nothing: the library calls it an error when QEMU went away, or is not there yet."""
+    return logging.Logger("qemu.qmp", level=logging.CRITICAL + 1)  # noqa: LOG001  not a global one, on purpose

@@ -1,0 +1,98 @@
+"""What a running QEMU knows: whether the guest runs, which port leads to it; and how to power it off."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from typing import Any
+
+from bakery.claim import Workshop
+from bakery.drivers.qemu import process
+from bakery.drivers.qemu.monitor import Monitor
+from bakery.errors import DriverError, NotYet
+from bakery.model import Handle
+from bakery.transport.wait import until
+
+PATIENCE = 300.0
+"""Seconds for a guest to power itself off; an emulated one with much to write may need a minute."""
+AGAIN = 20.0
+"""Seconds until the power button is pressed again: a guest that is still booting does not hear the first time."""
+
+
+def state(monitor: Monitor) -> str:
+    """QEMU's word for the state of the guest: `running`, `shutdown`, `paused`, `internal-error`, ..."""
+    answer: dict[str, Any] = monitor.ask("query-status")
+    return str(answer["status"])
+
+
+def must_run(monitor: Monitor, handle: Handle) -> None:
+    """Raise if the guest will never run again.
+
+    Raises:
+        DriverError: it powered itself off, or its processor stopped.
+    """
+    match state(monitor):
+        case "shutdown":
+            what = "the virtual machine powered itself off"
+        case "internal-error" | "io-error" | "guest-panicked" as stopped:
+            what = f"the virtual machine stopped: {stopped}"
+        case _:
+            return
+    raise DriverError(what, why=process.last_words(handle.folder))
+
+
+def forwarded_port(monitor: Monitor) -> int:
+    """The port of this host that leads to the guest's port 22; the kernel picked it when QEMU bound port 0.
+
+    Raises:
+        NotYet: there is none.
+    """
+    table: str = monitor.ask("human-monitor-command", command_line="info usernet")
+    found = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+22\s", table)
+    if found is None:
+        raise NotYet("no port leads to it yet")
+    return int(found[1])
+
+
+def off(handle: Handle, shop: Workshop) -> None:
+    """Power a guest off by its power button, wait until it has done so, and let QEMU write all to the disk.
+
+    A guest that does not is left running: killing it would lose what it has not written.
+
+    Raises:
+        DriverError: it does not power off, or died on the way.
+    """
+    pressed = -math.inf
+
+    def is_off() -> None:
+        nonlocal pressed
+        if not process.alive(handle.id, handle.data["pid"]):
+            raise DriverError(
+                "the virtual machine died before it had powered off", why=process.last_words(handle.folder)
+            )
+        with Monitor(handle.folder) as monitor:
+            if state(monitor) == "shutdown":
+                return
+            if time.monotonic() - pressed > AGAIN:
+                monitor.ask("system_powerdown")
+                pressed = time.monotonic()
+        raise NotYet("the machine is shutting down")
+
+    until(
+        is_off, what="the machine powers off", timeout=PATIENCE, cancel=shop.cancel, notify=shop.waiting,
+        every=(0.05, 0.25), hint="the serial console says what it waits for",
+    )  # fmt: skip
+    _quit(handle, shop)
+
+
+def _quit(handle: Handle, shop: Workshop) -> None:
+    """End QEMU of a guest that is off; its last writes reach the file before it ends."""
+    with Monitor(handle.folder) as monitor:
+        monitor.ask("quit")
+
+    def ended() -> None:
+        if process.alive(handle.id, handle.data["pid"]):
+            raise NotYet("QEMU is writing to the disk")
+
+    until(ended, what="the end of QEMU", timeout=PATIENCE, cancel=shop.cancel, notify=shop.waiting)

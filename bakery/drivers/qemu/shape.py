@@ -1,0 +1,60 @@
+"""The shape of a machine: what an image or a checkpoint must remember so that it can be started again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from bakery.drivers.qemu.source import Qemu
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """A virtual machine without its disks. As JSON it is the `settings` of an artifact; every entry has a default.
+
+    Args:
+        memory: bytes.
+        cpus: processors.
+        firmware: `bios` or `uefi`.
+        machine: QEMU's machine type.
+        disk_bus: how the disk is attached.
+        nic: QEMU's name for the network card.
+        accel: what the user asked for.
+        qemu_args: more words for QEMU.
+        login: how the system inside takes keys: `credentials` or `nocloud`.
+        user: who logs in.
+        user_data: user data in place of ours.
+        host_key: `given` or `console`.
+        format: of the images made of it.
+    """
+
+    memory: int = 1 << 30
+    cpus: int = 2
+    firmware: str = "bios"
+    machine: str = "q35"
+    disk_bus: str = "virtio"
+    nic: str = "virtio-net-pci"
+    accel: str = "auto"
+    qemu_args: tuple[str, ...] = ()
+    login: str = "nocloud"
+    user: str = "root"
+    user_data: str = ""
+    host_key: str = "given"
+    format: str = "qcow2"
+
+    @classmethod
+    def of(cls, source: Qemu, login: str) -> Shape:
+        """The shape that a user asked for, with the way its base takes keys."""
+        taken = {f.name: getattr(source, f.name) for f in fields(cls) if f.name not in {"memory", "login"}}
+        return cls(memory=source.memory_bytes, login=login, **taken)
+
+    @classmethod
+    def from_json(cls, settings: Mapping[str, Any]) -> Shape:
+        """Read what `to_json` wrote; entries of other drivers are passed over."""
+        known = {f.name: settings[f.name] for f in fields(cls) if f.name in settings}
+        return cls(**{**known, "qemu_args": tuple(known.get("qemu_args", ()))})
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {**asdict(self), "qemu_args": list(self.qemu_args)}

@@ -1,0 +1,116 @@
+"""What a user writes to build on a local virtual machine."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal, get_args, get_type_hints
+
+from bakery.errors import ImagefileError
+from bakery.model import Source
+
+UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+SMALLEST_MEMORY = 64 << 20
+
+
+def size(text: str | int, *, field: str) -> int:
+    """Read a size in bytes: `512M`, `1.5G`, or a number of bytes.
+
+    Args:
+        text: K, M, G, T are powers of 1024; `GiB`, `GB` and lower case mean the same.
+        field: what it is for, for messages.
+
+    Raises:
+        ImagefileError: it is no size.
+    """
+    if isinstance(text, int):
+        return text
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKmMgGtT]?)(?:i?[bB])?\s*", text)
+    if found is None:
+        raise ImagefileError(f"{field}={text!r} is not a size", hint='write it as "512M" or "2G"')
+    return int(float(found[1]) * UNITS[found[2].upper()])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Qemu(Source):
+    """A virtual machine on this host.
+
+    Args:
+        base: what it boots first: `Debian(...)`, `CloudImage(...)`, an image of this file, an `Artifact`.
+        memory: `"1G"`, `"512M"`, or bytes.
+        cpus: processors that the guest sees.
+        disk: size of its disk; the base's own size when not given. The base's size is the least.
+        firmware: `bios` (SeaBIOS) or `uefi` (OVMF, without secure boot).
+        machine: QEMU's machine type, `q35` or `pc`.
+        disk_bus: how the disk is attached.
+        nic: QEMU's name for the network card: `virtio-net-pci`, `e1000`, `e1000e`, `vmxnet3`, ...
+        accel: `auto` uses what was seen to work on this host; `kvm` and `hvf` insist; `tcg` emulates.
+        qemu_args: more words for QEMU's command line. They are visible to everybody on this host: no secrets.
+        format: of the image: `qcow2` (compressed) or `raw` (sparse).
+        user: who logs in. Debian bases take keys for root only.
+        user_data: cloud-init user data to use as they stand, for bases that need others than ours.
+        host_key: `given`: the machine takes the host key that bakery makes for it. `console`: it makes its own and
+            prints it on the serial console, as cloud-init does, between `BEGIN SSH HOST KEY KEYS` and `END ...`.
+    """
+
+    driver: ClassVar[str] = "qemu"
+    memory: str | int = "1G"
+    cpus: int = 2
+    disk: str | int | None = None
+    firmware: Literal["bios", "uefi"] = "bios"
+    machine: Literal["q35", "pc"] = "q35"
+    disk_bus: Literal["virtio", "scsi", "sata", "nvme"] = "virtio"
+    nic: str = "virtio-net-pci"
+    accel: Literal["auto", "kvm", "hvf", "tcg"] = "auto"
+    qemu_args: tuple[str, ...] = ()
+    format: Literal["qcow2", "raw"] = "qcow2"
+    user: str = "root"
+    user_data: str = ""
+    host_key: Literal["given", "console"] = "given"
+
+    def __post_init__(self) -> None:
+        """Refuse values that QEMU would refuse later.
+
+        Raises:
+            ImagefileError: with the values that are allowed.
+        """
+        object.__setattr__(self, "qemu_args", _words(self.qemu_args))
+        for name, allowed in _choices().items():
+            value = getattr(self, name)
+            if value not in allowed:
+                shown = ", ".join(map(repr, allowed))
+                raise ImagefileError(f"Qemu({name}={value!r}): no such choice", hint=f"one of {shown}")
+        if self.cpus < 1:
+            raise ImagefileError(f"Qemu(cpus={self.cpus}): a machine needs a processor", hint="cpus=1 or more")
+        if self.memory_bytes < SMALLEST_MEMORY:
+            raise ImagefileError(
+                f"Qemu(memory={self.memory!r}): too little to boot", hint='at least "64M"; "1G" is usual'
+            )
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", self.nic):
+            raise ImagefileError(f"Qemu(nic={self.nic!r}): not the name of a network card", hint='"virtio-net-pci"')
+        _ = self.disk_bytes
+
+    @property
+    def memory_bytes(self) -> int:
+        """The memory in bytes."""
+        return size(self.memory, field="memory")
+
+    @property
+    def disk_bytes(self) -> int:
+        """The disk's size in bytes; 0 for the base's own."""
+        return 0 if self.disk is None else size(self.disk, field="disk")
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    """The extra words; a single text in place of a list is a likely slip, and would become single letters."""
+    if isinstance(value, str):
+        raise ImagefileError(
+            f"Qemu(qemu_args={value!r}): a list of words is needed", hint='qemu_args=["-device", "..."]'
+        )
+    return tuple(str(word) for word in value)
+
+
+def _choices() -> dict[str, tuple[Any, ...]]:
+    hints = get_type_hints(Qemu)
+    named = {field.name: get_args(hints[field.name]) for field in fields(Qemu)}
+    return {name: allowed for name, allowed in named.items() if allowed and all(isinstance(a, str) for a in allowed)}
