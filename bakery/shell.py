@@ -19,9 +19,7 @@ def shell_command(endpoint: Endpoint, folder: Path) -> list[str]:
     """
     match endpoint.transport:
         case "namespace":
-            return ["nsenter", "--target", str(endpoint.data["pid"]), "--all", "--", "/bin/sh", "-l"]
-        case "command":
-            return [*endpoint.data["argv"], "/bin/sh", "-l"]
+            return ["nsenter", "--target", str(endpoint.data["pid"]), "--all", "--root", "--wd", "--", "/bin/sh", "-l"]
         case _:
             options = {
                 "IdentityFile": folder / "id", "IdentitiesOnly": "yes", "UserKnownHostsFile": folder / "known_hosts",

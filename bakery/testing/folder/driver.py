@@ -1,0 +1,195 @@
+"""The driver of the folder cloud: short enough to be read as the example of how a driver is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from bakery.claim import Claim
+from bakery.drivers.base import Driver
+from bakery.errors import DriverError, NotYet, RetryableError
+from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Problem, Resource, Source, Where
+from bakery.testing.folder.cloud import BUSYBOX, FolderCloud, Kind, NotFound
+from bakery.transport.wait import Cancel, until
+
+T = TypeVar("T")
+KINDS: dict[str, Kind] = {"keypair": "keypairs", "machine": "machines", "image": "images"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder(Source):
+    """A machine in the folder cloud: a busybox system in namespaces of its own. Commands in it are real.
+
+    Args:
+        cloud: the folder.
+        base: None for an empty system, or an image of this cloud.
+        patience: seconds to wait for a machine or an image.
+    """
+
+    driver: ClassVar[str] = "folder"
+    cloud: str
+    base: Any = None
+    patience: float = 10.0
+
+
+class FolderDriver(Driver[Folder]):
+    """A provider for tests."""
+
+    name: ClassVar[str] = "folder"
+    source: ClassVar[type[Source]] = Folder
+    requires: ClassVar[str] = "apt-get install busybox-static"
+
+    def check(self, boot: Folder) -> Iterator[Problem]:
+        """See that machines can be made at all."""
+        del boot
+        if not any(Path(path).exists() for path in BUSYBOX):
+            yield Problem(what="busybox is not installed", hint=self.requires)
+
+    def launch(self, boot: Folder | Artifact | Checkpoint, claim: Claim) -> Handle:
+        """Make a keypair and a machine."""
+        settings, image = _settings(boot)
+        cloud = FolderCloud(Path(settings["cloud"]))
+        place = {"cloud": settings["cloud"]}
+        intent = claim.intend("keypair", **place)
+        _again(claim.cancel, lambda: _unless_there(cloud, claim, intent.resource))
+        intent.made(intent.resource.key)
+        intent = claim.intend("machine", **place)
+        number = _again(claim.cancel, lambda: cloud.run_machine(claim.name, image, claim.name, claim.tags))
+        resource = intent.made(number)
+        return Handle(driver=self.name, id=number, resource=resource, folder=claim.folder, settings=settings)
+
+    def endpoint(self, handle: Handle) -> Endpoint:
+        """Return the machine's leader process."""
+        try:
+            record = _cloud(handle.settings).describe_machine(handle.id)
+        except NotFound:
+            raise NotYet("the cloud does not show the machine yet") from None
+        match record["state"]:
+            case "running":
+                return Endpoint(transport="namespace", data={"pid": record["pid"]})
+            case "building":
+                raise NotYet("the cloud is building the machine")
+            case state:
+                raise DriverError(f"the machine {handle.id} is {state}", why="it ended without being asked to")
+
+    def capture(self, handle: Handle, name: str, claim: Claim) -> Artifact:
+        """Stop the machine and make an image, under a name that says that it is not tested yet."""
+        cloud = _cloud(handle.settings)
+        _again(claim.cancel, lambda: cloud.stop_machine(handle.id))
+        intent = claim.intend("image", cloud=handle.settings["cloud"])
+        number = _again(claim.cancel, lambda: _image_once(cloud, handle.id, claim))
+        intent.made(number)
+        self._available(cloud, number, handle.settings, claim)
+        return Artifact(
+            driver=self.name, id=number, name=name, format="tar", settings=handle.settings, created=datetime.now(UTC)
+        )
+
+    def _available(self, cloud: FolderCloud, number: str, settings: Any, claim: Claim) -> None:
+        def probe() -> None:
+            try:
+                state = cloud.describe_image(number)["state"]
+            except NotFound:
+                raise NotYet("the cloud does not show the image yet") from None
+            except RetryableError as error:
+                raise NotYet(error.what) from None
+            if state == "killed":
+                raise DriverError(f"the image {number} failed", why="the cloud says: killed")
+            if state != "available":
+                raise NotYet(f"the image is {state}")
+
+        until(
+            probe, what=f"the image {number} becomes available", timeout=settings["patience"], cancel=claim.cancel,
+            notify=claim.waiting,
+        )  # fmt: skip
+
+    def keep(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
+        """Give the image its final name; then, and only then, retire older ones of that name."""
+        cloud = _cloud(artifact.settings)
+        old = [
+            record["id"] for record in cloud.list("images") if record["name"] == name and record["id"] != artifact.id
+        ]
+        _again(claim.cancel, lambda: cloud.rename_image(artifact.id, name))
+        claim.commit()
+        for number in old:
+            _gone(cloud, "images", number)
+        return artifact
+
+    def delete(self, artifact: Artifact) -> None:
+        """Delete an image."""
+        _gone(_cloud(artifact.settings), "images", artifact.id)
+
+    def intact(self, artifact: Artifact) -> bool:
+        """See whether the image is there."""
+        return any(record["id"] == artifact.id for record in _cloud(artifact.settings).list("images"))
+
+    def destroy(self, resource: Resource) -> None:
+        """Delete by id, or by the name that we chose, where the answer with the id was lost."""
+        cloud, kind = FolderCloud(Path(resource.data["cloud"])), KINDS[resource.kind]
+        for record in cloud.list(kind):
+            if record["name"] == resource.key or record.get("id") == resource.id:
+                _gone(cloud, kind, record.get("id") or record["name"])
+
+    def find(self, where: Where) -> Iterator[Resource]:
+        """Find by tag."""
+        cloud = FolderCloud(Path(where.settings["cloud"]))
+        now = datetime.now(UTC).timestamp()
+        for word, kind in KINDS.items():
+            for record in cloud.list(kind):
+                run = record["tags"].get("bakery:run", "")
+                if not run or (where.run and run != where.run) or now - record["created"] < (where.older_than or 0):
+                    continue
+                yield Resource(
+                    driver=self.name, kind=word, key=record["name"], id=record.get("id") or record["name"], run=run,
+                    build=record["tags"]["bakery:build"], data={"cloud": where.settings["cloud"]},
+                )  # fmt: skip
+
+
+def _settings(boot: Folder | Artifact | Checkpoint) -> tuple[dict[str, Any], str | None]:
+    if isinstance(boot, Artifact):
+        return dict(boot.settings), boot.id
+    if isinstance(boot, Checkpoint):
+        raise DriverError("the folder cloud has no checkpoints")
+    image = boot.base.id if isinstance(boot.base, Artifact) else boot.base
+    return {"cloud": boot.cloud, "patience": boot.patience}, image
+
+
+def _cloud(settings: Any) -> FolderCloud:
+    return FolderCloud(Path(settings["cloud"]))
+
+
+def _unless_there(cloud: FolderCloud, claim: Claim, resource: Resource) -> None:
+    """Create the keypair; an answer that was lost is found again by the name that we chose."""
+    if all(record["name"] != resource.key for record in cloud.list("keypairs")):
+        cloud.create_keypair(resource.key, claim.keys.user_public, claim.tags)
+
+
+def _image_once(cloud: FolderCloud, machine: str, claim: Claim) -> str:
+    for record in cloud.list("images"):
+        if record["name"] == claim.name:
+            number: str = record["id"]
+            return number
+    try:
+        return cloud.create_image(machine, claim.name, claim.tags)
+    except NotFound:
+        raise RetryableError("the cloud does not show the machine yet") from None
+
+
+def _gone(cloud: FolderCloud, kind: Kind, number: str) -> None:
+    try:
+        cloud.delete(kind, number)
+    except NotFound:
+        return
+
+
+def _again(cancel: Cancel, call: Callable[[], T]) -> T:
+    """Repeat a call that failed for now; the last error is the one raised."""
+    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+
+    retrying = Retrying(
+        retry=retry_if_exception_type(RetryableError), stop=stop_after_attempt(5), reraise=True,
+        wait=wait_exponential_jitter(initial=0.05, max=2), sleep=cancel.sleep,
+    )  # fmt: skip
+    return retrying(call)
