@@ -21,7 +21,7 @@ def _story(folder: str, text: str) -> Iterator[e.Event]:
     yield e.BuildStarted(build=GOOD, image="web", driver="qemu", steps=("base", "nginx"), tests=2)
     yield e.BuildStarted(build=BAD, image="db", driver="ec2", steps=("base",), tests=1)
     yield e.PhaseStarted(build=GOOD, phase="launch")
-    yield e.Progress(build=GOOD, what=f"downloading {text}", done=5e8, total=1e9)
+    yield e.Progress(build=GOOD, what=f"downloading {text}", done=512_345_678, total=1_023_456_789)
     yield e.Waiting(build=GOOD, what=f"SSH banner {text}", seconds=7)
     yield e.PhaseEnded(build=GOOD, phase="launch", seconds=3)
     yield e.StepEnded(build=GOOD, step="base", index=0, seconds=0, outcome="cached", reason=text)
