@@ -1,1 +1,19 @@
-"""Tests of the finished image, on a fresh machine."""
+"""Smoke tests: a child pytest with testinfra's `host` on a machine that was booted from the finished image."""
+
+from bakery.smoke.identity import SCRIPT as IDENTITY_SCRIPT
+from bakery.smoke.identity import Identity, compare
+from bakery.smoke.job import BUILTIN, SmokeJob, SmokeReport, TestRef, TestResult, builtin
+from bakery.smoke.parent import run
+
+__all__ = [
+    "BUILTIN",
+    "IDENTITY_SCRIPT",
+    "Identity",
+    "SmokeJob",
+    "SmokeReport",
+    "TestRef",
+    "TestResult",
+    "builtin",
+    "compare",
+    "run",
+]

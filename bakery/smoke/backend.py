@@ -1,0 +1,78 @@
+"""testinfra's `host`, over our shell: `host.service("nginx").is_running` is one round trip, or none."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from testinfra.backend.base import BaseBackend, CommandResult
+from testinfra.host import Host
+
+from bakery.smoke.facts import Facts, is_question
+from bakery.smoke.shell import Reply, Shell
+
+COMMAND_TIMEOUT: Final = 300.0
+
+
+class MachineBackend(BaseBackend):  # type: ignore[misc]  # testinfra ships no types
+    """Runs testinfra's questions on the machine under test, as root.
+
+    Args:
+        name: the machine's name in messages.
+        shell: the shell that is open there.
+    """
+
+    NAME = "bakery"
+
+    def __init__(self, name: str, shell: Shell) -> None:
+        super().__init__(name)
+        self._shell = shell
+        self.facts = Facts(shell.ask)
+
+    def run(self, command: str, *args: str, **kwargs: Any) -> CommandResult:
+        """Run a command.
+
+        Args:
+            command: a line for `/bin/sh`; `%s` in it stands for the next argument, quoted.
+            *args: the arguments.
+            **kwargs: `timeout`: seconds, 300 when not given. Others are testinfra's and change nothing.
+
+        Raises:
+            CommandTimeoutError: it took longer; it and its children were ended.
+        """
+        line = self.get_command(command, *args)
+        reply = None if self.sudo else self.facts.answer(line)
+        if reply is None:
+            reply = self._ask(line, self.quote(command, *args), kwargs.get("timeout", COMMAND_TIMEOUT))
+        return self.result(reply.exited, self.encode(line), reply.stdout, reply.stderr)
+
+    def get_sudo_command(self, command: str, sudo_user: str | None) -> str:
+        """Become another user with `su`: the shell is root's already, and images without sudo are common."""
+        if sudo_user in (None, "root"):
+            return command
+        return str(self.quote("su -s /bin/sh -c %s %s", command, sudo_user))
+
+    def get_encoding(self) -> str:
+        """UTF-8. testinfra would run Python on the machine to find out, and most images have none."""
+        return "utf-8"
+
+    def decode(self, data: bytes) -> str:
+        """Decode what a command wrote; bytes that are not UTF-8 are replaced, and stay in `stdout_bytes`."""
+        return data.decode(errors="replace")
+
+    def encode(self, data: str) -> bytes:
+        """Encode a command, also one with a file name that is not UTF-8."""
+        return data.encode(errors="surrogateescape")
+
+    def _ask(self, line: str, inner: str, timeout: float | None) -> Reply:
+        if not is_question(inner):
+            self.facts.forget()
+        [reply] = self._shell.ask(line, timeout=timeout)
+        return reply
+
+
+def host(name: str, shell: Shell) -> Host:
+    """Make testinfra's Host over a shell."""
+    backend = MachineBackend(name, shell)
+    made = Host(backend)
+    backend.set_host(made)
+    return made

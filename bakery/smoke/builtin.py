@@ -1,0 +1,150 @@
+"""The tests that every image gets. Ordinary pytest tests; each can be switched off by its name.
+
+Where one does not apply (no systemd, no SSH server, a container's file system), it is skipped and says so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from bakery.smoke.identity import fingerprint, key_blob
+
+if TYPE_CHECKING:
+    from testinfra.host import Host
+
+    from bakery.smoke.plugin import Session
+
+BOOT_TIMEOUT: Final = 300.0
+CLOCK_LIMIT: Final = 120.0
+"""Seconds: TLS and package managers begin to refuse at a few minutes."""
+FULL: Final = 0.95
+GROWN: Final = 0.85
+"""The part of its disk that a root file system must cover; boot and EFI partitions take the rest."""
+SMALL_DISK: Final = 1 << 30
+SECTOR: Final = 512
+"""Bytes in a unit of sysfs's `size`, whatever the disk's own sectors are."""
+SHORTEST: Final = 6
+SHOWN: Final = 5
+
+_HOMES: Final = "{ cut -d: -f6 /etc/passwd; echo /root; } | sort -u"
+_KEYS: Final = (
+    f'for h in $({_HOMES}); do for f in "$h/.ssh/authorized_keys" "$h/.ssh/authorized_keys2"; do '
+    '[ -f "$f" ] && sed "s|^|$f: |" "$f"; done; done; '
+    'for f in /etc/ssh/authorized_keys.d/* /etc/dropbear/authorized_keys; do [ -f "$f" ] && sed "s|^|$f: |" "$f"; done; true'
+)
+_SEARCH: Final = r"""
+( umask 077; f=/run/bakery-smoke.$$; [ -w /run ] || f=/tmp/bakery-smoke.$$; cat >$f <<'end-of-the-secrets'
+%s
+end-of-the-secrets
+find /root /home /etc /tmp /var/tmp /var/log /var/lib/cloud /var/backups -xdev -type f ! -path "$f" -size -4096k \
+  -exec grep -lFsf $f {} + </dev/null 2>/dev/null
+rm -f $f )
+"""
+_ROOT: Final = r"""
+set -- $(df -Pk / | tail -1); echo "fs $2 $3 $1"
+p=$(readlink -f "$1"); p=${p##*/}
+[ -e /sys/class/block/$p/partition ] || exit 0
+d=$(readlink -f /sys/class/block/$p/..); echo "disk $(cat $d/size)"
+"""
+
+
+def _needs_systemd(host: Host) -> None:
+    if not host.file("/run/systemd/system/").is_directory:
+        pytest.skip("the image has no systemd")
+
+
+def _check(fine: object, problem: str) -> None:
+    """Fail with a text for the image's author, who has no use for a traceback into this file."""
+    if not fine:
+        pytest.fail(problem, pytrace=False)
+
+
+def boot_is_finished(host: Host) -> None:
+    """systemctl(1): is-system-running --wait returns at `running` or `degraded`; the latter is no_failed_units' matter."""
+    _needs_systemd(host)
+    state = host.run("systemctl is-system-running --wait", timeout=BOOT_TIMEOUT).stdout.strip()
+    if state not in ("running", "degraded"):
+        jobs = host.run("systemctl list-jobs --no-pager").stdout
+        pytest.fail(f"the machine is {state or 'silent'}; jobs that still wait:\n{jobs}", pytrace=False)
+
+
+def no_failed_units(host: Host) -> None:
+    """A unit that fails on a fresh clone fails on every machine of this image."""
+    _needs_systemd(host)
+    failed = [
+        line.split()[0] for line in host.check_output("systemctl --failed --plain --no-legend").splitlines() if line
+    ]
+    logs = [host.run("systemctl status --no-pager --lines=10 %s", unit).stdout for unit in failed[:SHOWN]]
+    _check(not failed, "\n".join([f"failed at boot: {', '.join(failed)}", *logs]))
+
+
+def no_build_key(host: Host, bakery_session: Session) -> None:
+    """The one key that may log in is the one that this machine was given."""
+    own = key_blob(bakery_session.job.keys.user_public)
+    lines = host.check_output(_KEYS).splitlines()
+    others = [line for line in lines if key_blob(line) and key_blob(line) != own]
+    _check(not others, "\n".join(["keys that nobody gave to this machine:", *others]))
+
+
+def no_build_secret(host: Host, bakery_session: Session) -> None:
+    """A quick look; the inspection of the image itself is thorough."""
+    lines = {line for text in bakery_session.job.secrets.values() for line in text.splitlines()}
+    wanted = sorted(line for line in lines if len(line) >= SHORTEST and not line.startswith("-----"))
+    if not wanted:
+        pytest.skip("the build has no secrets")
+    # Through the shell's standard input: never in the arguments of a process.
+    files = bakery_session.feed(_SEARCH % "\n".join(wanted)).splitlines()
+    _check(not files, "\n".join(["files that hold a secret of the build:", *files]))
+
+
+def machine_id_is_new(bakery_session: Session) -> None:
+    """machine-id(5): the same id on two machines breaks DHCP leases, the journal and whatever counts machines."""
+    mine, builder = bakery_session.identity.machine_id, bakery_session.job.builder
+    if mine is None:
+        pytest.skip("the image has no /etc/machine-id")
+    _check(mine, "/etc/machine-id is empty")
+    _check(mine != "uninitialized", "the first boot did not finish /etc/machine-id")
+    _check(
+        builder is None or mine != builder.machine_id, f"{mine} is the machine-id of the machine that built the image"
+    )
+
+
+def host_keys_are_new(bakery_session: Session) -> None:
+    """Only the key that this machine was given may be known beforehand."""
+    mine, job = bakery_session.identity.host_keys, bakery_session.job
+    if not mine:
+        pytest.skip("the image has no SSH host keys")
+    given = {fingerprint(job.keys.host_public)} if job.keys.host_public else set[str]()
+    old = sorted((mine - given) & (job.builder.host_keys if job.builder else frozenset()))
+    _check(not old, "\n".join(["SSH host keys that the machine that built the image has too:", *old]))
+
+
+def clock_is_right(host: Host) -> None:
+    """TLS, Kerberos and package managers refuse to work with a wrong clock."""
+    off = float(host.check_output("date +%s")) - time.time()
+    _check(abs(off) <= CLOCK_LIMIT, f"the clock is {off:+.0f} s off")
+
+
+def root_has_room(host: Host) -> None:
+    """The root file system grew into the disk that this machine was given, and has space left."""
+    facts = dict(line.split(" ", 1) for line in host.check_output(_ROOT).splitlines())
+    total, used, device = facts["fs"].split()
+    _check(int(used) <= FULL * int(total), f"{device} is full: {int(used) >> 10} of {int(total) >> 10} MiB are in use")
+    if "disk" not in facts or not device.startswith("/dev/"):
+        pytest.skip(f"/ is on {device}, not on a plain partition: nothing can be said of its growth")
+    disk = int(facts["disk"]) * SECTOR
+    covered = int(total) * 1024 / disk
+    _check(disk <= SMALL_DISK or covered >= GROWN, f"/ did not grow: it covers {covered:.0%} of {disk >> 20} MiB")
+
+
+TESTS: Final[dict[str, Callable[..., None]]] = {
+    test.__name__: test
+    for test in (
+        boot_is_finished, no_failed_units, no_build_key, no_build_secret, machine_id_is_new, host_keys_are_new,
+        clock_is_right, root_has_room,
+    )
+}  # fmt: skip

@@ -1,0 +1,183 @@
+"""Finding the asked test functions and giving each its arguments, by pytest's own means."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+import pytest
+
+from bakery import recipe as recipes
+from bakery._dsl import location_of
+from bakery.errors import ImagefileError
+from bakery.loader import module_name
+from bakery.smoke.job import SmokeJob, TestRef
+
+SUBJECTS: Final = ("host", "v")
+BUILTIN_FILE: Final = Path(__file__).with_name("builtin.py")
+
+Function = Callable[..., Any]
+
+
+class Tests:
+    """The test functions of one job, by the file that defines them.
+
+    Args:
+        job: what was asked.
+        config: pytest's, for its assertion rewriting.
+    """
+
+    __test__ = False
+
+    def __init__(self, job: SmokeJob, config: pytest.Config) -> None:
+        self._job = job
+        self._config = config
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that defines a wanted test, built-in ones first."""
+        own = [BUILTIN_FILE] if self._job.builtin else []
+        return tuple(dict.fromkeys([*own, *(test.file for test in self._job.tests)]))
+
+    @functools.cached_property
+    def recipe(self) -> recipes.Recipe:
+        """The imagefile, imported with its assertions rewritten."""
+        file = self._job.imagefile
+        hook: Any = self._config.pluginmanager.rewrite_hook  # what pytest itself imports test modules with
+        spec = importlib.util.spec_from_file_location(module_name(file), file, loader=hook)
+        if spec is None:
+            raise ImagefileError(f"{file} is not a Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        hook.exec_module(module)
+        return recipes.read(module, file)
+
+    def of(self, file: Path) -> tuple[ModuleType, Sequence[Function]]:
+        """Return a file's module and the wanted functions in it."""
+        if file == BUILTIN_FILE:
+            module = importlib.import_module("bakery.smoke.builtin")
+            return module, [test for name, test in module.TESTS.items() if name in self._job.builtin]
+        functions = [self._function(test) for test in self._job.tests if test.file == file]
+        return _module(file, self.recipe.module), functions
+
+    def _function(self, test: TestRef) -> Function:
+        tests = self.recipe.image(test.image).tests
+        function = tests[test.index] if test.index < len(tests) else None
+        if function is None or function.__name__ != test.name or location_of(function).file != test.file:
+            raise ImagefileError(
+                f"the test {test.name} is no longer where it was: the imagefile changed during the build",
+                hint="run bake again",
+            )
+        return function
+
+
+def _module(file: Path, imagefile: ModuleType) -> ModuleType:
+    """Find the imported module of a file; the imagefile's own for functions made by a library."""
+    for module in [imagefile, *sys.modules.values()]:
+        if getattr(module, "__file__", None) == str(file):
+            return module
+    return imagefile
+
+
+class MarkedTests(pytest.Module):
+    """A module of which pytest collects the asked functions and nothing else, whatever their names are."""
+
+    tests: Tests
+    wanted: frozenset[str] = frozenset()
+
+    def _getobj(self) -> ModuleType:
+        """Return a view of the user's module: its globals as they are, for fixtures and marks."""
+        try:
+            module, _ = self.tests.of(self.path)
+        except ImagefileError as error:
+            raise self.CollectError(str(error)) from error
+        view = ModuleType(module.__name__, module.__doc__)
+        vars(view).update(vars(module))
+        return view
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        """Collect each asked function under its name; the second of one name is `name#2`."""
+        view: ModuleType = self.obj
+        fixtures = self.session._fixturemanager  # noqa: SLF001  pytest offers no other list of fixtures
+        fixtures.parsefactories(self)
+        names: list[str] = []
+        for function in self.tests.of(self.path)[1]:
+            name = _unused(function.__name__, names)
+            adapted = adapt(function, lambda wanted: bool(fixtures.getfixturedefs(wanted, self)))
+            setattr(view, name, adapted)
+            names.append(name)
+        self.wanted = frozenset(names)
+        return super().collect()
+
+    def istestfunction(self, obj: object, name: str) -> bool:
+        """Say whether pytest shall make items of it."""
+        del obj
+        return name in self.wanted
+
+    def istestclass(self, obj: object, name: str) -> bool:
+        """Never: an image's tests are functions."""
+        del obj, name
+        return False
+
+
+def _unused(name: str, taken: Sequence[str]) -> str:
+    number = sum(1 for other in taken if other.split("#")[0] == name)
+    return f"{name}#{number + 1}" if number else name
+
+
+def adapt(function: Function, is_fixture: Callable[[str], bool]) -> Function:
+    """Let pytest call a test by its rules and ours.
+
+    An argument that has the name of a fixture or of a `parametrize` argument gets that. Of the others, the first is the
+    host and the second the variables, whatever they are called.
+
+    Raises:
+        ImagefileError: the names `host` and `v` are used the wrong way round.
+    """
+    names = [
+        p.name
+        for p in inspect.signature(function).parameters.values()
+        if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    ]
+    given = _parametrized(function)
+    own = [name for name in names if name not in given and (name in SUBJECTS or not is_fixture(name))]
+    if own[:1] == ["v"] or own[1:2] == ["host"]:
+        raise ImagefileError(
+            f"test {function.__name__}({', '.join(names)}) takes its arguments in the wrong order",
+            why="a test takes the host first and the variables second",
+            hint=f"def {function.__name__}(host, v): ...",
+            where=location_of(function),
+        )
+    renamed = dict(zip(own, SUBJECTS, strict=False))
+    if all(name == subject for name, subject in renamed.items()):
+        return function
+    return _renamed(function, names, renamed)
+
+
+def _renamed(function: Function, names: Sequence[str], renamed: dict[str, str]) -> Function:
+    """Wrap a function so that pytest sees the names of our fixtures in place of the user's."""
+
+    @functools.wraps(function)
+    def adapted(**given: Any) -> Any:
+        __tracebackhide__ = True
+        return function(**{name: given[renamed.get(name, name)] for name in names})
+
+    parameters = [inspect.Parameter(renamed.get(name, name), inspect.Parameter.KEYWORD_ONLY) for name in names]
+    adapted.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # inspect's own protocol
+    return adapted
+
+
+def _parametrized(function: Function) -> set[str]:
+    found: set[str] = set()
+    for mark in getattr(function, "pytestmark", []):
+        if mark.name == "parametrize":
+            names = mark.args[0] if mark.args else mark.kwargs["argnames"]
+            found.update(part.strip() for part in (names.split(",") if isinstance(names, str) else names))
+    return found

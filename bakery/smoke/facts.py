@@ -1,0 +1,249 @@
+"""What is known of the machine already, so that an assert need not ask again.
+
+testinfra asks in shell commands; most of them are a handful of well-known words. Those are answered from facts that
+were fetched together, in one round trip. Two things keep the answers right:
+
+- Whatever is not known to be a mere question may change anything. It runs, and every fact is forgotten.
+- States that change by themselves (services, sockets, files) are good for one second, and for one answer to each
+  question, so that a loop that waits for something always asks the machine.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from bakery.smoke.shell import Reply
+
+FRESH: Final = 1.0
+"""Seconds for which a state that changes by itself is believed."""
+CHEAP: Final = 0.05
+"""Seconds: a group of states that takes longer to fetch is fetched once; later questions go to the machine alone."""
+
+_SYSTEM: Final = (
+    "uname -s", "uname -m", "uname -r", "cat /etc/os-release", "test -d /run/systemd/system/",
+    "command -v command", "command -v systemctl", "command -v ss", "command -v netstat",
+    "command -v dpkg-query", "command -v rpm", "command -v apk",
+)  # fmt: skip
+_UNITS: Final = "systemctl show --no-pager --property=Id,Names,LoadState,ActiveState,UnitFileState '*'"
+_PACKAGES: Final = r"dpkg-query -W -f '${Package}\t${Status}\t${Version}\n'"
+_FILE: Final = (
+    'p=%s; for t in e f d x p S L; do if test -$t "$p"; then echo 0; else echo 1; fi; done; '
+    "stat -Lc '%%U %%u %%G %%g %%a %%Y %%s %%i' \"$p\" 2>&1"
+)
+_FLAGS: Final = ("-e", "-f", "-d", "-x", "-p", "-S", "-L")
+_FIELDS: Final = ("%U", "%u", "%G", "%g", "%a", "%Y", "%s", "%i")
+
+_QUESTIONS: Final = frozenset({
+    "cat", "cut", "df", "dpkg-query", "free", "getent", "grep", "id", "ls", "lsblk", "md5sum", "netstat", "printenv",
+    "ps", "readlink", "realpath", "sha256sum", "stat", "test", "uname", "wc",
+})  # fmt: skip
+"""Programs that only look, whatever their arguments are."""
+_CAREFUL: Final[Mapping[str, frozenset[str]]] = {
+    "systemctl": frozenset(
+        {"is-active", "is-enabled", "is-failed", "is-system-running", "list-unit-files", "show", "status"}
+    ),
+    "command": frozenset({"-v"}),
+    "apk": frozenset({"-e", "info"}),
+    "rpm": frozenset({"-q"}),
+    "ss": frozenset({"--numeric"}),
+}
+"""Programs that only look when this is their first argument."""
+_PIPED: Final = re.compile(
+    r"systemctl list-unit-files \| grep -q [\"'][^\"'$`]*[\"']|(md5|sha256)sum [\w@%+=:,./-]+ \| cut -d ?' ' -f ?1"
+)
+"""testinfra's own questions that are pipelines."""
+
+Ask = Callable[..., list[Reply]]
+
+
+def plain_words(command: str) -> list[str]:
+    """Split a command into words if a shell would do nothing else with it; empty where it would."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return []
+    return words if shlex.join(words) == command else []
+
+
+def is_question(command: str) -> bool:
+    """Say whether a command is known to change nothing."""
+    words = plain_words(command)
+    if not words:
+        return _PIPED.fullmatch(command) is not None
+    program = words[0].rsplit("/", 1)[-1]
+    return program in _QUESTIONS or (len(words) > 1 and words[1] in _CAREFUL.get(program, ()))
+
+
+class _Group(Protocol):
+    """Answers that are fetched together."""
+
+    def commands(self) -> Iterable[str]:
+        """What to run on the machine."""
+
+    def read(self, replies: list[Reply]) -> Mapping[str, Reply]:
+        """Turn what came back into answers, by question."""
+
+
+@dataclass
+class _Fetched:
+    answers: Mapping[str, Reply]
+    at: float
+    cost: float
+    given: set[str] = field(default_factory=set[str])
+
+
+class Facts:
+    """Answers questions about a machine, from memory where that is right.
+
+    Args:
+        ask: runs commands on the machine and returns their replies, in one round trip.
+        clock: seconds, always rising.
+    """
+
+    def __init__(self, ask: Ask, clock: Callable[[], float] = time.monotonic) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._fetched: dict[str, _Fetched] = {}
+
+    def forget(self) -> None:
+        """Ask the machine again for everything: something may have changed."""
+        self._fetched.clear()
+
+    def answer(self, command: str) -> Reply | None:
+        """Return the answer, or None where the machine itself must be asked."""
+        name, group, lasting = _group(plain_words(command), command)
+        if group is None:
+            return None
+        old = self._fetched.get(name)
+        if old is None or not (lasting or self._fresh(old) or old.cost > CHEAP):
+            old = self._fetch(name, group)
+        elif not lasting and (not self._fresh(old) or command in old.given):
+            return None
+        old.given.add(command)
+        return old.answers.get(command)
+
+    def _fresh(self, fetched: _Fetched) -> bool:
+        return self._clock() - fetched.at <= FRESH
+
+    def _fetch(self, name: str, group: _Group) -> _Fetched:
+        began = self._clock()
+        answers = group.read(self._ask(*group.commands()))
+        ended = self._clock()
+        self._fetched[name] = _Fetched(answers, ended, ended - began)
+        return self._fetched[name]
+
+
+def _group(words: list[str], command: str) -> tuple[str, _Group | None, bool]:
+    """Find the group that may know the answer: its name, the group, and whether it lasts until something is changed."""
+    if command in _SYSTEM:
+        return "system", _Verbatim(_SYSTEM), True
+    match words:
+        case ["systemctl", "is-active" | "is-enabled", _]:
+            return "units", _Units(), False
+        case ["dpkg-query", "-f", "${Status}" | "${Status} ${Version}", "-W", _]:
+            return "packages", _Packages(), True
+        case ["test", flag, path] if flag in _FLAGS:
+            return f"file {path}", _File(path), False
+        case ["stat", "-Lc", form, path] if form in _FIELDS:
+            return f"file {path}", _File(path), False
+        case [program, "--numeric", "--listening", "--tcp" | "--udp" | "--unix"] if program.endswith("ss"):
+            return (
+                "sockets",
+                _Verbatim(tuple(f"{program} --numeric --listening --{k}" for k in ("tcp", "udp", "unix"))),
+                False,
+            )
+    return "", None, False
+
+
+@dataclass(frozen=True)
+class _Verbatim:
+    """The very commands of the questions, run together."""
+
+    questions: tuple[str, ...]
+
+    def commands(self) -> Iterable[str]:
+        return self.questions
+
+    def read(self, replies: list[Reply]) -> Mapping[str, Reply]:
+        return dict(zip(self.questions, replies, strict=True))
+
+
+class _Units:
+    """States of all units that systemd has loaded. The exit codes are those of systemctl(1)."""
+
+    _active: Final = {"active": 0, "inactive": 3, "failed": 3}
+    _enabled: Final = {"enabled": 0, "static": 0, "disabled": 1, "masked": 1}
+
+    def commands(self) -> Iterable[str]:
+        return (_UNITS,)
+
+    def read(self, replies: list[Reply]) -> Mapping[str, Reply]:
+        answers: dict[str, Reply] = {}
+        for block in replies[0].stdout.decode(errors="replace").split("\n\n"):
+            unit = dict(line.partition("=")[::2] for line in block.strip().splitlines())
+            if unit.get("LoadState") not in ("loaded", "masked"):
+                continue  # systemctl says more about units that are missing or broken: let it
+            active, enabled = unit.get("ActiveState", ""), unit.get("UnitFileState", "")
+            for name in _names(unit.get("Names", "")):
+                if active in self._active:
+                    answers[f"systemctl is-active {name}"] = _said(active, self._active[active])
+                if enabled in self._enabled and name.removesuffix(".service") == unit["Id"].removesuffix(".service"):
+                    answers[f"systemctl is-enabled {name}"] = _said(enabled, self._enabled[enabled])
+        return answers
+
+
+def _names(listed: str) -> Iterable[str]:
+    for name in listed.split():
+        yield shlex.quote(name)
+        if name.endswith(".service"):
+            yield shlex.quote(name.removesuffix(".service"))
+
+
+def _said(text: str, exited: int = 0) -> Reply:
+    return Reply(exited, text.encode() + b"\n")
+
+
+class _Packages:
+    """All that dpkg has ever heard of; a name that stands for several packages is left to dpkg."""
+
+    def commands(self) -> Iterable[str]:
+        return (_PACKAGES,)
+
+    def read(self, replies: list[Reply]) -> Mapping[str, Reply]:
+        answers: dict[str, Reply] = {}
+        twice: set[str] = set()
+        for line in replies[0].stdout.decode(errors="replace").splitlines():
+            name, status, version = line.split("\t")
+            one, two = (
+                f"dpkg-query -f {form} -W {shlex.quote(name)}" for form in ("'${Status}'", "'${Status} ${Version}'")
+            )
+            if one in answers:
+                twice |= {one, two}
+            answers |= {one: Reply(0, status.encode()), two: Reply(0, f"{status} {version}".encode())}
+        return {question: reply for question, reply in answers.items() if question not in twice}
+
+
+@dataclass(frozen=True)
+class _File:
+    """All that testinfra asks about one path, but for its content."""
+
+    path: str
+
+    def commands(self) -> Iterable[str]:
+        return (_FILE % shlex.quote(self.path),)
+
+    def read(self, replies: list[Reply]) -> Mapping[str, Reply]:
+        path = shlex.quote(self.path)
+        lines = replies[0].stdout.decode(errors="surrogateescape").splitlines()
+        flags, rest = lines[: len(_FLAGS)], lines[len(_FLAGS) :]
+        answers = {f"test {flag} {path}": Reply(int(code)) for flag, code in zip(_FLAGS, flags, strict=True)}
+        if replies[0].exited:
+            failure = Reply(replies[0].exited, b"", "\n".join(rest).encode(errors="surrogateescape") + b"\n")
+            return answers | {f"stat -Lc {form} {path}": failure for form in _FIELDS}
+        fields = zip(_FIELDS, rest[0].split(), strict=True)
+        return answers | {f"stat -Lc {form} {path}": _said(value) for form, value in fields}

@@ -1,0 +1,154 @@
+"""What a run of smoke tests is asked, and what it answers: frozen data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from bakery._dsl import location_of
+from bakery.claim import Keys
+from bakery.errors import UsageError
+from bakery.model import Endpoint
+from bakery.recipe import Recipe
+from bakery.smoke.identity import Identity
+
+Verdict = Literal["passed", "failed", "error", "skipped"]
+
+BUILTIN: Final[Mapping[str, str]] = {
+    "boot_is_finished": "the machine came up and is not stuck on the way",
+    "no_failed_units": "no service of the image fails at boot",
+    "no_build_key": "nobody who built the image can log in to it",
+    "no_build_secret": "no secret of the build lies in a file that usually holds some",
+    "machine_id_is_new": "/etc/machine-id was born on this machine",
+    "host_keys_are_new": "the SSH host keys were born on this machine",
+    "clock_is_right": "the clock agrees with this host's",
+    "root_has_room": "the root file system fills its disk and is not full",
+}
+"""The tests that every image gets, in the order in which they run; `bakery/smoke/builtin.py` holds them."""
+
+
+def builtin(option: object) -> frozenset[str]:
+    """Say which built-in tests an image wants.
+
+    Args:
+        option: `builtin_tests=` of `@bakery.image`: True for all, False for none, or the wanted names.
+
+    Raises:
+        UsageError: a name that no built-in test has.
+    """
+    if isinstance(option, bool):
+        return frozenset(BUILTIN) if option else frozenset()
+    wanted = (
+        frozenset(map(str, option)) if isinstance(option, (list, tuple, set, frozenset)) else frozenset({str(option)})
+    )
+    if unknown := sorted(wanted - set(BUILTIN)):
+        raise UsageError(f"no built-in test is called {', '.join(unknown)}", hint=f"there are: {', '.join(BUILTIN)}")
+    return wanted
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestRef:
+    """A test function of the imagefile, so that another process finds it again.
+
+    Args:
+        image: name of the image's function, as in `Recipe.image`.
+        index: the test's place among that image's tests.
+        name: the function's name.
+        file: the file that defines it; a helper module's where the imagefile imports it.
+        line: the line in it.
+    """
+
+    __test__ = False
+    image: str
+    index: int
+    name: str
+    file: Path
+    line: int
+
+    @classmethod
+    def of(cls, recipe: Recipe, image: str, index: int) -> TestRef:
+        """Refer to test number `index` of an image, as a plan's step does."""
+        function = recipe.image(image).tests[index]
+        where = location_of(function)
+        return cls(image=image, index=index, name=function.__name__, file=where.file, line=where.line)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmokeJob:
+    """Everything that one run of smoke tests needs.
+
+    Args:
+        imagefile: the user's file.
+        tests: the user's tests to run, in order.
+        builtin: names of the built-in tests to run before them.
+        endpoint: where the machine is; its transport is `ssh` or `namespace`.
+        keys: the keys of the machine under test.
+        variables: the object that tests get as `v`; None where the imagefile has no variables.
+        secrets: plain texts, by name, that must appear nowhere, neither in reports nor on the machine; those among
+            the variables count without being listed here.
+        builder: identity of the machine that the image was built on; None where it is not known.
+        junit: where the JUnit report is written.
+        timeout: seconds for all tests together.
+        build: the build's name, for events.
+    """
+
+    imagefile: Path
+    tests: tuple[TestRef, ...]
+    builtin: frozenset[str] = frozenset(BUILTIN)
+    endpoint: Endpoint
+    keys: Keys
+    variables: Any = None
+    secrets: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    builder: Identity | None = None
+    junit: Path
+    timeout: float = 900.0
+    build: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestResult:
+    """How one test ended; a parametrized test has one for each of its cases.
+
+    Args:
+        test: the function's name, with the case in brackets.
+        outcome: `error` means that a fixture failed, not the test itself.
+        seconds: set-up and tear-down included.
+        location: `imagefile.py:42`: the test's line, or the failing line where there is one.
+        text: pytest's explanation of a failure, or the reason of a skip.
+    """
+
+    __test__ = False
+    test: str
+    outcome: Verdict
+    seconds: float
+    location: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmokeReport:
+    """How the tests of one machine ended.
+
+    Args:
+        results: in the order in which they ran.
+        seconds: wall time, start of the child process included.
+        identity: the machine's own, to be compared with that of another clone.
+        round_trips: how often the machine was asked something.
+    """
+
+    results: tuple[TestResult, ...]
+    seconds: float
+    identity: Identity
+    round_trips: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """True when nothing failed."""
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[TestResult, ...]:
+        """The results that make the image unfit."""
+        return tuple(result for result in self.results if result.outcome in ("failed", "error"))

@@ -1,0 +1,243 @@
+"""The parent's side: starts pytest in a process of its own, hands over the job, reads the results."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, Final, Self
+
+from bakery import errors
+from bakery.claim import Workshop
+from bakery.errors import Location, SmokeError
+from bakery.events import TestEnded
+from bakery.smoke import wire
+from bakery.smoke.identity import Identity
+from bakery.smoke.job import SmokeJob, SmokeReport, TestResult
+
+CONFIG: Final = Path(__file__).with_name("pytest.ini")
+BUILTIN_FILE: Final = Path(__file__).with_name("builtin.py")
+GRACE: Final = 5.0
+_POLL: Final = 0.1
+_TAIL: Final = 20_000
+_ORDERLY: Final = (0, 1)  # pytest: all passed, some failed
+
+
+def run(job: SmokeJob, shop: Workshop) -> SmokeReport:
+    """Run smoke tests against a machine.
+
+    Each result is emitted as a `TestEnded` event when it comes; the JUnit report is at `job.junit` afterwards.
+
+    Args:
+        job: the machine, the tests, the variables.
+        shop: takes the events, and cancels.
+
+    Returns:
+        A report; tests that failed are in it.
+
+    Raises:
+        SmokeError: there is no verdict: nothing was asked, a test could not be collected, the process crashed or ran
+            out of time.
+        ConnectError: the machine cannot be reached.
+        Interrupted: cancelled.
+    """
+    if not job.tests and not job.builtin:
+        raise SmokeError("there is no smoke test to run", hint="write a @bakery.test, or say --no-test")
+    started = time.monotonic()
+    job.junit.parent.mkdir(parents=True, exist_ok=True)
+    outcome = _Outcome(job, shop)
+    with _Child(job) as child:
+        for event in child.events(started + job.timeout, shop):
+            outcome.take(event)
+        outcome.check(child)
+    return SmokeReport(
+        results=tuple(outcome.results),
+        seconds=time.monotonic() - started,
+        identity=outcome.identity,
+        round_trips=outcome.round_trips,
+    )
+
+
+class _Child:
+    """The process, its three pipes, and the end of all of them."""
+
+    def __init__(self, job: SmokeJob) -> None:
+        self._job = job
+        self._tail = b""
+
+    def __enter__(self) -> Self:
+        inbox, self._outbox = os.pipe()
+        self._events, outlet = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                _command(self._job, inbox, outlet), pass_fds=(inbox, outlet), env=_environment(os.environ),
+                cwd=self._job.imagefile.parent, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        finally:
+            os.close(inbox)
+            os.close(outlet)
+        return self
+
+    def events(self, deadline: float, shop: Workshop) -> Iterator[dict[str, Any]]:
+        """Yield events until the process ends."""
+        self._send(wire.dump(self._job))
+        buffer = b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._events, selectors.EVENT_READ)
+            selector.register(self._output, selectors.EVENT_READ)
+            while True:
+                shop.cancel.check()
+                if time.monotonic() > deadline:
+                    raise self._late()
+                ready = {key.fd for key, _ in selector.select(_POLL)}
+                if self._output.fileno() in ready and not self._read_output():
+                    selector.unregister(self._output)
+                if self._events in ready:
+                    chunk = os.read(self._events, 1 << 16)
+                    *lines, buffer = (buffer + chunk).split(b"\n")
+                    yield from map(json.loads, lines)
+                    if not chunk:
+                        return
+
+    @property
+    def _output(self) -> IO[bytes]:
+        if self._process.stdout is None:
+            raise RuntimeError("the child has no output pipe")
+        return self._process.stdout
+
+    def _read_output(self) -> bool:
+        data = os.read(self._output.fileno(), 1 << 16)
+        self._tail = (self._tail + data)[-_TAIL:]
+        return bool(data)
+
+    def last_words(self) -> str:
+        """Wait for the end and say how it came: exit code or signal, and what was written last."""
+        try:
+            code = self._process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            return "it closed its pipe and runs on"
+        os.set_blocking(self._output.fileno(), False)
+        try:
+            while self._read_output():
+                pass
+        except BlockingIOError:
+            pass  # a program that a test started holds the other end
+        how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return f"{how}\n{self._tail.decode(errors='replace').strip()}".strip()
+
+    def _send(self, data: bytes) -> None:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(self._outbox, rest) :]
+        except BrokenPipeError:
+            pass  # it is dead already, and its last words will say why
+
+    def _late(self) -> SmokeError:
+        self._end()
+        return SmokeError(
+            f"the smoke tests did not end within {self._job.timeout:g} s",
+            why=self._tail.decode(errors="replace").strip(),
+            hint="the last test that is not reported hangs; give host.run(..., timeout=SECONDS) where a command may",
+        )
+
+    def _end(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self._process.pid, number)
+                self._process.wait(GRACE)
+            except ProcessLookupError:
+                break
+            except subprocess.TimeoutExpired:
+                continue
+
+    def __exit__(self, *_: object) -> None:
+        """End the process with all that it started, and close the pipes."""
+        self._end()
+        self._process.wait()
+        for fd in (self._outbox, self._events):
+            os.close(fd)
+        self._output.close()
+
+
+def _command(job: SmokeJob, inbox: int, outlet: int) -> list[str]:
+    """Pytest with its own configuration only; see docs/smoke-tests.md for each choice."""
+    files = dict.fromkeys([*([BUILTIN_FILE] if job.builtin else []), *(test.file for test in job.tests)])
+    return [
+        sys.executable, "-P", "-B", "-m", "pytest", "-p", "bakery.smoke.plugin",
+        f"--bakery-job={inbox}", f"--bakery-events={outlet}",
+        "-c", str(CONFIG), f"--rootdir={job.imagefile.parent}", "--noconftest", "-p", "no:cacheprovider",
+        "--import-mode=importlib", "--color=no", "-q", "--no-header",
+        "--no-summary", f"--junitxml={job.junit}", "-o", f"junit_suite_name={job.build or 'smoke'}",
+        *map(str, files),
+    ]  # fmt: skip
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The caller's environment without what would change pytest's mind."""
+    clean = {name: value for name, value in environ.items() if not name.startswith("PYTEST_")}
+    root = str(Path(__file__).parents[2])
+    if root not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
+        clean["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environ.get("PYTHONPATH", "")]))
+    return clean | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+
+
+class _Outcome:
+    """What came out of the pipe so far."""
+
+    def __init__(self, job: SmokeJob, shop: Workshop) -> None:
+        self._job = job
+        self._shop = shop
+        self._collected: tuple[int, Mapping[str, int]] = (0, {})
+        self._status: int | None = None
+        self._trouble: errors.BakeryError | None = None
+        self.results: list[TestResult] = []
+        self.identity = Identity()
+        self.round_trips = 0
+
+    def take(self, event: dict[str, Any]) -> None:
+        match event:
+            case {"type": "collected", "tests": int(count), "functions": dict(names)}:
+                self._collected = (count, names)
+            case {"type": "not-collected", "file": str(file), "text": str(text)}:
+                what = f"the smoke tests in {Path(file).name or self._job.imagefile.name} cannot be collected"
+                self._trouble = self._trouble or SmokeError(what, why=text)
+            case {"type": "error", "error": str(name), "what": str(what), "why": str(why), "hint": str(hint)}:
+                kind = getattr(errors, name, SmokeError)
+                self._trouble = (SmokeError if kind is errors.BakeryError else kind)(what, why=why, hint=hint)
+            case {"type": "machine", "identity": dict(identity), "round_trips": int(trips)}:
+                self.identity, self.round_trips = Identity.from_wire(identity), trips
+            case {"type": "done", "status": int(status)}:
+                self._status = status
+            case {"type": "test"}:
+                self._add(event)
+
+    def _add(self, event: dict[str, Any]) -> None:
+        file = Path(os.path.normpath(self._job.imagefile.parent / event["file"]))
+        location = str(Location(file, event["line"])) if event["file"] else ""
+        named = {key: event[key] for key in ("test", "outcome", "seconds", "text")}
+        self.results.append(TestResult(location=location, **named))
+        self._shop.emit(TestEnded(build=self._job.build, location=location, **named))
+
+    def check(self, child: _Child) -> None:
+        """Make sure that there is a verdict on every test that was asked for."""
+        if self._trouble is not None:
+            raise self._trouble
+        if self._status is None:
+            raise SmokeError("the smoke tests' process ended in the middle", why=child.last_words())
+        count, names = self._collected
+        wanted = Counter([*self._job.builtin, *(test.name for test in self._job.tests)])
+        if missing := sorted(name for name, number in wanted.items() if names.get(name, 0) < number):
+            raise SmokeError(f"no test came of: {', '.join(missing)}", why=child.last_words())
+        if self._status not in _ORDERLY or len(self.results) != count:
+            what = f"the smoke tests were broken off after {len(self.results)} of {count}"
+            raise SmokeError(what, why=child.last_words())

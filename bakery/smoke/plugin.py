@@ -1,0 +1,175 @@
+"""The pytest plugin inside the child process: takes the job, offers `host` and `v`, sends each result as it comes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from bakery.errors import BakeryError
+from bakery.redact import Redactor
+from bakery.smoke import wire
+from bakery.smoke.backend import host as make_host
+from bakery.smoke.collect import MarkedTests, Tests
+from bakery.smoke.connect import Connection, connect
+from bakery.smoke.identity import SCRIPT, Identity
+from bakery.smoke.job import SmokeJob
+from bakery.smoke.shell import CommandTimeoutError, Shell
+from bakery.smoke.verdict import Verdicts
+from bakery.transport.base import Lost
+
+if TYPE_CHECKING:
+    from testinfra.host import Host
+
+ORPHANED: Final = 70
+
+
+class Session:
+    """One run of smoke tests: the job, the machine, and the pipe that results go into.
+
+    Args:
+        job: what was asked.
+        events: file descriptor that takes a JSON object a line.
+        config: pytest's.
+    """
+
+    def __init__(self, job: SmokeJob, events: int, config: pytest.Config) -> None:
+        self.job = job
+        self.tests = Tests(job, config)
+        self.identity = Identity()
+        self.redact = Redactor()
+        self._events = events
+        self._connection: Connection | None = None
+        self._shell: Shell | None = None
+        for name, text in job.secrets.items():
+            self.redact.add(text, name)
+
+    def send(self, kind: str, **data: Any) -> None:
+        """Send an event to the parent; texts are free of secrets from here on."""
+        line = json.dumps({"type": kind, **data}).encode() + b"\n"
+        while line:
+            line = line[os.write(self._events, line) :]
+
+    def open(self) -> Host:
+        """Connect, once, and learn who the machine is."""
+        self._connection = connect(self.job.endpoint, self.job.keys)
+        self._shell = Shell(self._connection.spawn)
+        try:
+            [reply] = self._shell.ask(SCRIPT, timeout=60)
+        except (Lost, CommandTimeoutError) as error:
+            user = self.job.endpoint.user
+            raise BakeryError(
+                f"no root shell on the machine under test: {error}",
+                hint="" if user == "root" else f"the tests run as root: let {user} use sudo without a password",
+            ) from error
+        self.identity = Identity.parse(reply.stdout.decode(errors="replace"))
+        return make_host(self.job.endpoint.host, self._shell)
+
+    def feed(self, script: str) -> str:
+        """Run a script that must appear in no argument list, and return what it wrote."""
+        if self._shell is None:
+            raise BakeryError("there is no connection to the machine under test")
+        return self._shell.feed(script).stdout.decode(errors="replace")
+
+    def close(self) -> None:
+        """Say the last words and end the connection."""
+        trips = self._shell.round_trips if self._shell else 0
+        self.send("machine", identity=self.identity.to_wire(), round_trips=trips)
+        if self._shell:
+            self._shell.close()
+        if self._connection:
+            self._connection.close()
+
+
+SESSION: Final = pytest.StashKey[Session]()
+HOST: Final = pytest.StashKey["Host"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take the numbers of the two inherited pipes."""
+    group = parser.getgroup("bakery")
+    group.addoption("--bakery-job", type=int, metavar="FD", help="pipe that the job comes from")
+    group.addoption("--bakery-events", type=int, metavar="FD", help="pipe that results go into")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the job, and end when the parent does."""
+    inbox, events = config.getoption("--bakery-job"), config.getoption("--bakery-events")
+    if inbox is None or events is None:
+        raise pytest.UsageError("bakery.smoke.plugin is started by `bake` alone")
+    for fd in (inbox, events):
+        os.set_inheritable(fd, False)  # a program that a test starts must not keep them open
+    session = Session(wire.load(_line(inbox)), events, config)
+    config.stash[SESSION] = session
+    sys.path.insert(0, str(session.job.imagefile.parent))  # as `bake` imports it
+    config.pluginmanager.register(Verdicts(session.job, session.redact, session.send), "bakery-verdicts")
+    threading.Thread(target=_end_with_parent, args=(inbox,), daemon=True).start()
+
+
+def _line(fd: int) -> bytes:
+    data = b""
+    while not data.endswith(b"\n"):
+        chunk = os.read(fd, 1 << 16)
+        if not chunk:
+            raise pytest.UsageError("the job is cut short")
+        data += chunk
+    return data
+
+
+def _end_with_parent(fd: int) -> None:
+    """The parent never writes again: an end of file means that it is gone, whatever the tests are doing."""
+    os.read(fd, 1)
+    os._exit(ORPHANED)
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module:
+    """Collect the asked functions of a file, and nothing else."""
+    module: MarkedTests = MarkedTests.from_parent(parent, path=module_path)
+    module.tests = parent.config.stash[SESSION].tests
+    return module
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Connect before the first test, so that a machine out of reach is one error and not one per test."""
+    if session.testsfailed:
+        return  # what could not be collected is reported already
+    smoke = session.config.stash[SESSION]
+    try:
+        session.config.stash[HOST] = smoke.open()
+    except BakeryError as error:
+        parts = {name: smoke.redact(getattr(error, name)) for name in ("what", "why", "hint")}
+        smoke.send("error", error=type(error).__name__, **parts)
+        pytest.exit("no connection", returncode=pytest.ExitCode.INTERRUPTED)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Say that this is the orderly end."""
+    smoke = session.config.stash.get(SESSION, None)
+    if smoke is not None:
+        smoke.close()
+        smoke.send("done", status=int(exitstatus))
+
+
+@pytest.fixture(scope="session")
+def host(request: pytest.FixtureRequest) -> Host:
+    """The Host of testinfra for the machine under test."""
+    return request.config.stash[HOST]
+
+
+@pytest.fixture(scope="session")
+def v(request: pytest.FixtureRequest) -> Any:
+    """The imagefile's variables, with the values of this build."""
+    smoke = request.config.stash[SESSION]
+    return wire.rebuild(smoke.tests.recipe.variables, smoke.job.variables)
+
+
+@pytest.fixture(scope="session")
+def bakery_session(request: pytest.FixtureRequest) -> Session:
+    """What the built-in tests compare the machine with."""
+    return request.config.stash[SESSION]

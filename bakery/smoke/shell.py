@@ -1,0 +1,211 @@
+r"""One long-lived shell on a machine that runs command after command: a round trip for each, and no login for any.
+
+Each request is a line of shell, `sh -c COMMAND </dev/null`, followed by one that prints a mark: 128 random bits, with
+the exit code on standard output, bare on standard error. What stands before the marks is the command's, byte for byte,
+so that binary, empty and huge output all pass unchanged, and requests may be sent in one packet.
+
+- A command cannot eat the next request: its standard input is empty.
+- A command that exits, or replaces or kills its shell, ends a shell of its own.
+- A command that leaves something running may have that write later: the shell that ran it is *retired*, that is, kept
+  open and not used again, so that such output never mixes with another command's.
+- A command that runs out of time is ended with all its children, through a second shell.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shlex
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from bakery.transport.base import Lost, Stream
+
+START_TIMEOUT: Final = 60.0
+FEED_TIMEOUT: Final = 300.0
+_BACKGROUND: Final = re.compile(r"(?<![&>|<\\])&(?![&>\d-])")
+
+_KILL_TREE: Final = r"""
+tree() {
+  for s in /proc/[0-9]*/status; do
+    v=
+    while read -r k v; do [ "$k" = PPid: ] && break; done 2>/dev/null <"$s"
+    if [ "$v" = "$1" ]; then c=${s#/proc/}; ( tree "${c%/status}" ); fi
+  done
+  kill -9 "$1"
+}
+tree %d
+"""
+
+
+class Pipes(Protocol):
+    """A process on the machine: where its input goes and its output comes from."""
+
+    def send(self, data: bytes) -> None:
+        """Send all of it.
+
+        Raises:
+            Lost: it has ended.
+        """
+
+    def receive(self, timeout: float | None) -> list[tuple[Stream, bytes]]:
+        """Wait for output and return what is there; nothing when the time is up.
+
+        Args:
+            timeout: seconds; None waits for ever, 0 does not wait.
+
+        Raises:
+            Lost: it has ended, and all its output was returned.
+        """
+
+    def close(self) -> None:
+        """End it."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a command left behind.
+
+    Args:
+        exited: its exit code; 128+N for signal N.
+        stdout: what it wrote, unchanged.
+        stderr: the same for the other stream.
+    """
+
+    exited: int
+    stdout: bytes = b""
+    stderr: bytes = b""
+
+
+class CommandTimeoutError(Exception):
+    """A command on the machine ran longer than it may, and was ended with all its children."""
+
+
+class _Session:
+    """One running shell and the framing of requests to it."""
+
+    def __init__(self, pipes: Pipes, timeout: float) -> None:
+        self._pipes = pipes
+        self._mark = secrets.token_hex(16).encode()
+        self._buffers: dict[Stream, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
+        hello = b"PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; export PATH; m=%s; " % self._mark
+        try:
+            pipes.send(hello + b"printf '%s%s;' $m $$; printf %s $m >&2\n")
+            self.pid = self._reply(time.monotonic() + timeout).exited  # before the mark: a banner, a .bashrc
+        except Lost:
+            said = b"".join(self._buffers.values()).decode(errors="replace").strip()
+            raise Lost(said or "it said nothing") from None
+
+    def ask(self, commands: tuple[str, ...], timeout: float | None) -> list[Reply]:
+        frames = (
+            b"/bin/sh -c %s </dev/null; printf '%%s%%d;' $m $?; printf %%s $m >&2\n"
+            % shlex.quote(command).encode(errors="surrogateescape")
+            for command in commands
+        )
+        self._pipes.send(b"".join(frames))
+        deadline = None if timeout is None else time.monotonic() + timeout
+        return [self._reply(deadline) for _ in commands]
+
+    def feed(self, script: str) -> Reply:
+        end = "printf '%s%d;' $m $?; printf %s $m >&2\n"
+        self._pipes.send(f"{{ {script}\n}}\n{end}".encode(errors="surrogateescape"))
+        return self._reply(time.monotonic() + FEED_TIMEOUT)
+
+    def drain(self) -> bool:
+        """Throw away what has come; False when the shell has ended."""
+        try:
+            self._pipes.receive(0)
+        except Lost:
+            return False
+        return True
+
+    def close(self) -> None:
+        self._pipes.close()
+
+    def _reply(self, deadline: float | None) -> Reply:
+        stdout = self._upto(self._mark, "stdout", deadline)
+        exited = self._upto(b";", "stdout", deadline)
+        stderr = self._upto(self._mark, "stderr", deadline)
+        return Reply(int(exited), stdout, stderr)
+
+    def _upto(self, mark: bytes, stream: Stream, deadline: float | None) -> bytes:
+        """Take all before a mark, and the mark itself, out of a stream."""
+        buffer, searched = self._buffers[stream], 0
+        while (at := buffer.find(mark, searched)) < 0:
+            searched = max(0, len(buffer) - len(mark) + 1)
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise CommandTimeoutError
+            for name, data in self._pipes.receive(left):
+                self._buffers[name] += data
+        found = bytes(buffer[:at])
+        del buffer[: at + len(mark)]
+        return found
+
+
+class Shell:
+    """Runs commands on a machine as root, one after the other. Not for several threads.
+
+    Args:
+        spawn: starts `/bin/sh` on the machine, as root, over a connection that is already there.
+    """
+
+    def __init__(self, spawn: Callable[[], Pipes]) -> None:
+        self._spawn = spawn
+        self._session: _Session | None = None
+        self._retired: list[_Session] = []
+        self.round_trips = 0
+
+    def ask(self, *commands: str, timeout: float | None = None) -> list[Reply]:
+        """Run commands and return what they left behind; all of them take one round trip.
+
+        Args:
+            commands: lines for the machine's `/bin/sh`.
+            timeout: seconds for all of them.
+
+        Raises:
+            CommandTimeoutError: they took longer.
+            Lost: the connection, or the shell, ended under them.
+        """
+        self._retired = [session for session in self._retired if session.drain()]
+        session = self._session or self._open()
+        self.round_trips += 1
+        try:
+            replies = session.ask(commands, timeout)
+        except CommandTimeoutError:
+            self._kill(session)
+            text = "; ".join(commands)
+            raise CommandTimeoutError(f"still running after {timeout:g} s, and ended: {text}") from None
+        except Lost:
+            self._session = None
+            raise
+        if any(_BACKGROUND.search(command) for command in commands):
+            self._retired.append(session)
+            self._session = None
+        return replies
+
+    def feed(self, script: str) -> Reply:
+        """Run a script in the shell itself, so that its text is in nobody's arguments.
+
+        Args:
+            script: shell lines that read no standard input, but for here-documents, and do not exit.
+        """
+        self.round_trips += 1
+        return (self._session or self._open()).feed(script)
+
+    def close(self) -> None:
+        """End all shells."""
+        for session in [*self._retired, *([self._session] if self._session else [])]:
+            session.close()
+        self._session, self._retired = None, []
+
+    def _open(self) -> _Session:
+        self._session = _Session(self._spawn(), START_TIMEOUT)
+        return self._session
+
+    def _kill(self, session: _Session) -> None:
+        """End a shell and everything that it started."""
+        self._open().ask((_KILL_TREE % session.pid,), START_TIMEOUT)
+        session.close()

@@ -1,0 +1,129 @@
+"""Turns pytest's reports into results: redacted, with the failing line of the user's file, sent as they come."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bakery.smoke.collect import BUILTIN_FILE
+from bakery.smoke.job import SmokeJob, Verdict
+
+
+@dataclass(frozen=True)
+class _Crash:
+    message: str
+
+
+class _Explanation(str):
+    """A redacted explanation; JUnit's writer takes its `message` from `reprcrash`."""
+
+    __slots__ = ("reprcrash",)
+    reprcrash: _Crash
+
+
+class Verdicts:
+    """A pytest plugin object.
+
+    Args:
+        job: what was asked.
+        redact: takes secrets out of a text; before any report, JUnit's included, sees it.
+        send: sends an event to the parent.
+    """
+
+    def __init__(self, job: SmokeJob, redact: Callable[[str], str], send: Callable[..., None]) -> None:
+        self._job = job
+        self._redact = redact
+        self._send = send
+        self._lines: dict[str, tuple[str, int]] = {}
+        self._reports: dict[str, list[pytest.TestReport]] = {}
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A module that cannot be collected, for whatever reason, is a failure of the run."""
+        if report.failed or report.skipped:
+            self._send("not-collected", file=report.nodeid, text=self._redact(report.longreprtext))
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Say what will run."""
+        functions = {getattr(item, "originalname", item.name) for item in session.items}
+        names = Counter(name.partition("#")[0] for name in functions)
+        self._send("collected", tests=len(session.items), functions=names)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[Any]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Note the failing line, then redact."""
+        report = yield
+        if call.excinfo is not None and item.nodeid not in self._lines:
+            self._lines[item.nodeid] = self._failing_line(item, call.excinfo)
+        if isinstance(report.longrepr, tuple):
+            file, line, reason = report.longrepr
+            report.longrepr = (file, line, self._redact(reason))
+        elif report.longrepr is not None:
+            text = _Explanation(self._redact(report.longreprtext))
+            crash = getattr(report.longrepr, "reprcrash", None)
+            text.reprcrash = _Crash(self._redact(crash.message) if crash else text.partition("\n")[0])
+            report.longrepr = text
+        report.sections = [(title, self._redact(text)) for title, text in report.sections]
+        report.user_properties = [(name, self._redact(str(value))) for name, value in report.user_properties]
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep set-up, call and tear-down together."""
+        self._reports.setdefault(report.nodeid, []).append(report)
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """One test is over: send its result."""
+        reports = self._reports.pop(nodeid, [])
+        outcome = _outcome(reports)
+        file, line = self._lines.get(nodeid, ("", 0))
+        if reports and not (file and outcome in ("failed", "error")):
+            file, line = _defined(reports[0])
+        self._send(
+            "test", test=nodeid.rpartition("::")[2], outcome=outcome, seconds=sum(r.duration for r in reports),
+            file=file, line=line, text=_text(reports),
+        )  # fmt: skip
+
+    def _failing_line(self, item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException]) -> tuple[str, int]:
+        """The innermost line of the user's own code, also where a library raised."""
+        if item.path == BUILTIN_FILE:
+            return "", 0  # its lines are nobody's business
+        mine = (item.path, self._job.imagefile.parent)
+        for entry in reversed(excinfo.traceback):
+            path = Path(entry.path)
+            if "site-packages" not in path.parts and any(path.is_relative_to(own) for own in mine):
+                return str(path), entry.lineno + 1
+        return "", 0
+
+
+def _defined(report: pytest.TestReport) -> tuple[str, int]:
+    """Where a test stands."""
+    file, line, _ = report.location
+    return file, (line or 0) + 1
+
+
+def _outcome(reports: list[pytest.TestReport]) -> Verdict:
+    for report in reports:
+        if report.failed:
+            return "failed" if report.when == "call" else "error"
+    if not reports or any(report.skipped for report in reports):
+        return "skipped"
+    return "passed"
+
+
+def _text(reports: list[pytest.TestReport]) -> str:
+    """A failure's explanation with what the test printed; a skip's reason."""
+    parts: list[str] = []
+    for report in reports:
+        if report.skipped:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+            parts.append(getattr(report, "wasxfail", "") or reason.removeprefix("Skipped: "))
+        elif report.failed:
+            printed = [f"---- {title} ----\n{text}" for title, text in report.sections if text.strip()]
+            parts += [report.longreprtext, *printed]
+    return "\n".join(parts)

@@ -1,0 +1,125 @@
+"""A job on its way to the child process: one line of JSON through a pipe, never argv, environment or a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from bakery._secret import Secret
+from bakery.claim import Keys
+from bakery.errors import ImagefileError
+from bakery.model import Endpoint
+from bakery.resolve import convert
+from bakery.smoke.identity import Identity
+from bakery.smoke.job import SmokeJob, TestRef
+
+
+def dump(job: SmokeJob) -> bytes:
+    """Return the job as a line of JSON, secrets included.
+
+    Raises:
+        ImagefileError: a variable's value cannot be sent.
+    """
+    values = None if job.variables is None else {f.name: getattr(job.variables, f.name) for f in _fields(job.variables)}
+    data = {
+        "imagefile": str(job.imagefile),
+        "tests": [{**dataclasses.asdict(test), "file": str(test.file)} for test in job.tests],
+        "builtin": sorted(job.builtin),
+        "endpoint": dataclasses.asdict(job.endpoint),
+        "keys": dataclasses.asdict(job.keys),
+        "variables": values and {name: _plain(name, value) for name, value in values.items()},
+        "secrets": {**dict(job.secrets), **_secrets(values or {})},
+        "builder": job.builder and job.builder.to_wire(),
+        "junit": str(job.junit),
+        "timeout": job.timeout,
+        "build": job.build,
+    }
+    return json.dumps(data).encode() + b"\n"
+
+
+def load(line: bytes) -> SmokeJob:
+    """Read what `dump` returned; `variables` holds plain data until `rebuild` has the class for them."""
+    data = json.loads(line)
+    return SmokeJob(
+        imagefile=Path(data["imagefile"]),
+        tests=tuple(TestRef(**{**test, "file": Path(test["file"])}) for test in data["tests"]),
+        builtin=frozenset(data["builtin"]),
+        endpoint=_endpoint(data["endpoint"]),
+        keys=Keys(**data["keys"]),
+        variables=data["variables"],
+        secrets=data["secrets"],
+        builder=data["builder"] and Identity.from_wire(data["builder"]),
+        junit=Path(data["junit"]),
+        timeout=data["timeout"],
+        build=data["build"],
+    )
+
+
+def rebuild(cls: type | None, data: Mapping[str, Any] | None) -> Any:
+    """Make the object that tests get as `v` out of what was sent.
+
+    Args:
+        cls: the imagefile's class of variables.
+        data: its values, as `load` returned them.
+    """
+    if cls is None or data is None:
+        return None
+    hints = typing.get_type_hints(cls)
+    return cls(**{name: _typed(value, hints.get(name, Any)) for name, value in data.items()})
+
+
+def _fields(variables: Any) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(variables)
+
+
+def _plain(name: str, value: Any) -> Any:
+    match value:
+        case Secret():
+            return {"secret": value.reveal(), "name": value.name}
+        case None | bool() | int() | float() | str():
+            return value
+        case Path():
+            return str(value)
+        case Enum():
+            return _plain(name, value.value)
+        case tuple() | list() | set() | frozenset():
+            return [_plain(name, item) for item in value]
+        case Mapping():
+            return {"mapping": {str(key): _plain(name, item) for key, item in value.items()}}
+    raise ImagefileError(
+        f"the variable {name} holds a {type(value).__name__}, which cannot be handed to the smoke tests",
+        hint="use text, numbers, paths, enums, secrets, or lists and mappings of them",
+    )
+
+
+def _typed(value: Any, wanted: Any) -> Any:
+    match value:
+        case {"secret": str(text), "name": str(name)}:
+            return Secret(text, name)
+        case {"mapping": dict(items)}:
+            return {key: _typed(item, Any) for key, item in items.items()}
+    return convert(value, wanted)
+
+
+def _secrets(values: Mapping[str, Any]) -> dict[str, str]:
+    """All texts that the variables' secrets hold, with those derived from them."""
+    found: dict[str, str] = {}
+
+    def learn(name: str, secret: Secret) -> None:
+        if text := secret.reveal():
+            found[name if name not in found else f"{name} ({len(found)})"] = text
+
+    for name, value in values.items():
+        if isinstance(value, Secret):
+            value.watch(lambda member, name=name: learn(name, member))  # type: ignore[misc]  # the default binds it early
+    return found
+
+
+def _endpoint(data: Mapping[str, Any]) -> Endpoint:
+    gateway = data["gateway"]
+    return Endpoint(**{**data, "gateway": gateway and _endpoint(gateway)})
