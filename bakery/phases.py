@@ -13,6 +13,7 @@ from bakery.errors import BakeryError, DriverError, Interrupted, Location, PostE
 from bakery.events import Notice, Output, StepEnded, StepStarted
 from bakery.model import Artifact, Checkpoint, Source
 from bakery.plan import Step, call, variables_of
+from bakery.retry import again
 from bakery.scope import Running, Scope, user_text
 
 
@@ -54,24 +55,18 @@ def step(scope: Scope, step: Step, running: Running) -> None:
 
 
 def _attempts(scope: Scope, step: Step, running: Running) -> None:
-    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
-
-    retries = int(step.options.get("retries", 0))
     history: list[BaseException] = []
-    retrying = Retrying(
-        retry=retry_if_exception(lambda error: isinstance(error, TaskError)), stop=stop_after_attempt(retries + 1),
-        wait=wait_exponential_jitter(initial=1, max=30), sleep=scope.context.cancel.sleep, reraise=True,
+    again(
+        lambda: _once(scope, step, running, history), scope.context.cancel, on=TaskError, first=1, longest=30,
+        attempts=int(step.options.get("retries", 0)) + 1,
     )  # fmt: skip
-    for attempt in retrying:
-        with attempt:
-            _once(scope, step, running, attempt.retry_state.attempt_number, history)
 
 
-def _once(scope: Scope, step: Step, running: Running, number: int, history: list[BaseException]) -> None:
+def _once(scope: Scope, step: Step, running: Running, history: list[BaseException]) -> None:
     function = function_of(scope, "task", step)
     options = step.options
     machine = running.machine.for_step(step.name, user=options.get("user", "root"), timeout=options.get("timeout"))
-    scope.emit(StepStarted(step=step.name, index=step.index, location=step.where, attempt=number))
+    scope.emit(StepStarted(step=step.name, index=step.index, location=step.where, attempt=len(history) + 1))
     started = time.monotonic()
     try:
         scope.context.cancel.check()

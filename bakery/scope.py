@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from bakery.claim import Claim
 from bakery.drivers.base import Driver
-from bakery.errors import BakeryError, CleanupError, Interrupted, RetryableError
+from bakery.errors import BakeryError, CleanupError, Interrupted
 from bakery.events import Event, Notice, PhaseEnded, PhaseStarted
 from bakery.journal import Journal
 from bakery.keys import make_keys, save_keys
 from bakery.model import Artifact, Checkpoint, Handle, Resource, Source, to_json
 from bakery.plan import Build
+from bakery.retry import again
 from bakery.state import write_whole
 from bakery.undo import undo
 
@@ -207,22 +208,11 @@ class Scope:
 
     def _retried(self, call: Callable[[], Handle]) -> Handle:
         """Ask a provider again while it says "for now"; the last error is the one that is raised, with the history."""
-        from tenacity import (
-            RetryCallState,
-            Retrying,
-            retry_if_exception_type,
-            stop_after_attempt,
-            wait_exponential_jitter,
-        )
 
-        def say(state: RetryCallState) -> None:
-            error = state.outcome.exception() if state.outcome else None
-            self.emit(Notice(level="warning", message=f"attempt {state.attempt_number} failed: {error}; trying again"))
+        def say(number: int, error: BaseException) -> None:
+            self.emit(Notice(level="warning", message=f"attempt {number} failed: {user_text(error)}; trying again"))
 
-        return Retrying(
-            retry=retry_if_exception_type(RetryableError), stop=stop_after_attempt(4), reraise=True,
-            wait=wait_exponential_jitter(initial=1, max=30), sleep=self.context.cancel.sleep, before_sleep=say,
-        )(call)  # fmt: skip
+        return again(call, self.context.cancel, attempts=4, first=1, longest=30, say=say)
 
     def _explain_failure(self, running: Running, error: BaseException) -> bool:
         """Collect evidence; return True when the machine is to be kept."""

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from bakery.drivers.base import Driver
-from bakery.errors import BakeryError, CleanupError, RetryableError
+from bakery.errors import BakeryError, CleanupError
 from bakery.journal import Journal
 from bakery.model import Resource
+from bakery.retry import again
 from bakery.transport.wait import Cancel
 
 ATTEMPTS = 6
@@ -45,13 +46,7 @@ def undo(
 
 
 def _destroy(driver: Driver[Any], resource: Resource, cancel: Cancel) -> None:
-    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
-
-    retrying = Retrying(
-        retry=retry_if_exception_type(RetryableError), stop=stop_after_attempt(ATTEMPTS), reraise=True,
-        wait=wait_exponential_jitter(initial=0.2, max=10), sleep=cancel.sleep,
-    )  # fmt: skip
-    retrying(driver.destroy, resource)
+    again(lambda: driver.destroy(resource), cancel, attempts=ATTEMPTS)
 
 
 def _explained(resource: Resource, error: Exception) -> CleanupError:

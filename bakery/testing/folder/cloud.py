@@ -253,15 +253,24 @@ def start_leader(folder: Path) -> int:
     """Start the process whose namespaces are the machine, and return its id once its root is the machine's."""
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     words = ["unshare", *user, "--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--kill-child"]
-    process = subprocess.Popen(
-        [*words, "--", "/bin/sh", "-c", LEADER, "machine", str(folder / "root")],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
-    if process.stdout is None or b"up" not in process.stdout.readline():
-        raise DriverError("the machine did not start", why="unshare or chroot is not allowed on this host")
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
-    process.stdout.close()
-    return int(children[0])
+    root = (folder / "root").resolve()
+    # forked away from us: a machine of a cloud outlives the program that asked for it
+    command = ["setsid", "--fork", *words, "--", "/bin/sh", "-c", LEADER, "machine", str(root)]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        said = process.stdout.readline() if process.stdout else b""
+    for entry in Path("/proc").iterdir() if said == b"up\n" else ():
+        if entry.name.isdigit() and _root_of(entry) == root:
+            return int(entry.name)
+    raise DriverError("the machine did not start", why=said.decode() or "unshare or chroot is not allowed on this host")
+
+
+def _root_of(process: Path) -> Path | None:
+    try:
+        return (process / "root").readlink()
+    except OSError:  # it ended meanwhile, or is not ours to look at
+        return None
 
 
 def _alive(record: Mapping[str, Any]) -> bool:

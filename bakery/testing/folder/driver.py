@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from bakery.claim import Claim
 from bakery.drivers.base import Driver
 from bakery.errors import DriverError, NotYet, RetryableError
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Problem, Resource, Source, Where
+from bakery.retry import again
 from bakery.testing.folder.cloud import BUSYBOX, FolderCloud, Kind, NotFound
-from bakery.transport.wait import Cancel, until
+from bakery.transport.wait import until
 
-T = TypeVar("T")
 KINDS: dict[str, Kind] = {"keypair": "keypairs", "machine": "machines", "image": "images"}
 
 
@@ -54,10 +54,10 @@ class FolderDriver(Driver[Folder]):
         cloud = FolderCloud(Path(settings["cloud"]))
         place = {"cloud": settings["cloud"]}
         intent = claim.intend("keypair", **place)
-        _again(claim.cancel, lambda: _unless_there(cloud, claim, intent.resource))
+        again(lambda: _unless_there(cloud, claim, intent.resource), claim.cancel)
         intent.made(intent.resource.key)
         intent = claim.intend("machine", **place)
-        number = _again(claim.cancel, lambda: cloud.run_machine(claim.name, image, claim.name, claim.tags))
+        number = again(lambda: cloud.run_machine(claim.name, image, claim.name, claim.tags), claim.cancel)
         resource = intent.made(number)
         return Handle(driver=self.name, id=number, resource=resource, folder=claim.folder, settings=settings)
 
@@ -78,9 +78,9 @@ class FolderDriver(Driver[Folder]):
     def capture(self, handle: Handle, name: str, claim: Claim) -> Artifact:
         """Stop the machine and make an image, under a name that says that it is not tested yet."""
         cloud = _cloud(handle.settings)
-        _again(claim.cancel, lambda: cloud.stop_machine(handle.id))
+        again(lambda: cloud.stop_machine(handle.id), claim.cancel)
         intent = claim.intend("image", cloud=handle.settings["cloud"])
-        number = _again(claim.cancel, lambda: _image_once(cloud, handle.id, claim))
+        number = again(lambda: _image_once(cloud, handle.id, claim), claim.cancel)
         intent.made(number)
         self._available(cloud, number, handle.settings, claim)
         return Artifact(
@@ -111,7 +111,7 @@ class FolderDriver(Driver[Folder]):
         old = [
             record["id"] for record in cloud.list("images") if record["name"] == name and record["id"] != artifact.id
         ]
-        _again(claim.cancel, lambda: cloud.rename_image(artifact.id, name))
+        again(lambda: cloud.rename_image(artifact.id, name), claim.cancel)
         claim.commit()
         for number in old:
             _gone(cloud, "images", number)
@@ -182,14 +182,3 @@ def _gone(cloud: FolderCloud, kind: Kind, number: str) -> None:
         cloud.delete(kind, number)
     except NotFound:
         return
-
-
-def _again(cancel: Cancel, call: Callable[[], T]) -> T:
-    """Repeat a call that failed for now; the last error is the one raised."""
-    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
-
-    retrying = Retrying(
-        retry=retry_if_exception_type(RetryableError), stop=stop_after_attempt(5), reraise=True,
-        wait=wait_exponential_jitter(initial=0.05, max=2), sleep=cancel.sleep,
-    )  # fmt: skip
-    return retrying(call)
