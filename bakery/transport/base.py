@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Literal, TypeAlias
+from typing import IO, Literal, Protocol, TypeAlias
 
 Words: TypeAlias = str | Sequence[str]
 Stream: TypeAlias = Literal["stdout", "stderr"]
@@ -49,6 +49,11 @@ class Result:
         """Fabric's short form of `ok`."""
         return self.ok
 
+    def tail(self, stream: Stream, count: int = 10) -> str:
+        """Return the last lines of a stream, after an empty line as in Fabric."""
+        text = self.stdout if stream == "stdout" else self.stderr
+        return "\n\n" + "\n".join(text.splitlines()[-count:])
+
 
 class Lost(Exception):  # noqa: N818  what happened to the connection
     """The connection ended under a command. The caller asks the driver whether the machine died."""
@@ -66,6 +71,31 @@ class TimedOut(Exception):  # noqa: N818
         self.result = result
 
 
+class Shell(Protocol):
+    """A program on the machine that is talked to for a long time."""
+
+    def send(self, data: bytes) -> None:
+        """Write to its standard input.
+
+        Raises:
+            Lost: it, or the connection, ended.
+        """
+
+    def recv(self, timeout: float | None = None) -> bytes:
+        """Return what it wrote, as soon as there is something; `b""` at its end.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            TimeoutError: nothing came in time.
+            Lost: the connection ended.
+        """
+
+    def close(self) -> None:
+        """Close its standard input and be done with it; safe to call twice."""
+
+
 class Transport(ABC):
     """One open way to a machine. Knows nothing of users, sudo, prefixes: `Machine` builds the final words.
 
@@ -80,6 +110,7 @@ class Transport(ABC):
         input: bytes | IO[bytes] | None = None,  # noqa: A002  Fabric's and subprocess's word
         timeout: float | None = None,
         on_output: OnOutput | None = None,
+        collect: bool = True,
     ) -> Result:
         """Run a command line with the login user's `sh` and wait for its end.
 
@@ -88,7 +119,28 @@ class Transport(ABC):
             input: bytes, or a file to stream; standard input is closed after it, and at once when None.
             timeout: seconds; then the remote process group is ended and `TimedOut` raised.
             on_output: called with each chunk as it arrives, from the calling thread.
+            collect: False leaves `stdout` of the result empty: for downloads, which `on_output` writes to a file.
         """
+
+    def open_shell(self, command: str = "sh") -> Shell:
+        """Start a program to talk to for a long time: two pipes, its standard error in the same stream as its output.
+
+        Args:
+            command: a line for the login user's `sh`.
+
+        Raises:
+            Lost: when the connection ended.
+        """
+        raise NotImplementedError
+
+    def round_trip(self) -> float:
+        """Measure the seconds of one round trip; 0 for a machine on this host."""
+        return 0.0
+
+    @property
+    def alive(self) -> bool:
+        """False once the connection is known to be gone."""
+        return True
 
     @abstractmethod
     def close(self) -> None:

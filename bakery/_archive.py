@@ -1,0 +1,120 @@
+"""A folder as one tar stream, made as it is read.
+
+`tarfile` opens, stats and copies each file through several layers; for ten thousand small files that is most of the
+time. The headers are tarfile's own, the rest is a generator.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import io
+import os
+import stat
+import tarfile
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Final, cast
+
+from bakery.errors import TaskError
+
+BLOCK: Final = 512
+CHUNK: Final = 1 << 18
+
+
+def archive(folder: Path, *, exclude: Sequence[str] = (), owner: str = "root", compress: bool = False) -> IO[bytes]:
+    """Return a folder's content as a tar stream that is made while it is read.
+
+    Args:
+        folder: what is packed; paths in the stream are relative to it.
+        exclude: shell patterns; a file or folder whose name or relative path matches one is left out.
+        owner: `USER` or `USER:GROUP`, as the files will belong to on the machine.
+        compress: gzip, at its quickest.
+
+    Raises:
+        TaskError: while it is read: a file became shorter, or cannot be read.
+    """
+    return cast(
+        "IO[bytes]", _Stream(_gzipped(_tar(folder, exclude, owner)) if compress else _tar(folder, exclude, owner))
+    )
+
+
+class _Stream(io.RawIOBase):
+    """A generator with the face of a file: small pieces are joined, so that each read fills a packet."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Return about `size` bytes, more where a piece is larger; `b""` at the end."""
+        whole: list[bytes] = []
+        length = 0
+        for piece in self._pieces:
+            whole.append(piece)
+            length += len(piece)
+            if 0 < size <= length:
+                break
+        return b"".join(whole)
+
+
+def _gzipped(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    packer = zlib.compressobj(level=1, wbits=31)
+    for piece in pieces:
+        if packed := packer.compress(piece):
+            yield packed
+    yield packer.flush()
+
+
+def _tar(folder: Path, exclude: Sequence[str], owner: str) -> Iterator[bytes]:
+    user, _, group = owner.partition(":")
+    links: dict[tuple[int, int], str] = {}
+    for path, name, info in _walk(str(folder), "", exclude):
+        member = tarfile.TarInfo(name)
+        member.mode, member.mtime = stat.S_IMODE(info.st_mode), int(info.st_mtime)
+        member.uname, member.gname = user, group or user
+        if stat.S_ISDIR(info.st_mode):
+            member.type = tarfile.DIRTYPE
+        elif stat.S_ISLNK(info.st_mode):
+            member.type, member.linkname = tarfile.SYMTYPE, str(Path(path).readlink())
+        elif not stat.S_ISREG(info.st_mode):
+            continue  # sockets, pipes and devices belong to the host that they are on
+        elif info.st_nlink > 1 and (first := links.setdefault((info.st_dev, info.st_ino), name)) != name:
+            member.type, member.linkname = tarfile.LNKTYPE, first
+        else:
+            member.size = info.st_size
+        yield member.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+        if member.size:
+            yield from _content(path, member.size)
+    yield bytes(2 * BLOCK)
+
+
+def _walk(folder: str, below: str, exclude: Sequence[str]) -> Iterator[tuple[str, str, os.stat_result]]:
+    """Yield path, name in the archive and stat of all that is in a folder, a folder before its content."""
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    for entry in entries:
+        name = below + entry.name
+        if exclude and any(fnmatch.fnmatch(text, pattern) for pattern in exclude for text in (entry.name, name)):
+            continue
+        yield entry.path, name, entry.stat(follow_symlinks=False)
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(entry.path, name + "/", exclude)
+
+
+def _content(path: str, size: int) -> Iterator[bytes]:
+    """Yield exactly `size` bytes and the padding: the header has promised them."""
+    left = size
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123  a third quicker than Path.open, 10 000 times
+            while left and (data := file.read(min(left, CHUNK))):
+                left -= len(data)
+                yield data
+    except OSError as error:
+        raise TaskError(f"cannot read {path}", why=error.strerror or str(error)) from error
+    if left:
+        raise TaskError(f"{path} became shorter while it was copied")
+    if rest := size % BLOCK:
+        yield bytes(BLOCK - rest)

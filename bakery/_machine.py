@@ -1,0 +1,382 @@
+"""`Machine`: what a task works on. Fabric's vocabulary, and what an image build needs besides."""
+
+from __future__ import annotations
+
+import copy as copying
+import io
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final, Self, Unpack
+
+from bakery._call import Call, join_path
+from bakery._facts import SCRIPT as FACTS
+from bakery._facts import Facts
+from bakery._files import DOWNLOAD, SCRIPT, UNPACK, UPLOAD, Local, Transfer, Upload, download, interpreter, upload
+from bakery._options import FabricOptions, Input, options_of, plain_env, plain_input
+from bakery._output import Voice, caller, hidden_streams
+from bakery._run import execute, judged
+from bakery._secret import Secret
+from bakery.cache.trace import note_path, note_untraceable
+from bakery.errors import NotYet, TaskError
+from bakery.events import Output
+from bakery.transport.base import OnOutput, Result, Stream, TimedOut, Words
+from bakery.transport.wait import until
+
+if TYPE_CHECKING:
+    from bakery.claim import Workshop
+    from bakery.transport.link import Link
+
+FAST: Final = 0.005
+"""Seconds of a round trip up to which a link counts as fast: there gzip costs more time than it saves."""
+
+
+class Machine:
+    """A machine that is being built. Commands run as root unless told otherwise, also where the login user must sudo.
+
+    A task written for `fabric.Connection` runs unchanged. A command that fails raises, unless `warn=True`.
+
+    Args:
+        link: the way to it.
+        folder: the imagefile's folder; relative local paths start there.
+        shop: how to be cancelled, and who hears what commands say.
+        step: the step that works on it, for events.
+        user: who runs commands where a call does not say.
+        timeout: seconds for each command where a call does not say.
+        alive: raises `DriverError` when the machine is dead; the link's own question to the driver when None.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        folder: Path,
+        shop: Workshop,
+        *,
+        step: str = "",
+        user: str = "root",
+        timeout: float | None = None,
+        alive: Callable[[], object] | None = None,
+    ) -> None:
+        self._link = link
+        self._folder = folder
+        self._shop = shop
+        self._step = step
+        self._user = user
+        self._timeout = timeout
+        self._alive = alive or link.endpoint
+        self._folders: tuple[str, ...] = ()
+        self._prefixes: tuple[str, ...] = ()
+        self._facts: list[Facts] = []  # shared by all views: read once a machine
+
+    # ---- views ----------------------------------------------------------------------------------------------
+
+    def for_step(self, step: str, *, user: str = "root", timeout: float | None = None) -> Self:
+        """Return a view of the same machine for one step: its name in events, its user, its timeout in seconds."""
+        return self._view(_step=step, _user=user, _timeout=timeout)
+
+    def with_defaults(self, *, user: str | None = None, timeout: float | None = None) -> Self:
+        """Return a view of the same machine with another user or timeout (seconds) for commands that do not say."""
+        return self._view(
+            _user=self._user if user is None else user, _timeout=self._timeout if timeout is None else timeout
+        )
+
+    def _view(self, **changes: Any) -> Self:
+        view = copying.copy(self)
+        vars(view).update(changes)
+        return view
+
+    @contextmanager
+    def cd(self, path: str | os.PathLike[str]) -> Iterator[None]:
+        """Run what is inside `with` in a folder of the machine; nests, and `~` is the user's home."""
+        before = self._folders
+        self._folders = (*before, os.fspath(path))
+        try:
+            yield
+        finally:
+            self._folders = before
+
+    @contextmanager
+    def prefix(self, command: str) -> Iterator[None]:
+        """Run a shell command before each command inside `with`, in the same shell: `source venv/bin/activate`."""
+        before = self._prefixes
+        self._prefixes = (*before, command)
+        try:
+            yield
+        finally:
+            self._prefixes = before
+
+    # ---- commands -------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        command: Words,
+        *,
+        user: str | None = None,
+        env: Mapping[str, str | Secret] | None = None,
+        input: Input = None,  # noqa: A002  subprocess's word
+        timeout: float | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        warn: bool = False,
+        hide: bool | str | None = None,
+        **fabric: Unpack[FabricOptions],
+    ) -> Result:
+        """Run a command and wait for its end.
+
+        Args:
+            command: a string for the shell (bash where the machine has it, else sh), or a list of words that no
+                shell interprets.
+            user: who runs it; root, or the task's user, when None.
+            env: extra environment. Values travel on a pipe, never in an argument list, and may be secrets.
+            input: text, bytes, a secret or a file for its standard input, which is empty otherwise.
+            timeout: seconds; then its whole process group is ended.
+            cwd: the folder to run in; below that of `cd` when relative.
+            warn: True returns a failed result in place of raising.
+            hide: `True`, `"out"` or `"err"`: do not show these streams.
+            fabric: other keywords of Fabric; see the page about machines.
+
+        Raises:
+            CommandFailed: it ended with another exit code than 0, or ran out of time.
+            TaskError: the connection was lost under it, or its user cannot be become.
+            DriverError: the machine died.
+            TypeError: an unknown keyword.
+        """
+        options = options_of(fabric)
+        timeout = self._timeout if timeout is None else timeout
+        call = Call(
+            command=command if isinstance(command, str) else tuple(command), user=user or self._user,
+            env=plain_env(env), cwd=join_path([*self._folders, *([os.fspath(cwd)] if cwd is not None else [])]),
+            prefixes=self._prefixes, shell=options.shell,
+        )  # fmt: skip
+        voice = Voice(lambda stream, text: self._say(text, stream, options.files), options.hidden(hide))
+        if options.echo:
+            self._say(f"$ {call.shown}", "stdout", {})
+        source = plain_input(options.in_stream if input is None else input)
+        try:
+            result = self._execute(call, source, timeout, voice.take)
+        except TimedOut as error:
+            result = error.result
+        finally:
+            voice.end()
+        return judged(call, result, voice, timeout=timeout, warn=warn)
+
+    def sudo(self, command: Words, user: str | None = None, **options: Any) -> Result:
+        """Run a command as root, or as `user`; otherwise as `run`."""
+        return self.run(command, user=user or "root", **options)
+
+    def local(self, command: Words, *, warn: bool = False, hide: bool | str | None = None, **options: Any) -> Result:
+        """Run a command on this host, in the imagefile's folder.
+
+        Args:
+            command: a string for `sh`, or a list of words.
+            warn: True returns a failed result in place of raising.
+            hide: streams not to show, as in `run`.
+            options: `env` (added to this process's own), `input`, `timeout` in seconds, `cwd`.
+
+        Raises:
+            CommandFailed: it failed.
+        """
+        from bakery._local import run_here
+
+        note_untraceable("it runs a command on the building host")
+        voice = Voice(lambda stream, text: self._say(text, stream, {}), options_of({}).hidden(hide))
+        call = Call(command=command if isinstance(command, str) else tuple(command))
+        try:
+            result = run_here(call, self._folder, self._shop.cancel, voice.take, **options)
+        except TimedOut as error:
+            result = error.result
+        finally:
+            voice.end()
+        return judged(call, result, voice, timeout=options.get("timeout"), warn=warn)
+
+    def script(self, file: str | os.PathLike[str], *args: str, **options: Any) -> Result:
+        """Run a script of this host on the machine, by the program in its `#!` line, else sh.
+
+        Args:
+            file: the script; relative to the imagefile's folder.
+            args: its arguments.
+            options: as for `run`, without `input`.
+        """
+        path = self._folder / file
+        note_path(path)
+        words = interpreter(path)
+        words = ["sh", "-c", SCRIPT, "bakery-script", str(len(words)), *words, *args]
+        return self.run(words, input=path.read_bytes(), **options)
+
+    # ---- files ----------------------------------------------------------------------------------------------
+
+    def put(
+        self, local: Local, remote: str | os.PathLike[str] = "", *, mode: int | None = None, owner: str = ""
+    ) -> Transfer:
+        """Upload a file, all or nothing. A folder is uploaded as by `copy`.
+
+        Args:
+            local: a path, relative to the imagefile's folder, or a file-like object.
+            remote: where to; an existing folder gets the file below it.
+            mode: permission bits; those of the local file when None.
+            owner: `USER` or `USER:GROUP`; who runs it when empty.
+
+        Raises:
+            FileNotFoundError: no such local file.
+            CommandFailed: it cannot be written.
+        """
+        dest = os.fspath(remote)
+        if isinstance(local, str | os.PathLike):
+            note_path(self._folder / local)
+            if (self._folder / local).is_dir():
+                self.copy(local, dest, owner=owner)
+                return Transfer(local=local, remote=dest)
+        with upload(local, self._folder) as up:
+            placed = self._upload(up, dest, up.mode if mode is None else mode, owner)
+        return Transfer(local=local, remote=placed)
+
+    def get(self, remote: str | os.PathLike[str], local: Local | None = None) -> Transfer:
+        """Download a file, all or nothing.
+
+        Args:
+            remote: the file on the machine.
+            local: a path, relative to the imagefile's folder, or a file-like object; the file's own name when None.
+
+        Raises:
+            CommandFailed: there is no such file.
+        """
+        source = os.fspath(remote)
+        with download(local, source, self._folder) as (file, name):
+            self._download(source, file)
+        return Transfer(local=name, remote=source)
+
+    def write(
+        self, path: str | os.PathLike[str], text: str | bytes | Secret, mode: int = 0o644, owner: str = "root"
+    ) -> None:
+        """Write a file on the machine, all or nothing.
+
+        Args:
+            path: where to; its folder must exist.
+            text: its content; text as UTF-8.
+            mode: permission bits.
+            owner: `USER` or `USER:GROUP`.
+        """
+        data = plain_input(text)
+        assert isinstance(data, bytes)  # noqa: S101  str, bytes and Secret all become bytes
+        up = Upload(source=data, size=len(data), name="", mode=mode)
+        self._upload(up, os.fspath(path), mode, "" if owner == self._user else owner)
+
+    def copy(
+        self, src_dir: str | os.PathLike[str], dest_dir: str, exclude: Sequence[str] = (), *, owner: str = ""
+    ) -> None:
+        """Upload what is in a folder as one stream, gzipped where the link is slow.
+
+        Args:
+            src_dir: the folder; relative to the imagefile's folder.
+            dest_dir: where its content goes; made where it is missing.
+            exclude: shell patterns for names or relative paths to leave out.
+            owner: `USER` or `USER:GROUP`; who runs it when empty.
+
+        Raises:
+            NotADirectoryError: `src_dir` is none.
+            CommandFailed: it cannot be written.
+        """
+        from bakery._archive import archive
+
+        folder = self._folder / src_dir
+        if not folder.is_dir():
+            raise NotADirectoryError(f"{folder} is not a folder")
+        note_path(folder)
+        packed = self._link.open().round_trip() > FAST
+        stream = archive(folder, exclude=exclude, owner=owner or self._user, compress=packed)
+        words = ["sh", "-c", UNPACK, "bakery-copy", dest_dir, "z" if packed else ""]
+        self._helper(f"copy {src_dir} to {dest_dir}", words, stream)
+
+    # ---- the machine as a whole -----------------------------------------------------------------------------
+
+    @property
+    def facts(self) -> Facts:
+        """What the machine is; read once."""
+        if not self._facts:
+            self._facts.append(Facts.parse(self._helper("facts", ["sh", "-c", FACTS]).stdout))
+        return self._facts[0]
+
+    def reboot(self, timeout: float = 600) -> None:
+        """Restart the machine and wait until it is up: another boot, and all units started where systemd runs.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            ConnectError: it did not come back.
+            DriverError: it died.
+        """
+        from bakery._reboot import reboot
+
+        reboot(self, self._link, self._shop, timeout)
+        self._facts.clear()
+
+    def wait_for(self, what: Words | Callable[[], object], timeout: float = 60) -> None:
+        """Wait until a command succeeds, or a function returns something true.
+
+        Args:
+            what: a command as for `run`, or a function without arguments.
+            timeout: seconds.
+
+        Raises:
+            TaskError: the time is over; says what was seen last.
+        """
+        name = getattr(what, "__name__", "the function") if callable(what) else Call(command=what).shown
+
+        def probe() -> None:
+            if callable(what):
+                if not what():
+                    raise NotYet(f"{name} says no")
+                return
+            result = self.run(what, warn=True, hide=True, timeout=timeout)
+            if result.failed:
+                last = (result.stderr or result.stdout).strip().splitlines()[-1:]
+                raise NotYet(f"exit code {result.exited}" + (f": {last[0]}" if last else ""))
+
+        try:
+            until(
+                probe, what=f"waiting for {name}", timeout=timeout, cancel=self._shop.cancel,
+                notify=lambda reason, seconds: self._shop.waiting(f"{name}: {reason}", seconds), error=TaskError,
+            )  # fmt: skip
+        except TaskError as error:
+            error.where = error.where or caller()
+            raise
+
+    # ---- inside: `FakeMachine` stands in for the first three ------------------------------------------------
+
+    def _execute(
+        self, call: Call, source: bytes | IO[bytes] | None, timeout: float | None, on_output: OnOutput,
+        *, collect: bool = True,
+    ) -> Result:  # fmt: skip
+        return execute(self._link, self._alive, call, source, timeout=timeout, on_output=on_output, collect=collect)
+
+    def _upload(self, up: Upload, dest: str, mode: int, owner: str) -> str:
+        words = ["sh", "-c", UPLOAD, "bakery-put", dest, up.name, f"{mode:o}", owner, str(up.size)]
+        return self._helper(f"put {dest or up.name}", words, up.source).stdout
+
+    def _download(self, remote: str, file: IO[Any]) -> None:
+        def take(stream: Stream, data: bytes) -> None:
+            if stream == "stdout":
+                file.write(data.decode() if isinstance(file, io.TextIOBase) else data)
+
+        self._helper(f"get {remote}", ["sh", "-c", DOWNLOAD, "bakery-get", remote], on_output=take, collect=False)
+
+    def _helper(
+        self, title: str, words: Sequence[str], source: bytes | IO[bytes] | None = None,
+        on_output: OnOutput = lambda _stream, _data: None, *, collect: bool = True,
+    ) -> Result:  # fmt: skip
+        """Run one of our own commands: as the task's user, in the task's folder, without its prefixes."""
+        call = Call(command=tuple(words), user=self._user, cwd=join_path(self._folders), title=title)
+        try:
+            result = self._execute(call, source, self._timeout, on_output, collect=collect)
+        except TimedOut as error:
+            result = error.result
+        return judged(
+            call, result, Voice(lambda *_: None, hidden_streams(hide=True)), timeout=self._timeout, warn=False
+        )
+
+    def _say(self, text: str, stream: Stream, files: Mapping[Stream, IO[str]]) -> None:
+        if (file := files.get(stream)) is not None:
+            file.write(text + "\n")
+        else:
+            self._shop.emit(Output(build=self._shop.build, text=text, stream=stream, step=self._step))

@@ -1,0 +1,88 @@
+"""Restarting a machine, and knowing that it did."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from bakery.errors import ConnectError, NotYet, TaskError
+from bakery.transport.base import Lost
+from bakery.transport.wait import until
+
+if TYPE_CHECKING:
+    from bakery._machine import Machine
+    from bakery.claim import Workshop
+    from bakery.transport.link import Link
+
+# The boot id is the kernel's; a container keeps its host's, so the start time of process 1 goes with it (proc(5)).
+IDENTITY: Final = "cat /proc/sys/kernel/random/boot_id; sed 's/.*) //' /proc/1/stat | cut -d' ' -f20"
+RESTART: Final = """
+if [ -d /run/systemd/system ]; then systemctl reboot; else (sync; reboot) </dev/null >/dev/null 2>&1 & fi
+"""
+STARTED: Final = "[ ! -d /run/systemd/system ] || systemctl is-system-running --wait"
+READY: Final = frozenset({"running", "degraded"})
+
+
+def reboot(machine: Machine, link: Link, shop: Workshop, timeout: float) -> None:
+    """Restart and wait; see `Machine.reboot`."""
+    deadline = time.monotonic() + timeout
+    before = identity(link)
+    _order(link)
+    link.close()
+
+    def left() -> float:
+        return max(1.0, deadline - time.monotonic())
+
+    def probe() -> None:
+        # A machine on its way down may still let us in; it then says who it was, or hangs up.
+        link.open(left())
+        try:
+            if identity(link) != before:
+                return
+        except (Lost, TaskError) as error:
+            link.close()
+            raise NotYet("it hung up: going down, or just up") from error
+        link.close()
+        raise NotYet("it is still in its old boot")
+
+    until(
+        probe, what="the machine has restarted", timeout=timeout, cancel=shop.cancel, notify=shop.waiting,
+        error=ConnectError, hint="look at the machine's console",
+    )  # fmt: skip
+    _started(machine, left())
+
+
+def identity(link: Link) -> str:
+    """Return what is another one after each boot.
+
+    Raises:
+        TaskError: the machine does not say.
+        Lost: the connection ended.
+    """
+    result = link.open().run(IDENTITY, timeout=30)
+    if result.failed or len(result.stdout.split()) != 2:  # noqa: PLR2004  the boot id and the start time
+        raise TaskError("the machine does not say which boot it is in", why=result.stderr.strip())
+    return result.stdout
+
+
+def _order(link: Link) -> None:
+    """Give the order. The connection may end before the answer, which is an answer too."""
+    transport = link.open()
+    order = RESTART if transport.user == "root" else f"sudo -n sh -c '{RESTART}'"
+    try:
+        result = transport.run(order, timeout=60)
+    except Lost:
+        return
+    if result.failed:
+        raise TaskError("the machine refuses to restart", why=result.stderr.strip())
+
+
+def _started(machine: Machine, timeout: float) -> None:
+    """Wait until systemd has started all units; one that failed is for the smoke tests to judge."""
+    result = machine.run(STARTED, user="root", warn=True, hide=True, timeout=timeout)
+    state = result.stdout.strip()
+    if result.failed and state not in READY:
+        raise ConnectError(
+            f"the machine has restarted, but systemd has not: {state or 'no answer'}", why=result.stderr.strip(),
+            hint="a unit hangs: `systemctl list-jobs` on the machine names it",
+        )  # fmt: skip

@@ -1,0 +1,102 @@
+"""One command over a link: what becomes of a lost connection, and when a result is an error."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import IO, TYPE_CHECKING, Final
+
+from bakery._call import Call, joined, sudo_refused
+from bakery._output import Voice, caller
+from bakery.errors import BakeryError, CommandFailed, ConnectError, NotYet, TaskError
+from bakery.transport.base import Lost, OnOutput, Result, TimedOut
+
+if TYPE_CHECKING:
+    from bakery.transport.link import Link
+
+RECONNECT: Final = 60.0
+"""Seconds that a machine has to let us in again after the connection was lost under a command."""
+HINTS: Final = {
+    126: "the file is there, but cannot be executed, or the folder cannot be entered",
+    127: "the command was not found: is its package installed?",
+    137: "it was killed, often because the machine ran out of memory",
+}
+
+
+def execute(
+    link: Link,
+    alive: Callable[[], object],
+    call: Call,
+    source: bytes | IO[bytes] | None,
+    *,
+    timeout: float | None,
+    on_output: OnOutput,
+    collect: bool,
+) -> Result:
+    """Run a command; its result carries the command as the user wrote it.
+
+    Raises:
+        TimedOut: it was ended after `timeout` seconds.
+        TaskError: the connection was lost under it.
+        DriverError: because the machine died.
+    """
+    transport = link.open()
+    line, head = call.line(transport.user)
+    try:
+        result = transport.run(line, input=joined(head, source), timeout=timeout, on_output=on_output, collect=collect)
+    except TimedOut as error:
+        raise TimedOut(_named(call, error.result)) from None
+    except Lost as error:
+        raise _lost(link, alive, call, str(error)) from error
+    return _named(call, result)
+
+
+def judged(call: Call, result: Result, voice: Voice, *, timeout: float | None = None, warn: bool) -> Result:
+    """Return a result, or raise what it means.
+
+    Raises:
+        CommandFailed: it failed, and `warn` is not set.
+        TaskError: another user could not be become; also with `warn`, since nothing was run.
+    """
+    if result.failed and (reason := sudo_refused(result.stderr)):
+        raise TaskError(
+            f"cannot run commands as {call.user}: the login user may not", why=reason, where=caller(),
+            hint="let the login user sudo without a password (NOPASSWD), or log in as root",
+        )  # fmt: skip
+    if result.ok or warn:
+        return result
+    if result.exited == -1:
+        what = f"`{call.shown}` was ended: it ran longer than its timeout of {timeout or result.seconds:g} s"
+    else:
+        what = f"`{call.shown}` ended with exit code {result.exited}"
+    error = CommandFailed(
+        what, result=result, why=voice.unseen(result.stdout, result.stderr), hint=HINTS.get(result.exited, "")
+    )
+    error.where = caller()
+    raise error
+
+
+def _named(call: Call, result: Result) -> Result:
+    return Result(
+        command=call.shown, exited=result.exited, stdout=result.stdout, stderr=result.stderr, seconds=result.seconds
+    )
+
+
+def _lost(link: Link, alive: Callable[[], object], call: Call, reason: str) -> BakeryError:
+    """Ask whether the machine died; else try to get back in, so that the next command can run."""
+    link.close()
+    with contextlib.suppress(NotYet):  # no address, or not again yet: it is restarting
+        alive()  # raises DriverError, with its last words, when it is dead
+    what = f"the connection was lost under `{call.shown}`"
+    try:
+        link.open(RECONNECT)
+    except ConnectError as error:
+        return TaskError(
+            f"{what}, and the machine does not let us in again", why=f"{error.what}\n{error.why}".strip(),
+            where=caller(), hint="did the command stop sshd, or the network? " + error.hint,
+        )  # fmt: skip
+    return TaskError(
+        what, why=reason, where=caller(),
+        hint="the machine lives and lets us in again: did the command restart sshd, the network or the machine? "
+        "use reboot() for the last; start the others detached from the session",
+    )  # fmt: skip

@@ -1,0 +1,208 @@
+"""Opening an SSH connection: pinned host key, our key alone, and an error that says how far it got.
+
+Nothing outside the endpoint decides how it is done: no `~/.ssh`, no agent, no configuration file of OpenSSH or Fabric.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import io
+import logging
+import socket
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from paramiko import Ed25519Key, MissingHostKeyPolicy, RejectPolicy, SSHClient
+from paramiko import Transport as Session
+from paramiko.config import SSHConfig
+from paramiko.ssh_exception import AuthenticationException, IncompatiblePeer, SSHException
+
+from bakery.errors import ConnectError
+from bakery.model import Endpoint
+from bakery.transport.stage import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fabric import Connection
+    from paramiko import PKey
+
+
+LOG: Final = "bakery.ssh"
+SILENCE: Final = 60
+"""Seconds without a sign from the other side after which a connection counts as lost."""
+
+# Without a handler Python prints paramiko's tracebacks of refused connections to standard error; they are reported
+# by `NotReached` here, and remain available to whoever configures logging.
+logging.getLogger(LOG).addHandler(logging.NullHandler())
+
+
+class NotReached(Exception):  # noqa: N818  part of a wait, not an error yet
+    """An attempt to connect got as far as `stage`, and no further.
+
+    Args:
+        stage: what did not work.
+        reason: why, in the other side's words.
+    """
+
+    def __init__(self, stage: Stage, reason: str) -> None:
+        super().__init__(f"{stage}: {reason}")
+        self.stage: Stage = stage
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class HostKeys(MissingHostKeyPolicy):
+    """Accepts exactly the keys of an endpoint.
+
+    Args:
+        accepted: as in known_hosts, `(type, base64)`.
+    """
+
+    accepted: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, endpoint: Endpoint) -> HostKeys:
+        """Read the endpoint's pinned keys, one a line.
+
+        Raises:
+            ConnectError: there is none.
+        """
+        lines = (line.split() for line in endpoint.host_key.splitlines())
+        accepted = tuple((words[0], words[1]) for words in lines if len(words) > 1)
+        if not accepted:
+            raise ConnectError(
+                f"the host key of {endpoint.host} is not known",
+                why="the driver did not say which key the machine must present, and keys are never taken on trust",
+            )
+        return cls(accepted)
+
+    def missing_host_key(self, client: SSHClient, hostname: str, key: PKey) -> None:
+        """Compare; called by paramiko for each key, as it is given no list of known hosts.
+
+        Raises:
+            NotReached: it is another key.
+        """
+        del client
+        if (key.get_name(), key.get_base64()) not in self.accepted:
+            wanted = " or ".join(fingerprint(text) for _, text in self.accepted)
+            seen = fingerprint(key.get_base64())
+            raise NotReached("host key", f"{hostname} presented {key.get_name()} {seen}, wanted {wanted}")
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The signature algorithms to ask for, so that the machine presents the key that we know."""
+        rsa = ("rsa-sha2-512", "rsa-sha2-256")
+        return tuple(
+            dict.fromkeys(kind for name, _ in self.accepted for kind in (rsa if name == "ssh-rsa" else (name,)))
+        )
+
+
+def fingerprint(text: str) -> str:
+    """Return a key's fingerprint as OpenSSH prints it: `SHA256:...`."""
+    digest = hashlib.sha256(base64.b64decode(text)).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+
+def connect(endpoint: Endpoint, private_key: str, timeout: float) -> Connection:
+    """Open a connection through the endpoint's gateways.
+
+    Args:
+        endpoint: where to, with the pinned key.
+        private_key: ed25519 in OpenSSH's text form.
+        timeout: seconds for each stage of this one attempt.
+
+    Raises:
+        NotReached: with the stage that failed. Asking again may help.
+        ConnectError: the endpoint has no host key.
+    """
+    import fabric
+
+    policy = HostKeys.of(endpoint)
+    gateway = connect(endpoint.gateway, private_key, timeout) if endpoint.gateway else None
+    options: dict[str, Any] = {
+        "pkey": Ed25519Key.from_private_key(io.StringIO(private_key)), "allow_agent": False, "look_for_keys": False,
+        "banner_timeout": timeout, "auth_timeout": timeout, "channel_timeout": timeout, "compress": False,
+        "transport_factory": _factory(policy.types),
+    }  # fmt: skip
+    try:
+        if gateway is None:
+            options["sock"] = _tcp(endpoint, timeout)
+        # An explicit, empty ssh_config and lazy=True: neither OpenSSH's nor Fabric's files are looked at.
+        config = fabric.Config(ssh_config=SSHConfig(), lazy=True)
+        connection = fabric.Connection(
+            endpoint.host, user=endpoint.user, port=endpoint.port, gateway=gateway, config=config, forward_agent=False,
+            connect_timeout=timeout, connect_kwargs=options,
+        )  # fmt: skip
+        connection.client.set_missing_host_key_policy(policy)
+        _open(connection)
+    except BaseException:
+        if gateway is not None:
+            gateway.close()
+        raise
+    connection.client.set_missing_host_key_policy(RejectPolicy())
+    return connection
+
+
+def _tcp(endpoint: Endpoint, timeout: float) -> socket.socket:
+    """Open the TCP connection and tune it."""
+    try:
+        sock = socket.create_connection((endpoint.host, endpoint.port), timeout)
+    except OSError as error:
+        reason = "timed out" if isinstance(error, TimeoutError) else error.strerror or str(error)
+        raise NotReached("port", f"{endpoint.host} port {endpoint.port}: {reason}") from error
+    # Nagle's algorithm holds the second small packet of a call back until the first is acknowledged: 40 ms each.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if sys.platform == "linux":  # what was sent and is not acknowledged: tcp(7); elsewhere the pulse finds out
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE * 1000)
+    return sock
+
+
+def _open(connection: Connection) -> None:
+    """Handshake and log in, and translate what can go wrong."""
+    name = f"{connection.host} port {connection.port}"
+    try:
+        connection.open()
+    except NotReached:
+        _abandon(connection)
+        raise
+    except AuthenticationException as error:
+        _abandon(connection)
+        reason = f"{name} refused our key for {connection.user} ({error})"
+        raise NotReached("authentication", reason) from error
+    except IncompatiblePeer as error:
+        _abandon(connection)
+        raise NotReached("host key", f"{name} has no key of the wanted type ({error})") from error
+    except (SSHException, EOFError, OSError) as error:
+        _abandon(connection)
+        raise NotReached("banner", f"{name}: {str(error) or 'closed the connection'}") from error
+
+
+def _abandon(connection: Connection) -> None:
+    """Close what a failed attempt left open, paramiko's thread included."""
+    session = connection.client.get_transport()
+    with contextlib.suppress(SSHException, EOFError, OSError):  # it is broken already
+        connection.client.close()
+    if session is not None:
+        session.join(timeout=1.0)
+
+
+def _factory(key_types: Sequence[str]) -> type[Session]:
+    """Return paramiko's transport with our choice of algorithms."""
+
+    class Tuned(Session):
+        # AES-GCM first: encryption and checksum in one call of OpenSSL, which gives the speed of scp from Python.
+        _preferred_ciphers = (
+            "aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr",
+        )  # fmt: skip
+        _preferred_keys = tuple(key_types)
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.set_log_channel(LOG)
+
+    return Tuned

@@ -1,0 +1,168 @@
+"""The way to one machine: opened in stages, each with its own explanation when it takes too long."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from bakery.errors import ConnectError, NotYet
+from bakery.transport.base import Transport
+from bakery.transport.diagnose import diagnose
+from bakery.transport.wait import until
+
+if TYPE_CHECKING:
+    from bakery.claim import Keys, Workshop
+    from bakery.model import Endpoint
+    from bakery.transport.stage import Stage
+
+SETTLE: Final = 90.0
+"""Seconds that a machine may refuse our key or show another host key: some systems take keys after sshd's start."""
+ASK_AGAIN: Final = 2.0
+"""Seconds between two questions to the driver whether the machine still lives; for some they are calls to a cloud."""
+
+
+class Link:
+    """Opens the connection to a machine, and opens it again.
+
+    Args:
+        endpoint: says how to reach the machine. Raises `NotYet` while it has no address, `DriverError` with its last
+            words when it is dead.
+        keys: what we log in with.
+        shop: how to be cancelled, and how to say what is being waited for.
+        console: returns what the machine wrote on its console so far.
+        timeout: seconds until a machine that cannot be reached is given up.
+    """
+
+    def __init__(
+        self,
+        endpoint: Callable[[], Endpoint],
+        keys: Keys,
+        shop: Workshop,
+        *,
+        console: Callable[[], str] = str,
+        timeout: float = 300.0,
+    ) -> None:
+        self.endpoint = endpoint
+        self.keys = keys
+        self._shop = shop
+        self._console = console
+        self._timeout = timeout
+        self._transport: Transport | None = None
+        self._lock = threading.RLock()
+
+    @property
+    def is_open(self) -> bool:
+        """True while there is a connection that is not known to be gone."""
+        return self._transport is not None and self._transport.alive
+
+    def open(self, timeout: float | None = None) -> Transport:
+        """Return the open connection, or open one.
+
+        Args:
+            timeout: seconds; the link's own when None.
+
+        Raises:
+            ConnectError: the time is over; says which stage was not reached and what the console shows.
+            DriverError: the machine is dead.
+            Interrupted: the run is cancelled.
+        """
+        with self._lock:
+            if self._transport is not None and self._transport.alive:
+                return self._transport
+            self.close()
+            self._transport = _Attempts(self, self._shop, self._timeout if timeout is None else timeout).open()
+            return self._transport
+
+    def reopen(self, timeout: float | None = None) -> Transport:
+        """Close what is open and open a new connection; as `open`."""
+        self.close()
+        return self.open(timeout)
+
+    def close(self) -> None:
+        """Close the connection; safe to call twice."""
+        with self._lock:
+            if self._transport is not None:
+                self._transport.close()
+                self._transport = None
+
+    def console(self) -> str:
+        """Return what the machine wrote on its console; a driver that cannot say does not hide the reason to ask."""
+        try:
+            return self._console()
+        except Exception as error:
+            return f"(the console cannot be read: {error})"
+
+
+class _Attempts:
+    """One wait for a machine: remembers how far it got."""
+
+    def __init__(self, link: Link, shop: Workshop, timeout: float) -> None:
+        self._link = link
+        self._shop = shop
+        self._timeout = timeout
+        self._stage: Stage = "process"
+        self._reason = "nothing tried yet"
+        self._endpoint: Endpoint | None = None
+        self._asked = 0.0
+        self._refused_since: float | None = None
+
+    def open(self) -> Transport:
+        """Try until it works or the time is over."""
+        try:
+            return until(
+                self._attempt, what="the machine lets us in", timeout=self._timeout, cancel=self._shop.cancel,
+                notify=self._shop.waiting, error=_Expired,
+            )  # fmt: skip
+        except _Expired as error:
+            raise self._explained(f"waited {self._timeout:g} s") from error
+
+    def _attempt(self) -> Transport:
+        endpoint = self._where()
+        if endpoint.transport == "namespace":
+            from bakery.transport.namespace import NamespaceTransport
+
+            return NamespaceTransport(endpoint, self._shop.cancel)
+        if endpoint.transport != "ssh":
+            raise ConnectError(f"no transport is called {endpoint.transport!r}", hint="ssh or namespace")
+        return self._ssh(endpoint)
+
+    def _where(self) -> Endpoint:
+        """Ask the driver; it raises when the machine is dead."""
+        if self._endpoint is None or time.monotonic() - self._asked > ASK_AGAIN:
+            self._stage = "address"
+            try:
+                self._endpoint = self._link.endpoint()
+            except NotYet as not_yet:
+                self._reason = not_yet.reason
+                raise
+            self._asked = time.monotonic()
+        return self._endpoint
+
+    def _ssh(self, endpoint: Endpoint) -> Transport:
+        from bakery.transport.connect import NotReached
+        from bakery.transport.ssh import SshTransport
+
+        try:
+            return SshTransport(endpoint, self._link.keys.user_private, self._shop.cancel, min(15.0, self._timeout))
+        except NotReached as error:
+            self._stage, self._reason = error.stage, error.reason
+            self._give_up_if_refused()
+            raise NotYet(f"{error.stage}: {error.reason}") from error
+
+    def _give_up_if_refused(self) -> None:
+        if self._stage not in ("host key", "authentication"):
+            self._refused_since = None
+            return
+        self._refused_since = self._refused_since or time.monotonic()
+        if time.monotonic() - self._refused_since > SETTLE:
+            raise self._explained(f"refused for {SETTLE:g} s")
+
+    def _explained(self, how_long: str) -> ConnectError:
+        verdict, hint = diagnose(self._link.console(), self._stage, self._reason)
+        return ConnectError(f"cannot reach the machine: {verdict}", why=f"{how_long}; stage: {self._stage}", hint=hint)
+
+
+class _Expired(ConnectError):  # noqa: N818  never leaves this file
+    """The deadline of `until`, before it is explained."""

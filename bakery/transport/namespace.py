@@ -1,0 +1,148 @@
+"""A way into a container on this host: its namespaces, entered by `nsenter`. No network, no SSH server, no keys."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import subprocess
+from pathlib import Path
+from typing import IO, Final, cast
+
+from bakery.errors import ConnectError
+from bakery.model import Endpoint
+from bakery.transport.base import Lost, OnOutput, Result, Shell, Transport
+from bakery.transport.process import CHUNK, end_group, run_process
+from bakery.transport.wait import Cancel
+
+ENVIRONMENT: Final = (
+    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    ("HOME", "/root"),
+    ("USER", "root"),
+    ("LOGNAME", "root"),
+    ("SHELL", "/bin/sh"),
+)
+"""What sshd gives to root, so that a task sees the same over both transports."""
+
+
+class NamespaceTransport(Transport):
+    """Runs commands inside the namespaces of a process, as root there.
+
+    All of the process's namespaces are entered, the user namespace of a rootless container included, and its root
+    folder. What runs keeps this host's cgroup.
+
+    Args:
+        endpoint: `data["pid"]` is the container's leader as this host sees it; `data["start"]`, when given, is its
+            start time (field 22 of `/proc/PID/stat`), so that a recycled process id is not mistaken for it.
+        cancel: ends commands.
+
+    Raises:
+        ConnectError: there is no such process, or `nsenter` is missing.
+    """
+
+    def __init__(self, endpoint: Endpoint, cancel: Cancel) -> None:
+        self._pid = int(endpoint.data["pid"])
+        self._cancel = cancel
+        self._start = start_time(self._pid)
+        wanted = endpoint.data.get("start")
+        if self._start is None or (wanted is not None and int(wanted) != self._start):
+            raise ConnectError(f"the container's leader, process {self._pid}, is gone")
+
+    @property
+    def user(self) -> str:
+        """Root of the container."""
+        return "root"
+
+    @property
+    def alive(self) -> bool:
+        """True while the leader is the process that it was."""
+        return self._start is not None and start_time(self._pid) == self._start
+
+    def run(
+        self,
+        command: str,
+        *,
+        input: bytes | IO[bytes] | None = None,  # noqa: A002  as in the base class
+        timeout: float | None = None,
+        on_output: OnOutput | None = None,
+        collect: bool = True,
+    ) -> Result:
+        """Run a command line with the container's `sh`; see the base class."""
+        self._require()
+        try:
+            result = run_process(
+                self._argv(command), cancel=self._cancel, command=command, env=dict(ENVIRONMENT), cwd=Path("/"),
+                input=input, timeout=timeout, on_output=on_output, collect=collect,
+            )  # fmt: skip
+        except FileNotFoundError as error:
+            raise ConnectError(
+                "nsenter is missing on this host", why=str(error), hint="apt-get install util-linux"
+            ) from error
+        if result.failed:
+            self._require()  # a dying container kills what runs in it: that is no failure of the command
+        return result
+
+    def open_shell(self, command: str = "sh") -> Shell:
+        """Start a program to talk to; see the base class."""
+        self._require()
+        return _Program(self._argv(f"exec 2>&1; {command}"), self._cancel)
+
+    def close(self) -> None:
+        """Nothing stays open between two commands."""
+        self._start = None
+
+    def _argv(self, command: str) -> list[str]:
+        # --root: nspawn's root folder is not the root of its mount namespace.
+        return ["nsenter", "--target", str(self._pid), "--all", "--root", "--wd", "--", "/bin/sh", "-c", command]
+
+    def _require(self) -> None:
+        if not self.alive:
+            raise Lost(f"the container's leader, process {self._pid}, is gone")
+
+
+class _Program:
+    """A long-lived program in the container."""
+
+    def __init__(self, argv: list[str], cancel: Cancel) -> None:
+        self._cancel = cancel
+        self._process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(ENVIRONMENT), cwd="/",
+            start_new_session=True, bufsize=0,
+        )  # fmt: skip
+        self._stdin = cast("IO[bytes]", self._process.stdin)
+        self._stdout = cast("IO[bytes]", self._process.stdout)
+
+    def send(self, data: bytes) -> None:
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._stdin.fileno(), view) :]
+        except (BrokenPipeError, ValueError) as error:
+            raise Lost("the program has ended") from error
+
+    def recv(self, timeout: float | None = None) -> bytes:
+        waited = 0.0
+        step = 0.1
+        while True:
+            self._cancel.check()
+            ready, _, _ = select.select([self._stdout], [], [], step)
+            if ready:
+                return os.read(self._stdout.fileno(), CHUNK)
+            waited += step
+            if timeout is not None and waited >= timeout:
+                raise TimeoutError
+
+    def close(self) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            self._stdin.close()
+        end_group(self._process)
+        self._stdout.close()
+
+
+def start_time(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since boot; None when it is gone. Source: proc(5), field 22."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(stat.rpartition(")")[2].split()[19])

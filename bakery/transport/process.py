@@ -1,0 +1,222 @@
+"""Running a program on this host: streamed output and input, and an end that reaches its whole process group."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Final, cast
+
+from bakery.transport.base import OnOutput, Result, Stream, TimedOut
+from bakery.transport.wait import Cancel
+
+CHUNK: Final = 1 << 16
+POLL: Final = 0.1
+"""Seconds between two looks at the cancel token."""
+PATIENCE: Final = 3.0
+"""Seconds that a process group has between SIGTERM and SIGKILL."""
+GRACE: Final = 1.0
+"""Seconds to wait for more output of a program that has ended: something that it started may hold its pipes open."""
+
+
+class Collected:
+    """The two streams of a command, handed on as they come and kept for its result."""
+
+    def __init__(self, command: str, on_output: OnOutput | None, *, keep: bool) -> None:
+        self._command = command
+        self._on_output = on_output
+        self._keep = keep
+        self._chunks: dict[Stream, list[bytes]] = {"stdout": [], "stderr": []}
+        self._started = time.monotonic()
+
+    def take(self, stream: Stream, data: bytes) -> None:
+        """Keep a chunk and hand it on."""
+        if self._keep or stream == "stderr":
+            self._chunks[stream].append(data)
+        if self._on_output is not None and data:
+            self._on_output(stream, data)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the command started."""
+        return time.monotonic() - self._started
+
+    def result(self, exited: int) -> Result:
+        """Return what the command left behind."""
+        out, err = (b"".join(self._chunks[name]).decode(errors="replace") for name in ("stdout", "stderr"))
+        return Result(command=self._command, exited=exited, stdout=out, stderr=err, seconds=self.seconds)
+
+
+def chunks(source: bytes | IO[bytes]) -> Iterator[bytes]:
+    """Read bytes or a file in pieces."""
+    if isinstance(source, bytes):
+        if source:
+            yield source
+        return
+    while data := source.read(CHUNK):
+        yield data
+
+
+def run_process(
+    argv: Sequence[str],
+    *,
+    cancel: Cancel,
+    command: str = "",
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    input: bytes | IO[bytes] | None = None,  # noqa: A002  subprocess's own word
+    timeout: float | None = None,
+    on_output: OnOutput | None = None,
+    collect: bool = True,
+) -> Result:
+    """Run a program in a process group of its own and wait for its end.
+
+    Args:
+        argv: program and arguments.
+        cancel: ends the group and the wait.
+        command: what the result calls it; the arguments when empty.
+        env: its whole environment; ours when None.
+        cwd: where it runs.
+        input: bytes, or a file to stream.
+        timeout: seconds.
+        on_output: called with each chunk, from this thread.
+        collect: False leaves the result's `stdout` empty.
+
+    Raises:
+        TimedOut: the group was ended after `timeout`.
+        Interrupted: it was ended because the run is cancelled.
+        OSError: the program cannot be started.
+    """
+    collected = Collected(command or " ".join(argv), on_output, keep=collect)
+    with subprocess.Popen(
+        list(argv), stdin=subprocess.DEVNULL if input is None else subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env=env, cwd=cwd, start_new_session=True,
+    ) as process:  # fmt: skip
+        feeder = None
+        if input is not None and process.stdin is not None:
+            feeder = Feeder(input, process.stdin.write, process.stdin.close, (BrokenPipeError, ValueError))
+            feeder.start()
+        try:
+            _pump(process, feeder, collected, cancel, timeout)
+        except BaseException:
+            end_group(process)
+            raise
+        finally:
+            _close_pipes(process)
+            if feeder is not None:
+                feeder.join(GRACE)
+    if feeder is not None:
+        feeder.check()
+    code = process.returncode
+    return collected.result(128 - code if code < 0 else code)
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a process and its group: SIGTERM, then SIGKILL for what is still there."""
+    with contextlib.suppress(ProcessLookupError):  # the whole group is gone already, which is what we want
+        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(PATIENCE)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+class Feeder:
+    """Writes a command's input from a thread, so that a command that answers before it has read all cannot block us.
+
+    Args:
+        source: what to write.
+        write: writes a chunk.
+        close: ends the input.
+        broken: what these two raise when the command has ended without reading all, like `head -1`. That is no
+            error: its exit code tells whether it was right.
+    """
+
+    def __init__(
+        self,
+        source: bytes | IO[bytes],
+        write: Callable[[bytes], object],
+        close: Callable[[], object],
+        broken: tuple[type[BaseException], ...],
+    ) -> None:
+        self._source = source
+        self._write = write
+        self._close = close
+        self._broken = broken
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self.feed, name="bakery-input", daemon=True)
+
+    def start(self) -> None:
+        """Begin, in the background."""
+        self._thread.start()
+
+    def feed(self) -> None:
+        """Write all of it, here and now."""
+        try:
+            self._all()
+        except Exception as error:  # of the source: raised in the thread that waits for the command
+            self._error = error
+
+    def check(self) -> None:
+        """Raise what went wrong with the source."""
+        if self._error is not None:
+            raise self._error
+
+    def join(self, seconds: float) -> None:
+        """Wait for its end, for so long."""
+        if self._thread.ident is not None:
+            self._thread.join(seconds)
+
+    def _all(self) -> None:
+        try:
+            for data in chunks(self._source):
+                try:
+                    self._write(data)
+                except self._broken:
+                    return
+        finally:
+            with contextlib.suppress(*self._broken):
+                self._close()
+
+
+def _pump(
+    process: subprocess.Popen[bytes], feeder: Feeder | None, collected: Collected, cancel: Cancel, timeout: float | None
+) -> None:
+    """Read both streams until they end, or until the program has ended and nothing more comes."""
+    streams: dict[int, Stream] = {
+        cast("IO[bytes]", process.stdout).fileno(): "stdout",
+        cast("IO[bytes]", process.stderr).fileno(): "stderr",
+    }
+    silent_since = time.monotonic()
+    while streams or process.poll() is None:
+        cancel.check()
+        if feeder is not None:
+            feeder.check()
+        if timeout is not None and collected.seconds > timeout:
+            end_group(process)
+            raise TimedOut(collected.result(-1))
+        if not streams:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(POLL)
+            continue
+        ready, _, _ = select.select(list(streams), [], [], POLL)
+        for fd in ready:
+            silent_since = time.monotonic()
+            if data := os.read(fd, CHUNK):
+                collected.take(streams[fd], data)
+            else:
+                del streams[fd]
+        if process.poll() is not None and not ready and time.monotonic() - silent_since > GRACE:
+            return
+
+
+def _close_pipes(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
