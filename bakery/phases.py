@@ -49,7 +49,7 @@ def step(scope: Scope, step: Step, running: Running) -> None:
                 scope.emit(Notice(level="warning", message=f"task {step.name} failed and was skipped"))
                 return
             if choice == "keep":
-                error.keep_machine = True  # type: ignore[attr-defined]  # read where the machine is let go
+                scope.keep_machine = True
             raise
         return
 
@@ -127,11 +127,11 @@ def seal(scope: Scope, running: Running) -> None:
     """Remove from the machine what no image may hold, and remember who the machine was, for comparison."""
     from bakery.seal import Seal
     from bakery.seal import seal as sealed
-    from bakery.smoke import identity
+    from bakery.smoke.identity import SCRIPT, Identity
 
     with scope.phase("seal"):
         spec = scope.context.recipe.image(scope.build.spec)
-        scope.identity = identity(running.machine)
+        scope.identity = Identity.parse(running.link.open().run(SCRIPT).stdout)
         done = sealed(running.machine, spec.options.get("seal") or Seal())
         scope.emit(Output(text="\n".join(done), stream="stdout", step="seal"))
 

@@ -26,6 +26,7 @@ from bakery.undo import undo
 if TYPE_CHECKING:
     from bakery._machine import Machine
     from bakery.context import Context
+    from bakery.smoke.identity import Identity
     from bakery.transport.link import Link
 
 
@@ -81,8 +82,9 @@ class Scope:
         self._images: dict[str, Holding] = {}
         self._count = 0
         self.clean_up: list[CleanupError] = []
-        self.identity: dict[str, Any] = {}
+        self.identity: Identity | None = None
         self.artifact: Artifact | None = None
+        self.keep_machine = False
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -222,7 +224,7 @@ class Scope:
             collect(running, error, self.failure_folder)
         if isinstance(error, Interrupted):
             return False
-        return self.context.options.on_failure == "keep" or getattr(error, "keep_machine", False)
+        return self.keep_machine or self.context.options.on_failure == "keep"
 
     @property
     def failure_folder(self) -> Path:

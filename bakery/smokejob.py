@@ -25,7 +25,6 @@ def job(scope: Scope, running: Running, variables: Any) -> SmokeJob:
         builder=scope.identity,
         junit=running.claim.folder / "smoke.xml",
         build=build.name,
-        redact=context.redactor,
     )
 
 

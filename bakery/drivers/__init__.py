@@ -1,1 +1,42 @@
-"""Providers of machines and images."""
+"""What an imagefile builds on: sources, bases, and what describes a look-up. Each is imported when first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bakery.base.cloudimage import CloudImage
+    from bakery.base.debian import Debian
+    from bakery.drivers.ec2.options import Newest, Parameter
+    from bakery.drivers.ec2.source import Ec2
+    from bakery.drivers.nspawn.source import Nspawn
+    from bakery.drivers.qemu.source import Qemu
+
+_HOMES = {
+    "CloudImage": "bakery.base.cloudimage",
+    "Debian": "bakery.base.debian",
+    "Ec2": "bakery.drivers.ec2.source",
+    "Newest": "bakery.drivers.ec2.options",
+    "Nspawn": "bakery.drivers.nspawn.source",
+    "Parameter": "bakery.drivers.ec2.options",
+    "Qemu": "bakery.drivers.qemu.source",
+}
+
+__all__ = ["CloudImage", "Debian", "Ec2", "Newest", "Nspawn", "Parameter", "Qemu"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first asked for."""
+    try:
+        home = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module 'bakery.drivers' has no attribute {name!r}") from None
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Show what users import."""
+    return __all__
