@@ -1,0 +1,48 @@
+# What a person types. CI calls the same targets.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SHELL := /bin/bash
+
+.PHONY: example test test-all test-aws test-openstack check docs bench setup clean
+
+example: setup  ## bake the example, from nothing to a tested image
+	mkdir -p example && cp imagefile.py.example example/imagefile.py
+	$(BIN)/bake -C example
+
+test: setup  ## unit, contract, command line, and a bounded set of live tests
+	$(BIN)/pytest -m "not all and not aws and not openstack"
+
+test-all: setup  ## everything that needs no account: all kill points, all live tests
+	$(BIN)/pytest -m "not aws and not openstack"
+
+test-openstack: setup  ## against an OpenStack: OS_CLOUD says which
+	$(BIN)/pytest -m openstack
+
+test-aws: setup  ## against a real account; costs a little, tagged and swept
+	$(BIN)/pytest -m aws
+
+check: setup  ## style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+docs: setup  ## the manual, every warning an error
+	$(BIN)/pip install --quiet --group docs
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build
+
+bench: setup  ## the figures of benchmarks/, in one run
+	$(BIN)/python -m benchmarks
+
+setup: $(VENV)/.done
+
+$(VENV)/.done: pyproject.toml tools/host-packages
+	tools/host-packages
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable '.[aws,openstack]' --group dev
+	touch $@
+
+clean:
+	rm -rf $(VENV) example docs/_build
