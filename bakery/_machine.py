@@ -67,6 +67,7 @@ class Machine:
         self._alive = alive or link.endpoint
         self._folders: tuple[str, ...] = ()
         self._prefixes: tuple[str, ...] = ()
+        self._title = ""
         self._facts: list[Facts] = []  # shared by all views: read once a machine
 
     # ---- views ----------------------------------------------------------------------------------------------
@@ -146,7 +147,7 @@ class Machine:
         call = Call(
             command=command if isinstance(command, str) else tuple(command), user=user or self._user,
             env=plain_env(env), cwd=join_path([*self._folders, *([os.fspath(cwd)] if cwd is not None else [])]),
-            prefixes=self._prefixes, shell=options.shell,
+            prefixes=self._prefixes, shell=options.shell, title=self._title,
         )  # fmt: skip
         voice = Voice(lambda stream, text: self._say(text, stream, options.files), options.hidden(hide))
         if options.echo:
@@ -201,33 +202,42 @@ class Machine:
         note_path(path)
         words = interpreter(path)
         words = ["sh", "-c", SCRIPT, "bakery-script", str(len(words)), *words, *args]
-        return self.run(words, input=path.read_bytes(), **options)
+        titled = self._view(_title=" ".join(["script", os.fspath(file), *args]))
+        return titled.run(words, input=path.read_bytes(), **options)
 
     # ---- files ----------------------------------------------------------------------------------------------
 
     def put(
-        self, local: Local, remote: str | os.PathLike[str] = "", *, mode: int | None = None, owner: str = ""
+        self,
+        local: Local,
+        remote: str | os.PathLike[str] | None = None,
+        preserve_mode: bool = True,
+        *,
+        mode: int | None = None,
+        owner: str | None = None,
     ) -> Transfer:
         """Upload a file, all or nothing. A folder is uploaded as by `copy`.
 
         Args:
             local: a path, relative to the imagefile's folder, or a file-like object.
-            remote: where to; an existing folder gets the file below it.
-            mode: permission bits; those of the local file when None.
-            owner: `USER` or `USER:GROUP`; who runs it when empty.
+            remote: where to; an existing folder gets the file below it. The user's home folder when None.
+            preserve_mode: False gives it the mode 0644 in place of that of the local file.
+            mode: permission bits, whatever the local file has.
+            owner: `USER` or `USER:GROUP`; who runs it when None.
 
         Raises:
             FileNotFoundError: no such local file.
             CommandFailed: it cannot be written.
         """
-        dest = os.fspath(remote)
+        dest = os.fspath(remote or "")
         if isinstance(local, str | os.PathLike):
             note_path(self._folder / local)
             if (self._folder / local).is_dir():
                 self.copy(local, dest, owner=owner)
                 return Transfer(local=local, remote=dest)
         with upload(local, self._folder) as up:
-            placed = self._upload(up, dest, up.mode if mode is None else mode, owner)
+            bits = mode if mode is not None else up.mode if preserve_mode else 0o644
+            placed = self._upload(up, dest, bits, owner or "")
         return Transfer(local=local, remote=placed)
 
     def get(self, remote: str | os.PathLike[str], local: Local | None = None) -> Transfer:
@@ -262,7 +272,7 @@ class Machine:
         self._upload(up, os.fspath(path), mode, "" if owner == self._user else owner)
 
     def copy(
-        self, src_dir: str | os.PathLike[str], dest_dir: str, exclude: Sequence[str] = (), *, owner: str = ""
+        self, src_dir: str | os.PathLike[str], dest_dir: str, exclude: Sequence[str] = (), *, owner: str | None = None
     ) -> None:
         """Upload what is in a folder as one stream, gzipped where the link is slow.
 
@@ -270,7 +280,7 @@ class Machine:
             src_dir: the folder; relative to the imagefile's folder.
             dest_dir: where its content goes; made where it is missing.
             exclude: shell patterns for names or relative paths to leave out.
-            owner: `USER` or `USER:GROUP`; who runs it when empty.
+            owner: `USER` or `USER:GROUP`; who runs it when None.
 
         Raises:
             NotADirectoryError: `src_dir` is none.
@@ -288,6 +298,11 @@ class Machine:
         self._helper(f"copy {src_dir} to {dest_dir}", words, stream)
 
     # ---- the machine as a whole -----------------------------------------------------------------------------
+
+    @property
+    def login_key(self) -> str:
+        """The public key that we log in with, `ssh-ed25519 AAAA...`; `seal` removes it."""
+        return self._link.keys.user_public
 
     @property
     def facts(self) -> Facts:

@@ -1,0 +1,180 @@
+# Removes from a machine what no image may hold. For any POSIX shell: dash, bash, busybox. What is not there is said to
+# be skipped. Each function is one option of bakery.Seal; the calls are appended by bakery/seal.py. Run as root.
+
+did() { echo "$option: $*"; }
+skip() { echo "$option: skipped, $*"; }
+
+# Removes what exists of the given paths and says so. Patterns are expanded by the caller.
+remove() {
+  removed=0
+  for path; do
+    [ -e "$path" ] || [ -L "$path" ] || continue
+    rm -rf -- "$path" && removed=$((removed + 1))
+  done
+  if [ "$removed" -gt 0 ]; then did "removed $removed"; else skip "there is nothing"; fi
+}
+
+homes() { # one a line, each once; without those of services, which share / or do not exist
+  { echo /root; cut -d: -f6 /etc/passwd; } | sort -u | while read -r home; do
+    [ "$home" = / ] || [ ! -d "$home" ] || echo "$home"
+  done
+}
+
+build_keys() { # KEY: the base64 part of this machine's login key
+  homes | {
+    lines=0 files=
+    while read -r home; do
+      for file in "$home/.ssh/authorized_keys" "$home/.ssh/authorized_keys2"; do
+        [ -f "$file" ] || continue
+        before=$(wc -l <"$file")
+        rest=$(grep -v -F -e "$1" "$file" | grep -v -E ' bakery-[^ ]*$')
+        if [ -z "$rest" ]; then
+          rm -f -- "$file"
+          rmdir -- "$home/.ssh" 2>/dev/null
+          after=0
+        else
+          printf '%s\n' "$rest" >"$file" # through the same file: owner and mode stay
+          after=$(wc -l <"$file")
+        fi
+        [ "$before" -eq "$after" ] && [ -f "$file" ] && continue
+        lines=$((lines + before - after)) files="$files $file"
+      done
+    done
+    if [ -n "$files" ]; then did "removed $lines lines from$files"; else skip "no login key of a build is left"; fi
+  }
+}
+
+makes_host_keys() { # true when something makes missing host keys at boot
+  for folder in /etc/systemd/system /usr/lib/systemd/system /lib/systemd/system /etc/init.d; do
+    [ -d "$folder" ] || continue
+    grep -r -l -s -e 'ssh-keygen -A' -e 'sshd-keygen' -e 'dropbear.* -[A-Za-z]*R' "$folder" >/dev/null && return 0
+  done
+  return 1
+}
+
+host_keys() {
+  remove /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /etc/ssh/ssh_host_*_key-cert.pub \
+    /etc/dropbear/dropbear_*_host_key
+  command -v ssh-keygen >/dev/null 2>&1 || return 0
+  if makes_host_keys; then
+    did "new ones are made at boot"
+  elif [ -d /run/systemd/system ]; then
+    cat >/etc/systemd/system/bakery-host-keys.service <<'UNIT'
+[Unit]
+Description=Make SSH host keys where nobody gave any
+After=cloud-init.service
+Before=ssh.service sshd.service ssh.socket sshd.socket
+ConditionPathExistsGlob=!/etc/ssh/ssh_host_*_key
+
+[Service]
+Type=oneshot
+ExecStart=ssh-keygen -A
+
+[Install]
+WantedBy=multi-user.target
+UNIT
+    systemctl --quiet enable bakery-host-keys.service && did "installed bakery-host-keys.service, which makes new ones"
+  else
+    echo "$option: warning, nothing makes new ones at boot"
+  fi
+}
+
+machine_id() {
+  found=
+  if [ -s /etc/machine-id ]; then
+    : >/etc/machine-id
+    found=yes
+  fi
+  # Elsewhere it is a link to the first, or a copy that would survive it.
+  if [ -f /var/lib/dbus/machine-id ] && [ ! -L /var/lib/dbus/machine-id ]; then
+    rm -f /var/lib/dbus/machine-id
+    found=yes
+  fi
+  for path in /var/lib/NetworkManager/secret_key /var/lib/systemd/credential.secret; do
+    [ ! -e "$path" ] || { rm -f -- "$path"; found=yes; }
+  done
+  if [ -n "$found" ]; then did "emptied"; else skip "there is none"; fi
+}
+
+cloud_init() {
+  # Network configuration that was rendered for this machine's hardware address cuts every clone off.
+  remove /var/lib/cloud/instance /var/lib/cloud/instances /var/lib/cloud/sem /var/lib/cloud/data /run/cloud-init \
+    /var/log/cloud-init.log /var/log/cloud-init-output.log /etc/netplan/50-cloud-init.yaml \
+    /etc/network/interfaces.d/50-cloud-init* /etc/systemd/network/10-cloud-init-*.network
+}
+
+leases() {
+  remove /var/lib/dhcp/*.lease* /var/lib/dhclient/*.lease* /var/lib/NetworkManager/*.lease \
+    /var/lib/dhcpcd/*.lease* /var/lib/dhcpcd/duid /var/lib/dhcpcd/secret /var/lib/dhcpcd5/*.lease* \
+    /etc/udev/rules.d/70-persistent-net.rules
+}
+
+logs() {
+  [ -d /var/log ] || { skip "there is no /var/log"; return; }
+  rm -rf /var/log/journal/* # the folder stays: it is what makes the journal persistent
+  find /var/log -type f \( -name '*.gz' -o -name '*.xz' -o -name '*.old' -o -name '*.[0-9]' \) -exec rm -f {} +
+  find /var/log -type f -size +0 -exec sh -c 'for f; do : >"$f"; done' sh {} +
+  did "emptied"
+}
+
+caches() {
+  if command -v apt-get >/dev/null 2>&1; then
+    apt-get clean && rm -rf /var/lib/apt/lists/* && did "apt"
+  elif command -v dnf >/dev/null 2>&1; then
+    dnf --quiet clean all && did "dnf"
+  elif command -v yum >/dev/null 2>&1; then
+    yum --quiet clean all && did "yum"
+  elif command -v zypper >/dev/null 2>&1; then
+    zypper --quiet clean --all && did "zypper"
+  elif command -v apk >/dev/null 2>&1; then
+    rm -rf /var/cache/apk/* && did "apk"
+  elif command -v pacman >/dev/null 2>&1; then
+    rm -rf /var/cache/pacman/pkg/* && did "pacman"
+  else
+    skip "no package manager is known here"
+  fi
+}
+
+histories() {
+  homes | {
+    set --
+    while read -r home; do
+      for name in .bash_history .ash_history .sh_history .zsh_history .python_history .lesshst .viminfo \
+        .mysql_history .psql_history .sqlite_history .node_repl_history .wget-hsts; do
+        set -- "$@" "$home/$name"
+      done
+    done
+    remove "$@"
+  }
+}
+
+temporary() { # what running services hold stays: systemd removes it when they stop
+  find /tmp /var/tmp -mindepth 1 -maxdepth 1 ! -name 'systemd-private-*' ! -name '.*-unix' \
+    -exec rm -rf {} + 2>/dev/null
+  rm -rf /var/lib/systemd/coredump/* /var/crash/*
+  did "emptied /tmp, /var/tmp and crash dumps"
+}
+
+random_seed() {
+  # Stopping the service writes a seed; stopped now, it does not write another one on the way down.
+  [ ! -d /run/systemd/system ] || systemctl --quiet stop systemd-random-seed.service 2>/dev/null
+  remove /var/lib/systemd/random-seed /var/lib/urandom/random-seed /var/lib/random-seed /boot/loader/random-seed \
+    /boot/efi/loader/random-seed /efi/loader/random-seed
+}
+
+trim() {
+  sync
+  if [ -e /run/systemd/container ] || [ -e /run/.containerenv ]; then
+    skip "a container's disk is its host's"
+    return
+  fi
+  command -v fstrim >/dev/null 2>&1 || { skip "there is no fstrim"; return; }
+  trimmed= refused=
+  while read -r device folder type _; do
+    case $type in ext[234] | xfs | btrfs | f2fs | vfat) ;; *) continue ;; esac
+    case $device in /dev/*) ;; *) continue ;; esac
+    if fstrim "$folder" 2>/dev/null; then trimmed="$trimmed $folder"; else refused="$refused $folder"; fi
+  done </proc/mounts
+  if [ -n "$trimmed" ]; then did "gave free space back on$trimmed"; fi
+  if [ -n "$refused" ]; then skip "the disk takes no free space back on$refused"; fi
+}
