@@ -44,6 +44,14 @@ if [ "$mode" = booted ]; then
     # systemd-nspawn leaves folders in /run; they belong into this mount namespace.
     mkdir -p /run/systemd/nspawn
     mount -t tmpfs tmpfs /run/systemd/nspawn
-    exec "$@"
+    # 133 asks for another start: the machine is rebooting (systemd-nspawn(1), --keep-unit).
+    code=133
+    while [ "$code" = 133 ]; do
+        code=0
+        "$@" || code=$?
+    done
+    exit "$code"
 fi
-exec nsenter --net="$net" unshare --mount --uts --ipc --pid --fork --kill-child "$@"
+# All kinds of namespaces: `nsenter --all` could not enter those of this host again from a user namespace.
+[ ! -e /proc/self/ns/time ] || set -- --time "$@"
+exec nsenter --net="$net" unshare --mount --uts --ipc --pid --cgroup --fork --kill-child "$@"

@@ -125,10 +125,21 @@ class NspawnDriver(Driver[Nspawn]):
         layers = [folder / "upper", *(Path(p) for p in (handle.data["layer"], handle.data["tree"]) if p)]
         with merged(layers, folder / "merged", claim) as tree:
             build.make_disk(tree, raw, claim, size=handle.data["disk"])
-        # An empty overlay makes it the qcow2 file that `images.write` takes, whatever the image's format is.
-        disk = folder / "disk.qcow2"
-        qemuimg.overlay(disk, base=raw, format="raw", size=raw.stat().st_size, shop=claim)
-        return images.write(disk, name, claim=claim, **handle.settings)
+        source = {"driver": "raw", "file": {"driver": "file", "filename": str(raw)}}
+        return images.write(source, name, format=handle.settings["format"], settings=handle.settings, claim=claim)
+
+    def keep(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
+        """Give the image its final name, in the old one's place."""
+        del claim
+        return images.keep(artifact, name)
+
+    def delete(self, artifact: Artifact) -> None:
+        """Delete an image."""
+        images.delete(artifact)
+
+    def intact(self, artifact: Artifact) -> bool:
+        """Say whether an image is there, unchanged."""
+        return images.intact(artifact)
 
     def checkpoint(self, handle: Handle, key: str, folder: Path, claim: Claim) -> Checkpoint | None:
         """Save the machine's layer; its files only, so that a restored machine boots."""
@@ -181,7 +192,7 @@ class NspawnDriver(Driver[Nspawn]):
 
         def ended() -> None:
             if processes.alive(launcher, since):
-                raise NotYet("systemd is stopping its services")
+                raise NotYet("the container is stopping its services")
 
         until(ended, what="the container's power-off", timeout=POWER_OFF_TIMEOUT, cancel=claim.cancel,
               notify=claim.waiting, every=(0.01, 0.1), hint=f"see {handle.folder / CONSOLE}")  # fmt: skip

@@ -18,8 +18,8 @@ from pathlib import Path
 OPAQUE = "trusted.overlay.opaque"
 """The kernel's overlayfs.rst: a folder that hides what lower layers have under its name."""
 OVERLAY = "trusted.overlay."
-MARGIN = 1_000_000_000
-"""Nanoseconds. The kernel stamps files with a clock that may lag by a tick; one second is more than any."""
+MARGIN = 50_000_000
+"""Nanoseconds. The kernel stamps files with a clock that may lag by a tick; the slowest tick is 10 ms."""
 
 
 def mount_option(paths: Sequence[Path]) -> str:

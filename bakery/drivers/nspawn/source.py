@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
+from bakery.base.base import BaseTree
 from bakery.claim import Workshop
 from bakery.drivers.qemu.shape import Shape
 from bakery.drivers.qemu.source import Qemu, size
 from bakery.errors import ImagefileError
 from bakery.model import Problem, Source
-
-
-class Tree(Protocol):
-    """A file tree in the shared cache, never written to: `path` is its root folder; `login` as in `BaseDisk`."""
-
-    @property
-    def path(self) -> Path: ...
-    @property
-    def login(self) -> str: ...
 
 
 @runtime_checkable
@@ -31,7 +22,7 @@ class Rooted(Protocol):
         """Yield what would stop `tree`."""
         ...
 
-    def tree(self, shop: Workshop) -> Tree:
+    def tree(self, shop: Workshop) -> BaseTree:
         """Make the tree or find it in the cache."""
         ...
 
