@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from bakery import loader
+from bakery import buildtime, loader
 from bakery._dsl import Function
 from bakery.errors import BakeryError, DriverError, Interrupted, Location, PostError, SmokeError, TaskError
 from bakery.events import Notice, Output, StepEnded, StepStarted
@@ -132,6 +132,7 @@ def seal(scope: Scope, running: Running) -> None:
     with scope.phase("seal"):
         spec = scope.context.recipe.image(scope.build.spec)
         scope.identity = Identity.parse(running.link.open().run(SCRIPT).stdout)
+        buildtime.leave(running)
         done = sealed(running.machine, spec.options.get("seal") or Seal())
         scope.emit(Output(text="\n".join(done), stream="stdout", step="seal"))
 

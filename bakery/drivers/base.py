@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
-from bakery.claim import Claim
+from bakery.base.base import Base
+from bakery.claim import Claim, Workshop
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Source, Where
 
 S = TypeVar("S", bound=Source)
@@ -73,6 +74,17 @@ class Driver(ABC, Generic[S]):
         """Find what carries our tags, without a journal."""
 
     # ---- optional -------------------------------------------------------------------------------------------
+
+    def prepare(self, boot: S, shop: Workshop) -> str | None:
+        """Make or find what the machine starts from, and return the key of its content.
+
+        Returns:
+            The first parent of all step keys; None where the content is not known, so that no step can be reused.
+        """
+        base: Any = boot.base
+        if isinstance(base, Artifact):
+            return base.key or base.sha256 or base.id
+        return base.disk(shop).key if isinstance(base, Base) else None
 
     def keep(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
         """Make the tested image the user's: swap it in under its final name, copy, share, retire the old one.

@@ -1,0 +1,30 @@
+"""What a local machine is given only while it is built: a way to the host's package mirror. Taken back by the seal."""
+
+from __future__ import annotations
+
+from bakery.base import aptsource
+from bakery.base.aptsource import AptSetup
+from bakery.scope import Running
+
+LOOPBACK = "10.0.2.2"  # QEMU's and slirp4netns's address for the host
+LOCAL = frozenset({"qemu", "nspawn"})
+
+
+def enter(running: Running) -> None:
+    """Give a fresh machine what it needs to reach packages from this host, where that is not the default."""
+    if _uses_apt(running):
+        aptsource.apply(running.machine.for_step("build-time settings"), _setup(running))
+
+
+def leave(running: Running) -> None:
+    """Take it back."""
+    if _uses_apt(running):
+        aptsource.undo(running.machine.for_step("build-time settings"), _setup(running))
+
+
+def _uses_apt(running: Running) -> bool:
+    return running.driver.name in LOCAL and running.machine.facts.package_manager == "apt-get"
+
+
+def _setup(running: Running) -> AptSetup | None:
+    return aptsource.apt_setup(aptsource.host_apt(running.machine.facts.codename), loopback=LOOPBACK)

@@ -1,0 +1,116 @@
+"""Which steps of a build are still what they were: the chain of step keys, from the base to the image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bakery.base.base import Base
+from bakery.cache.steps import Hit, Miss, Steps, artifact_key, first_parent, functions_key
+from bakery.claim import Workshop
+from bakery.context import Options
+from bakery.model import Artifact, Json, to_json
+from bakery.plan import Build, Step
+from bakery.recipe import Recipe
+from bakery.state import State
+
+
+@dataclass
+class Chain:
+    """The step keys of one build, as far as they are known.
+
+    Args:
+        steps: finds and records them.
+        parent: the key of what the first step stands on; None when the base is not made yet.
+        found: for each step from the first, what was found; ends with the first that must run.
+        why: the reason for the first one that must run, where the base itself is the reason.
+    """
+
+    steps: Steps
+    parent: str | None
+    found: list[tuple[Step, Hit | Miss]] = field(default_factory=list[tuple[Step, "Hit | Miss"]])
+    why: tuple[str, ...] = ()
+
+    @property
+    def hits(self) -> list[Hit]:
+        """The steps that need not run, from the first."""
+        return [found for _, found in self.found if isinstance(found, Hit)]
+
+    @property
+    def last(self) -> str | None:
+        """The key after the last step that is known."""
+        hits = self.hits
+        return hits[-1].key if hits else self.parent
+
+    def reasons(self, index: int) -> tuple[str, ...]:
+        """Why the step at that place must run; empty when it need not."""
+        if index < len(self.found):
+            found = self.found[index][1]
+            return found.reasons if isinstance(found, Miss) else ()
+        return self.why or ("a step before it runs",)
+
+
+def settings_of(build: Build) -> dict[str, Json]:
+    """Return the source's settings, without its base, which has a key of its own."""
+    shown = to_json(build.boot)
+    return {name: value for name, value in shown.items() if name != "base"} if isinstance(shown, dict) else {}
+
+
+def base_key(base: Any, shop: Workshop) -> str | None:
+    """Return the content key of a base if it is known without making anything."""
+    if isinstance(base, Artifact):
+        return base.key or base.sha256 or base.id
+    return base.key(shop) if isinstance(base, Base) else None
+
+
+def chain(
+    build: Build, recipe: Recipe, variables: Any, options: Options, state: State, parent: str | None
+) -> Chain:
+    """Look up the steps of a build, up to the first that must run.
+
+    Args:
+        build: the build.
+        recipe: the imagefile.
+        variables: the object that its functions get.
+        options: `cache`, `refresh`.
+        state: where the cache is.
+        parent: the base's content key.
+    """
+    steps = Steps(state.cache, recipe.folder, build=build.name)
+    if parent is None:
+        return Chain(steps=steps, parent=None, why=("the base is not made yet",))
+    key = first_parent(parent, driver=build.driver, **settings_of(build))
+    made = Chain(steps=steps, parent=key)
+    tasks = recipe.image(build.spec).tasks
+    for step in build.steps:
+        found = _find(steps, made.last or key, tasks[step.index], step, variables, options)
+        made.found.append((step, found))
+        if isinstance(found, Miss):
+            break
+    return made
+
+
+def _find(
+    steps: Steps, parent: str, task: Callable[..., Any], step: Step, variables: Any, options: Options
+) -> Hit | Miss:
+    if not options.cache:
+        return Miss(("--no-cache",))
+    if step.name in options.refresh or "*" in options.refresh:
+        return Miss(("--refresh",))
+    return steps.find(parent, task, step.options, variables)
+
+
+def image_key(build: Build, recipe: Recipe, last: str) -> str:
+    """Return the key of the image that follows from a last step."""
+    from bakery.seal import Seal
+
+    seal = recipe.image(build.spec).options.get("seal") or Seal()
+    return artifact_key(last, to_json(seal), {"image": build.image, **settings_of(build)})
+
+
+def tests_key(build: Build, recipe: Recipe, variables: Any, cache: Path) -> str | None:
+    """Return the key of the tests' code: when only that has changed, the image stays and is tested again."""
+    tests = recipe.image(build.spec).tests
+    return functions_key(recipe.folder, cache, [tests[test.index] for test in build.tests], variables)
