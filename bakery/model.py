@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
@@ -29,6 +29,8 @@ def to_json(value: Any) -> Json:
             return to_json(value.value)
         case datetime():
             return value.isoformat()
+        case timedelta():
+            return value.total_seconds()
         case Mapping():
             return {str(key): to_json(item) for key, item in value.items()}
         case set() | frozenset():

@@ -1,0 +1,116 @@
+"""`bake build`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bakery.cli import show
+from bakery.cli.complete import runs
+from bakery.cli.options import Command, Duration, selection, variables
+from bakery.cli.project import Project
+
+if TYPE_CHECKING:
+    from bakery.context import Options
+
+PATH = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command(
+    cls=Command,
+    epilog="""Examples:
+    bake                                     all images, from all their sources
+    bake web --only laptop -v release=trixie one image, from one source
+    bake web --on-failure=ask                stop at a failed task and ask
+    bake build web -o web.qcow2 --depfile web.d   in a Makefile""",
+)
+@selection
+@variables
+@click.option(
+    "-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Builds at once; as many as fit if not given."
+)
+@click.option(
+    "--on-failure", type=click.Choice(["destroy", "keep", "ask"]), default="destroy", show_default=True,
+    help="What happens to the machine of a task that failed.",
+)  # fmt: skip
+@click.option(
+    "--no-cache", "cache", flag_value=False, default=True, help="Run every step; read and write no checkpoint."
+)
+@click.option("--refresh", is_flag=True, help="Run every step again, and renew the checkpoints.")
+@click.option(
+    "--refresh-task", "refresh_tasks", multiple=True, metavar="TASK", help="Run this task and those after it again."
+)
+@click.option("--no-test", "test", flag_value=False, default=True, help="Keep the image without smoke tests.")
+@click.option("-o", "--output", type=PATH, metavar="FILE", help="Write the image here as well; for one image.")
+@click.option("--depfile", type=PATH, metavar="FILE", help="Write the files it depends on, in Make's syntax.")
+@click.option("--junit", type=PATH, metavar="FILE", help="Write a JUnit report here; the run's folder has one anyway.")
+@click.option("--deadline", type=Duration(), metavar="TIME", help="Stop and clean up after this time: 90s, 30m, 2h.")
+@click.option(
+    "--expire", type=Duration(), default="24h", metavar="TIME", help="Rented things older than this count as forgotten."
+)
+@click.option(
+    "--resume", is_flag=False, flag_value="last", metavar="[RUN]", shell_complete=runs,
+    help="Go on with a run that was killed; the last if none is named.",
+)  # fmt: skip
+@click.option("--offline", is_flag=True, help="Download nothing; say what is missing.")
+@click.option(
+    "--clones", type=click.IntRange(1, 8), default=1, metavar="N", help="Test on this many machines, and compare them."
+)
+@click.pass_obj
+def build(
+    project: Project, /, *, images: Any, only: Any, exclude: Any, values: Any, var_files: Any, **given: Any
+) -> None:
+    """Build, test and keep images.
+
+    IMAGE is an image's name, the name that its function returns, or a pattern. Without any, all are built. Only an
+    image whose smoke tests pass is kept; its path or id is printed on standard output.
+    """
+    from bakery.cli.ask import Ask
+    from bakery.cli.readers import readers, screen
+    from bakery.outputs import check_outputs
+    from bakery.reporters.terminal import Terminal
+    from bakery.run import build as run_build
+
+    settings = project.settings(values, var_files)
+    plan = project.plan(images, only, exclude, settings)
+    options = _options(project, given)
+    check_outputs(plan, options.output)
+    shown = screen(project)
+    asks = isinstance(shown, Terminal) and sys.stdin.isatty()
+    outcome = run_build(
+        plan, project.recipe, settings, options, project.state, drivers=project.drivers, redactor=project.redactor,
+        readers=readers(project, shown, project.path(given["junit"])),
+        ask=Ask(shown) if asks and isinstance(shown, Terminal) else None,
+    )  # fmt: skip
+    if not project.json and not (isinstance(shown, Terminal) and sys.stdout.isatty()):
+        for artifact in outcome.artifacts.values():  # on a terminal the closing table has shown them
+            show.out(artifact.id, project)
+    raise click.exceptions.Exit(outcome.exit_code)
+
+
+def _options(project: Project, given: dict[str, Any]) -> Options:
+    from bakery.context import Options
+
+    refresh = frozenset({"*"}) if given["refresh"] else frozenset(given["refresh_tasks"])
+    return Options(
+        jobs=given["jobs"], on_failure=given["on_failure"], cache=given["cache"], refresh=refresh, test=given["test"],
+        output=project.path(given["output"]), depfile=project.path(given["depfile"]), deadline=given["deadline"],
+        resume=_run_to_resume(project, given["resume"]), offline=given["offline"], expire=given["expire"],
+        clones=given["clones"],
+    )  # fmt: skip
+
+
+def _run_to_resume(project: Project, name: str | None) -> str | None:
+    from bakery.errors import UsageError
+
+    if name is None:
+        return None
+    if name != "last":
+        return project.state.run(name).id
+    runs = project.state.runs()
+    if not runs:
+        raise UsageError("there is no run to resume", hint="`bake build` starts one")
+    return runs[-1].id

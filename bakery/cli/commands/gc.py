@@ -1,0 +1,109 @@
+"""`bake gc`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from bakery import gc as collector
+from bakery.cli import show
+from bakery.cli.complete import runs
+from bakery.cli.options import Command, Duration, as_json
+from bakery.cli.project import Project
+from bakery.errors import CleanupError, UsageError
+from bakery.model import Resource, Where, to_json
+
+
+@click.command(
+    cls=Command,
+    epilog="""Examples:
+    bake gc                               what dead runs of this project left, by their journals
+    bake gc 20261122-143005-9f3a          this run, also when it was kept on purpose
+    bake gc --driver ec2 --older-than 6h  by tags, when the journal is gone
+    bake gc --driver ec2 --set region=eu-central-1 --dry-run""",
+)
+@click.argument("run", required=False, shell_complete=runs)
+@click.option("--driver", metavar="D", help="Look at this provider for what carries our tags, without a journal.")
+@click.option(
+    "--older-than", type=Duration(), metavar="TIME", help="With --driver: only of runs that began this long ago."
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="With --driver: where to look (region, profile, cloud).",
+)
+@click.option("-n", "--dry-run", is_flag=True, help="Only say what would go.")
+@as_json
+@click.pass_obj
+def gc(
+    project: Project, /, *, run: str | None, driver: str | None, older_than: float | None, settings: tuple[str, ...],
+    dry_run: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Destroy what dead runs left behind. Runs that are alive are never touched."""
+    if driver is None and (older_than is not None or settings):
+        raise UsageError("--older-than and --set need --driver", hint="without it, gc goes by the journals alone")
+    if driver is None:
+        swept = collector.collect(
+            project.state, project.drivers.get, run=run, dry_run=dry_run, notify=lambda text: show.note(text, project)
+        )
+    else:
+        where = Where(run=run, older_than=older_than, settings=_settings(settings))
+        alive = {folder.id for folder in project.state.runs() if folder.alive}
+        gone, left = collector.sweep(project.drivers.get(driver), where, alive.__contains__, dry_run=dry_run)
+        swept = collector.Swept(destroyed=gone, left=left)
+    _tell(project, swept, dry_run=dry_run, as_json=as_json or project.json)
+    raise click.exceptions.Exit(swept.exit_code)
+
+
+def _settings(pairs: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError(f"--set {pair!r} is not NAME=VALUE")
+        found[name] = value
+    return found
+
+
+def _tell(project: Project, swept: collector.Swept, *, dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        show.out_json(_json(swept, dry_run=dry_run), project)
+    else:
+        for resource in swept.destroyed:
+            show.out(f"{'would destroy' if dry_run else 'destroyed'} {_of_run(resource)}", project)
+        for run in swept.alive:
+            show.note(f"{run} is alive: left alone", project)
+        for run in swept.held:
+            show.note(f"{run} was kept on purpose: `bake gc {run}` destroys it", project)
+        if not swept.destroyed and not swept.exit_code:
+            show.note("nothing was left behind", project)
+    for error in swept.left:
+        show.error(error, project)
+    for run, lines in swept.damaged.items():
+        numbers = ", ".join(map(str, lines))
+        show.error(
+            CleanupError(
+                f"the journal of {run} is damaged", why=f"lines that cannot be read: {numbers}",
+                hint="look for its resources by tag: bake gc --driver D " + run,
+            ),
+            project,
+        )  # fmt: skip
+
+
+def _of_run(resource: Resource) -> str:
+    return f"{resource} of {resource.run}" if resource.run else str(resource)
+
+
+def _json(swept: collector.Swept, *, dry_run: bool) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "dry_run": dry_run,
+        "destroyed": [to_json(resource) for resource in swept.destroyed],
+        "left": [{"what": error.what, "why": error.why} for error in swept.left],
+        "alive": swept.alive,
+        "held": swept.held,
+        "damaged": swept.damaged,
+    }

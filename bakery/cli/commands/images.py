@@ -1,0 +1,105 @@
+"""`bake images`, `bake rm`, `bake prune`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import click
+
+from bakery.cli import show
+from bakery.cli.complete import built
+from bakery.cli.options import Command, as_json
+from bakery.cli.project import Project
+from bakery.images import excess, remove, status
+from bakery.model import Artifact, to_json
+from bakery.reporters.closing import near
+from bakery.reporters.text import size
+
+
+@click.command(
+    cls=Command,
+    epilog="""Examples:
+    bake images
+    bake images --json | jq -r '.images[] | select(.name == "web") | .id'""",
+)
+@as_json
+@click.option("--check", is_flag=True, help="Also look whether each is still there, unchanged.")
+@click.pass_obj
+def images(project: Project, as_json: bool, check: bool) -> None:
+    """Show what has been built here, the newest last."""
+    found = project.state.images()
+    states = {image.id: status(image, project.drivers.get) for image in found} if check else {}
+    if as_json or project.json:
+        rows = [{**_json(image), **({"status": states[image.id]} if check else {})} for image in found]
+        show.out_json({"version": 1, "images": rows}, project)
+        return
+    if not found:
+        show.note("nothing has been built here yet; `bake build` does", project)
+        return
+    head = ("NAME", "BUILD", "CREATED", "SIZE", *(("STATUS",) if check else ()), "ID")
+    show.out(show.table([_row(image, states) for image in found], head), project)
+
+
+def _row(image: Artifact, states: dict[str, str]) -> tuple[str, ...]:
+    created = f"{image.created.astimezone():%Y-%m-%d %H:%M}" if isinstance(image.created, datetime) else ""
+    amount = size(image.size) if image.size is not None else ""
+    state = (states[image.id],) if states else ()
+    return (click.style(image.name, bold=True), image.build, created, amount, *state, near(image.id))
+
+
+def _json(image: Artifact) -> dict[str, Any]:
+    data = to_json(image)
+    return data if isinstance(data, dict) else {}
+
+
+@click.command(
+    cls=Command,
+    epilog="""Examples:
+    bake rm web-bookworm
+    bake rm --yes ami-0123456789abcdef0""",
+)
+@click.argument("names", nargs=-1, required=True, metavar="IMAGE...", shell_complete=built)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def rm(project: Project, names: tuple[str, ...], yes: bool) -> None:
+    """Delete images that were built here, with all that belongs to them.
+
+    IMAGE is a name (the newest of it), an id, or a build's name.
+    """
+    _remove(project, [project.state.image(name) for name in names], yes=yes)
+
+
+@click.command(
+    cls=Command,
+    epilog="""Examples:
+    bake prune --keep 3             of each name and driver
+    bake prune --keep 1 --dry-run""",
+)
+@click.option(
+    "--keep", type=click.IntRange(min=0), default=1, show_default=True, metavar="N", help="How many stay, of each name."
+)
+@click.option("-n", "--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def prune(project: Project, keep: int, dry_run: bool, yes: bool) -> None:
+    """Delete all but the newest images of each name."""
+    old = excess(project.state.images(), keep)
+    if dry_run:
+        for image in old:
+            show.out(f"would delete {image.name}  {near(image.id)}", project)
+        return
+    _remove(project, old, yes=yes)
+
+
+def _remove(project: Project, chosen: list[Artifact], *, yes: bool) -> None:
+    if not chosen:
+        show.note("nothing to delete", project)
+        return
+    if not yes:
+        for image in chosen:
+            click.echo(f"{image.name}  {near(image.id)}", err=True)
+        click.confirm(f"Delete {len(chosen)}?", abort=True, err=True)
+    for image in chosen:
+        remove(image, project.state, project.drivers.get)
+        show.out(f"deleted {image.name}  {near(image.id)}", project)

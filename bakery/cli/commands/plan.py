@@ -1,0 +1,69 @@
+"""`bake plan`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from bakery.cli import show
+from bakery.cli.options import Command, as_json, selection, variables
+from bakery.cli.project import Project
+from bakery.describe import value_text
+from bakery.plan import Build, Plan, Step
+from bakery.resolve import Settings
+
+
+@click.command(
+    cls=Command,
+    epilog="""Examples:
+    bake plan                       needs no credentials and makes nothing
+    bake plan web -v workers=8 --explain
+    bake plan --json > plan.json    the same file gives the same plan""",
+)
+@selection
+@variables
+@click.option("--explain", is_flag=True, help="Also say of each step whether it is cached, or why not.")
+@as_json
+@click.pass_obj
+def plan(
+    project: Project, /, *, images: Any, only: Any, exclude: Any, values: Any, var_files: Any, explain: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Show what a build would do: its steps, its values, and where each value came from."""
+    settings = project.settings(values, var_files)
+    planned = project.plan(images, only, exclude, settings)
+    if as_json or project.json:
+        show.out_json(planned.to_json(), project)
+        return
+    for build in planned.builds:
+        reasons = _reasons(project, planned, build, settings) if explain else {}
+        show.out(_build(build, reasons), project)
+    for warning in planned.warnings:
+        show.note(f"warning: {warning}", project)
+
+
+def _reasons(project: Project, planned: Plan, build: Build, settings: Settings) -> dict[str, str]:
+    """What would happen to each task, by name."""
+    from bakery.context import Options
+    from bakery.explain import explain
+
+    alone = Plan(builds=(build,), warnings=planned.warnings)
+    found = explain(alone, project.recipe, settings, Options(), project.state)
+    return {item.step.name: str(item) for _, items in found for item in items}
+
+
+def _build(build: Build, reasons: dict[str, str]) -> str:
+    head = f"{click.style(build.name, bold=True)}  makes {build.image} with {build.driver}"
+    lines = [head + (f", after {', '.join(build.after)}" if build.after else "")]
+    lines += _steps("tasks", build.steps, reasons)
+    lines += _steps("tests", build.tests, {})
+    lines += _steps("post", build.post, {})
+    if build.variables:
+        lines += ["  values", *(f"    {value_text(value)}" for value in build.variables)]
+    return "\n".join([*lines, ""])
+
+
+def _steps(title: str, steps: tuple[Step, ...], reasons: dict[str, str]) -> list[str]:
+    rows = [(f"    {step.name}", reasons.get(step.name, step.doc), step.where) for step in steps]
+    return [f"  {title}", show.table(rows)] if rows else []

@@ -1,0 +1,112 @@
+"""`bake report`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bakery.cli import show
+from bakery.cli.complete import runs
+from bakery.cli.options import Command
+from bakery.cli.project import Project
+from bakery.errors import UsageError
+
+if TYPE_CHECKING:
+    from bakery.reporters.board import Board
+    from bakery.state import RunFolder
+
+
+@click.command(
+    cls=Command,
+    epilog="""Examples:
+    bake report                    the last run
+    bake report 9f3a --verbose     any part of a run's id will do; with what commands wrote
+    bake report --as html > report.html
+    bake report --list""",
+)
+@click.argument("run", required=False, shell_complete=runs)
+@click.option(
+    "--as", "form", type=click.Choice(["text", "html", "junit"]), default="text", help="Which report to print."
+)
+@click.option("--list", "as_list", is_flag=True, help="List all runs, the newest last.")
+@click.pass_obj
+def report(project: Project, run: str | None, form: str, as_list: bool) -> None:
+    """Show how a run went: its phases, its failures, and the files that explain them.
+
+    Made from the run's own events, so a run that was killed has a report as well.
+    """
+    if as_list:
+        _list(project)
+        return
+    folder = project.state.run(run) if run else _last(project)
+    path = folder.path / "events.jsonl"
+    if not path.exists():
+        raise UsageError(f"the run {folder.id} has no events", why=f"{path} is not there")
+    if project.json:
+        show.out(path.read_text(encoding="utf-8").rstrip("\n"), project)
+    elif form == "text":
+        _text(project, folder)
+    else:
+        _document(form, path)
+
+
+def _last(project: Project) -> RunFolder:
+    found = project.state.runs()
+    if not found:
+        raise UsageError("there is no run yet", hint="`bake build` starts one")
+    return found[-1]
+
+
+def _list(project: Project) -> None:
+    rows = []
+    for folder in project.state.runs():
+        about = folder.about()
+        code = about.get("exit_code")
+        state = "alive" if folder.alive else "killed" if code is None else "ok" if code == 0 else f"exit code {code}"
+        rows.append((folder.id, state, ", ".join(about.get("builds", []))))
+    show.out(show.table(rows, ("RUN", "STATE", "BUILDS")), project)
+
+
+def _text(project: Project, folder: RunFolder) -> None:
+    from bakery.reporters.log import Log
+    from bakery.reporters.replay import events
+
+    reader = Log(sys.stdout, project.verbosity)
+    for event in events(folder.path / "events.jsonl"):
+        reader.read(event)
+    if reader.board.ended is None:
+        show.out(
+            "\nthe run is alive" if folder.alive else "\nthe run was killed; `bake gc` destroys what it left", project
+        )
+    files = [path for path in sorted(folder.path.rglob("*")) if path.is_file() and _tells(path, folder.path)]
+    if files:
+        from bakery.reporters.closing import near
+
+        show.out("\nfiles:\n" + "\n".join(f"  {near(str(path))}" for path in files), project)
+
+
+def _tells(path: Path, root: Path) -> bool:
+    """Say whether a file explains something to a person."""
+    inside = path.relative_to(root).parts
+    return inside[0] == "failures" or path.name in ("report.html", "junit.xml", "crash.txt", "console.log")
+
+
+def _document(form: str, path: Path) -> None:
+    from bakery.reporters.html import page
+    from bakery.reporters.junit import xml
+
+    board = _board(path)
+    click.echo(page(board) if form == "html" else xml(board).decode(), nl=False)
+
+
+def _board(path: Path) -> Board:
+    from bakery.reporters.board import Board
+    from bakery.reporters.replay import events
+
+    board = Board()
+    for event in events(path):
+        board.read(event)
+    return board

@@ -1,0 +1,48 @@
+"""`bake why`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from bakery.cli import show
+from bakery.cli.options import Command, as_json, selection, variables
+from bakery.cli.project import Project
+
+
+@click.command(
+    cls=Command,
+    epilog="""Examples:
+    bake why web
+    bake why web --only laptop -v workers=8     as if this had been said to `bake build`""",
+)
+@selection
+@variables
+@as_json
+@click.pass_obj
+def why(
+    project: Project, /, *, images: Any, only: Any, exclude: Any, values: Any, var_files: Any, as_json: bool
+) -> None:
+    """Say which input makes a step run again: a file, a constant, a variable, the base, an option.
+
+    Compares with the last run of each step on this host. A build without a step to run is up to date.
+    """
+    from bakery.context import Options
+    from bakery.explain import explain
+
+    settings = project.settings(values, var_files)
+    planned = project.plan(images, only, exclude, settings)
+    found = list(explain(planned, project.recipe, settings, Options(), project.state))
+    if as_json or project.json:
+        builds = [
+            {"build": build.name, "steps": [{"step": item.step.name, "reasons": list(item.reasons)} for item in items]}
+            for build, items in found
+        ]
+        show.out_json({"version": 1, "builds": builds}, project)
+        return
+    for build, items in found:
+        first = next((item for item in items if item.reasons), None)
+        state = f"starts at {first.step.name}" if first else "nothing has changed"
+        show.out(f"{click.style(build.name, bold=True)}  {state}", project)
+        show.out(show.table([(f"  {item.step.name}", str(item), item.step.where) for item in items]), project)

@@ -1,0 +1,135 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from bakery.cli.complete import images as complete_images
+from bakery.cli.complete import sources as complete_sources
+from bakery.cli.complete import variables as complete_variables
+from bakery.cli.project import Project
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_SIZES: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+class Duration(click.ParamType[float]):
+    """`90`, `90s`, `15m`, `6h`, `7d`: seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds."""
+        if isinstance(value, float | int):
+            return float(value)
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", value.strip())
+        if not match:
+            self.fail(f"{value!r} is no duration; write 90s, 15m, 6h or 7d", param, ctx)
+        return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+class Size(click.ParamType[int]):
+    """`500M`, `20G`: bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return bytes."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)B?", value.strip().upper())
+        if not match:
+            self.fail(f"{value!r} is no size; write 500M or 20G", param, ctx)
+        return int(float(match[1]) * _SIZES[match[2]])
+
+
+class Command(click.Command):
+    """A command that takes the global options as well, before or after its own name."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += global_options(hidden=True)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Examples stay as they are written; then a word on the options that are not listed."""
+        del ctx
+        formatter.write_paragraph()
+        for line in (self.epilog or "").strip().splitlines():
+            formatter.write(f"  {line.strip()}\n" if line.strip() else "\n")
+        formatter.write("\nGlobal options (-f, -C, --format, --quiet, --verbose, --color): see bake --help.\n")
+
+
+def global_options(*, hidden: bool = False) -> list[click.Option]:
+    """Return the options that every command takes; each notes itself in the project."""
+
+    def note(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        if ctx.get_parameter_source(param.name or "") is click.core.ParameterSource.DEFAULT:
+            return
+        project = ctx.find_object(Project)
+        if project is not None and param.name is not None:
+            setattr(project, param.name, value)
+
+    shared: dict[str, Any] = {"expose_value": False, "callback": note, "hidden": hidden}
+    return [
+        click.Option(["-f", "--file"], metavar="FILE", help="Imagefile, in place of the one found.", **shared),
+        click.Option(
+            ["-C", "--directory"], metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path),
+            help="Work as if started in this folder.", **shared,
+        ),
+        click.Option(
+            ["--format", "format"], type=click.Choice(["text", "json"]), default="text",
+            help="json: one object a line on standard output.", **shared,
+        ),
+        click.Option(["-q", "--quiet"], is_flag=True, help="Only warnings and failures.", **shared),
+        click.Option(["--verbose"], is_flag=True, help="Also what commands write.", **shared),
+        click.Option(
+            ["--color", "color"], type=click.Choice(["auto", "always", "never"]), default="auto",
+            help="Colours: when on a terminal, or as told.", **shared,
+        ),
+    ]  # fmt: skip
+
+
+def variables(function: F) -> F:
+    """`-v NAME=VALUE` and `--var-file FILE`."""
+    function = click.option(
+        "--var-file", "var_files", multiple=True, metavar="FILE", type=click.Path(path_type=Path),
+        help="Read variables from a TOML, JSON or YAML file.",
+    )(function)  # fmt: skip
+    return click.option(
+        "-v", "--var", "values", multiple=True, metavar="NAME=VALUE", callback=_pairs, help="Set a variable.",
+        shell_complete=complete_variables,
+    )(function)  # fmt: skip
+
+
+def selection(function: F) -> F:
+    """`IMAGE...`, `--only SRC`, `--except SRC`."""
+    for flag, target, text in (
+        ("--except", "exclude", "Not from these sources."),
+        ("--only", "only", "Only from these sources; * and ? match."),
+    ):
+        function = click.option(
+            flag, target, multiple=True, metavar="SRC", help=text, shell_complete=complete_sources
+        )(function)  # fmt: skip
+    return click.argument("images", nargs=-1, metavar="[IMAGE]...", shell_complete=complete_images)(function)
+
+
+def as_json(function: F) -> F:
+    """`--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def _pairs(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE", ctx, param)
+        pairs[name.strip()] = value
+    return pairs

@@ -1,0 +1,136 @@
+"""What the global options chose: the imagefile, its state, how to speak."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from bakery.drivers.registry import Registry
+    from bakery.plan import Plan
+    from bakery.recipe import Recipe
+    from bakery.redact import Redactor
+    from bakery.reporters.narrate import Verbosity
+    from bakery.resolve import Settings
+    from bakery.state import State
+
+
+class Project:
+    """One command line's view of the world. Everything costly is made when first asked for."""
+
+    def __init__(self) -> None:
+        self.file: str | None = None
+        self.directory = Path()
+        self.format: Literal["text", "json"] = "text"
+        self.quiet = False
+        self.verbose = False
+        self.color: Literal["auto", "always", "never"] = "auto"
+        self.environ: Mapping[str, str] = os.environ
+        self._stack = ExitStack()
+
+    @property
+    def json(self) -> bool:
+        """True where standard output is for programs."""
+        return self.format == "json"
+
+    @property
+    def verbosity(self) -> Verbosity:
+        """How much to tell."""
+        return "quiet" if self.quiet else "verbose" if self.verbose else "normal"
+
+    @property
+    def folder(self) -> Path:
+        """The folder that `-C` names, absolute."""
+        return self.directory.resolve()
+
+    def path(self, path: Path | None) -> Path | None:
+        """A path from the command line, absolute."""
+        return None if path is None else self.folder / path
+
+    @cached_property
+    def imagefile(self) -> Path:
+        """The imagefile.
+
+        Raises:
+            UsageError: there is none.
+        """
+        from bakery.loader import find
+
+        return find(self.folder, self.file)
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The imagefile, loaded.
+
+        Raises:
+            ImagefileError: it is wrong.
+        """
+        from bakery.loader import load
+
+        return load(self.imagefile)
+
+    @cached_property
+    def state(self) -> State:
+        """The project's `.bakery`; also where the imagefile itself is broken."""
+        from bakery.state import State
+
+        return State.beside(self.imagefile, self.environ)
+
+    @cached_property
+    def drivers(self) -> Registry:
+        """The drivers."""
+        from bakery.drivers.registry import Registry
+
+        return Registry()
+
+    @cached_property
+    def redactor(self) -> Redactor:
+        """What knows the secrets; from now on logs and tracebacks of this process go through it."""
+        from bakery.logs import guarded
+        from bakery.redact import Redactor
+
+        made = Redactor()
+        self._stack.enter_context(guarded(made))
+        return made
+
+    def redact(self, text: str) -> str:
+        """Return text without secrets; free of cost where none is known."""
+        return self.redactor(text) if "redactor" in vars(self) else text
+
+    def settings(self, values: Mapping[str, str], files: Iterable[Path]) -> Settings:
+        """The user's variables."""
+        from bakery.resolve import Settings
+
+        return Settings(values=values, files=tuple(self.folder / file for file in files), environ=self.environ)
+
+    def plan(self, images: Iterable[str], only: Iterable[str], exclude: Iterable[str], settings: Settings) -> Plan:
+        """The plan of what is selected.
+
+        Raises:
+            ImagefileError: the imagefile or a variable is wrong.
+            UsageError: the selection names something that does not exist.
+        """
+        from bakery.plan import Selection, plan
+
+        select = Selection(images=tuple(images), only=tuple(only), exclude=tuple(exclude))
+        return plan(self.recipe, settings, select)
+
+    def colors(self, terminal: bool) -> bool:
+        """Say whether to use colours on a stream."""
+        if self.color != "auto":
+            return self.color == "always"
+        return terminal and not self.environ.get("NO_COLOR") and self.environ.get("TERM") != "dumb"
+
+    @property
+    def stdout_colors(self) -> bool:
+        """The same for standard output."""
+        return self.colors(sys.stdout.isatty())
+
+    def close(self) -> None:
+        """Undo what was installed in this process."""
+        self._stack.close()

@@ -1,0 +1,54 @@
+"""Choosing the reporters of a run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bakery.events import Reader
+from bakery.reporters.jsonl import JsonFile, JsonLines
+from bakery.reporters.junit import JUnit
+from bakery.reporters.log import Log
+
+if TYPE_CHECKING:
+    from bakery.cli.project import Project
+    from bakery.reporters.terminal import Terminal
+
+
+def screen(project: Project) -> Reader:
+    """Return the reporter for standard error: a terminal's, GitHub's, or the plain log."""
+    from bakery.reporters.github import GitHub
+
+    environ = project.environ
+    if environ.get("GITHUB_ACTIONS") == "true":
+        summary = environ.get("GITHUB_STEP_SUMMARY")
+        root = environ.get("GITHUB_WORKSPACE")
+        return GitHub(
+            sys.stderr, project.verbosity, summary=Path(summary) if summary else None, root=Path(root) if root else None
+        )
+    if sys.stderr.isatty() and environ.get("TERM") != "dumb":
+        return terminal(project)
+    return Log(sys.stderr, "quiet" if project.json else project.verbosity)
+
+
+def terminal(project: Project) -> Terminal:
+    """Return the reporter that draws."""
+    from rich.console import Console
+
+    from bakery.reporters.terminal import Terminal
+
+    console = Console(stderr=True, no_color=not project.colors(terminal=True), highlight=False)
+    return Terminal(console, "quiet" if project.json else project.verbosity)
+
+
+def readers(project: Project, shown: Reader, junit: Path | None = None) -> list[Reader]:
+    """Return all reporters of a run: what is shown, what programs read, what the run's folder keeps."""
+    from bakery.reporters.html import Html
+
+    chosen: list[Reader] = [JsonFile(), JUnit(), Html(), shown]
+    if junit is not None:
+        chosen.append(JUnit(junit))
+    if project.json:
+        chosen.append(JsonLines(sys.stdout))
+    return chosen

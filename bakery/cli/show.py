@@ -1,0 +1,97 @@
+"""Printing: results on standard output, errors on standard error."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bakery.errors import BakeryError
+
+if TYPE_CHECKING:
+    from bakery.cli.project import Project
+
+
+def out(text: str, project: Project) -> None:
+    """Print a result."""
+    click.echo(project.redact(text), color=project.stdout_colors)
+
+
+def out_json(data: Any, project: Project, *, line: bool = False) -> None:
+    """Print a result as JSON; on one line for `--format json`."""
+    out(json.dumps(data, indent=None if line or project.json else 2, ensure_ascii=False), project)
+
+
+def table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> str:
+    """Align columns; the last one is as long as it is."""
+    lines = [list(head), *map(list, rows)] if head else [list(row) for row in rows]
+    if not lines:
+        return ""
+    widths = [max(len(click.unstyle(line[at])) for line in lines) for at in range(len(lines[0]))]
+    if head:
+        lines[0] = [click.style(cell, dim=True) for cell in lines[0]]
+    return "\n".join(_row(line, widths) for line in lines)
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = (cell + " " * (width - len(click.unstyle(cell))) for cell, width in zip(cells, widths, strict=True))
+    return "  ".join(padded).rstrip()
+
+
+def note(text: str, project: Project) -> None:
+    """Tell something beside the results."""
+    if not project.quiet:
+        click.echo(project.redact(text), err=True)
+
+
+def error(found: BakeryError, project: Project) -> int:
+    """Explain an error, and return its exit code."""
+    from bakery.events import Failed
+    from bakery.reporters.closing import failure_text
+
+    event = Failed(
+        error=type(found).__name__, what=found.what, why=found.why, hint=found.hint,
+        location=str(found.where or ""), exit_code=found.exit_code,
+    )  # fmt: skip
+    if project.json:
+        out_json(event.to_json(), project)
+    text = project.redact(failure_text(event))
+    label, rest = text[:6], text[6:]
+    shown = click.style(label, fg="red", bold=True) + rest
+    click.echo(shown, err=True, color=project.colors(sys.stderr.isatty()))
+    return found.exit_code
+
+
+def usage(found: click.ClickException, project: Project) -> int:
+    """Explain a wrong command line."""
+    from bakery.errors import UsageError
+
+    context = getattr(found, "ctx", None)
+    hint = f"see `{context.command_path} --help`" if context is not None else ""
+    return error(UsageError(found.format_message().rstrip("."), hint=hint), project)
+
+
+def defect(found: Exception, project: Project) -> int:
+    """Own up to a defect: a short text, and the traceback in a file."""
+    from bakery.logs import traceback_text
+
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="bake-crash-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
+    ) as file:
+        file.write(traceback_text(found, project.redact))
+    told = BakeryError(
+        f"bakery has a defect: {type(found).__name__}: {found}", why=f"the traceback is in {file.name}",
+        hint="please report it with that file",
+    )  # fmt: skip
+    return error(told, project)
+
+
+def nobody_reads() -> int:
+    """End quietly when the reader of our output has gone, as in `bake list | head -1`."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at exit
+    return 0

@@ -1,0 +1,88 @@
+"""An imagefile as data, before any variable has a value: what `bake list` shows."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from bakery._dsl import Function, location_of, mark_of
+from bakery._secret import Secret
+from bakery.recipe import ImageSpec, Recipe
+from bakery.resolve import Value
+
+VERSION = 1
+
+
+def describe(recipe: Recipe) -> dict[str, Any]:
+    """Return the images and variables of an imagefile as JSON data."""
+    fields = dataclasses.fields(recipe.variables) if recipe.variables else ()
+    return {
+        "version": VERSION,
+        "imagefile": str(recipe.file),
+        "images": [_image(spec) for spec in recipe.images],
+        "variables": [_variable(field) for field in fields],
+    }
+
+
+def _image(spec: ImageSpec) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "doc": _doc(spec.function),
+        "location": str(spec.where),
+        "matrix": {axis: [_json(value) for value in values] for axis, values in spec.matrix.items()},
+        "sources": [_function(function) for function in spec.sources],
+        "tasks": [_function(function) for function in spec.tasks],
+        "tests": [_function(function) for function in spec.tests],
+        "post": [_function(function) for function in spec.post],
+    }
+
+
+def _function(function: Function) -> dict[str, Any]:
+    mark = mark_of(function)
+    options = dict(mark.options) if mark else {}
+    scope = {key: [source.__name__ for source in options.pop(key, ())] for key in ("only", "skip")}
+    shown = {"name": function.__name__, "doc": _doc(function), "location": str(location_of(function))}
+    return {**shown, **scope, "options": {key: _json(value) for key, value in options.items()}}
+
+
+def _variable(field: dataclasses.Field[Any]) -> dict[str, Any]:
+    secret = bool(field.metadata.get("secret")) or field.type in (Secret, "Secret", "bakery.Secret")
+    has_default = not secret and (
+        field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+    )
+    default: Any = None
+    if has_default:
+        default = field.default if field.default is not dataclasses.MISSING else _made(field)
+    return {
+        "name": field.name,
+        "type": field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type)),
+        "secret": secret,
+        "env": field.metadata.get("env"),
+        "has_default": has_default,
+        "default": _json(default),
+        "choices": [_json(choice) for choice in field.metadata.get("choices", ())],
+        "help": field.metadata.get("help", ""),
+    }
+
+
+def _made(field: dataclasses.Field[Any]) -> Any:
+    return None if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def _json(value: Any) -> Any:
+    """JSON data as it is; anything else as text."""
+    if isinstance(value, bool | int | float | str | None):
+        return value
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_json(item) for item in value]
+    return str(value)
+
+
+def _doc(function: Function | None) -> str:
+    return (getattr(function, "__doc__", None) or "").strip().partition("\n")[0]
+
+
+def value_text(value: Value) -> str:
+    """Return a variable's value and its origin: `workers = 8 (-v)`."""
+    shown = "(missing)" if value.missing else "(secret)" if value.secret else repr(value.value)
+    return f"{value.name} = {shown} ({value.origin})"

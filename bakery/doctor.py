@@ -1,0 +1,180 @@
+"""Looking at this host: what each driver needs, and whether it is here."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from bakery.drivers.registry import Registry
+from bakery.errors import BakeryError, UsageError
+from bakery.model import Json
+
+State = Literal["ok", "info", "warning", "missing"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked at.
+
+    Args:
+        about: `host`, `cache`, or a driver's name.
+        state: ok; info; warning for what can be done without; missing for what cannot.
+        text: what was found, in one line.
+        why: the cause.
+        hint: what to do.
+    """
+
+    about: str
+    state: State
+    text: str
+    why: str = ""
+    hint: str = ""
+
+    def to_json(self) -> dict[str, Json]:
+        """The same as JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program that a driver calls: its name, its Debian package, what it is for; needed, or only useful."""
+
+    name: str
+    package: str
+    use: str
+    needed: bool = True
+    version: tuple[str, ...] = ("--version",)
+
+
+PROGRAMS: Final[Mapping[str, tuple[Program, ...]]] = {
+    "host": (
+        Program("ssh", "openssh-client", "`bake ssh`", needed=False, version=("-V",)),
+        Program("mmdebstrap", "mmdebstrap", "making Debian bases", needed=False),
+        Program("mke2fs", "e2fsprogs", "making disks", needed=False, version=("-V",)),
+        Program("mformat", "mtools", "making EFI partitions", needed=False),
+        Program("grub-mkimage", "grub-common", "making disks boot", needed=False),
+    ),
+    "qemu": (
+        Program("qemu-system-x86_64", "qemu-system-x86", "running machines"),
+        Program("qemu-img", "qemu-utils", "making and converting disks"),
+    ),
+    "nspawn": (Program("systemd-nspawn", "systemd-container", "running containers"),),
+    "virtualbox": (Program("VBoxManage", "virtualbox", "running machines"),),
+}
+
+
+def examine(drivers: Registry, only: Sequence[str], environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Look at the host, the cache, and every driver that is installed (or those named).
+
+    Raises:
+        UsageError: a name that no driver has.
+    """
+    unknown = sorted(set(only) - set(drivers.names()))
+    if unknown:
+        raise UsageError(f"there is no driver {unknown[0]!r}", hint=f"installed are: {', '.join(drivers.names())}")
+    if not only:
+        yield from _host()
+        yield from _cache(environ)
+    for name in only or drivers.names():
+        yield from _driver(drivers, name)
+
+
+def _host() -> Iterator[Finding]:
+    from bakery.host import cpus, memory
+    from bakery.reporters.text import size
+
+    yield Finding(about="host", state="info", text=f"Python {platform.python_version()} at {sys.executable}")
+    yield Finding(about="host", state="info", text=f"{cpus()} processors, {size(memory())} of memory free")
+    yield _kvm()
+    yield from (_program("host", program) for program in PROGRAMS["host"])
+
+
+def _kvm() -> Finding:
+    kvm = Path("/dev/kvm")
+    if not kvm.exists():
+        return Finding(
+            about="host", state="warning", text="no hardware acceleration (/dev/kvm)",
+            why="machines are emulated: several times slower",
+            hint="enable virtualisation, or build in containers (nspawn)",
+        )  # fmt: skip
+    if not os.access(kvm, os.R_OK | os.W_OK):
+        return Finding(
+            about="host", state="warning", text="/dev/kvm may not be opened by this user",
+            hint="sudo adduser $USER kvm, then log in again",
+        )  # fmt: skip
+    return Finding(about="host", state="ok", text="/dev/kvm opens; whether it runs a guest is tried at the first build")
+
+
+def _cache(environ: Mapping[str, str]) -> Iterator[Finding]:
+    from bakery.reporters.text import size
+    from bakery.state import cache_folder
+
+    folder = cache_folder(environ)
+    used = sum(_stored(path) for path in folder.rglob("*")) if folder.is_dir() else 0
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    text = f"{folder}: {size(used)} used, {size(free)} free"
+    if not os.access(there, os.W_OK):
+        yield Finding(
+            about="cache", state="missing", text=text, why="it cannot be written", hint="set BAKERY_CACHE_DIR"
+        )
+    elif free < 10 * 10**9:
+        yield Finding(about="cache", state="warning", text=text, hint="`bake cache prune` makes room")
+    else:
+        yield Finding(about="cache", state="ok", text=text)
+
+
+def _stored(path: Path) -> int:
+    """Bytes that a file takes on the disk; sparse ones take less than they show."""
+    try:
+        return path.lstat().st_blocks * 512 if not path.is_symlink() else 0
+    except OSError:  # gone meanwhile
+        return 0
+
+
+def _driver(drivers: Registry, name: str) -> Iterator[Finding]:
+    try:
+        driver = drivers.get(name)
+    except BakeryError as error:
+        yield Finding(about=name, state="missing", text=error.what, why=error.why, hint=error.hint)
+        return
+    except Exception as error:  # somebody else's package: that it is broken is what is to be found out here
+        yield Finding(about=name, state="missing", text="it cannot be loaded", why=f"{type(error).__name__}: {error}")
+        return
+    yield from (_program(name, program) for program in PROGRAMS.get(name, ()))
+    examine_itself: Any = getattr(driver, "doctor", None)
+    if examine_itself is None:
+        home = type(driver).__module__
+        yield Finding(about=name, state="ok", text=f"installed ({home})", hint=driver.requires)
+        return
+    for problem in examine_itself():
+        state: State = "missing" if problem.fatal else "warning" if problem.why or problem.hint else "ok"
+        yield Finding(about=name, state=state, text=problem.what, why=problem.why, hint=problem.hint)
+
+
+def _program(about: str, program: Program) -> Finding:
+    path = shutil.which(program.name) or shutil.which(program.name, path="/usr/sbin:/sbin")
+    if path is None:
+        return Finding(
+            about=about, state="missing" if program.needed else "warning", text=f"no {program.name}",
+            why=f"needed for {program.use}", hint=f"apt-get install {program.package}",
+        )  # fmt: skip
+    return Finding(about=about, state="ok", text=f"{program.name} {_version(path, program)}".rstrip())
+
+
+def _version(path: str, program: Program) -> str:
+    """The first thing that looks like a version in what a program says of itself."""
+    try:
+        done = subprocess.run([path, *program.version], capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    match = re.search(r"\d+(?:\.\d+)+\S*", done.stdout + done.stderr)
+    return match[0].strip(",;()") if match else ""

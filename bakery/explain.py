@@ -1,0 +1,63 @@
+"""Why steps would run or not, without running any: for `bake plan --explain` and `bake why`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bakery.chain import base_key, chain
+from bakery.claim import Workshop
+from bakery.context import Options
+from bakery.plan import Build, ImageRef, Plan, Step, variables_of
+from bakery.recipe import Recipe
+from bakery.resolve import Settings
+from bakery.state import State
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What would happen to one step.
+
+    Args:
+        step: the step.
+        reasons: why it would run; empty when it is cached.
+    """
+
+    step: Step
+    reasons: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """`cached`, or `runs: files/site.conf changed`."""
+        return f"runs: {'; '.join(self.reasons)}" if self.reasons else "cached"
+
+
+def explain(plan: Plan, recipe: Recipe, settings: Settings, options: Options, state: State) -> Iterator[
+    tuple[Build, list[Explained]]
+]:  # fmt: skip
+    """Look up every step of every build. Makes nothing, asks no provider.
+
+    Args:
+        plan: the builds.
+        recipe: the imagefile.
+        settings: the variables as the user gave them.
+        options: `cache` and `refresh` count.
+        state: where the cache is.
+    """
+    for build in plan.builds:
+        yield build, _steps(build, recipe, settings, options, state)
+
+
+def _steps(build: Build, recipe: Recipe, settings: Settings, options: Options, state: State) -> list[Explained]:
+    base = build.boot.base
+    if isinstance(base, ImageRef):
+        parent = _newest(base.build, state)
+    else:
+        parent = base_key(base, Workshop(cache=state.cache, build=build.name))
+    found = chain(build, recipe, variables_of(recipe, build, settings), options, state, parent)
+    return [Explained(step, found.reasons(number)) for number, step in enumerate(build.steps)]
+
+
+def _newest(build: str, state: State) -> str | None:
+    """The key of the image that another build made last."""
+    made = [image for image in state.images() if image.build == build]
+    return base_key(made[-1], Workshop(cache=state.cache)) if made else None
