@@ -1,0 +1,87 @@
+"""Whose code is it: the user's, which is followed, or a package's, which counts by its name and version."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import sys
+import sysconfig
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import bakery
+
+
+@cache
+def _foreign() -> tuple[Path, ...]:
+    own = Path(bakery.__file__).parent
+    return (
+        own,
+        *(Path(path).resolve() for name, path in sysconfig.get_paths().items() if name.endswith(("lib", "stdlib"))),
+    )
+
+
+@cache
+def is_users(file: str | None) -> bool:
+    """Say whether a source file is the user's: not Python's, not an installed package's, not bakery's."""
+    if not file or file.startswith("<"):
+        return False
+    path = Path(file)
+    if {"site-packages", "dist-packages"} & set(path.parts):
+        return False
+    resolved = path.resolve()
+    return not any(resolved.is_relative_to(folder) or path.is_relative_to(folder) for folder in _foreign())
+
+
+def is_users_module(name: str | None) -> bool:
+    """Say the same of an imported module."""
+    return is_users(getattr(sys.modules.get(name or ""), "__file__", None))
+
+
+def is_packaged(name: str) -> bool:
+    """Say whether a module belongs to an installed package: neither the user's nor Python's own."""
+    return name.partition(".")[0] not in sys.stdlib_module_names | {"builtins"} and not is_users_module(name)
+
+
+def lies_in_users_files(name: str) -> bool:
+    """Say the same of a module that need not be imported yet, by looking where its package would come from."""
+    top = name.partition(".")[0]
+    if top in sys.modules:
+        module = sys.modules[top]
+        return is_users(getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", [])), None))
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return False
+    if spec is None:
+        return False
+    return is_users(spec.origin or next(iter(spec.submodule_search_locations or []), None))
+
+
+@cache
+def package(name: str) -> str:
+    """What stands for a foreign module: `python 3.11`, `requests 2.32.3`."""
+    top = name.partition(".")[0]
+    if top in sys.stdlib_module_names or top == "builtins":
+        return f"python {sys.version_info.major}.{sys.version_info.minor}"
+    if top == "bakery":
+        top = "imagebakery"
+    try:
+        return f"{top} {importlib.metadata.version(top)}"
+    except importlib.metadata.PackageNotFoundError:
+        pass
+    for distribution in importlib.metadata.packages_distributions().get(top, ()):  # slow, thus last
+        return f"{distribution} {importlib.metadata.version(distribution)}"
+    return f"{top} ?"
+
+
+def label(file: str, root: Path) -> str:
+    """A source file's name in messages and keys: the same in every checkout."""
+    path = Path(file)
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+
+def module_file(module: ModuleType) -> str:
+    """The module's source file."""
+    return module.__file__ or f"<{module.__name__}>"

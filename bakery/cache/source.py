@@ -1,0 +1,163 @@
+"""A function's source, free of comments, layout and docstrings, and sure to be what runs."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import dis
+import io
+import itertools
+import tokenize
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType
+from typing import TypeVar
+
+from bakery.model import Json
+
+T = TypeVar("T")
+_Place = tuple[str, int]
+
+
+class Sources:
+    """Source files, parsed once.
+
+    The file may have been edited since it was imported. So a function's syntax tree is only used where compiling the
+    file gives the very code that runs; else the byte code itself stands for it.
+
+    Args:
+        docs: True where docstrings count, because somebody reads them.
+    """
+
+    def __init__(self, *, docs: bool = False) -> None:
+        self._docs = docs
+        self._files: dict[str, tuple[dict[_Place, _Node], dict[_Place, CodeType]]] = {}
+
+    def form(self, code: CodeType) -> Json:
+        """Return data that is equal for functions that do the same, whatever their comments and their place."""
+        nodes, codes = self._file(code.co_filename)
+        place = (code.co_name, code.co_firstlineno)
+        if codes.get(place) == code and place in nodes:
+            return ["source", ast.dump(_bare(nodes[place]))]
+        return self._bytecode(code)
+
+    def _bytecode(self, code: CodeType) -> Json:
+        nested = [self._bytecode(item) if isinstance(item, CodeType) else _constant(item) for item in code.co_consts]
+        names: list[Json] = [*code.co_names, *code.co_varnames, "|", *code.co_freevars, "|", *code.co_cellvars]
+        counts: list[Json] = [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags]
+        table = getattr(code, "co_exceptiontable", b"")
+        return ["code", code.co_code.hex(), table.hex(), names, counts, nested]
+
+    def _file(self, name: str) -> tuple[dict[_Place, _Node], dict[_Place, CodeType]]:
+        if name not in self._files:
+            self._files[name] = self._parse(name)
+        return self._files[name]
+
+    def _parse(self, name: str) -> tuple[dict[_Place, _Node], dict[_Place, CodeType]]:
+        try:
+            data = Path(name).read_bytes()
+            text = data.decode(tokenize.detect_encoding(io.BytesIO(data).readline)[0])
+            tree = ast.parse(text, name)
+            compiled = compile(text, name, "exec", dont_inherit=True)
+        except (OSError, SyntaxError, ValueError):
+            return {}, {}  # gone, or being edited: the byte code stands for it
+        codes = _unique((code.co_name, code.co_firstlineno, code) for code in _codes(compiled))
+        nodes = _unique((node.name, _first_line(node), node) for node in ast.walk(tree) if isinstance(node, FUNCTION))
+        if not self._docs:
+            _strip_docstrings(tree)
+        return nodes, codes
+
+
+FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
+_Node = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def _bare(node: _Node) -> _Node:
+    """The function alone: its decorators have acted already, and its name does nothing."""
+    bare = copy.copy(node)
+    bare.decorator_list, bare.name = [], "_"
+    return bare
+
+
+def _strip_docstrings(tree: ast.AST) -> None:
+    for node in ast.walk(tree):
+        if isinstance(node, (*FUNCTION, ast.ClassDef)) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+
+
+def _first_line(node: _Node) -> int:
+    return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+
+
+def _unique(items: Iterable[tuple[str, int, T]]) -> dict[_Place, T]:
+    """By name and line; two that share both cannot be told apart and are left out."""
+    found: dict[_Place, T] = {}
+    twice: set[_Place] = set()
+    for name, line, item in items:
+        if (name, line) in found:
+            twice.add((name, line))
+        found[name, line] = item
+    return {place: item for place, item in found.items() if place not in twice}
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    for item in code.co_consts:
+        if isinstance(item, CodeType):
+            yield item
+            yield from _codes(item)
+
+
+def _constant(value: object) -> Json:
+    """A constant of byte code: only a few types occur, and sets have no order."""
+    if isinstance(value, frozenset):
+        return ["frozenset", *sorted(repr(item) for item in value)]
+    if isinstance(value, tuple):
+        return ["tuple", [_constant(item) for item in value]]
+    return [type(value).__name__, repr(value)]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What byte code refers to outside itself.
+
+    Args:
+        name: a global name, or the module of an import.
+        attributes: what is taken from it at once, one after the other; or the names that are imported.
+        imported: True for an import inside the function.
+        level: how many packages up a relative import starts.
+    """
+
+    name: str
+    attributes: tuple[str, ...] = ()
+    imported: bool = False
+    level: int = 0
+
+
+_GLOBAL = {"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"}
+_ATTRIBUTE = {"LOAD_ATTR", "LOAD_METHOD"}
+
+
+def references(code: CodeType) -> Iterator[Reference]:
+    """Yield what a function and those nested in it refer to, in order; attributes of other things are not names."""
+    steps = [step for step in dis.get_instructions(code) if step.opname not in ("EXTENDED_ARG", "NOP", "CACHE")]
+    for index, step in enumerate(steps):
+        rest = steps[index + 1 :]
+        if step.opname in _GLOBAL:
+            chain = itertools.takewhile(lambda later: later.opname in _ATTRIBUTE, rest)
+            yield Reference(step.argval, tuple(later.argval for later in chain))
+        elif step.opname == "IMPORT_NAME":
+            level = steps[index - 2].argval if index > 1 else 0
+            imported = (later.argval for later in rest[: _imports(rest)] if later.opname == "IMPORT_FROM")
+            yield Reference(step.argval, tuple(imported), imported=True, level=level if isinstance(level, int) else 0)
+    for nested in code.co_consts:
+        if isinstance(nested, CodeType):
+            yield from references(nested)
+
+
+def _imports(steps: list[dis.Instruction]) -> int:
+    """How many instructions after an import still belong to it: each name is loaded and stored."""
+    for index, step in enumerate(steps):
+        if not step.opname.startswith(("IMPORT_FROM", "STORE_")):
+            return index
+    return len(steps)

@@ -1,0 +1,244 @@
+"""Step keys: what a step's result depends on, found by running it once and looking again later.
+
+Before a step runs, its parent's key, its code and its options are known: together they are its *pre-key*. What it reads
+is known afterwards. So under each pre-key there are records of earlier runs, each with all that the run took in, and a
+record whose inputs are still the same is a hit: `key = hash(pre-key, inputs)`. Compiler caches work the same way
+(ccache's manifests).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bakery.cache.age import seconds
+from bakery.cache.code import Code, code_of
+from bakery.cache.digest import Keyed, of_json
+from bakery.cache.inputs import Input, World
+from bakery.cache.records import Record, Records
+from bakery.cache.trace import Tracer, changed
+from bakery.cache.values import Unstable
+from bakery.cache.why import differences
+from bakery.model import Json
+
+VERSION: Final = 1
+PREFIX: Final = "s1-"
+HOW_NOT_WHAT: Final = frozenset({"retries", "timeout", "cache", "max_age", "checkpoint", "only", "skip"})
+"""Options that steer a run without changing what it leaves behind."""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """The step need not run: an earlier run took in the same.
+
+    Args:
+        key: its key; a checkpoint of that name may be in the store.
+        record: the earlier run.
+        files: the local files and folders that it depends on.
+    """
+
+    key: str
+    record: Record
+    files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Miss:
+    """The step must run, and why, in whole sentences, the most telling first."""
+
+    reasons: tuple[str, ...]
+
+    @property
+    def reason(self) -> str:
+        """All of them in one line."""
+        return "; ".join(self.reasons)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A step that ran.
+
+    Args:
+        key: its key. One of its own, never to be met again, where the result must not be reused.
+        reusable: False then.
+        reasons: why it must not.
+        files: the local files and folders that it depends on.
+    """
+
+    key: str
+    reusable: bool = True
+    reasons: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+
+
+class Steps:
+    """The step keys of one build.
+
+    Args:
+        cache: the shared cache folder.
+        root: the imagefile's folder.
+        build: the build's name; only used to tell what changed since the last run.
+        environ: the environment that steps see.
+    """
+
+    def __init__(self, cache: Path, root: Path, *, build: str = "", environ: Mapping[str, str] | None = None) -> None:
+        self._root, self._build = root, build
+        self._cache = cache
+        self._environ = os.environ if environ is None else environ
+        self._records = Records(cache)
+        self._keyed = Keyed.of(cache)
+
+    def tracer(self, task: Callable[..., Any], v: object) -> Tracer:
+        """Watch one run of one step: `with steps.tracer(task, v) as t: task(machine, t.variables(v))`.
+
+        The `with` must be entered in the thread that runs the task.
+        """
+        return Tracer(self._root, ignore=(self._cache,), before=self.code(task, v))
+
+    def code(self, task: Callable[..., Any], v: object) -> Code:
+        """Follow a task's code."""
+        return code_of(task, self._root, self._keyed, v)
+
+    def find(self, parent: str, task: Callable[..., Any], options: Mapping[str, Json], v: object) -> Hit | Miss:
+        """Look for an earlier run that took in what this one would.
+
+        Args:
+            parent: the key of the step before, or `first_parent(...)`.
+            task: the function.
+            options: the decorator's options; `max_age` and `cache` are obeyed.
+            v: the variables' object of this build, or None.
+        """
+        if not options.get("cache", True):
+            return Miss(("cache=False",))
+        code = self.code(task, v)
+        if code.problems:
+            return Miss(tuple(f"it cannot be cached: {problem}" for problem in code.problems))
+        world = World(self._root, self._keyed, v, self._environ)
+        youngest = time.time() - seconds(options["max_age"]) if options.get("max_age") else 0.0
+        too_old = False
+        for record in self._records.under(_prekey(parent, code, options)):
+            if all(_holds(world, item) for item in record.inputs):
+                if record.made >= youngest:
+                    return Hit(record.key, record, self._files(record.inputs))
+                too_old = True
+        if too_old:
+            return Miss((f"older than {options['max_age']}",))
+        return Miss(tuple(self._why(parent, task, options, code, world)))
+
+    def record(
+        self, parent: str, task: Callable[..., Any], options: Mapping[str, Json], tracer: Tracer, v: object
+    ) -> Made:
+        """Keep what a step took in, after it ran without failing.
+
+        Args:
+            parent: as for `find`.
+            task: as for `find`.
+            options: as for `find`.
+            tracer: what watched it.
+            v: as for `find`; the object itself, not the tracer's.
+        """
+        code = tracer.before or self.code(task, v)
+        world = World(self._root, self._keyed, v, self._environ)
+        inputs, problems = self._inputs(tracer, world)
+        moved = (f"{label} was changed while the step ran" for label in self.code(task, v).changed_since(code))
+        left = (f"it leaves {world.name_of(path)} on this host" for path in tracer.left_behind())
+        problems = (*code.problems, *tracer.problems, *problems, *moved, *left)
+        files = self._files(inputs)
+        if problems or not options.get("cache", True):
+            return Made(f"{PREFIX}{secrets.token_hex(20)}", reusable=False, reasons=problems, files=files)
+        prekey = _prekey(parent, code, options)
+        key = PREFIX + of_json([prekey, [[item.kind, item.name, item.digest] for item in inputs]])[:40]
+        record = Record(
+            key=key, parent=parent, options=_what(options), code=code.items, shown=code.shown, inputs=inputs
+        )
+        self._records.add(prekey, record)
+        self._records.set_last(self._slot(task), record)
+        return Made(key, files=files)
+
+    def used(self, task: Callable[..., Any], hit: Hit) -> None:
+        """Remember that a hit was used, so that the next change is told against it."""
+        self._records.set_last(self._slot(task), hit.record)
+
+    def _inputs(self, tracer: Tracer, world: World) -> tuple[tuple[Input, ...], tuple[str, ...]]:
+        inputs, problems = [], []
+        for (kind, name), seen in sorted(tracer.read.items(), key=lambda item: item[0]):
+            if kind == "env" and ("environ", "") in tracer.read:
+                continue  # they are all in there
+            if kind not in ("file", "tree", "listing"):
+                stored = name
+            else:
+                stored = world.name_of(Path(name))
+                if kind == "file" and changed(name, seen):
+                    problems.append(f"{stored} was changed while the step ran")
+            try:
+                inputs.append(world.now(kind, stored))
+            except Unstable as error:
+                problems.append(f"variable {name}: {error}")
+        return tuple(inputs), tuple(problems)
+
+    def _why(
+        self, parent: str, task: Callable[..., Any], options: Mapping[str, Json], code: Code, world: World
+    ) -> list[str]:
+        last = self._records.last(self._slot(task))
+        if last is None:
+            return ["never ran"]
+        now = tuple(_safe(world, item) for item in last.inputs)
+        new = Record(key="", parent=parent, options=_what(options), code=code.items, shown=code.shown, inputs=now)
+        return differences(last, new, step_prefix=PREFIX)
+
+    def _files(self, inputs: tuple[Input, ...]) -> tuple[Path, ...]:
+        return tuple(self._root / item.name for item in inputs if item.kind in ("file", "tree", "listing"))
+
+    def _slot(self, task: Callable[..., Any]) -> str:
+        name = getattr(task, "__qualname__", repr(type(task)))
+        return f"{self._root}\n{self._build}\n{name}"
+
+
+def first_parent(base: str, **settings: Json) -> str:
+    """The parent of the first step: the base's content key, and what else decides how the machine is set up.
+
+    Args:
+        base: `BaseDisk.key`, or the key of the image that it stands on.
+        **settings: JSON data: the driver's name, and those of the source's settings that the system inside can see.
+    """
+    return f"base-{of_json([VERSION, base, dict(settings)])[:40]}"
+
+
+def artifact_key(last_step: str, seal: Json, settings: Mapping[str, Json]) -> str:
+    """The key of a finished image: its last step, how it is sealed, and how it is captured (format, disk size)."""
+    return f"i1-{of_json([VERSION, last_step, seal, dict(settings)])[:40]}"
+
+
+def functions_key(root: Path, cache: Path, functions: list[Callable[..., Any]], v: object) -> str | None:
+    """One digest for the code of several functions: changed tests are run again on an image that stays.
+
+    Returns:
+        None where a function's code cannot be followed.
+    """
+    keyed = Keyed.of(cache)
+    found = [code_of(function, root, keyed, v) for function in functions]
+    return None if any(code.problems for code in found) else of_json([code.digest for code in found])
+
+
+def _prekey(parent: str, code: Code, options: Mapping[str, Json]) -> str:
+    return of_json([VERSION, parent, code.digest, dict(_what(options))])
+
+
+def _what(options: Mapping[str, Json]) -> dict[str, Json]:
+    return {name: value for name, value in options.items() if name not in HOW_NOT_WHAT}
+
+
+def _holds(world: World, known: Input) -> bool:
+    return _safe(world, known).digest == known.digest
+
+
+def _safe(world: World, known: Input) -> Input:
+    try:
+        return world.now(known.kind, known.name, known)
+    except Unstable:
+        return Input(known.kind, known.name, "unstable")

@@ -1,0 +1,265 @@
+"""Watching a step: which files, listings, environment variables and variables it reads. Users declare nothing.
+
+Python tells an audit hook of each `open`, `listdir` and `scandir`, and of each process that is started. It tells nobody
+of `os.stat` (`Path.exists`), of `os.environ` and of threads; those are watched by `bakery.cache.watch`. Only what the
+user's code asks for counts, directly or through a package: what bakery itself reads, it reports with `note_path`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
+from dataclasses import fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self, TypeVar
+
+import bakery
+from bakery.cache import modules
+from bakery.cache.code import Code
+from bakery.cache.inputs import Kind
+from bakery.cache.watch import Watch, watching
+
+T = TypeVar("T")
+_ACTIVE: ContextVar[Tracer | None] = ContextVar("bakery_tracer", default=None)
+_BAKERY = str(Path(bakery.__file__).parent) + os.sep
+_READERS = ("linecache.py", "tokenize.py", "traceback.py", "inspect.py")
+_PROCESSES = {
+    "subprocess.Popen",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.startfile",
+    "pty.spawn",
+    "os.fork",
+}
+_WRITES = os.O_WRONLY | os.O_TRUNC | os.O_EXCL
+
+
+def note_path(path: str | Path) -> None:
+    """Say that the running step read a file, or a folder with all that is in it. Does nothing outside a step."""
+    if (tracer := _ACTIVE.get()) is not None:
+        tracer.file(path)
+
+
+def note_untraceable(reason: str) -> None:
+    """Say that the running step did something whose inputs cannot be followed: its result is not reused."""
+    if (tracer := _ACTIVE.get()) is not None:
+        tracer.blame(reason)
+
+
+def note_output(path: str | Path) -> None:
+    """Say that the running step wrote a file on this host: skipping it would leave an old one there."""
+    if (tracer := _ACTIVE.get()) is not None:
+        tracer.output(path)
+
+
+@contextmanager
+def untraced() -> Iterator[None]:
+    """Nothing that this block reads is the step's: for work of ours that calls the user's packages."""
+    token = _ACTIVE.set(None)
+    try:
+        yield
+    finally:
+        _ACTIVE.reset(token)
+
+
+class Tracer(Watch):
+    """Collects what one step reads while `with` holds it, in this thread.
+
+    Args:
+        root: the imagefile's folder.
+        ignore: folders that are ours: the cache, `.bakery`.
+        before: the step's code as it is before the step runs.
+    """
+
+    def __init__(self, root: Path, *, ignore: tuple[Path, ...] = (), before: Code | None = None) -> None:
+        self.root = root
+        self.before = before
+        self.read: dict[tuple[Kind, str], tuple[int, ...] | None] = {}
+        self.problems: list[str] = []
+        self._written: set[Path] = set()
+        self._ignored = tuple(str(path) + os.sep for path in (*ignore, root / ".bakery"))
+        self._token: Token[Tracer | None] | None = None
+        self._watching = watching(_ACTIVE.get)
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        _install()
+        self._watching.__enter__()
+        self._token = _ACTIVE.set(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """End."""
+        if self._token is not None:
+            _ACTIVE.reset(self._token)
+        self._watching.__exit__(kind, error, at)
+
+    # ---- what is told ---------------------------------------------------------------------------------------
+
+    def file(self, path: str | Path) -> None:
+        """A file was read, or a folder with all that is in it."""
+        path = Path(os.path.abspath(self.root / path))  # noqa: PTH100  Path.resolve would follow links
+        self._note("tree" if path.is_dir() else "file", path)
+
+    def output(self, path: str | Path) -> None:
+        """A file was written."""
+        self._wrote(self.root / path)
+
+    def left_behind(self) -> list[Path]:
+        """What it wrote on this host that is still there; a temporary file that stays harms nobody."""
+        temporary = Path(tempfile.gettempdir()).resolve()
+        return sorted(
+            path
+            for path in self._written
+            if path.exists() and (path.is_relative_to(self.root) or not path.resolve().is_relative_to(temporary))
+        )
+
+    def blame(self, reason: str) -> None:
+        """Something cannot be followed."""
+        if reason not in self.problems:
+            self.problems.append(reason)
+
+    def variables(self, v: T) -> T:
+        """Return an object that is `v` in all respects, but remembers which variables are asked for."""
+        return _proxy(v, self) if is_dataclass(v) and not isinstance(v, type) else v
+
+    def variable(self, name: str) -> None:
+        """A variable was asked for."""
+        self.read.setdefault(("variable", name), None)
+
+    def environment(self, name: str | None) -> None:
+        """An environment variable was asked for, or all of them."""
+        with untraced():
+            if _user_asks():
+                self.read.setdefault(("environ", "") if name is None else ("env", name), None)
+
+    def stat(self, path: Any) -> None:
+        """Somebody asked whether a file is there."""
+        with untraced():
+            if isinstance(path, (str, os.PathLike)) and _user_asks():
+                self._seen("file", path)
+
+    def follow(self, run: Callable[[], None]) -> Callable[[], None]:
+        """A thread that the step starts is a part of it."""
+
+        def followed() -> None:
+            _ACTIVE.set(self)
+            run()
+
+        return followed
+
+    def audit(self, event: str, args: tuple[Any, ...]) -> None:
+        """Python did something."""
+        with untraced():
+            if not _user_asks():
+                return
+            if event in _PROCESSES:
+                self.blame("it runs a program on this host")
+            elif not isinstance(args[0], int):  # an open file, told already
+                self._touched(event, *args)
+
+    def _touched(self, event: str, path: Any, mode: object = None, flags: object = 0) -> None:
+        if event == "open":
+            flagged = mode is None and isinstance(flags, int) and flags & _WRITES
+            if flagged or str(mode).startswith(("w", "x")):
+                self._wrote(path)
+            else:
+                self._seen("file", path)
+        elif event == "os.mkdir":
+            self._wrote(path)
+        else:
+            self._seen("listing", "." if path is None else path)
+
+    def _wrote(self, path: Any) -> None:
+        """What the step writes before it reads it is its own product, not an input."""
+        full = Path(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100  Path.resolve would follow links
+        if ("file", str(full)) not in self.read and not str(full).startswith(self._ignored):
+            self._written.add(full)
+
+    def _seen(self, kind: Kind, path: Any) -> None:
+        full = Path(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100  Path.resolve would follow links
+        if not _system(str(full)) and not str(full).startswith(self._ignored):
+            self._note(kind, full)
+
+    def _note(self, kind: Kind, path: Path) -> None:
+        if path in self._written or any(path.is_relative_to(folder) for folder in self._written):
+            return
+        if (kind, str(path)) not in self.read:
+            self.read[kind, str(path)] = _look(path)
+
+
+def _look(path: Path) -> tuple[int, ...] | None:
+    """How the file looked when it was first read, to see that it stayed so; None for folders."""
+    try:
+        info = path.stat()
+        return None if path.is_dir() else (info.st_size, info.st_mtime_ns, info.st_ino)
+    except OSError:
+        return (-1,)
+
+
+def changed(path: str, seen: tuple[int, ...] | None) -> bool:
+    """Say whether a file has changed since `_look`."""
+    return seen is not None and _look(Path(path)) != seen
+
+
+@cache
+def _install() -> None:
+    """Add the hook, once: Python has no way to remove one. Idle, it costs a look-up."""
+    watched = {"open", "os.mkdir", "os.listdir", "os.scandir", *_PROCESSES}
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        if event in watched and (tracer := _ACTIVE.get()) is not None:
+            tracer.audit(event, args)
+
+    sys.addaudithook(hook)
+
+
+def _user_asks() -> bool:
+    """Say whether the user's code is behind the call: before bakery's, and not Python's import or traceback."""
+    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001  the only way to know the caller
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file.startswith("<frozen importlib") or file.endswith(_READERS):
+            return False
+        if file.startswith(_BAKERY) and not file.startswith(_BAKERY + "cache" + os.sep):
+            return False
+        if modules.is_users(file):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _system(path: str) -> bool:
+    """Python's own files, packages, devices: not inputs of a step."""
+    if path.startswith(("/proc/", "/sys/", "/dev/")):
+        return True
+    return path.endswith((".pyc", os.sep + "__pycache__")) or (path.endswith(".py") and not modules.is_users(path))
+
+
+def _proxy(v: T, tracer: Tracer) -> T:
+    cls: type = type(v)
+    names = frozenset(item.name for item in fields(v))  # type: ignore[arg-type]  # the caller has checked
+
+    def read(me: object, name: str) -> Any:
+        if name in names:
+            tracer.variable(name)
+        elif name == "__dict__":
+            for each in names:
+                tracer.variable(each)
+        elif name == "__class__":
+            return cls  # so that it equals, and shows as, what it stands for
+        return object.__getattribute__(me, name)
+
+    made = type(cls.__name__, (cls,), {"__getattribute__": read, "__module__": cls.__module__, "__slots__": ()})
+    proxy: T = object.__new__(made)
+    for name in names:
+        object.__setattr__(proxy, name, getattr(v, name))
+    return proxy
