@@ -30,6 +30,21 @@ class BaseDisk:
     login: Literal["credentials", "nocloud"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class BaseTree:
+    """A tree of files in the shared cache. Never written to: drivers put an overlay on it.
+
+    Args:
+        path: its root folder.
+        key: the same as that of the disk made of it.
+        login: how a disk made of it takes keys, as in `BaseDisk`.
+    """
+
+    path: Path
+    key: str
+    login: Literal["credentials", "nocloud"]
+
+
 class Base(ABC):
     """A description of a first disk: frozen data until `disk` is called."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bakery.base.content import digest, must_fit
+from bakery.base.content import digest
 from bakery.claim import Claim, Workshop
 from bakery.disk import qemuimg
 from bakery.disk.qemuimg import Format
@@ -19,23 +20,29 @@ KIND = "file"
 """The journal's word for an image that is not kept yet."""
 
 
-def write(source: Path, name: str, *, format: Format, settings: Mapping[str, Any], claim: Claim) -> Artifact:  # noqa: A002  a disk's
+def write(
+    source: Mapping[str, Any],
+    name: str,
+    *,
+    format: Format,  # noqa: A002  qemu-img's word
+    settings: Mapping[str, Any],
+    claim: Claim,
+) -> Artifact:
     """Turn a machine's disk into an image under a temporary name.
 
     Args:
-        source: the qcow2 disk of a machine that is powered off.
+        source: the disk of a machine that is powered off, as `qemuimg.convert` takes it.
         name: what the image will be called once it is kept.
         format: of the image.
         claim: for the image.
         settings: JSON data, what the QEMU driver needs to boot it; see `bakery.drivers.qemu.shape.Shape`.
 
     Raises:
-        PreflightError: the disk is too full.
-        DriverError: qemu-img failed.
+        DriverError: qemu-img failed; with its words.
     """
     claim.images.mkdir(parents=True, exist_ok=True)
-    must_fit(claim.images, qemuimg.info(source, claim).actual)
-    path = (claim.images / f".{name}.{claim.name}.{format}").absolute()
+    unique = hashlib.sha256(claim.name.encode()).hexdigest()[:12]
+    path = (claim.images / f".{name}.{unique}.{format}").absolute()
     intent = claim.intend(KIND, str(path))
     qemuimg.convert(source, path, format=format, shop=claim)
     intent.made(str(path))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from bakery.claim import Workshop
 from bakery.disk import tool
@@ -32,14 +33,20 @@ class Info:
     backing: Path | None = None
 
 
-def info(path: Path, shop: Workshop) -> Info:
+def info(path: Path, format: Format | None, shop: Workshop) -> Info:  # noqa: A002  qemu-img's word
     """Look at a disk, also one that a machine is writing to.
+
+    Args:
+        path: the disk.
+        format: of it; None to guess, which is for disks that no guest ever wrote to.
+        shop: can cancel it.
 
     Raises:
         DriverError: it is not there, or no disk.
     """
-    words: list[str | Path] = ["qemu-img", "info", "--force-share", "--output=json", path]
-    said = json.loads(tool.run(words, shop, what=f"looking at {path.name}", timeout=60))
+    words: list[str | Path] = ["qemu-img", "info", "--force-share", "--output=json"]
+    words += ["-f", format] if format else []
+    said = json.loads(tool.run([*words, path], shop, what=f"looking at {path.name}", timeout=60))
     backing = said.get("full-backing-filename") or said.get("backing-filename")
     return Info(
         format=said["format"], virtual=said["virtual-size"], actual=said.get("actual-size", 0),
@@ -62,21 +69,22 @@ def overlay(path: Path, *, base: Path, format: Format, size: int, shop: Workshop
     path.chmod(0o600)
 
 
-def convert(source: Path, to: Path, *, format: Format, shop: Workshop) -> None:  # noqa: A002  qemu-img's word
-    """Write a qcow2 disk, with all that it stands on, as one file: only what is used, qcow2 compressed with zstd.
+def convert(source: Mapping[str, Any], to: Path, *, format: Format, shop: Workshop) -> None:  # noqa: A002  the same
+    """Write a disk, with all that it stands on, as one file: only what is used, qcow2 compressed with zstd.
 
     Args:
-        source: a qcow2 disk that no machine writes to.
+        source: a disk that no machine writes to, as QEMU's block layer describes it (BlockdevOptions in the QMP
+            reference): `{"driver": "raw", "file": {"driver": "file", "filename": "/a/disk"}}`.
         to: the file to make; readable by others, as images are.
         format: of the new file. Raw files are sparse.
         shop: can cancel it.
     """
-    words: list[str | Path] = ["qemu-img", "convert", "-f", "qcow2", "-O", format, "-W", "-m", _coroutines()]
+    words: list[str | Path] = ["qemu-img", "convert", "-O", format, "-W", "-m", _coroutines()]
     # The cache of the new file is the host's, so that hashing it right afterwards does not read the disk.
     words += ["-T", "unsafe", "-t", "unsafe"]
     if format == "qcow2":
         words += ["-c", "-o", "compression_type=zstd"]
-    tool.run([*words, source, to], shop, what=f"writing {to.name}", timeout=3 * 3600)
+    tool.run([*words, f"json:{json.dumps(source)}", to], shop, what=f"writing {to.name}", timeout=3 * 3600)
 
 
 def _coroutines() -> str:

@@ -1,0 +1,172 @@
+"""A Debian base, made on this host: no cloud account, no downloaded image, no root where user namespaces work."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from bakery.base import debian_recipe as recipe
+from bakery.base.aptsource import HostApt, host_apt
+from bakery.base.base import Base, BaseDisk, BaseTree
+from bakery.base.shelf import Shelf
+from bakery.claim import Workshop
+from bakery.disk import build
+from bakery.disk.tool import missing, root, run
+from bakery.errors import ImagefileError
+from bakery.model import Problem
+
+PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+TIMESTAMP = re.compile(r"\d{8}T\d{6}Z")
+
+
+@dataclass(frozen=True)
+class Debian(Base):
+    """Debian, made with mmdebstrap from its archive.
+
+    Made once and kept in the shared cache. Without `snapshot` the archive moves on, so the base is made anew when it
+    is older than `max_age`; where the archive gave the same packages, its key stays and no step is repeated.
+
+    Args:
+        suite: `bullseye`, `bookworm` or `trixie`.
+        packages: more packages to install into the base; recommended ones do not come with them.
+        mirror: an archive to install from, which also stays in the image's sources.list. When not given, the mirror
+            that this host's apt uses, and the distribution's default stays in the image.
+        snapshot: a moment of snapshot.debian.org, as in `20261101T000000Z`: the same packages, today and in a year.
+        max_age: how old a base without a snapshot may be.
+    """
+
+    suite: str
+    packages: tuple[str, ...] = ()
+    mirror: str | None = None
+    snapshot: str | None = None
+    max_age: timedelta = timedelta(days=7)
+
+    def __post_init__(self) -> None:
+        """Refuse what could never be made.
+
+        Raises:
+            ImagefileError: a value is wrong.
+        """
+        object.__setattr__(self, "packages", tuple(self.packages))
+        if self.suite not in recipe.SUITES:
+            known = ", ".join(recipe.SUITES)
+            raise ImagefileError(f"Debian has no suite {self.suite!r} that bakery knows", hint=f"one of {known}")
+        for name in self.packages:
+            if not PACKAGE.fullmatch(name):
+                raise ImagefileError(f"{name!r} is not the name of a Debian package")
+        if self.mirror is not None and not re.fullmatch(r"(https?|file|copy)://?[^\s\[\]]+", self.mirror):
+            raise ImagefileError(f"{self.mirror!r} is not the address of a mirror", hint="as in http://HOST/debian")
+        if self.snapshot is not None and not TIMESTAMP.fullmatch(self.snapshot):
+            raise ImagefileError(f"{self.snapshot!r} is not a snapshot", hint="as in 20261101T000000Z")
+        if self.snapshot is not None and self.mirror is not None:
+            raise ImagefileError("a base comes from a mirror or from a snapshot", hint="leave one of the two out")
+
+    def check(self) -> Iterator[Problem]:
+        """Yield the programs that are missing, and the user ids that somebody who is not root needs."""
+        yield from missing({"mmdebstrap": "mmdebstrap"})
+        yield from build.check()
+        if root():
+            yield from _subordinate_ids()
+
+    def key(self, shop: Workshop) -> str | None:
+        """Return the content key of the base in the cache, if it is there and young enough."""
+        return self._shelf(shop).key()
+
+    def tree(self, shop: Workshop) -> BaseTree:
+        """Make the tree of files or find it in the cache: the very one that `disk` is made of.
+
+        Raises:
+            DriverError: mmdebstrap fails.
+            PreflightError: offline, and there is none in the cache.
+        """
+        folder = self._shelf(shop).tree(self._make)
+        return BaseTree(path=folder / "tree", key=folder.name, login=self._login)
+
+    def disk(self, shop: Workshop) -> BaseDisk:
+        """Make the disk or find it in the cache.
+
+        Raises:
+            DriverError: a tool fails.
+            PreflightError: offline, and there is none in the cache.
+        """
+        folder = self._shelf(shop).disk(self._make)
+        return BaseDisk(path=folder / "disk.raw", format="raw", key=folder.name, login=self._login)
+
+    def intact(self, shop: Workshop) -> bool:
+        """Read the whole disk in the cache and say whether it is as it was made."""
+        return self._shelf(shop).intact()
+
+    @property
+    def _login(self) -> Literal["credentials", "nocloud"]:
+        return "credentials" if recipe.SUITES[self.suite].credentials else "nocloud"
+
+    def _shelf(self, shop: Workshop) -> Shelf:
+        name = f"debian-{self.suite}-{self._recipe()[:16]}"
+        age = None if self.snapshot else self.max_age.total_seconds()
+        return Shelf(shop.cache / "bases" / name, shop=shop, what=f"Debian {self.suite}", max_age=age)
+
+    def _recipe(self) -> str:
+        """Digest all that decides the content; not the host's mirror, which has the same packages."""
+        own = {path: [hashlib.sha256(data).hexdigest(), mode] for path, (data, mode) in recipe.own_files().items()}
+        decides = [
+            recipe.VERSION, self.suite, recipe.PACKAGES, recipe.SUITES[self.suite].packages, sorted(set(self.packages)),
+            self.mirror, self.snapshot, recipe.DEBCONF, own,
+        ]  # fmt: skip
+        return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
+
+    def _lines(self, host: HostApt | None) -> tuple[list[str], list[str]]:
+        """Return sources.list while the tree is made, and the one that stays inside."""
+        stays = recipe.sources(self.suite, self.mirror or recipe.ARCHIVE)
+        if self.snapshot:
+            at = [f"{recipe.SNAPSHOT}/{name}/{self.snapshot}" for name in ("debian", "debian-security")]
+            return recipe.sources(self.suite, *at, options="check-valid-until=no"), stays
+        if self.mirror is None and host is not None:
+            return recipe.sources(self.suite, host.archive, host.security, options=host.options), stays
+        return stays, stays
+
+    def _make(self, folder: Path, shop: Workshop) -> None:
+        """Make `folder/tree`."""
+        host = host_apt(self.suite)
+        used, stays = self._lines(host)
+        contents = recipe.own_files()
+        late = {path: contents.pop(path) for path in ("setup.sh", "etc/hostname", "etc/hosts")}
+        late["etc/apt/sources.list"] = ("".join(f"{line}\n" for line in stays).encode(), 0o644)
+        (folder / "early.tar").write_bytes(recipe.archive(contents))
+        (folder / "late.tar").write_bytes(recipe.archive(late))
+        if host is not None and host.conf:
+            (folder / "apt.conf").write_text(host.conf)
+        words = recipe.words(
+            self.suite, self.packages, early=folder / "early.tar", late=folder / "late.tar",
+            conf=folder / "apt.conf" if host is not None and host.conf else None,
+            mode="unshare" if root() else "root",
+        )  # fmt: skip
+
+        def heard(line: str) -> None:
+            if line.startswith("I: "):
+                shop.waiting(f"Debian {self.suite}: {line[3:].removesuffix('...')}")
+
+        out = folder / ("tree.tar" if root() else "tree")
+        hint = "is the mirror reachable, and the name of every package right?"
+        run((*words, out, *used), shop, what=f"making Debian {self.suite}", timeout=3600, on_line=heard, hint=hint)
+        if root():
+            (folder / "tree").mkdir()
+            build.unpack(out, folder / "tree", shop)
+            out.unlink()
+
+
+def _subordinate_ids() -> Iterator[Problem]:
+    name, table = str(os.getuid()), Path("/etc/subuid")
+    names = {name, os.environ.get("USER", name)}
+    lines = table.read_text().splitlines() if table.exists() else []
+    if not any(line.split(":")[0] in names for line in lines):
+        yield Problem(
+            what="this user has no subordinate user ids, so a tree of many owners cannot be made without root",
+            hint="usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER, or run bake as root",
+        )

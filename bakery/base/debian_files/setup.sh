@@ -1,0 +1,15 @@
+#!/bin/sh
+# Runs inside the new tree, after the last package; the tree becomes what a machine may be born from.
+set -eu
+systemctl enable --quiet systemd-networkd.service systemd-resolved.service systemd-timesyncd.service
+systemctl enable --quiet ssh-host-keys.service
+# Copied rather than installed: grub-install would want the disk. A later `grub-install /dev/vda` finds its partitions.
+for target in i386-pc x86_64-efi; do
+	mkdir -p /boot/grub/$target
+	cp /usr/lib/grub/$target/*.mod /usr/lib/grub/$target/*.lst /boot/grub/$target/
+done
+rm -f /boot/grub/grub.cfg /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /etc/apt/apt.conf.d/99mmdebstrap
+rm -f /etc/dpkg/dpkg.cfg.d/99mmdebstrap /var/log/apt/* /var/log/dpkg.log /var/log/alternatives.log /var/log/bootstrap.log
+: >/etc/machine-id
+ln -sf /etc/machine-id /var/lib/dbus/machine-id
+ln -sf ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf

@@ -1,0 +1,164 @@
+"""A place in the cache for one recipe: made once, renamed when complete, made anew when old, checked when used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from bakery.cache.lock import hold
+from bakery.claim import Workshop
+from bakery.disk.build import make_disk, remove
+from bakery.disk.sparse import fingerprint
+from bakery.disk.tool import root, run
+from bakery.errors import DriverError, PreflightError
+
+Make = Callable[[Path, Workshop], None]
+META = "meta.json"
+CURRENT = "current"
+NEW = ".new"
+STATUS = "var/lib/dpkg/status"
+
+
+class Shelf:
+    """One recipe's folder: `current` names a generation, `GENERATION/{tree,disk.raw,meta.json}` is one.
+
+    A generation is named after its content and never changes: machines may run on an old one while the next is made.
+
+    Args:
+        folder: the recipe's folder; its name carries the digest of the recipe.
+        shop: cancels, tells, and says whether we are offline.
+        what: what it is, for messages: "Debian bookworm".
+        max_age: seconds until it is made anew; None for never.
+    """
+
+    def __init__(self, folder: Path, *, shop: Workshop, what: str, max_age: float | None) -> None:
+        self.folder = folder
+        self.shop = shop
+        self.what = what
+        self.max_age = max_age
+
+    def key(self) -> str | None:
+        """Return the generation's name if it is there and young enough. Makes nothing, waits for nobody."""
+        found = self._current()
+        return found.name if found is not None and self._young(found) else None
+
+    def tree(self, make: Make) -> Path:
+        """Return the current generation's folder, with a tree in it; `make` fills a new folder with `tree`."""
+        with self._lock():
+            return self._tree(make)
+
+    def disk(self, make: Make) -> Path:
+        """Return the current generation's folder, with a disk in it."""
+        with self._lock():
+            folder = self._tree(make)
+            if not self._same(folder):
+                self._make_disk(folder)
+            return folder
+
+    def intact(self) -> bool:
+        """Read the whole disk and compare its digest."""
+        found = self._current()
+        if found is None or not (found / "disk.raw").exists():
+            return False
+        made: dict[str, Any] = _read(found).get("disk", {})
+        return bool(made) and fingerprint(found / "disk.raw", self.shop) == made.get("digest")
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        with hold(self.folder / "lock", what=f"another bake is making {self.what}", shop=self.shop):
+            yield
+
+    def _current(self) -> Path | None:
+        pointer = self.folder / CURRENT
+        found = self.folder / pointer.read_text().strip() if pointer.exists() else None
+        return found if found is not None and (found / META).exists() else None
+
+    def _young(self, found: Path) -> bool:
+        return self.max_age is None or time.time() - float(_read(found)["made"]) <= self.max_age
+
+    def _tree(self, make: Make) -> Path:
+        found = self._current()
+        if found is not None and self._young(found):
+            return found
+        if self.shop.offline:
+            if found is None:
+                raise PreflightError(f"{self.what} is not in the cache, and we are offline",
+                                     hint="run `bake` once with a network")  # fmt: skip
+            self.shop.notice(f"{self.what} in the cache is older than it should be, and we are offline", warning=True)
+            return found
+        try:
+            return self._make_tree(make)
+        except DriverError as error:
+            if found is None:
+                raise
+            self.shop.notice(
+                f"{self.what} could not be made anew, so an older one is used", hint=str(error), warning=True
+            )
+            return found
+
+    def _make_tree(self, make: Make) -> Path:
+        new = self.folder / NEW
+        remove(new, self.shop)  # of a process that was killed: nobody else is here while we hold the lock
+        new.mkdir(parents=True)
+        try:
+            make(new, self.shop)
+            status = run((*root(), "cat", new / "tree" / STATUS), self.shop, what="reading the list of packages")
+            name = hashlib.sha256(self.folder.name.encode() + status).hexdigest()
+            target = self.folder / name
+            if target.exists():
+                _write(target, {**_read(target), "made": time.time()})
+            else:
+                _write(new, {"made": time.time()})
+                new.rename(target)
+        finally:
+            remove(new, self.shop)
+        _replace(self.folder / CURRENT, name)
+        return target
+
+    def _same(self, folder: Path) -> bool:
+        """Say whether the disk is the one we made: by size and time, and by content where these differ."""
+        path, made = folder / "disk.raw", _read(folder).get("disk")
+        if made is None or not path.exists():
+            return False
+        stat = path.stat()
+        if (stat.st_size, stat.st_mtime_ns) == (made["size"], made["mtime_ns"]):
+            return True
+        if stat.st_size == made["size"] and fingerprint(path, self.shop) == made["digest"]:
+            self._record(folder, path, made["digest"])
+            return True
+        self.shop.notice(f"the disk of {self.what} in the cache was changed; it is made anew", warning=True)
+        return False
+
+    def _make_disk(self, folder: Path) -> None:
+        self.shop.waiting(f"{self.what}: making the disk")
+        part = folder / "disk.part"
+        make_disk(folder / "tree", part, self.shop, identity=UUID(folder.name[:32]))
+        part.chmod(0o444)
+        self._record(folder, part, fingerprint(part, self.shop))
+        part.replace(folder / "disk.raw")
+
+    def _record(self, folder: Path, path: Path, content: str) -> None:
+        stat = path.stat()
+        disk = {"digest": content, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+        _write(folder, {**_read(folder), "disk": disk})
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / META).read_text())
+    return found
+
+
+def _write(folder: Path, meta: dict[str, Any]) -> None:
+    _replace(folder / META, json.dumps(meta))
+
+
+def _replace(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text)
+    part.replace(path)

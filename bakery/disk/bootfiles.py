@@ -1,0 +1,79 @@
+"""The two files that tie a tree to its disk: grub.cfg and fstab."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from bakery.disk.ext4 import LABEL
+from bakery.disk.layout import Layout
+from bakery.errors import DriverError
+
+CONSOLES = "console=tty0 console=ttyS0,115200"
+"""Screen and serial line; the last one is /dev/console, where systemd and cloud-init report."""
+FSTAB = f"""\
+LABEL={LABEL} / ext4 errors=remount-ro,x-systemd.growfs 0 1
+"""
+"""`x-systemd.growfs`: the file system follows its partition, which systemd-repart grows, at every boot."""
+
+
+def kernels(tree: Path) -> list[str]:
+    """Return the releases of the kernels in the tree, newest first.
+
+    Raises:
+        DriverError: there is none, or one has no initramfs.
+    """
+    found = [path.name.removeprefix("vmlinuz-") for path in (tree / "boot").glob("vmlinuz-*")]
+    if not found:
+        raise DriverError("the tree has no kernel", why=f"{tree}/boot has no vmlinuz-*",
+                          hint="install linux-image-amd64 in it")  # fmt: skip
+    for release in found:
+        if not (tree / "boot" / f"initrd.img-{release}").exists():
+            raise DriverError(f"the kernel {release} has no initramfs", hint="run `update-initramfs -c -k all` in it")
+    return sorted(found, key=_by_version, reverse=True)
+
+
+def _by_version(release: str) -> tuple[tuple[int, str], ...]:
+    """`6.1.0-9` is before `6.1.0-10`."""
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.findall(r"\d+|[^\d]+", release))
+
+
+def kernel_line(tree: Path) -> str:
+    """Return the kernel's arguments that the tree's GRUB settings ask for, as update-grub would write them."""
+    settings = [tree / "etc/default/grub", *sorted((tree / "etc/default/grub.d").glob("*.cfg"))]
+    values = _assignments(path.read_text() for path in settings if path.is_file())
+    line = f"{values.get('GRUB_CMDLINE_LINUX', '')} {values.get('GRUB_CMDLINE_LINUX_DEFAULT', '')}".strip()
+    return line if "console=" in line else f"{CONSOLES} {line}".strip()
+
+
+def _assignments(texts: Iterable[str]) -> dict[str, str]:
+    """Plain assignments of a shell file, with `$NAME` of earlier ones filled in; the last one wins."""
+    values: dict[str, str] = {}
+    for text in texts:
+        for name, raw in re.findall(r"(?m)^\s*(?:export\s+)?([A-Z_]+)=(.*?)\s*$", text):
+            plain = raw[1:-1] if raw[:1] in "'\"" and raw[-1:] == raw[:1] else raw
+            values[name] = re.sub(r"\$\{?([A-Z_]+)\}?", lambda match: values.get(match[1], ""), plain)
+    return values
+
+
+def grub_cfg(layout: Layout, releases: list[str], line: str) -> str:
+    """Return the first /boot/grub/grub.cfg; update-grub inside the image replaces it with its own."""
+    uuid = layout.uuid("root-fs")
+    head = f"set timeout=0\nset default=0\nsearch --no-floppy --fs-uuid --set=root {uuid}\n"
+    entries = (
+        f"menuentry 'Linux {release}' {{\n"
+        f"\tlinux /boot/vmlinuz-{release} root=UUID={uuid} ro {line}\n"
+        f"\tinitrd /boot/initrd.img-{release}\n"
+        "}\n"
+        for release in releases
+    )
+    return head + "".join(entries)
+
+
+def fstab(text: str) -> str:
+    """Return an fstab with our root in it: the lines of `text`, those for / replaced unless they name our label."""
+    kept = [line for line in text.splitlines() if line.split()[1:2] != ["/"] or line.startswith(f"LABEL={LABEL} ")]
+    if not any(line.split()[1:2] == ["/"] for line in kept):
+        kept.insert(0, FSTAB.strip())
+    return "\n".join((*kept, ""))

@@ -1,0 +1,101 @@
+"""From a tree of files to a disk that BIOS and UEFI firmware boot: no root, no mount, no loop device."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from bakery.claim import Workshop
+from bakery.disk import bootfiles, ext4, grub
+from bakery.disk.layout import MIB, Layout, partition
+from bakery.disk.tool import missing, root, run
+from bakery.model import Problem
+
+GIB = 1 << 30
+SPARE = 3 * GIB // 2
+"""Bytes beyond the tree that a disk has when nobody says how large it shall be."""
+
+
+def check() -> Iterator[Problem]:
+    """Yield the programs that `make_disk` needs and that are not there."""
+    yield from missing({
+        "sfdisk": "fdisk", "mke2fs": "e2fsprogs", "debugfs": "e2fsprogs", "mformat": "mtools", "mcopy": "mtools",
+        **({"newuidmap": "uidmap"} if root() else {}),
+    })  # fmt: skip
+
+
+def make_disk(tree: Path, out: Path, shop: Workshop, *, size: int | None = None, identity: UUID | None = None) -> None:
+    """Make a bootable raw disk of a tree.
+
+    The tree needs a kernel with its initramfs, grub-pc-bin and grub-efi-amd64-bin; it is only read.
+
+    Args:
+        tree: its root folder, owned as the image shall be (seen from a user namespace for everybody but root), or
+            a tar archive.
+        out: the sparse file to write; an old one is overwritten.
+        shop: can cancel it.
+        size: bytes of the disk, rounded up to 1 MiB; the tree and 1.5 GiB, rounded up to 1 GiB, when not given.
+        identity: what all UUIDs on the disk derive from; random when not given.
+
+    Raises:
+        DriverError: a tool is missing or fails, or the tree cannot be booted or does not fit.
+        Interrupted: when cancelled.
+    """
+    with tempfile.TemporaryDirectory(prefix=".disk-", dir=out.parent) as scratch, _folder(tree, out, shop) as files:
+        folder = Path(scratch)
+        layout = Layout(size=_size(files, size, shop), identity=identity or uuid4())
+        releases = bootfiles.kernels(files)
+        old = files / "etc/fstab"
+        table = bootfiles.fstab(old.read_text() if old.is_file() else "")
+        menu = bootfiles.grub_cfg(layout, releases, bootfiles.kernel_line(files))
+        partition(out, layout, folder, shop)
+        ext4.make(out, layout, files, folder, shop)
+        ext4.write(out, layout, {"/etc/fstab": table, "/boot/grub/grub.cfg": menu}, folder, shop)
+        grub.install(out, layout, files, folder, shop)
+
+
+def _size(tree: Path, size: int | None, shop: Workshop) -> int:
+    if size is None:
+        words: tuple[str | Path, ...] = (*root(), "du", "--summarize", "--block-size=1", "--one-file-system", tree)
+        used = int(run(words, shop, what="measuring the tree").split()[0])
+        return -(-(used + SPARE) // GIB) * GIB
+    return -(-size // MIB) * MIB
+
+
+@contextmanager
+def _folder(tree: Path, out: Path, shop: Workshop) -> Iterator[Path]:
+    """The tree as a folder: unpacked beside `out` while the block runs, if it is an archive."""
+    if tree.is_dir():
+        yield tree
+        return
+    scratch = Path(tempfile.mkdtemp(prefix=".tree-", dir=out.parent))
+    files = scratch / "root"
+    try:
+        files.mkdir()
+        unpack(tree, files, shop)
+        yield files
+    finally:
+        remove(scratch, shop)
+
+
+def unpack(archive: Path, to: Path, shop: Workshop) -> None:
+    """Unpack a tree with its owners, modes, links and extended attributes.
+
+    Raises:
+        DriverError: tar fails.
+    """
+    words = (
+        *root(), "tar", "--extract", "--file", archive, "--directory", to, "--numeric-owner", "--same-owner",
+        "--preserve-permissions", "--xattrs", "--xattrs-include=*", "--delay-directory-restore",
+        *(("--exclude=./dev/*",) if root() else ()),
+    )  # fmt: skip
+    run(words, shop, what=f"unpacking {archive.name}", timeout=1800)
+
+
+def remove(tree: Path, shop: Workshop) -> None:
+    """Remove a tree of many owners; nothing happens when it is not there."""
+    with shop.cancel:
+        run((*root(), "rm", "--recursive", "--force", "--one-file-system", tree), shop, what=f"removing {tree}")

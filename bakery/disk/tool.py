@@ -1,0 +1,147 @@
+"""Other people's programs: run so that a cancelled build ends them, and a failed one repeats their last words."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from bakery.claim import Workshop
+from bakery.errors import DriverError, NotYet
+from bakery.model import Problem
+from bakery.transport.wait import Cancel, until
+
+WORDS_KEPT = 15
+GRACE = 30.0
+"""Seconds that a cancelled program has to clean up, before it is killed."""
+
+
+def root() -> tuple[str, ...]:
+    """Return the words in front of a command that must see, and give away, files of many owners.
+
+    None for root. For everybody else: a user namespace over the ids of /etc/subuid, where root is ourselves.
+    """
+    return () if os.geteuid() == 0 else ("unshare", "--map-root-user", "--map-auto", "--")
+
+
+def missing(packages: Mapping[str, str]) -> Iterator[Problem]:
+    """Yield a problem for each program that is not there.
+
+    Args:
+        packages: program to the Debian package that has it.
+    """
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+    for program, package in packages.items():
+        if shutil.which(program, path=path) is None:
+            yield Problem(what=f"{program} is not installed", hint=f"apt install {package}")
+
+
+def run(
+    words: Sequence[str | Path],
+    shop: Workshop,
+    *,
+    what: str,
+    timeout: float = 600.0,
+    stdin: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    on_line: Callable[[str], None] | None = None,
+    hint: str = "",
+) -> bytes:
+    """Run a program to its end and return what it wrote to standard output.
+
+    Args:
+        words: the program and its arguments; never meets a shell.
+        shop: can cancel it.
+        what: what it is for, for messages: "making the file system".
+        timeout: seconds.
+        stdin: a file for its standard input.
+        env: variables on top of ours.
+        on_line: called with each line of standard error as it comes, from another thread.
+        hint: what the user can do when it fails.
+
+    Raises:
+        DriverError: it is not there, failed, or ran out of time; with its last lines.
+        Interrupted: when cancelled; the program and its children are gone by then.
+    """
+    line = shlex.join(map(str, words))
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+    with tempfile.TemporaryFile() as out, (stdin or Path(os.devnull)).open("rb") as given:
+        try:
+            process = subprocess.Popen(
+                [str(word) for word in words],
+                stdin=given, stdout=out, stderr=subprocess.PIPE, start_new_session=True,
+                env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": path, **(env or {})},
+            )  # fmt: skip
+        except FileNotFoundError as error:
+            raise DriverError(f"{what}: {words[0]} is not installed", why=line, hint=hint) from error
+        with process:
+            said = _finish(process, shop, what, timeout, on_line)
+        if process.returncode:
+            why = "\n".join((f"{line} ended with exit code {process.returncode}", *said))
+            raise DriverError(f"{what} failed", why=why, hint=hint)
+        out.seek(0)
+        return out.read()
+
+
+def _finish(
+    process: subprocess.Popen[bytes],
+    shop: Workshop,
+    what: str,
+    timeout: float,
+    on_line: Callable[[str], None] | None,
+) -> Sequence[str]:
+    said: deque[str] = deque(maxlen=WORDS_KEPT)
+    assert process.stderr is not None  # noqa: S101  it was asked for as a pipe
+    reader = threading.Thread(target=_read, args=(process.stderr, said, on_line), daemon=True)
+    reader.start()
+
+    def ended() -> None:
+        if process.poll() is None:
+            raise NotYet(what)
+
+    try:
+        until(ended, what=what, timeout=timeout, cancel=shop.cancel, every=(0.002, 0.1))
+    finally:
+        if process.poll() is None:
+            _end(process)
+    reader.join(GRACE)
+    return list(said)
+
+
+def _read(pipe: IO[bytes], said: deque[str], on_line: Callable[[str], None] | None) -> None:
+    for raw in pipe:
+        line = raw.decode(errors="replace").rstrip()
+        said.append(line)
+        if on_line is not None:
+            on_line(line)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a program and its children: politely first, because some have mounts to undo."""
+
+    def ended() -> None:
+        if process.poll() is None:
+            raise NotYet("it cleans up")
+
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        until(ended, what="a cancelled program", timeout=GRACE, cancel=Cancel())
+    except (DriverError, ProcessLookupError):
+        process.kill()
+    finally:
+        _kill_group(process.pid)
+
+
+def _kill_group(group: int) -> None:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        return
