@@ -90,7 +90,7 @@ class NspawnDriver(Driver[Nspawn]):
             cgroups=tuple(group / claim.name for group in groups),
         )  # fmt: skip
         intent = claim.intend(CONTAINER, folder=str(container.folder), cgroups=[str(g) for g in container.cgroups])
-        pid = container.start(claim.folder / CONSOLE)
+        pid = container.start(claim.folder / CONSOLE, claim.keys)
         resource = intent.made(str(pid), started=processes.started(pid))
         return Handle(
             driver=self.name, id=claim.name, resource=resource, folder=claim.folder, settings=start.settings,

@@ -11,6 +11,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from bakery.claim import Keys
+
 ADDRESS = "10.0.2.100/24"
 GATEWAY = "10.0.2.2"
 RESOLVER = "10.0.2.3"
@@ -36,26 +38,44 @@ NO_SERVICES = "#!/bin/sh\nexit 101\n"
 """policy-rc.d of invoke-rc.d(8): without systemd no package may start its service by a script of its own."""
 
 
-def build(folder: Path, lowers: Sequence[Path], *, booted: bool) -> None:
+SSH = "etc/ssh"
+HOST_KEY = f"{SSH}/ssh_host_ed25519_key"
+
+
+def build(folder: Path, lowers: Sequence[Path], keys: Keys, *, booted: bool) -> None:
     """Write the layer into `folder`.
 
     Args:
         folder: a new folder.
         lowers: the layers below, topmost first: folders there lend their owner, mode and times.
+        keys: of the machine. Nobody logs in by SSH, but a task may restart sshd, which wants a host key; making one at
+            boot takes longer than the rest of the boot.
         booted: whether systemd runs inside.
     """
     folder.mkdir()
-    files = {"etc/systemd/network/10-bakery.network": NETWORKD, "etc/systemd/resolved.conf.d/10-bakery.conf": RESOLVED}
-    if not booted:
-        files = {"usr/sbin/policy-rc.d": NO_SERVICES}
-    if not (booted and _filled_by_resolved(lowers)):
-        files["etc/resolv.conf"] = RESOLV_CONF
-    for name, text in files.items():
+    for name, (text, mode) in _files(lowers, keys, booted=booted).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=mode)
         path.write_text(text)
-        path.chmod(0o755 if text.startswith("#!") else 0o644)
+        path.chmod(mode)  # whatever the umask is
     _borrow_attributes(folder, lowers)
+
+
+def _files(lowers: Sequence[Path], keys: Keys, *, booted: bool) -> dict[str, tuple[str, int]]:
+    """Content and mode by path."""
+    files: dict[str, tuple[str, int]] = {}
+    if booted:
+        files["etc/systemd/network/10-bakery.network"] = (NETWORKD, 0o644)
+        files["etc/systemd/resolved.conf.d/10-bakery.conf"] = (RESOLVED, 0o644)
+    else:
+        files["usr/sbin/policy-rc.d"] = (NO_SERVICES, 0o755)
+    if not (booted and _filled_by_resolved(lowers)):
+        files["etc/resolv.conf"] = (RESOLV_CONF, 0o644)
+    if _top(lowers, SSH) is not None:
+        files[HOST_KEY] = (keys.host_private, 0o600)
+        files[f"{HOST_KEY}.pub"] = (f"{keys.host_public.rstrip()}\n", 0o644)
+    return files
 
 
 def _filled_by_resolved(lowers: Sequence[Path]) -> bool:

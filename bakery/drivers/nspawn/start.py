@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bakery.claim import Keys
 from bakery.drivers.nspawn import host, scaffold
 from bakery.drivers.nspawn.layers import mount_option
 from bakery.errors import DriverError
 
 HERE = Path(__file__).parent
-MASKED = ("apt-daily.timer", "apt-daily-upgrade.timer", "man-db.timer")
-"""Units that would work behind the tasks' back, the first two with dpkg's lock; masked while the machine runs."""
+MASKED = ("apt-daily.timer", "apt-daily-upgrade.timer", "man-db.timer", "systemd-remount-fs.service")
+"""Masked while the machine runs: timers that would work behind the tasks' back, with dpkg's lock; and the unit that
+applies the options of / in fstab, which is about a disk that there is not."""
 KEPT_ENVIRONMENT = ("PATH", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
 
 
@@ -75,11 +77,11 @@ class Container:
         return [
             "systemd-nspawn", "--quiet", "--boot", "--settings=no", "--register=no", "--keep-unit",
             f"--directory={self.root}", f"--machine={self.label}", f"--network-namespace-path={self.folder / 'net'}",
-            "--console=read-only", "--resolv-conf=off", "--timezone=off", "--link-journal=no",
-            "--kill-signal=SIGRTMIN+4", *(f"systemd.mask={unit}" for unit in MASKED),
+            "--capability=CAP_NET_ADMIN", "--console=read-only", "--resolv-conf=off", "--timezone=off",
+            "--link-journal=no", "--kill-signal=SIGRTMIN+4", *(f"systemd.mask={unit}" for unit in MASKED),
         ]  # fmt: skip
 
-    def start(self, console: Path) -> int:
+    def start(self, console: Path, keys: Keys) -> int:
         """Make the folders and start the launcher; return its process id. What it writes goes into `console`.
 
         Raises:
@@ -89,7 +91,7 @@ class Container:
         for name in ("upper", "work", "root"):
             (self.folder / name).mkdir()
         self.upper.chmod(0o755)
-        scaffold.build(self.folder / "scaffold", self.lowers, booted=self.mode == "booted")
+        scaffold.build(self.folder / "scaffold", self.lowers, keys, booted=self.mode == "booted")
         environment = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
         environment["PATH"] = f"{environment.get('PATH', os.defpath)}:/usr/sbin:/sbin"
         with console.open("ab") as log:
