@@ -64,6 +64,8 @@ class _Ssh(Connection):
             try:
                 return log_in(endpoint, keys.user_private, ATTEMPT)
             except NotReached as error:
+                if error.stage in ("host key", "authentication"):  # it was launched, and reached, with these keys
+                    raise ConnectError(f"cannot log in to {self._name}: {error.stage}", why=error.reason) from error
                 raise NotYet(f"{error.stage}: {error.reason}") from error
 
         self._connection = until(
@@ -168,4 +170,7 @@ class _ProcessPipes:
 
     def close(self) -> None:
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()

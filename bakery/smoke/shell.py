@@ -32,7 +32,7 @@ tree() {
   for s in /proc/[0-9]*/status; do
     v=
     while read -r k v; do [ "$k" = PPid: ] && break; done 2>/dev/null <"$s"
-    if [ "$v" = "$1" ]; then c=${s#/proc/}; ( tree "${c%/status}" ); fi
+    if [ "$v" = "$1" ]; then c=${s#/proc/}; ( tree "${c%%/status}" ); fi
   done
   kill -9 "$1"
 }
@@ -179,6 +179,7 @@ class Shell:
             text = "; ".join(commands)
             raise CommandTimeoutError(f"still running after {timeout:g} s, and ended: {text}") from None
         except Lost:
+            session.close()
             self._session = None
             raise
         if any(_BACKGROUND.search(command) for command in commands):
@@ -202,7 +203,12 @@ class Shell:
         self._session, self._retired = None, []
 
     def _open(self) -> _Session:
-        self._session = _Session(self._spawn(), START_TIMEOUT)
+        pipes = self._spawn()
+        try:
+            self._session = _Session(pipes, START_TIMEOUT)
+        except BaseException:
+            pipes.close()
+            raise
         return self._session
 
     def _kill(self, session: _Session) -> None:

@@ -1,4 +1,4 @@
-"""A private sshd on the loopback address, for tests: own keys, own port, no PAM, root logs in."""
+"""A machine to test against: this host, through a private sshd on the loopback address with keys of its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
+import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -17,6 +19,19 @@ from bakery.claim import Keys
 from bakery.errors import NotYet
 from bakery.model import Endpoint
 from bakery.transport.wait import Cancel, until
+
+
+class Machine(NamedTuple):
+    endpoint: Endpoint
+    keys: Keys
+
+
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """This host, as a machine under test."""
+    keys = make_keys()
+    with sshd(tmp_path_factory.mktemp("sshd"), keys) as endpoint:
+        yield Machine(endpoint, keys)
 
 
 def key_pair(comment: str) -> tuple[str, str]:
