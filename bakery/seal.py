@@ -59,7 +59,8 @@ def script(options: Seal, key: str) -> str:
     wanted = [field.name for field in fields(options) if getattr(options, field.name)]
     calls = [f"option={name}\n{name}" + (f" {shlex.quote(blob)}" if name == "build_keys" else "") for name in wanted]
     functions = files("bakery").joinpath("seal.sh").read_text(encoding="utf-8")
-    return "\n".join([functions, *calls, "sync", "echo sealed", ""])
+    # Read as a whole before it runs, and with another standard input: no command can eat the rest of the script.
+    return "\n".join([functions, "option=", "{", *calls, "sync", "echo sealed", "} </dev/null", ""])
 
 
 def seal(machine: Machine, options: Seal) -> list[str]:

@@ -1,6 +1,7 @@
 # Removes from a machine what no image may hold. For any POSIX shell: dash, bash, busybox. What is not there is said to
 # be skipped. Each function is one option of bakery.Seal; the calls are appended by bakery/seal.py. Run as root.
 
+option=
 did() { echo "$option: $*"; }
 skip() { echo "$option: skipped, $*"; }
 
@@ -169,7 +170,7 @@ trim() {
     return
   fi
   command -v fstrim >/dev/null 2>&1 || { skip "there is no fstrim"; return; }
-  trimmed= refused=
+  trimmed='' refused=''
   while read -r device folder type _; do
     case $type in ext[234] | xfs | btrfs | f2fs | vfat) ;; *) continue ;; esac
     case $device in /dev/*) ;; *) continue ;; esac

@@ -179,7 +179,9 @@ def _open(connection: Connection) -> None:
         raise NotReached("host key", f"{name} has no key of the wanted type ({error})") from error
     except (SSHException, EOFError, OSError) as error:
         _abandon(connection)
-        raise NotReached("banner", f"{name}: {str(error) or 'closed the connection'}") from error
+        said = str(error).partition("[Errno")[0].strip() or "the connection was closed"
+        silent = "banner" in said or isinstance(error, EOFError | ConnectionError)
+        raise NotReached("banner", f"{name}: " + ("no SSH server answers" if silent else said)) from error
 
 
 def _abandon(connection: Connection) -> None:

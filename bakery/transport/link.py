@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from bakery.errors import ConnectError, NotYet
 from bakery.transport.base import Transport
 from bakery.transport.diagnose import diagnose
-from bakery.transport.wait import until
+from bakery.transport.wait import interruptible, until
 
 if TYPE_CHECKING:
     from bakery.claim import Keys, Workshop
@@ -106,6 +106,7 @@ class _Attempts:
         self._reason = "nothing tried yet"
         self._endpoint: Endpoint | None = None
         self._asked = 0.0
+        self._started = time.monotonic()
         self._refused_since: float | None = None
 
     def open(self) -> Transport:
@@ -145,11 +146,21 @@ class _Attempts:
         from bakery.transport.ssh import SshTransport
 
         try:
-            return SshTransport(endpoint, self._link.keys.user_private, self._shop.cancel, min(15.0, self._timeout))
+            return interruptible(
+                lambda: SshTransport(endpoint, self._link.keys.user_private, self._shop.cancel, self._patience()),
+                self._shop.cancel,
+                discard=SshTransport.close,
+            )
         except NotReached as error:
             self._stage, self._reason = error.stage, error.reason
             self._give_up_if_refused()
             raise NotYet(f"{error.stage}: {error.reason}") from error
+
+    def _patience(self) -> float:
+        """Return the seconds for one attempt: few at first, so that a packet lost while the network comes up is sent
+        again soon; more later, for a machine that is slow.
+        """
+        return min(2.0 + (time.monotonic() - self._started) / 8, 30.0, self._timeout)
 
     def _give_up_if_refused(self) -> None:
         if self._stage not in ("host key", "authentication"):

@@ -5,14 +5,18 @@ Every wait has a deadline, can be cancelled at once, and tells its user what it 
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Self, TypeVar
+from functools import partial
+from typing import Final, NoReturn, Self, TypeVar
 
 from bakery.errors import BakeryError, DriverError, Interrupted, NotYet
 
 T = TypeVar("T")
+_LOOK: Final = 0.05
+"""Seconds between two looks at the cancel token during a call that cannot be interrupted."""
 
 
 class Cancel:
@@ -121,3 +125,49 @@ def until(
             raise error(f"{what}: timed out", why=message, hint=hint)
         cancel.sleep(min(pause, max(0.0, timeout - waited)))
         pause = min(pause * 2, longest)
+
+
+def interruptible(call: Callable[[], T], cancel: Cancel, *, discard: Callable[[T], object]) -> T:
+    """Make a blocking call in a thread of its own, so that a cancellation need not wait for its end.
+
+    Args:
+        call: blocks, but not for ever.
+        cancel: ends the wait at once.
+        discard: gets the result that comes after that.
+
+    Raises:
+        Interrupted: when cancelled; and whatever the call raises.
+    """
+    done: queue.SimpleQueue[Callable[[], T]] = queue.SimpleQueue()
+    lock = threading.Lock()
+    abandoned = False
+
+    def work() -> None:
+        try:
+            value = call()
+        except BaseException as error:  # raised where the result is waited for
+            done.put(partial(_raise, error))
+            return
+        with lock:
+            if not abandoned:
+                done.put(lambda: value)
+                return
+        discard(value)
+
+    threading.Thread(target=work, name="bakery-call", daemon=True).start()
+    while True:
+        try:
+            result = done.get(timeout=_LOOK)
+        except queue.Empty:
+            try:
+                cancel.check()
+            except Interrupted:
+                with lock:
+                    abandoned = True
+                raise
+        else:
+            return result()
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error
