@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +77,8 @@ def usage(found: click.ClickException, project: Project) -> int:
 
 def defect(found: Exception, project: Project) -> int:
     """Own up to a defect: a short text, and the traceback in a file."""
+    import tempfile
+
     from bakery.logs import traceback_text
 
     with tempfile.NamedTemporaryFile(

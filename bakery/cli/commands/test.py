@@ -1,0 +1,80 @@
+"""`bake test`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bakery.cli.complete import built
+from bakery.cli.options import Command, Duration, variables
+from bakery.cli.project import Project
+from bakery.errors import UsageError
+
+if TYPE_CHECKING:
+    from bakery.model import Artifact
+
+FORMATS = {".qcow2": "qcow2", ".raw": "raw", ".img": "raw"}
+
+
+@click.command(
+    cls=Command,
+    epilog="""Examples:
+    bake test web                              the newest image of that name
+    bake test ./web.qcow2 --image web          any disk file, with that image's tests
+    bake test --image web --host ssh://root@10.0.0.7 --identity ~/.ssh/id_ed25519""",
+)
+@click.argument("artifact", required=False, metavar="[IMAGE|ARTIFACT]", shell_complete=built)
+@click.option("--image", metavar="IMAGE", help="Whose tests to run, where it cannot be told from the artifact.")
+@click.option("--host", metavar="ssh://USER@HOST[:PORT]", help="Test a machine that runs already; nothing is launched.")
+@click.option(
+    "--identity", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+    help="With --host: the private key.",
+)  # fmt: skip
+@click.option(
+    "--known-hosts", type=click.Path(dir_okay=False, path_type=Path), default=Path("~/.ssh/known_hosts"),
+    show_default=True, metavar="FILE", help="With --host: where its host key is.",
+)  # fmt: skip
+@variables
+@click.option("--deadline", type=Duration(), metavar="TIME", help="Stop and clean up after this time: 90s, 30m, 2h.")
+@click.option(
+    "--junit", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a JUnit report here."
+)
+@click.pass_obj
+def test(
+    project: Project, /, *, artifact: str | None, image: str | None, host: str | None, values: Any, var_files: Any,
+    **given: Any,
+) -> None:  # fmt: skip
+    """Run the smoke tests against an image that exists, on a fresh machine of it; or against a host."""
+    from bakery.cli.readers import readers, screen
+    from bakery.visit import Visit, build_of
+
+    if (artifact is None) == (host is None):
+        raise UsageError("name an image, or a machine with --host", hint="see `bake test --help`")
+    settings = project.settings(values, var_files)
+    plan = project.plan((), (), (), settings)
+    visit = Visit(
+        recipe=project.recipe, settings=settings, state=project.state, drivers=project.drivers,
+        redactor=project.redactor, readers=readers(project, screen(project), project.path(given["junit"])),
+        deadline=given["deadline"],
+    )  # fmt: skip
+    if host is not None:
+        from bakery.hostvisit import Target
+
+        target = Target.of(host, identity=given["identity"], known_hosts=given["known_hosts"].expanduser())
+        raise click.exceptions.Exit(target.test(visit, plan, image))
+    from bakery.phases import smoke
+
+    found = _artifact(project, artifact or "")
+    raise click.exceptions.Exit(visit.machine(build_of(found, plan, image), found, smoke))
+
+
+def _artifact(project: Project, name: str) -> Artifact:
+    """A kept image, or a disk file."""
+    from bakery.model import Artifact
+
+    path = project.folder / name
+    if path.suffix in FORMATS and path.is_file():
+        return Artifact(driver="qemu", id=str(path.resolve()), name=path.stem, format=FORMATS[path.suffix])
+    return project.state.image(name)

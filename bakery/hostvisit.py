@@ -1,0 +1,104 @@
+"""Running an image's smoke tests against a machine that is there already: `bake test --host ssh://root@web1`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from bakery._secret import Secret
+from bakery.claim import Keys, Workshop
+from bakery.context import Context
+from bakery.errors import SmokeError, UsageError
+from bakery.events import PhaseEnded, PhaseStarted
+from bakery.model import Artifact, Endpoint
+from bakery.plan import Build, Plan, variables_of
+from bakery.visit import Visit, build_of
+
+OPENSSH = "-----BEGIN OPENSSH PRIVATE KEY-----"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A machine that we did not make: its key is the user's, its host key is one that the user knows already."""
+
+    endpoint: Endpoint
+    keys: Keys
+
+    @classmethod
+    def of(cls, url: str, *, identity: Path | None, known_hosts: Path) -> Target:
+        """Read what the command line says.
+
+        Args:
+            url: `ssh://USER@HOST:PORT`; root and 22 where they are not said.
+            identity: the private key, ed25519 in OpenSSH's form, without a passphrase.
+            known_hosts: where the host key is.
+
+        Raises:
+            UsageError: something of it is missing or wrong.
+        """
+        parts = urlsplit(url)
+        if parts.scheme != "ssh" or not parts.hostname:
+            raise UsageError(f"{url!r} is no ssh://USER@HOST[:PORT]")
+        if parts.password:
+            raise UsageError("a password in --host", hint="every user of this host can read it there; use --identity")
+        port = parts.port or 22
+        endpoint = Endpoint(
+            host=parts.hostname, port=port, user=parts.username or "root",
+            host_key=_known(known_hosts, parts.hostname, port),
+        )  # fmt: skip
+        private = _private_key(identity)
+        return cls(endpoint, Keys(user_private=private, user_public="", host_private="", host_public=""))
+
+    def test(self, visit: Visit, plan: Plan, image: str | None) -> int:
+        """Run the tests of an image there; built-in tests are about fresh machines, so they are left out."""
+        build = build_of(Artifact(driver="", id="", name=""), plan, image)
+        return visit.go(build, "ssh", lambda context: self._smoke(context, build))
+
+    def _smoke(self, context: Context, build: Build) -> None:
+        import time
+
+        from bakery.smoke import SmokeJob, TestRef, run
+        from bakery.smokejob import summary
+
+        variables = variables_of(context.recipe, build, context.settings)
+        secrets = {value.name: getattr(variables, value.name) for value in build.variables if value.secret}
+        job = SmokeJob(
+            imagefile=context.recipe.file, builtin=frozenset(), endpoint=self.endpoint, keys=self.keys,
+            tests=tuple(TestRef.of(context.recipe, build.spec, test.index) for test in build.tests),
+            variables=variables, junit=context.run.path / "smoke.xml", build=build.name,
+            secrets={name: secret.reveal() for name, secret in secrets.items() if isinstance(secret, Secret)},
+        )  # fmt: skip
+        started = time.monotonic()
+        context.emit(PhaseStarted(build=build.name, phase="smoke"))
+        shop = Workshop(cache=context.state.cache, cancel=context.cancel, emit=context.emit, build=build.name)
+        report = run(job, shop)
+        seconds = time.monotonic() - started
+        context.emit(
+            PhaseEnded(build=build.name, phase="smoke", seconds=seconds, outcome="ok" if report.ok else "failed")
+        )
+        if not report.ok:
+            raise SmokeError(summary(report), hint="each failure is explained above")
+
+
+def _known(path: Path, host: str, port: int) -> str:
+    """Return the host's keys, a line each, as known_hosts has them (hashed names too)."""
+    from paramiko import HostKeys
+
+    name = host if port == 22 else f"[{host}]:{port}"  # noqa: PLR2004  SSH's own port is written without it
+    found = HostKeys(str(path)).lookup(name) if path.is_file() else None
+    if not found:
+        raise UsageError(
+            f"the host key of {name} is not in {path}", why="keys are never taken on trust",
+            hint=f"after checking it: ssh-keyscan -p {port} {host} >> {path}",
+        )  # fmt: skip
+    return "\n".join(f"{kind} {found[kind].get_base64()}" for kind in found)
+
+
+def _private_key(path: Path | None) -> str:
+    if path is None:
+        raise UsageError("--host needs --identity FILE", hint="an ed25519 key: ssh-keygen -t ed25519")
+    text = path.read_text(encoding="utf-8")
+    if OPENSSH not in text:
+        raise UsageError(f"{path} is no private key in OpenSSH's form", hint="ssh-keygen -t ed25519 makes one")
+    return text

@@ -1,0 +1,175 @@
+"""Going to a machine for another reason than to build: to test an image again, or to look around on one.
+
+The machine is a throw-away: made under a journal, destroyed at the end, found by `bake gc` after a crash.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bakery.claim import Keys
+from bakery.context import Context, Options
+from bakery.drivers.registry import Registry
+from bakery.errors import BakeryError, CleanupError, UsageError
+from bakery.events import BuildEnded, BuildStarted, Bus, Failed, Reader, ResourceChanged, RunEnded, RunStarted
+from bakery.journal import Journal
+from bakery.keys import read_keys
+from bakery.model import Artifact, Endpoint, to_json
+from bakery.plan import Build, Plan, variables_of
+from bakery.recipe import Recipe
+from bakery.redact import Redactor
+from bakery.resolve import Settings
+from bakery.scope import Running, Scope
+from bakery.signals import Signals
+from bakery.state import RunFolder, State, write_whole
+from bakery.transport.wait import Cancel
+
+FILE = "endpoint.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visit:
+    """What visits need of the project.
+
+    Args:
+        recipe: the imagefile.
+        settings: the variables as the user gave them.
+        state: the project's `.bakery`.
+        readers: reporters.
+        drivers: where drivers come from.
+        redactor: knows the secrets.
+        deadline: seconds for the whole visit; None for no limit.
+    """
+
+    recipe: Recipe
+    settings: Settings
+    state: State
+    readers: Sequence[Reader]
+    drivers: Registry
+    redactor: Redactor
+    deadline: float | None = None
+
+    def machine(self, build: Build, artifact: Artifact, action: Callable[[Scope, Running], None]) -> int:
+        """Boot a throw-away machine of an image, do something there, destroy it, and return the exit code.
+
+        Args:
+            build: the build that made the image, or one that could have.
+            artifact: the image.
+            action: what to do on the machine.
+        """
+
+        def boot(context: Context) -> None:
+            with Scope(context, build) as scope, scope.machine(artifact, role="smoke") as running:
+                action(scope, running)
+
+        return self.go(build, artifact.driver, boot)
+
+    def go(self, build: Build, driver: str, action: Callable[[Context], None]) -> int:
+        """Do something under a run of its own, told by its events, and return the exit code.
+
+        Args:
+            build: in whose name.
+            driver: the driver's name, for the events.
+            action: what to do.
+        """
+        started = time.monotonic()
+        with self._context() as context:
+            context.emit(RunStarted(builds=(build.name,), folder=str(context.run.path)))
+            context.run.write_about(
+                {"builds": [build.name], "imagefile": str(self.recipe.file), "started": time.time()}
+            )
+            context.emit(BuildStarted(build=build.name, image=build.image, driver=driver, tests=len(build.tests)))
+            code = 0
+            try:
+                self._learn(build, context.redactor)
+                action(context)
+            except BakeryError as error:
+                code = error.exit_code
+                context.emit(_failed(build.name, error, context.run))
+            if context.run.replay().live():
+                code = CleanupError.exit_code
+            seconds = time.monotonic() - started
+            context.run.write_about({**context.run.about(), "ended": time.time(), "exit_code": code})
+            context.emit(BuildEnded(build=build.name, outcome="failed" if code else "ok", seconds=seconds))
+            context.emit(RunEnded(seconds=seconds, exit_code=code))
+            return code
+
+    @contextmanager
+    def _context(self) -> Iterator[Context]:
+        run = self.state.new_run()
+        bus = Bus(run.id, self.redactor)
+        for reader in self.readers:
+            bus.add(reader)
+        cancel = Cancel(time.monotonic() + self.deadline if self.deadline else None)
+
+        def journaled(op: str, resource: Any) -> None:
+            bus.emit(ResourceChanged(build=resource.build, op=op, resource=str(resource)))
+
+        try:
+            with Journal(run.path, observe=journaled) as journal:
+                context = Context(
+                    recipe=self.recipe, settings=self.settings, options=Options(), state=self.state, run=run,
+                    journal=journal, bus=bus, redactor=self.redactor, drivers=self.drivers, cancel=cancel,
+                )  # fmt: skip
+                with Signals(cancel, context.emit):
+                    yield context
+        finally:
+            bus.close()
+
+    def _learn(self, build: Build, redactor: Redactor) -> None:
+        """Know the secrets that tests may print."""
+        variables = variables_of(self.recipe, build, self.settings)
+        for value in build.variables:
+            if value.secret and not value.missing:
+                redactor.add(getattr(variables, value.name), value.name)
+
+
+def build_of(artifact: Artifact, plan: Plan, wanted: str | None = None) -> Build:
+    """Return the build whose tests an image is to pass: the one that made it, else the one that the user names.
+
+    Raises:
+        UsageError: it cannot be told.
+    """
+    specs = {build.spec for build in plan.builds}
+    for build in plan.builds:
+        if (wanted or artifact.build) in (build.name, build.spec, build.image):
+            return build
+    if wanted is None and len(specs) == 1:
+        return plan.builds[0]
+    raise UsageError(
+        f"no image of this imagefile belongs to {wanted or artifact.name!r}",
+        hint=f"name one with --image: {', '.join(sorted(specs))}",
+    )
+
+
+def remember(endpoint: Endpoint, folder: Path) -> None:
+    """Write down how to reach a machine that is kept on purpose."""
+    write_whole(folder / FILE, json.dumps(to_json(endpoint)))
+
+
+def kept_machines(run: RunFolder) -> list[tuple[Path, Endpoint, Keys]]:
+    """Return the machines of a run that were kept on purpose: folder, how to reach it, its keys."""
+    folders = sorted(
+        path.parent for path in run.path.glob(f"machines/*/{FILE}") if (path.parent / "keys.json").exists()
+    )
+    return [(folder, _endpoint(json.loads((folder / FILE).read_text())), read_keys(folder)) for folder in folders]
+
+
+def _endpoint(data: dict[str, Any]) -> Endpoint:
+    values = {key: value for key, value in data.items() if key != "type"}
+    if values.get("gateway"):
+        values["gateway"] = _endpoint(values["gateway"])
+    return Endpoint(**values)
+
+
+def _failed(build: str, error: BakeryError, run: RunFolder) -> Failed:
+    return Failed(
+        build=build, error=type(error).__name__, what=error.what, why=error.why, hint=error.hint,
+        location=str(error.where or ""), exit_code=error.exit_code, folder=str(run.path),
+    )  # fmt: skip
