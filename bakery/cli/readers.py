@@ -38,7 +38,7 @@ def terminal(project: Project) -> Terminal:
 
     from bakery.reporters.terminal import Terminal
 
-    console = Console(stderr=True, no_color=not project.colors(terminal=True), highlight=False)
+    console = Console(file=sys.stderr, no_color=not project.colors(terminal=True), highlight=False)
     return Terminal(console, "quiet" if project.json else project.verbosity)
 
 

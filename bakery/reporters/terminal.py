@@ -85,6 +85,10 @@ class Terminal:
             if running:
                 self._start()
 
+    def say(self, text: str) -> None:
+        """Print something above the live lines, as it is."""
+        self._console.print(Text(plain(text)), soft_wrap=True, highlight=False)
+
     # ---- live lines ---------------------------------------------------------------------------------------------
 
     def _start(self) -> None:

@@ -69,6 +69,7 @@ def build(
     image whose smoke tests pass is kept; its path or id is printed on standard output.
     """
     from bakery.cli.ask import Ask
+    from bakery.cli.prints import captured
     from bakery.cli.readers import readers, screen
     from bakery.outputs import check_outputs
     from bakery.reporters.terminal import Terminal
@@ -80,11 +81,13 @@ def build(
     check_outputs(plan, options.output)
     shown = screen(project)
     asks = isinstance(shown, Terminal) and sys.stdin.isatty()
-    outcome = run_build(
-        plan, project.recipe, settings, options, project.state, drivers=project.drivers, redactor=project.redactor,
-        readers=readers(project, shown, project.path(given["junit"])),
-        ask=Ask(shown) if asks and isinstance(shown, Terminal) else None,
-    )  # fmt: skip
+    reporters = readers(project, shown, project.path(given["junit"]))
+    with captured(project.redactor, shown):
+        outcome = run_build(
+            plan, project.recipe, settings, options, project.state, drivers=project.drivers,
+            redactor=project.redactor, readers=reporters,
+            ask=Ask(shown) if asks and isinstance(shown, Terminal) else None,
+        )  # fmt: skip
     if not project.json and not (isinstance(shown, Terminal) and sys.stdout.isatty()):
         for artifact in outcome.artifacts.values():  # on a terminal the closing table has shown them
             show.out(artifact.id, project)
