@@ -15,14 +15,12 @@ from bakery._facts import SCRIPT as FACTS
 from bakery._facts import Facts
 from bakery._files import DOWNLOAD, SCRIPT, UNPACK, UPLOAD, Local, Transfer, Upload, download, interpreter, upload
 from bakery._options import FabricOptions, Input, options_of, plain_env, plain_input
-from bakery._output import Voice, caller, hidden_streams
+from bakery._output import Voice, hidden_streams
 from bakery._run import execute, judged
 from bakery._secret import Secret
 from bakery.cache.trace import note_path, note_untraceable
-from bakery.errors import NotYet, TaskError
 from bakery.events import Output
 from bakery.transport.base import OnOutput, Result, Stream, TimedOut, Words
-from bakery.transport.wait import until
 
 if TYPE_CHECKING:
     from bakery.claim import Workshop
@@ -286,16 +284,11 @@ class Machine:
             NotADirectoryError: `src_dir` is none.
             CommandFailed: it cannot be written.
         """
-        from bakery._archive import archive
-
         folder = self._folder / src_dir
         if not folder.is_dir():
             raise NotADirectoryError(f"{folder} is not a folder")
         note_path(folder)
-        packed = self._link.open().round_trip() > FAST
-        stream = archive(folder, exclude=exclude, owner=owner or self._user, compress=packed)
-        words = ["sh", "-c", UNPACK, "bakery-copy", dest_dir, "z" if packed else ""]
-        self._helper(f"copy {src_dir} to {dest_dir}", words, stream)
+        self._upload_folder(folder, dest_dir, exclude, owner or "")
 
     # ---- the machine as a whole -----------------------------------------------------------------------------
 
@@ -321,7 +314,7 @@ class Machine:
             ConnectError: it did not come back.
             DriverError: it died.
         """
-        from bakery._reboot import reboot
+        from bakery._waits import reboot
 
         reboot(self, self._link, self._shop, timeout)
         self._facts.clear()
@@ -336,28 +329,11 @@ class Machine:
         Raises:
             TaskError: the time is over; says what was seen last.
         """
-        name = getattr(what, "__name__", "the function") if callable(what) else Call(command=what).shown
+        from bakery._waits import wait_for
 
-        def probe() -> None:
-            if callable(what):
-                if not what():
-                    raise NotYet(f"{name} says no")
-                return
-            result = self.run(what, warn=True, hide=True, timeout=timeout)
-            if result.failed:
-                last = (result.stderr or result.stdout).strip().splitlines()[-1:]
-                raise NotYet(f"exit code {result.exited}" + (f": {last[0]}" if last else ""))
+        wait_for(self, self._shop, what, timeout)
 
-        try:
-            until(
-                probe, what=f"waiting for {name}", timeout=timeout, cancel=self._shop.cancel,
-                notify=lambda reason, seconds: self._shop.waiting(f"{name}: {reason}", seconds), error=TaskError,
-            )  # fmt: skip
-        except TaskError as error:
-            error.where = error.where or caller()
-            raise
-
-    # ---- inside: `FakeMachine` stands in for the first three ------------------------------------------------
+    # ---- inside: `FakeMachine` stands in for the first four -------------------------------------------------
 
     def _execute(
         self, call: Call, source: bytes | IO[bytes] | None, timeout: float | None, on_output: OnOutput,
@@ -375,6 +351,15 @@ class Machine:
                 file.write(data.decode() if isinstance(file, io.TextIOBase) else data)
 
         self._helper(f"get {remote}", ["sh", "-c", DOWNLOAD, "bakery-get", remote], on_output=take, collect=False)
+
+    def _upload_folder(self, folder: Path, dest: str, exclude: Sequence[str], owner: str) -> None:
+        from bakery._archive import archive
+
+        packed = self._link.open().round_trip() > FAST
+        stream = archive(folder, exclude=exclude, owner=owner or self._user, compress=packed)
+        self._helper(
+            f"copy {folder} to {dest}", ["sh", "-c", UNPACK, "bakery-copy", dest, "z" if packed else ""], stream
+        )
 
     def _helper(
         self, title: str, words: Sequence[str], source: bytes | IO[bytes] | None = None,

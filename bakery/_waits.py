@@ -1,12 +1,15 @@
-"""Restarting a machine, and knowing that it did."""
+"""Waiting for a machine: for its restart, for whatever a task waits for."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from bakery._call import Call
+from bakery._output import caller
 from bakery.errors import ConnectError, NotYet, TaskError
-from bakery.transport.base import Lost
+from bakery.transport.base import Lost, Words
 from bakery.transport.wait import until
 
 if TYPE_CHECKING:
@@ -50,6 +53,30 @@ def reboot(machine: Machine, link: Link, shop: Workshop, timeout: float) -> None
         error=ConnectError, hint="look at the machine's console",
     )  # fmt: skip
     _started(machine, left())
+
+
+def wait_for(machine: Machine, shop: Workshop, what: Words | Callable[[], object], timeout: float) -> None:
+    """Wait for a command or a function; see `Machine.wait_for`."""
+    name = getattr(what, "__name__", "the function") if callable(what) else Call(command=what).shown
+
+    def probe() -> None:
+        if callable(what):
+            if not what():
+                raise NotYet(f"{name} says no")
+            return
+        result = machine.run(what, warn=True, hide=True, timeout=timeout)
+        if result.failed:
+            last = (result.stderr or result.stdout).strip().splitlines()[-1:]
+            raise NotYet(f"exit code {result.exited}" + (f": {last[0]}" if last else ""))
+
+    try:
+        until(
+            probe, what=f"waiting for {name}", timeout=timeout, cancel=shop.cancel,
+            notify=lambda reason, seconds: shop.waiting(f"{name}: {reason}", seconds), error=TaskError,
+        )  # fmt: skip
+    except TaskError as error:
+        error.where = error.where or caller()
+        raise
 
 
 def identity(link: Link) -> str:
