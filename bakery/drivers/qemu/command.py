@@ -8,58 +8,51 @@ from pathlib import Path
 from typing import Any
 
 from bakery.drivers.qemu.firmware import Firmware
+from bakery.drivers.qemu.layers import Layer, node
 from bakery.drivers.qemu.monitor import SOCKET
 from bakery.drivers.qemu.process import SERIAL, mark
-from bakery.drivers.qemu.shape import Shape
+from bakery.drivers.qemu.shape import Identity, Shape
 
 QEMU = "qemu-system-x86_64"
-DISK, SEED, VARIABLES = "disk.qcow2", "seed.iso", "firmware-variables.fd"
+SEED, VARIABLES = "seed.iso", "firmware-variables.fd"
 DEVICE = "root"
 """QEMU's name for the disk as the guest sees it; the file behind it changes with each checkpoint."""
-UNSAFE = {"direct": False, "no-flush": True}
-"""The guest's flushes are not passed on. A machine that dies with its host is made again, so nothing is lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """What is special to one run of a machine.
+    """Where and on what a machine runs.
 
     Args:
         name: unique; `bakery-...`.
         folder: where QEMU runs; all files named here without a path are in it.
-        accel: `kvm`, `hvf` or `tcg`.
-        uuid: the system's UUID. systemd may make a machine-id of it, so that no two machines may share one.
-        mac: of the network card. Not QEMU's usual one: an image that remembers it must fail in the smoke test.
-        disk: the disk's file.
+        layers: the disk's files, the lowest first.
         seed: True when there is a seed disk.
-        credentials: files with a systemd credential each.
+        credentials: files with systemd credentials.
         firmware: UEFI firmware, or None for BIOS.
         restored: True when the machine waits for its memory from a checkpoint.
     """
 
     name: str
     folder: Path
-    accel: str
-    uuid: str
-    mac: str
-    disk: str = DISK
+    layers: tuple[Layer, ...]
     seed: bool = False
     credentials: tuple[str, ...] = ()
     firmware: Firmware | None = None
     restored: bool = False
 
 
-def command(shape: Shape, place: Place) -> list[str]:
+def command(shape: Shape, identity: Identity, place: Place) -> list[str]:
     """Return the words that start a machine."""
-    words = [QEMU, "-name", mark(place.name), "-uuid", place.uuid, "-nodefaults", "-no-user-config"]
-    words += ["-machine", shape.machine, *accelerator(place.accel)]
+    words = [QEMU, "-name", mark(place.name), "-uuid", identity.uuid, "-nodefaults", "-no-user-config"]
+    words += ["-machine", shape.machine, *accelerator(identity.accel)]
     words += ["-m", f"{shape.memory >> 20}M", "-smp", str(shape.cpus)]
     words += ["-display", "none", "-vga", "std"]
     words += ["-qmp", f"unix:{SOCKET},server=on,wait=off"]
     words += ["-chardev", f"file,id=serial,path={SERIAL}", "-serial", "chardev:serial"]
     # A machine that powers itself off stays, paused, until somebody has seen that it did, and how.
     words += ["-no-shutdown"]
-    words += _network(shape, place) + _disks(shape, place) + _firmware(place)
+    words += _network(shape, identity) + _disks(shape, place) + _firmware(place)
     # Entropy from the host; and word to the guest's kernel that it was restored, so that it mixes in fresh entropy.
     words += ["-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng"]
     words += ["-device", "vmgenid,guid=auto"]
@@ -77,15 +70,15 @@ def accelerator(accel: str) -> list[str]:
     return ["-accel", accel, "-cpu", "host"]
 
 
-def _network(shape: Shape, place: Place) -> list[str]:
+def _network(shape: Shape, identity: Identity) -> list[str]:
     # Port 0: the kernel picks one that is free, and QEMU holds it from then on. No IPv6: QEMU would announce a route
     # that leads nowhere on hosts without it, and every download in the guest would try it first.
     user = "user,id=net,ipv6=off,hostfwd=tcp:127.0.0.1:0-:22"
-    return ["-netdev", user, "-device", f"{shape.nic},netdev=net,mac={place.mac}"]
+    return ["-netdev", user, "-device", f"{shape.nic},netdev=net,mac={identity.mac}"]
 
 
 def _disks(shape: Shape, place: Place) -> list[str]:
-    words = ["-blockdev", _json(qcow2_node("disk", str(place.folder / place.disk)))]
+    words = ["-blockdev", _json(node(place.layers, "disk"))]
     if shape.disk_bus == "scsi":
         words += ["-device", "virtio-scsi-pci,id=scsi"]
     if shape.disk_bus == "sata" and shape.machine != "q35":  # q35 has one of its own, whose first port is ide.0
@@ -93,26 +86,14 @@ def _disks(shape: Shape, place: Place) -> list[str]:
     words += ["-device", _device(shape, drive="disk", name=DEVICE, slot=0) + ",bootindex=0"]
     if place.seed:
         # On the disk's bus: a guest that can boot from it has the driver. NVMe disks cannot be read-only.
-        node = {
+        seed = {
             "driver": "raw",
             "node-name": SEED,
             "read-only": shape.disk_bus != "nvme",
             "file": {"driver": "file", "filename": str(place.folder / SEED)},
         }
-        words += ["-blockdev", _json(node), "-device", _device(shape, drive=SEED, name="seed", slot=1)]
+        words += ["-blockdev", _json(seed), "-device", _device(shape, drive=SEED, name="seed", slot=1)]
     return words
-
-
-def qcow2_node(node: str, file: str) -> dict[str, Any]:
-    """A qcow2 disk for QEMU's block layer, in which what the guest deletes is given back."""
-    options = {"cache": UNSAFE, "discard": "unmap"}
-    return {
-        "driver": "qcow2",
-        "node-name": node,
-        **options,
-        "detect-zeroes": "unmap",
-        "file": {"driver": "file", "filename": file, **options},
-    }
 
 
 def _device(shape: Shape, *, drive: str, name: str, slot: int) -> str:

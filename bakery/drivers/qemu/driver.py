@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import secrets
 import shutil
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,17 +17,19 @@ from bakery.base.base import Base
 from bakery.claim import Claim
 from bakery.disk import images, qemuimg, tool
 from bakery.drivers.base import Driver
-from bakery.drivers.qemu import accel, firmware, login, power, process
-from bakery.drivers.qemu.command import DISK, QEMU, SEED, VARIABLES, Place, command
-from bakery.drivers.qemu.monitor import Monitor, Refused
-from bakery.drivers.qemu.shape import Shape
+from bakery.drivers.qemu import accel, checkpoint, firmware, login, power, process, wake
+from bakery.drivers.qemu.command import QEMU, SEED, VARIABLES, Place, command
+from bakery.drivers.qemu.layers import Layer, Layers, add, node
+from bakery.drivers.qemu.monitor import SOCKET, Monitor, Refused
+from bakery.drivers.qemu.shape import Identity, Shape
 from bakery.drivers.qemu.source import Qemu
 from bakery.errors import DriverError, ImagefileError, NotYet
+from bakery.keys import read_keys
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Where
 
 KIND = "machine"
 RECORD = "machine.json"
-SPENT = (DISK, SEED, VARIABLES, login.CREDENTIALS)
+SPENT = ("disk-*.qcow2", SEED, VARIABLES, login.CREDENTIALS, SOCKET)
 """What a machine's folder need not hold when the machine is gone; its logs stay."""
 
 
@@ -74,43 +75,60 @@ class QemuDriver(Driver[Qemu]):
     # ---- launch ---------------------------------------------------------------------------------------------
 
     def launch(self, boot: Qemu | Artifact | Checkpoint, claim: Claim) -> Handle:
-        """Start a machine on an overlay: what it stands on is never written to."""
-        if isinstance(boot, Checkpoint):
-            raise DriverError("not yet")
-        shape, disk, format_, size = self._stands_on(boot, claim)
-        chosen = accel.choose(shape.accel, claim)
-        real = qemuimg.info(disk, claim).virtual
-        if size and size < real:
-            raise ImagefileError(f"disk={size >> 20}M is smaller than its base ({real >> 20}M)", hint="leave out disk=")
-        intent = claim.intend(KIND, folder=str(claim.folder))
-        self._note(claim)
-        qemuimg.overlay(claim.folder / DISK, base=disk, format=format_, size=max(size, real), shop=claim)
-        place = Place(
-            name=claim.name, folder=claim.folder.absolute(), accel=chosen, uuid=str(uuid.uuid4()), mac=_new_mac(),
-            seed=shape.login != "credentials", firmware=_firmware(shape, claim.folder),
-            credentials=login.prepare(shape, claim.keys, folder=claim.folder, instance=claim.name),
-        )  # fmt: skip
-        pid = process.spawn(command(shape, place), claim.folder)
-        resource = intent.made(claim.name, pid=pid)
-        return Handle(
-            driver=self.name, id=claim.name, resource=resource, folder=claim.folder, settings=shape.to_json(),
-            data={"pid": pid, "host_key": claim.keys.host_public if shape.host_key == "given" else ""},
-        )  # fmt: skip
+        """Start a machine on a layer of its own: what it stands on is never written to.
 
-    def _stands_on(self, boot: Qemu | Artifact, claim: Claim) -> tuple[Shape, Path, qemuimg.Format, int]:
-        """The shape of the machine, the disk under its overlay with its format, and the size that was asked for."""
+        From a checkpoint the machine runs on where it was saved, with this run's keys and the time of day.
+        """
+        if isinstance(boot, Checkpoint):
+            return self._resume(boot, claim)
+        shape, base, size = self._stands_on(boot, claim)
+        identity = Identity.new(accel.choose(shape.accel, claim), claim.name)
+        host_key = claim.keys.host_public if shape.host_key == "given" else ""
+        return self._start(shape, identity, (base,), claim, size=size, host_key=host_key)
+
+    def _stands_on(self, boot: Qemu | Artifact, claim: Claim) -> tuple[Shape, Layer, int]:
+        """The shape of the machine, the disk under it, and the size that was asked for."""
         if isinstance(boot, Artifact):
-            return Shape.from_json(boot.settings), boot.path, _format(boot.format), 0
+            return Shape.from_json(boot.settings), _layer(boot), 0
         if isinstance(boot.base, Artifact):
             inside = Shape.from_json(boot.base.settings)
-            return Shape.of(boot, inside.login), boot.base.path, _format(boot.base.format), boot.disk_bytes
+            return Shape.of(boot, inside.login), _layer(boot.base), boot.disk_bytes
         if isinstance(boot.base, Base):
             disk = boot.base.disk(claim)
-            return Shape.of(boot, disk.login), disk.path, disk.format, boot.disk_bytes
+            return Shape.of(boot, disk.login), Layer(str(disk.path.absolute()), disk.format), boot.disk_bytes
         raise ImagefileError(
             f"Qemu(base={boot.base!r}): not something that a virtual machine can boot",
             hint="Debian(...), CloudImage(...), an @bakery.image function or an Artifact",
         )
+
+    def _start(
+        self, shape: Shape, identity: Identity, shared: tuple[Layer, ...], claim: Claim,
+        *, size: int = 0, host_key: str, restored: bool = False,
+    ) -> Handle:  # fmt: skip
+        intent = claim.intend(KIND, folder=str(claim.folder.absolute()))
+        self._note(claim)
+        layers = add(claim.folder, shared, size=size, shop=claim)
+        layers.write(claim.folder)
+        place = Place(
+            name=claim.name, folder=claim.folder.absolute(), layers=layers.all(claim.folder),
+            credentials=login.prepare(shape, claim.keys, folder=claim.folder, instance=identity.instance),
+            seed=shape.login != "credentials", firmware=_firmware(shape, claim.folder), restored=restored,
+        )  # fmt: skip
+        pid = process.spawn(command(shape, identity, place), claim.folder, claim.name)
+        return Handle(
+            driver=self.name, id=claim.name, resource=intent.made(claim.name, pid=pid), folder=claim.folder,
+            settings=shape.to_json(), data={**asdict(identity), "pid": pid, "host_key": host_key},
+        )  # fmt: skip
+
+    def _resume(self, boot: Checkpoint, claim: Claim) -> Handle:
+        if boot.folder is None:
+            raise DriverError("this checkpoint has no files", why=boot.key)
+        saved = checkpoint.Saved.from_json(boot.settings)
+        handle = self._start(
+            saved.shape, saved.identity, saved.layers, claim, host_key=saved.host_key, restored=True
+        )  # fmt: skip
+        checkpoint.load(handle, boot.folder, saved, claim)
+        return wake.wake(handle, self.endpoint, read_keys(boot.folder), claim)
 
     def _note(self, claim: Claim) -> None:
         """Write beside the machine whose it is, for `find`."""
@@ -126,20 +144,18 @@ class QemuDriver(Driver[Qemu]):
             NotYet: QEMU does not answer yet, or the machine did not print its host key yet.
             DriverError: it is dead, or powered itself off.
         """
-        self._must_live(handle)
+        power.must_live(handle)
         try:
             with Monitor(handle.folder) as monitor:
                 power.must_run(monitor, handle)
                 port = power.forwarded_port(monitor)
         except NotYet:
-            self._must_live(handle)
+            power.must_live(handle)
             raise
-        host_key = handle.data["host_key"] or login.from_console(self.console(handle))
-        return Endpoint(port=port, user=Shape.from_json(handle.settings).user, host_key=host_key)
+        return Endpoint(port=port, user=handle.settings["user"], host_key=self._host_key(handle))
 
-    def _must_live(self, handle: Handle) -> None:
-        if not process.alive(handle.id, handle.data["pid"]):
-            raise DriverError("the virtual machine is dead", why=process.last_words(handle.folder))
+    def _host_key(self, handle: Handle) -> str:
+        return str(handle.data["host_key"] or login.from_console(self.console(handle)))
 
     def console(self, handle: Handle) -> str:
         """Return what the machine wrote on its serial port so far."""
@@ -156,15 +172,18 @@ class QemuDriver(Driver[Qemu]):
         with suppress(NotYet, Refused), Monitor(handle.folder) as monitor:
             monitor.ask("screendump", filename=str((folder / "screen.png").absolute()), format="png")
 
+    def checkpoint(self, handle: Handle, key: str, folder: Path, claim: Claim) -> Checkpoint:
+        """Save the machine's memory and disk into `folder`, whose path must not change later."""
+        return checkpoint.save(handle, key, folder, claim, host_key=self._host_key(handle))
+
     # ---- the image ------------------------------------------------------------------------------------------
 
     def capture(self, handle: Handle, name: str, claim: Claim) -> Artifact:
         """Power the machine off through its guest, and write its disk as one file under a temporary name."""
         power.off(handle, claim)
         shape = Shape.from_json(handle.settings)
-        return images.write(
-            handle.folder / DISK, name, format=_format(shape.format), claim=claim, settings=shape.to_json()
-        )
+        disk = node(Layers.read(handle.folder).all(handle.folder))
+        return images.write(disk, name, format=_format(shape.format), settings=shape.to_json(), claim=claim)
 
     def keep(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
         """Give the image its final name, in the old one's place."""
@@ -187,8 +206,9 @@ class QemuDriver(Driver[Qemu]):
             images.destroy(resource)
             return
         process.end(resource.key, resource.data.get("pid"))
-        for name in SPENT:
-            (Path(resource.data["folder"]) / name).unlink(missing_ok=True)
+        folder = Path(resource.data["folder"])
+        for path in (found for pattern in SPENT for found in folder.glob(pattern)):
+            path.unlink(missing_ok=True)
 
     def find(self, where: Where) -> Iterator[Resource]:
         """Find machines of ours among the processes of this host."""
@@ -214,9 +234,8 @@ def _format(text: str) -> qemuimg.Format:
     raise DriverError(f"QEMU cannot boot an image of the format {text!r}", hint="qcow2 or raw")
 
 
-def _new_mac() -> str:
-    """A card of QEMU's own range, 52:54:00, with the rest by chance."""
-    return "52:54:00:" + ":".join(f"{octet:02x}" for octet in secrets.token_bytes(3))
+def _layer(image: Artifact) -> Layer:
+    return Layer(str(image.path), _format(image.format))
 
 
 def _firmware(shape: Shape, folder: Path) -> firmware.Firmware | None:

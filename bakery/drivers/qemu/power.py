@@ -26,6 +26,16 @@ def state(monitor: Monitor) -> str:
     return str(answer["status"])
 
 
+def must_live(handle: Handle) -> None:
+    """Raise if QEMU ended.
+
+    Raises:
+        DriverError: with its last words.
+    """
+    if not process.alive(handle.id, handle.data["pid"]):
+        raise DriverError("the virtual machine is dead", why=process.last_words(handle.folder))
+
+
 def must_run(monitor: Monitor, handle: Handle) -> None:
     """Raise if the guest will never run again.
 

@@ -19,7 +19,7 @@ GRACE = 5.0
 """Seconds for QEMU to end by itself, before it is killed."""
 
 
-def spawn(words: Sequence[str], folder: Path) -> int:
+def spawn(words: Sequence[str], folder: Path, name: str) -> int:
     """Start QEMU in a machine's folder and return its process id.
 
     It outlives us: a build that was killed can be resumed, a failed one kept. A thread of ours waits for its end, so
@@ -37,8 +37,19 @@ def spawn(words: Sequence[str], folder: Path) -> int:
             raise DriverError(
                 f"{words[0]} cannot be started", why=str(error), hint="`bake doctor` says more"
             ) from error
+    _recognised(child, name)
     threading.Thread(target=_reap, args=(child, folder / EXIT), name=f"qemu-{child.pid}", daemon=True).start()
     return child.pid
+
+
+def _recognised(child: subprocess.Popen[bytes], name: str) -> None:
+    """Wait until the process can be told by its command line: the kernel shows it a moment after it was started."""
+
+    def shown() -> None:
+        if child.poll() is None and not alive(name, child.pid):
+            raise NotYet("QEMU is being started")
+
+    until(shown, what="the start of QEMU", timeout=GRACE, cancel=Cancel(), every=(0.001, 0.05))
 
 
 def _reap(child: subprocess.Popen[bytes], note: Path) -> None:

@@ -1,10 +1,12 @@
-"""The shape of a machine: what an image or a checkpoint must remember so that it can be started again."""
+"""What an image or a checkpoint must remember of a machine, so that it can be started again."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
+from uuid import uuid4
 
 from bakery.drivers.qemu.source import Qemu
 
@@ -58,3 +60,31 @@ class Shape:
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         return {**asdict(self), "qemu_args": list(self.qemu_args)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """What a machine has had since it first booted, and keeps when it is restored from a checkpoint.
+
+    Args:
+        accel: what runs it: `kvm`, `hvf` or `tcg`.
+        uuid: the system's UUID. systemd may make a machine-id of it, so that no two machines may share one.
+        mac: of the network card. Not QEMU's usual one: an image that remembers it must fail in the smoke test.
+        instance: cloud-init's instance id.
+    """
+
+    accel: str
+    uuid: str
+    mac: str
+    instance: str
+
+    @classmethod
+    def new(cls, accel: str, instance: str) -> Identity:
+        """A new one, left to chance within QEMU's own range of cards."""
+        mac = "52:54:00:" + ":".join(f"{octet:02x}" for octet in secrets.token_bytes(3))
+        return cls(accel=accel, uuid=str(uuid4()), mac=mac, instance=instance)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Identity:
+        """Read it out of a handle's data or a checkpoint's settings."""
+        return cls(**{f.name: data[f.name] for f in fields(cls)})

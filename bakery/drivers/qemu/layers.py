@@ -1,0 +1,117 @@
+"""A machine's disk as layers: a base that many share, what checkpoints froze, and the one that is written to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bakery.base.diskfile import write_whole
+from bakery.claim import Workshop
+from bakery.disk import qemuimg
+from bakery.disk.qemuimg import Format
+from bakery.errors import DriverError
+
+FILE = "layers.json"
+UNSAFE = {"direct": False, "no-flush": True}
+"""The guest's flushes are not passed on. A machine that dies with its host is made again, so nothing is lost."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One file of a disk."""
+
+    file: str
+    format: Format
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layers:
+    """The layers of a running machine's disk.
+
+    Written down in the machine's folder whenever a checkpoint adds one. The files' own headers are not asked what
+    they stand on: a frozen layer moves from the machine's folder into the checkpoint's.
+
+    Args:
+        shared: what others use too, the lowest first: the base, and the layers of checkpoints.
+        top: the file, in the machine's folder, that is written to.
+    """
+
+    shared: tuple[Layer, ...]
+    top: str
+
+    @classmethod
+    def read(cls, folder: Path) -> Layers:
+        """Read what `write` wrote."""
+        noted = json.loads((folder / FILE).read_text())
+        return cls(shared=layers_from(noted["shared"]), top=noted["top"])
+
+    def write(self, folder: Path) -> None:
+        """Write it down."""
+        write_whole(folder / FILE, json.dumps(asdict(self)))
+
+    def all(self, folder: Path) -> tuple[Layer, ...]:
+        """Every layer, with whole paths, the lowest first."""
+        return (*self.shared, Layer(str(folder.absolute() / self.top), "qcow2"))
+
+
+def layers_from(noted: Sequence[dict[str, Any]]) -> tuple[Layer, ...]:
+    """Read layers out of JSON."""
+    return tuple(Layer(entry["file"], entry["format"]) for entry in noted)
+
+
+def must_exist(layers: Sequence[Layer]) -> None:
+    """Look whether all files are there.
+
+    Raises:
+        DriverError: one was deleted; whoever stands on it must be made again.
+    """
+    for layer in layers:
+        if not Path(layer.file).is_file():
+            raise DriverError("a layer of the machine's disk is gone", why=layer.file, hint="bake without the cache")
+
+
+def add(folder: Path, shared: Sequence[Layer], *, size: int, shop: Workshop) -> Layers:
+    """Make the file that is written to, on top of others.
+
+    Args:
+        folder: the machine's.
+        shared: what it stands on, the lowest first.
+        size: bytes that the guest sees; 0 for as many as the layer below has.
+        shop: can cancel it.
+
+    Raises:
+        DriverError: `size` is less than the layer below has.
+    """
+    must_exist(shared)
+    below = shared[-1]
+    least = qemuimg.info(Path(below.file), below.format, shop).virtual
+    if 0 < size < least:
+        raise DriverError(
+            f"disk= is {size >> 20} MiB, its base {least >> 20} MiB: a disk cannot shrink", hint="leave out disk="
+        )
+    layers = Layers(shared=tuple(shared), top=f"disk-{len(shared)}.qcow2")
+    path = folder / layers.top
+    qemuimg.overlay(path, base=Path(below.file), format=below.format, size=max(size, least), shop=shop)
+    return layers
+
+
+def node(layers: Sequence[Layer], name: str | None = None) -> dict[str, Any]:
+    """A disk for QEMU's block layer, in which what the guest deletes is given back.
+
+    Args:
+        layers: the lowest first.
+        name: QEMU's name for the uppermost.
+    """
+    *below, top = layers
+    options: dict[str, Any] = {"cache": UNSAFE, "discard": "unmap"}
+    made: dict[str, Any] = {
+        "driver": top.format, **options, "file": {"driver": "file", "filename": top.file, **options}
+    }  # fmt: skip
+    if name is not None:
+        made |= {"node-name": name, "detect-zeroes": "unmap"}
+    if below:
+        made["backing"] = node(below)
+    return made
