@@ -25,6 +25,7 @@ from bakery.transport.base import Lost, Stream
 
 START_TIMEOUT: Final = 60.0
 FEED_TIMEOUT: Final = 300.0
+LAST_WORDS: Final = 2.0
 _BACKGROUND: Final = re.compile(r"(?<![&>|<\\])&(?![&>\d-])")
 
 _KILL_TREE: Final = r"""
@@ -95,8 +96,7 @@ class _Session:
             pipes.send(hello + b"printf '%s%s;' $m $$; printf %s $m >&2\n")
             self.pid = self._reply(time.monotonic() + timeout).exited  # before the mark: a banner, a .bashrc
         except Lost:
-            said = b"".join(self._buffers.values()).decode(errors="replace").strip()
-            raise Lost(said or "it said nothing") from None
+            raise Lost(self._last_words() or "it said nothing") from None
 
     def ask(self, commands: tuple[str, ...], timeout: float | None) -> list[Reply]:
         frames = (
@@ -112,6 +112,17 @@ class _Session:
         end = "printf '%s%d;' $m $?; printf %s $m >&2\n"
         self._pipes.send(f"{{ {script}\n}}\n{end}".encode(errors="surrogateescape"))
         return self._reply(time.monotonic() + FEED_TIMEOUT)
+
+    def _last_words(self) -> str:
+        """Read on to the end: a program that never read its input may still have said why."""
+        deadline = time.monotonic() + LAST_WORDS
+        try:
+            while time.monotonic() < deadline:
+                for name, data in self._pipes.receive(LAST_WORDS):
+                    self._buffers[name] += data
+        except Lost:
+            pass  # that is the end
+        return b"".join(self._buffers.values()).decode(errors="replace").strip()
 
     def drain(self) -> bool:
         """Throw away what has come; False when the shell has ended."""
