@@ -1,0 +1,1 @@
+"""Images on Amazon EC2: instances, AMIs, and what belongs to them."""

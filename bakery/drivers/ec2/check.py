@@ -1,0 +1,139 @@
+"""Pre-flight: everything that can be known before anything is made, all at once and read-only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from bakery.drivers.ec2 import bases, images, network
+from bakery.drivers.ec2.account import Cloud, Clouds
+from bakery.drivers.ec2.faults import Refused, code_of
+from bakery.drivers.ec2.options import Newest, Parameter
+from bakery.drivers.ec2.request import mappings, volumes
+from bakery.drivers.ec2.source import Ec2
+from bakery.errors import BakeryError
+from bakery.model import Artifact, Problem
+
+ALLOWED = "DryRunOperation"
+ROOT_SIZE = 8
+
+
+def check(clouds: Clouds, source: Ec2) -> Iterator[Problem]:
+    """Yield what would stop a build, or only surprise its owner."""
+    try:
+        import boto3
+    except ImportError:
+        yield Problem(what="boto3 is not installed", hint="pip install imagebakery[aws]")
+        return
+    del boto3
+    try:
+        cloud = clouds.get(source.account)
+        cloud.call("get_caller_identity", "say who we are", service="sts")
+    except BakeryError as error:
+        yield _problem(error)
+        return
+    parts: tuple[Callable[[Cloud, Ec2], Iterator[Problem]], ...] = (_start, _places, _groups, _profile, _permissions)
+    for part in parts:
+        try:
+            yield from part(cloud, source)
+        except BakeryError as error:
+            yield _problem(error)
+    for region in source.copies:
+        yield from _reachable(clouds.region(cloud, region))
+
+
+def _problem(error: BakeryError) -> Problem:
+    return Problem(what=error.what, why=error.why, hint=error.hint)
+
+
+def _start(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
+    """The base, and whether the instance types can run it."""
+    if not isinstance(source.base, str | Newest | Parameter | Artifact):
+        return  # made by another build of the same run
+    image = bases.resolve(cloud, source.base)
+    if image.get("DeprecationTime"):
+        what = f"the base image {image['ImageId']} is deprecated from {image['DeprecationTime']}"
+        yield Problem(what=what, hint="Newest(...) takes the newest that is not", fatal=False)
+    if image.get("RootDeviceType", "ebs") == "instance-store":
+        yield Problem(what=f"the base image {image['ImageId']} has its root on an instance store, not on EBS")
+    found = cloud.call("describe_instance_types", "look up the instance types", InstanceTypes=list(source.types))
+    for kind in found["InstanceTypes"]:
+        runs = kind.get("ProcessorInfo", {}).get("SupportedArchitectures", [])
+        if runs and image.get("Architecture") not in runs:
+            yield Problem(
+                what=f"{kind['InstanceType']} cannot run the base image {image['ImageId']}",
+                why=f"the image is for {image.get('Architecture')}, the type runs {', '.join(runs)}",
+            )
+
+
+def _places(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
+    """Subnets, and whether one of them offers a type."""
+    zones = {place.zone for place in network.places(cloud, source)}
+    offered = cloud.call(
+        "describe_instance_type_offerings",
+        LocationType="availability-zone",
+        Filters=[{"Name": "instance-type", "Values": list(source.types)}],
+    )["InstanceTypeOfferings"]
+    if not {offer["Location"] for offer in offered} & zones:
+        yield Problem(
+            what=f"none of {', '.join(source.types)} is offered in {', '.join(sorted(zones))}",
+            hint="another type, or a subnet in another zone",
+        )
+
+
+def _groups(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
+    if source.security_groups:
+        cloud.call("describe_security_groups", "find the security groups", GroupIds=list(source.security_groups))
+    elif source.connect != "ssm":
+        network.allowed(cloud, source)
+        if "0.0.0.0/0" in source.ssh_from:
+            yield Problem(what="ssh_from opens port 22 of the build machine to everybody", fatal=False)
+    return
+
+
+def _profile(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
+    if source.instance_profile:
+        cloud.call("get_instance_profile", "find it", service="iam", InstanceProfileName=source.instance_profile)
+    if source.connect == "ssm" and not (source.instance_profile or source.instance_policy):
+        yield Problem(
+            what="Session Manager needs an instance profile",
+            hint="Ec2(instance_profile=...) with the policy AmazonSSMManagedInstanceCore",
+        )
+
+
+def _permissions(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
+    """Ask for the important things with DryRun: AWS then says only whether it would allow them."""
+    if not isinstance(source.base, str | Newest | Parameter | Artifact):
+        return
+    image = bases.resolve(cloud, source.base)
+    place = network.places(cloud, source)[0]
+    questions: dict[str, dict[str, Any]] = {
+        "run_instances": {
+            "ImageId": image["ImageId"], "InstanceType": source.types[0], "MinCount": 1, "MaxCount": 1,
+            "SubnetId": place.subnet, "BlockDeviceMappings": mappings(volumes(source, image, "build")),
+        },
+        "register_image": {"Name": "bakery-permission", "RootDeviceName": image.get("RootDeviceName", "/dev/xvda")},
+    }  # fmt: skip
+    if not source.security_groups:
+        questions["create_security_group"] = {"GroupName": "bakery", "Description": "dry run", "VpcId": place.vpc}
+    for operation, parameters in questions.items():
+        try:
+            cloud.call(operation, f"let us {operation.replace('_', ' ')}", once=True, DryRun=True, **parameters)
+        except Refused as error:
+            if code_of(error) != ALLOWED:
+                yield _problem(error)
+
+
+def name_taken(cloud: Cloud, source: Ec2, title: str) -> Iterator[Problem]:
+    """With `naming="exact"`: whether the name is free."""
+    if source.naming == "exact" and not source.replace:
+        for old in images.named(cloud, title):
+            yield Problem(what=f"there is an image {title} already: {old['ImageId']}", hint="Ec2(replace=True)")
+
+
+def _reachable(cloud: Cloud) -> Iterator[Problem]:
+    """A region to copy to must be enabled for the account."""
+    try:
+        cloud.call("describe_availability_zones", f"use the region {cloud.region}")
+    except BakeryError as error:
+        yield _problem(error)

@@ -1,0 +1,154 @@
+"""Unmaking, from the record alone: by id where one is known, and by our key in any case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bakery.drivers.ec2 import images, profile, tags
+from bakery.drivers.ec2.account import Cloud
+from bakery.drivers.ec2.faults import Refused, RefusedForNow, code_of
+from bakery.drivers.ec2.made import by_key
+from bakery.errors import BakeryError, DriverError, NotYet, RetryableError
+from bakery.model import Resource
+from bakery.transport.wait import Cancel, until
+
+TIMEOUT = 600.0
+
+
+def destroy(cloud: Cloud, resource: Resource) -> None:
+    """Destroy one thing; return when it is gone.
+
+    Raises:
+        DriverError: it is still there; `RetryableError` where asking again may help.
+    """
+    kinds: dict[str, Callable[[Cloud, Resource], None]] = {
+        "instance": _instances,
+        "security-group": _groups,
+        "snapshot": _snapshots,
+        "image": _images,
+        "volume": _volumes,
+        "key-pair": _key_pair,
+        "instance-profile": lambda cloud, resource: profile.delete_profile(cloud, resource.key),
+        "role": lambda cloud, resource: profile.delete_role(cloud, resource.key),
+    }
+    if resource.kind not in kinds:
+        raise DriverError(f"{resource} is of a kind that this version does not know")
+    kinds[resource.kind](cloud, resource)
+
+
+def _ids(cloud: Cloud, resource: Resource) -> list[str]:
+    """By our key, so that a second one whose answer was lost goes too; and by id, should the tag be missing."""
+    known = [] if resource.id in (None, resource.key) else [str(resource.id)]
+    key = str(resource.data.get("name", resource.key))
+    return list(dict.fromkeys([*known, *by_key(cloud, resource.kind, key)]))
+
+
+def _instances(cloud: Cloud, resource: Resource) -> None:
+    if resource.data.get("spot"):
+        _cancel_spot(cloud, resource)
+    ids = _ids(cloud, resource)
+    for one in ids:
+        _terminate(cloud, one)
+    for one in ids:
+        _wait(f"the instance {one} ends", lambda one=one: _ended(cloud, one))  # type: ignore[misc]  # a bound default
+
+
+def _terminate(cloud: Cloud, instance: str) -> None:
+    try:
+        cloud.call("terminate_instances", f"end the instance {instance}", InstanceIds=[instance])
+    except Refused as error:
+        if not code_of(error).startswith("InvalidInstanceID"):
+            raise
+    cloud.instances.forget(instance)
+
+
+def _ended(cloud: Cloud, instance: str) -> None:
+    found = cloud.instances.get(instance)
+    if found and found["State"]["Name"] != "terminated":
+        raise NotYet(f"instance {instance} is {found['State']['Name']}")
+
+
+def _cancel_spot(cloud: Cloud, resource: Resource) -> None:
+    """First the request: a persistent one would start the machine again."""
+    found = cloud.pages(
+        "describe_spot_instance_requests",
+        "SpotInstanceRequests",
+        Filters=tags.filters({f"tag:{tags.KEY}": resource.key}),
+    )
+    ids = {request["SpotInstanceRequestId"] for request in found if request["State"] in {"open", "active", "disabled"}}
+    if resource.data.get("spot_request"):
+        ids.add(resource.data["spot_request"])
+    if not ids:
+        return
+    try:
+        cloud.call("cancel_spot_instance_requests", "cancel the spot request", SpotInstanceRequestIds=sorted(ids))
+    except Refused as error:
+        if not code_of(error).startswith("InvalidSpotInstanceRequestID"):
+            raise
+
+
+def _groups(cloud: Cloud, resource: Resource) -> None:
+    for one in _ids(cloud, resource):
+        try:
+            cloud.call("delete_security_group", f"delete the security group {one}", GroupId=one)
+        except Refused as error:
+            if code_of(error) == "DependencyViolation":
+                again = RefusedForNow(error.what, why=error.why, hint="what uses it must go first")
+                raise again from error
+            if code_of(error) != "InvalidGroup.NotFound":
+                raise
+
+
+def _snapshots(cloud: Cloud, resource: Resource) -> None:
+    for one in _ids(cloud, resource):
+        images.delete_snapshot(cloud, one)
+
+
+def _images(cloud: Cloud, resource: Resource) -> None:
+    """Deregister; the snapshots go too where CreateImage or CopyImage made them."""
+    own = resource.data.get("snapshots") == "own"
+    orphans: set[str] = set(by_key(cloud, "snapshot", str(resource.data.get("name", resource.key)))) if own else set()
+    for one in _ids(cloud, resource):
+        found = cloud.images.get(one)
+        if found and own:
+            orphans.update(images.snapshots_of(found))
+        images.deregister(cloud, one)
+    for snapshot in sorted(orphans):
+        _wait(f"the snapshot {snapshot} is gone", lambda one=snapshot: _free(cloud, one))  # type: ignore[misc]  # a bound default
+
+
+def _free(cloud: Cloud, snapshot: str) -> None:
+    try:
+        images.delete_snapshot(cloud, snapshot)
+    except RetryableError as error:
+        raise NotYet(error.why) from error
+
+
+def _volumes(cloud: Cloud, resource: Resource) -> None:
+    for one in _ids(cloud, resource):
+        try:
+            cloud.call("delete_volume", f"delete the volume {one}", VolumeId=one)
+        except Refused as error:
+            if code_of(error) != "InvalidVolume.NotFound":
+                raise
+
+
+def _key_pair(cloud: Cloud, resource: Resource) -> None:
+    """By name; AWS says yes also when there is none."""
+    cloud.call("delete_key_pair", "delete the key pair", KeyName=resource.key)
+
+
+def _wait(what: str, probe: Callable[[], Any], error: type[BakeryError] = DriverError) -> None:
+    """Clean-up is never cancelled, so it waits under a token of its own."""
+    until(_patient(probe), what=what, timeout=TIMEOUT, cancel=Cancel(), every=(0.05, 5.0), error=error)
+
+
+def _patient(probe: Callable[[], Any]) -> Callable[[], Any]:
+    def ask() -> Any:
+        try:
+            return probe()
+        except RetryableError as error:
+            raise NotYet(error.why) from error
+
+    return ask

@@ -1,0 +1,84 @@
+"""Images on Amazon EC2: check, launch, endpoint, capture, destroy, find; and keep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from bakery.claim import Claim
+from bakery.drivers.base import Driver
+from bakery.drivers.ec2 import capture, check, destroy, find, keep, launch, reach
+from bakery.drivers.ec2.account import Account, Clouds
+from bakery.drivers.ec2.job import Job
+from bakery.drivers.ec2.options import read
+from bakery.drivers.ec2.source import Ec2
+from bakery.errors import DriverError
+from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Problem, Resource, Where
+
+
+class Ec2Driver(Driver[Ec2]):
+    """EC2, through boto3. Each verb is a module of this package; here is only who is meant."""
+
+    name = "ec2"
+    source = Ec2
+    requires = "pip install imagebakery[aws]"
+
+    def __init__(self) -> None:
+        self.clouds = Clouds()
+        self._hooks: dict[str, reach.Hook] = {}
+
+    def check(self, boot: Ec2) -> Iterator[Problem]:
+        """Look at credentials, base, network, permissions, names and quota; all problems at once."""
+        yield from check.check(self.clouds, boot)
+
+    def launch(self, boot: Ec2 | Artifact | Checkpoint, claim: Claim) -> Handle:
+        """Start a machine from a source, or from an image of ours with the settings it was built with."""
+        if isinstance(boot, Ec2):
+            source, cloud = boot, self.clouds.get(boot.account)
+            self._hooks[claim.build] = boot.address
+        else:
+            source = Ec2.from_settings(boot.settings["source"], base=boot)
+            cloud = self.clouds.of(boot.settings)
+        return launch.launch(Job(clouds=self.clouds, cloud=cloud, source=source, claim=claim))
+
+    def endpoint(self, handle: Handle) -> Endpoint:
+        """Say where it listens and which key it shows."""
+        hook = self._hooks.get(handle.data["build"])
+        return reach.endpoint(self.clouds.of(handle.data), handle, hook)
+
+    def capture(self, handle: Handle, name: str, claim: Claim) -> Artifact:
+        """Stop the machine and make an image of it under a temporary name."""
+        return capture.capture(self.clouds.of(handle.data), handle, name, claim)
+
+    def destroy(self, resource: Resource) -> None:
+        """Destroy from the record alone."""
+        destroy.destroy(self.clouds.of(resource.data), resource)
+
+    def find(self, where: Where) -> Iterator[Resource]:
+        """Find what carries our tags; `where.settings` may hold `region`, `profile`, `endpoint_url`."""
+        settings: dict[str, Any] = dict(where.settings)
+        if "account" in settings:
+            account = Account.from_json(settings["account"])
+        else:
+            known = {name: read(settings[name]) for name in ("region", "profile", "endpoint_url") if name in settings}
+            account = Account(**known)
+        yield from find.find(self.clouds.get(account), where)
+
+    def keep(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
+        """Make the tested image the user's."""
+        return keep.keep(self.clouds, artifact, name, claim)
+
+    def delete(self, artifact: Artifact) -> None:
+        """Delete a kept image in all its regions, unless it is in use."""
+        keep.delete(self.clouds, artifact)
+
+    def intact(self, artifact: Artifact) -> bool:
+        """Say whether a kept image is still there."""
+        return keep.intact(self.clouds, artifact)
+
+    def console(self, handle: Handle) -> str:
+        """Return the console text; empty where EC2 has none to give."""
+        try:
+            return reach.console(self.clouds.of(handle.data), handle.id)
+        except DriverError as error:
+            return f"(no console text: {error.what}: {error.why})"

@@ -1,0 +1,58 @@
+"""Tags: on everything, from the request on, so that a sweep finds what no journal knows."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from bakery.claim import Claim
+
+RUN, BUILD, EXPIRES = "bakery:run", "bakery:build", "bakery:expires"
+KEY = "bakery:key"
+"""The name that we chose for this one thing; the record in the journal holds it too."""
+STARTED = "bakery:started"
+IMAGE = "bakery:image"
+"""Only on kept images: the image's name in the imagefile."""
+STEP = "bakery:step"
+"""Only on checkpoints: the content key of the last step inside."""
+TEMPORARY = (RUN, EXPIRES, KEY, STARTED)
+"""What a kept image loses."""
+
+LONGEST = 256
+"""Characters of a tag's value (docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html)."""
+
+
+def new_key(claim: Claim, suffix: str = "") -> str:
+    """Return a name that nothing else has: fit for client tokens (64 ASCII characters) and names of groups."""
+    return f"{claim.name[-48:]}{suffix}-{secrets.token_hex(3)}"
+
+
+def temporary(claim: Claim, key: str, extra: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags of something that must not stay."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"Name": claim.name, **extra, **claim.tags, KEY: key, STARTED: now}
+
+
+def listed(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return tags in the API's form."""
+    return [{"Key": key, "Value": str(value)[:LONGEST]} for key, value in tags.items()]
+
+
+def specification(tags: Mapping[str, str], *kinds: str) -> list[dict[str, Any]]:
+    """Return the `TagSpecifications` of a create call, for each kind of thing that it makes."""
+    return [{"ResourceType": kind, "Tags": listed(tags)} for kind in kinds]
+
+
+def read(item: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tags of something that AWS described."""
+    return {tag["Key"]: tag["Value"] for tag in item.get("Tags", [])}
+
+
+def filters(conditions: Mapping[str, str | Sequence[str]]) -> list[dict[str, Any]]:
+    """Return `Filters` in the API's form."""
+    return [
+        {"Name": name, "Values": [value] if isinstance(value, str) else list(value)}
+        for name, value in conditions.items()
+    ]
