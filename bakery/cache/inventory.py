@@ -1,0 +1,93 @@
+"""What is in a folder: names, sizes, dates; enough to see that something is missing, cut short or was written to."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from bakery.cache.digest import of_json
+from bakery.model import Json
+
+
+def entries(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield all that is in a folder, by relative name; links are not followed."""
+    pending = [str(folder)]
+    while pending:
+        with os.scandir(pending.pop()) as found:
+            for entry in found:
+                yield os.path.relpath(entry.path, folder), entry.stat(follow_symlinks=False)
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+
+
+def digest(folder: Path, *, without: str) -> str:
+    """Digest the names, kinds, modes, sizes and dates of all files.
+
+    Args:
+        folder: the folder.
+        without: a file at its top that does not count.
+    """
+    seen: dict[str, Json] = {}
+    for name, info in entries(folder):
+        if name != without:
+            plain = stat.S_ISDIR(info.st_mode)
+            seen[os.fsencode(name).hex()] = [
+                info.st_mode,
+                0 if plain else info.st_size,
+                0 if plain else info.st_mtime_ns,
+            ]
+    return of_json(seen)
+
+
+def size(folders: Iterable[Path]) -> int:
+    """Bytes on the disk under some folders; files that are linked to each other count once."""
+    met: set[tuple[int, int]] = set()
+    total = 0
+    for folder in folders:
+        with suppress(FileNotFoundError):  # removed meanwhile
+            for _, info in entries(folder):
+                if (info.st_dev, info.st_ino) not in met:
+                    met.add((info.st_dev, info.st_ino))
+                    total += info.st_blocks * 512
+    return total
+
+
+def flush(folder: Path) -> None:
+    """Bring a folder's files to the disk, so that they outlive a power cut."""
+    for name, info in entries(folder):
+        if stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode):
+            _fsync(folder / name)
+    _fsync(folder)
+
+
+def _fsync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def remove(folder: Path) -> None:
+    """Delete a folder by way of another name, so that nobody meets it half deleted.
+
+    Raises:
+        OSError: it cannot be deleted; it is out of the way, though.
+    """
+    doomed = folder.with_name(f".doomed-{secrets.token_hex(8)}")
+    try:
+        folder.rename(doomed)
+    except FileNotFoundError:
+        return
+    _delete(doomed)
+
+
+def _delete(folder: Path) -> None:
+    while folder.exists():
+        with suppress(FileNotFoundError):  # somebody sweeps up at the same time
+            shutil.rmtree(folder)

@@ -1,0 +1,254 @@
+"""Checkpoints in the shared cache: found by step key, shared by images and processes, kept within a size limit.
+
+A checkpoint is a folder `steps/KEY`, whose path never changes (running machines and later checkpoints stand on its
+files). It counts once `manifest.json` is in it, which is written last and whole. `steps/KEY.lock` is held shared by
+those who use it and alone by whoever makes or removes it; the lock's date says when it was last used.
+
+What is checked when: each use compares names, modes, sizes and dates of all files with the manifest, which finds what
+is missing, cut short or was written to. Contents are not hashed: that would take as long as the restore. A checkpoint
+that had not been flushed to the disk before the host went down is not trusted.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bakery.cache import inventory
+from bakery.cache.flock import Flock
+from bakery.claim import Workshop
+from bakery.errors import ImagefileError
+from bakery.model import Checkpoint, Json, to_json
+
+MANIFEST: Final = "manifest.json"
+LIMIT: Final = 20 << 30
+VERSION: Final = 1
+_UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def limit(environ: Mapping[str, str]) -> int:
+    """How many bytes checkpoints may take: `BAKERY_CACHE_LIMIT` (`20G`, `500M`), else 20 GiB.
+
+    Raises:
+        ImagefileError: it is no size.
+    """
+    text = environ.get("BAKERY_CACHE_LIMIT", "").strip().upper().removesuffix("IB").removesuffix("B")
+    if not text:
+        return LIMIT
+    number, unit = (text[:-1], text[-1]) if text[-1] in _UNITS else (text, "")
+    try:
+        return int(float(number) * _UNITS[unit])
+    except ValueError:
+        raise ImagefileError(f"BAKERY_CACHE_LIMIT={text} is no size", hint="write 20G or 500M") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A checkpoint in the cache.
+
+    Args:
+        key: the step key.
+        driver: who made it.
+        warm: True where it holds a running machine's memory.
+        size: bytes on the disk.
+        made: seconds since the epoch.
+        used: when it was last used, in the same.
+        stands_on: checkpoints whose files it needs.
+        folder: where it is.
+    """
+
+    key: str
+    driver: str
+    warm: bool
+    size: int
+    made: float
+    used: float
+    stands_on: tuple[str, ...]
+    folder: Path
+
+
+class Store:
+    """The checkpoints of a cache.
+
+    Args:
+        shop: where the cache is; gets notices.
+        limit: bytes that they may take.
+        boot: what identifies this run of the host's kernel; empty where it has no name.
+    """
+
+    def __init__(self, shop: Workshop, limit: int = LIMIT, boot: str | None = None) -> None:
+        self.shop, self.limit = shop, limit
+        self.folder = shop.cache / "steps"
+        self.boot = boot_id() if boot is None else boot
+
+    def ls(self) -> list[Entry]:
+        """All whole checkpoints, the least recently used first."""
+        return sorted(self._entries(), key=lambda entry: entry.used)
+
+    def _entries(self) -> Iterator[Entry]:
+        for folder in self.folder.glob("[!.]*"):
+            if data := self.manifest(folder.name):
+                known, used = data["checkpoint"], self._used(folder.name)
+                yield Entry(
+                    key=folder.name, driver=known["driver"], warm=known["warm"], size=data["size"],
+                    made=data["made"], used=used or data["made"], stands_on=tuple(data["stands_on"]), folder=folder,
+                )  # fmt: skip
+
+    def size(self) -> int:
+        """Bytes on the disk; what checkpoints share counts once."""
+        return inventory.size(entry.folder for entry in self.ls())
+
+    def prune(self, keep_bytes: int | None = None, older_than: float | None = None) -> list[Entry]:
+        """Remove torn checkpoints, those not used for long, and the least recently used until the rest fits.
+
+        What is in use, and what others stand on, stays.
+
+        Args:
+            keep_bytes: bytes that may stay; the store's limit when not given.
+            older_than: seconds since the last use.
+
+        Returns:
+            What was removed.
+        """
+        self._sweep()
+        most = self.limit if keep_bytes is None else keep_bytes
+        removed: list[Entry] = []
+        busy: set[str] = set()
+        while victim := self._victim(most, older_than, busy):
+            if self.drop(victim.key):
+                removed.append(victim)
+            else:
+                busy.add(victim.key)
+        return removed
+
+    def _victim(self, most: int, older_than: float | None, busy: set[str]) -> Entry | None:
+        entries = self.ls()
+        needed = {key for entry in entries for key in entry.stands_on}
+        free = [entry for entry in entries if entry.key not in needed | busy]
+        old = [entry for entry in free if older_than is not None and time.time() - entry.used >= older_than]
+        if old:
+            return old[0]
+        if sum(entry.size for entry in entries) <= most or self.size() <= most:  # the exact size takes longer
+            return None
+        return free[0] if free else None
+
+    def _sweep(self) -> None:
+        """Remove what dead processes left: folders without a manifest, and half-deleted ones."""
+        for path in self.folder.glob(".doomed-*"):
+            with suppress(OSError):  # its owner is still deleting it
+                inventory.remove(path)
+        for path in self.folder.glob("[!.]*"):
+            if path.is_dir() and not (path / MANIFEST).exists():
+                self.drop(path.name)
+
+    def drop(self, key: str) -> bool:
+        """Remove a checkpoint; False where it is in use."""
+        lock = self.lock(key)
+        if not lock.try_alone():
+            return False
+        try:
+            inventory.remove(self.folder / key)
+        finally:
+            lock.remove()
+        return True
+
+    # ---- for leases -----------------------------------------------------------------------------------------
+
+    def lock(self, key: str) -> Flock:
+        """The checkpoint's lock."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return Flock(self.folder / f"{key}.lock")
+
+    def manifest(self, key: str) -> dict[str, Any] | None:
+        """What is written about a checkpoint; None where there is none, or a damaged one."""
+        try:
+            data = json.loads((self.folder / key / MANIFEST).read_text())
+        except (OSError, ValueError):
+            return None
+        return data if isinstance(data, dict) and data.get("version") == VERSION else None
+
+    def write(self, key: str, checkpoint: Checkpoint, *, flushed: bool) -> None:
+        """Write the manifest: from here on the checkpoint counts."""
+        folder = self.folder / key
+        data: dict[str, Json] = {
+            "version": VERSION, "checkpoint": to_json(checkpoint), "made": time.time(), "boot": self.boot,
+            "flushed": flushed, "inventory": inventory.digest(folder, without=MANIFEST),
+            "size": inventory.size([folder]), "stands_on": [*sorted(self._others(checkpoint))],
+            "needs": {str(path): _identity(path) for path in self._needs(checkpoint)},
+        }  # fmt: skip
+        self._write(key, data)
+
+    def write_flushed(self, key: str) -> None:
+        """Note that the checkpoint is on the disk by now."""
+        if data := self.manifest(key):
+            self._write(key, {**data, "flushed": True})
+
+    def _write(self, key: str, data: dict[str, Json]) -> None:
+        part = self.folder / f".{key}.manifest"
+        part.write_text(json.dumps(data))
+        part.replace(self.folder / key / MANIFEST)
+
+    def fault(self, key: str) -> str:
+        """What is wrong with a checkpoint; empty for a good one."""
+        data = self.manifest(key)
+        if data is None:
+            return "it was not finished"
+        if not data["flushed"] and data["boot"] != self.boot:
+            return "the host went down before it was on the disk"
+        if inventory.digest(self.folder / key, without=MANIFEST) != data["inventory"]:
+            return "its files are not what they were"
+        for path, identity in data["needs"].items():
+            if _identity(Path(path)) != identity:
+                return f"{path}, on which it stands, is gone or was made anew"
+        return ""
+
+    def _needs(self, checkpoint: Checkpoint) -> Iterator[Path]:
+        """The files outside its folder that its settings name. Made anew, they need not be the same bytes."""
+        own = self.folder / checkpoint.key
+        for path in _paths(to_json(checkpoint)):
+            if path.is_relative_to(self.shop.cache) and not path.is_relative_to(own):
+                yield path
+
+    def _others(self, checkpoint: Checkpoint) -> set[str]:
+        """The checkpoints among them."""
+        inside = (path.relative_to(self.folder) for path in self._needs(checkpoint) if path.is_relative_to(self.folder))
+        return {path.parts[0] for path in inside if path.parts}
+
+    def _used(self, key: str) -> float:
+        try:
+            return (self.folder / f"{key}.lock").stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
+
+def _paths(data: Json) -> Iterator[Path]:
+    match data:
+        case str() if data.startswith("/"):
+            yield Path(data)
+        case list():
+            for item in data:
+                yield from _paths(item)
+        case dict():
+            for item in data.values():
+                yield from _paths(item)
+
+
+def _identity(path: Path) -> list[Json] | None:
+    try:
+        info = path.stat()
+    except OSError:
+        return None
+    return [info.st_ino, info.st_mtime_ns, info.st_size if path.is_file() else 0]
+
+
+def boot_id() -> str:
+    """What Linux calls this run of its kernel; empty elsewhere."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
