@@ -53,7 +53,7 @@ class Target:
     def test(self, visit: Visit, plan: Plan, image: str | None) -> int:
         """Run the tests of an image there; built-in tests are about fresh machines, so they are left out."""
         build = build_of(Artifact(driver="", id="", name=""), plan, image)
-        return visit.go(build, "ssh", lambda context: self._smoke(context, build))
+        return visit.go(build, "ssh", lambda context: self._smoke(context, build), needs_secrets=True)
 
     def _smoke(self, context: Context, build: Build) -> None:
         import time

@@ -177,10 +177,21 @@ class Scope:
                 running.link.close()
         finally:
             if keep:
-                held.hold()
+                self._leave(running, held)
             else:
                 self._undo(held)
                 (claim.folder / "keys.json").unlink(missing_ok=True)
+
+    def _leave(self, running: Running, held: Holding) -> None:
+        """Leave the machine for somebody to look at, and say how."""
+        from bakery.kept import remember
+
+        remember(running.driver.endpoint(running.handle), running.claim.folder)
+        held.hold()
+        run = self.context.run.id
+        self.emit(
+            Notice(message=f"the machine is kept: `bake ssh {run}` opens a shell, `bake gc {run}` destroys it")
+        )
 
     def _launch(
         self, driver: Driver[Any], boot: Source | Artifact | Checkpoint, claim: Claim, held: Holding

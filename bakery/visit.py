@@ -5,32 +5,26 @@ The machine is a throw-away: made under a journal, destroyed at the end, found b
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from bakery.claim import Keys
 from bakery.context import Context, Options
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, CleanupError, UsageError
 from bakery.events import BuildEnded, BuildStarted, Bus, Failed, Reader, ResourceChanged, RunEnded, RunStarted
 from bakery.journal import Journal
-from bakery.keys import read_keys
-from bakery.model import Artifact, Endpoint, to_json
-from bakery.plan import Build, Plan, variables_of
+from bakery.model import Artifact
+from bakery.plan import Build, Plan, missing_secrets, variables_of
 from bakery.recipe import Recipe
 from bakery.redact import Redactor
 from bakery.resolve import Settings
 from bakery.scope import Running, Scope
 from bakery.signals import Signals
-from bakery.state import RunFolder, State, write_whole
+from bakery.state import RunFolder, State
 from bakery.transport.wait import Cancel
-
-FILE = "endpoint.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,28 +49,32 @@ class Visit:
     redactor: Redactor
     deadline: float | None = None
 
-    def machine(self, build: Build, artifact: Artifact, action: Callable[[Scope, Running], None]) -> int:
+    def machine(
+        self, build: Build, artifact: Artifact, action: Callable[[Scope, Running], None], *, needs_secrets: bool = False
+    ) -> int:
         """Boot a throw-away machine of an image, do something there, destroy it, and return the exit code.
 
         Args:
             build: the build that made the image, or one that could have.
             artifact: the image.
             action: what to do on the machine.
+            needs_secrets: True where it gets the variables, so that none may be missing.
         """
 
         def boot(context: Context) -> None:
             with Scope(context, build) as scope, scope.machine(artifact, role="smoke") as running:
                 action(scope, running)
 
-        return self.go(build, artifact.driver, boot)
+        return self.go(build, artifact.driver, boot, needs_secrets=needs_secrets)
 
-    def go(self, build: Build, driver: str, action: Callable[[Context], None]) -> int:
+    def go(self, build: Build, driver: str, action: Callable[[Context], None], *, needs_secrets: bool = False) -> int:
         """Do something under a run of its own, told by its events, and return the exit code.
 
         Args:
             build: in whose name.
             driver: the driver's name, for the events.
             action: what to do.
+            needs_secrets: True where none may be missing.
         """
         started = time.monotonic()
         with self._context() as context:
@@ -87,7 +85,7 @@ class Visit:
             context.emit(BuildStarted(build=build.name, image=build.image, driver=driver, tests=len(build.tests)))
             code = 0
             try:
-                self._learn(build, context.redactor)
+                self._learn(build, context.redactor, needed=needs_secrets)
                 action(context)
             except BakeryError as error:
                 code = error.exit_code
@@ -122,9 +120,11 @@ class Visit:
         finally:
             bus.close()
 
-    def _learn(self, build: Build, redactor: Redactor) -> None:
+    def _learn(self, build: Build, redactor: Redactor, *, needed: bool) -> None:
         """Know the secrets that tests may print."""
         variables = variables_of(self.recipe, build, self.settings)
+        if needed and (missing := missing_secrets(Plan(builds=(build,)), [variables])):
+            raise missing[0]
         for value in build.variables:
             if value.secret and not value.missing:
                 redactor.add(getattr(variables, value.name), value.name)
@@ -146,26 +146,6 @@ def build_of(artifact: Artifact, plan: Plan, wanted: str | None = None) -> Build
         f"no image of this imagefile belongs to {wanted or artifact.name!r}",
         hint=f"name one with --image: {', '.join(sorted(specs))}",
     )
-
-
-def remember(endpoint: Endpoint, folder: Path) -> None:
-    """Write down how to reach a machine that is kept on purpose."""
-    write_whole(folder / FILE, json.dumps(to_json(endpoint)))
-
-
-def kept_machines(run: RunFolder) -> list[tuple[Path, Endpoint, Keys]]:
-    """Return the machines of a run that were kept on purpose: folder, how to reach it, its keys."""
-    folders = sorted(
-        path.parent for path in run.path.glob(f"machines/*/{FILE}") if (path.parent / "keys.json").exists()
-    )
-    return [(folder, _endpoint(json.loads((folder / FILE).read_text())), read_keys(folder)) for folder in folders]
-
-
-def _endpoint(data: dict[str, Any]) -> Endpoint:
-    values = {key: value for key, value in data.items() if key != "type"}
-    if values.get("gateway"):
-        values["gateway"] = _endpoint(values["gateway"])
-    return Endpoint(**values)
 
 
 def _failed(build: str, error: BakeryError, run: RunFolder) -> Failed:

@@ -81,6 +81,8 @@ def _text(project: Project, folder: RunFolder) -> None:
         show.out(
             "\nthe run is alive" if folder.alive else "\nthe run was killed; `bake gc` destroys what it left", project
         )
+    for path in sorted(folder.path.glob("failures/*/verdict.txt")):
+        show.out(f"\nverdict on {path.parent.name}: {path.read_text(encoding='utf-8').strip()}", project)
     files = [path for path in sorted(folder.path.rglob("*")) if path.is_file() and _tells(path, folder.path)]
     if files:
         from bakery.reporters.closing import near

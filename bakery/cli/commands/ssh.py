@@ -74,8 +74,8 @@ def _run(project: Project, name: str) -> RunFolder | None:
 
 
 def _kept(run: RunFolder) -> int:
+    from bakery.kept import kept_machines
     from bakery.shell import open_shell
-    from bakery.visit import kept_machines
 
     machines = kept_machines(run)
     if not machines:

@@ -67,7 +67,7 @@ def test(
     from bakery.phases import smoke
 
     found = _artifact(project, artifact or "")
-    raise click.exceptions.Exit(visit.machine(build_of(found, plan, image), found, smoke))
+    raise click.exceptions.Exit(visit.machine(build_of(found, plan, image), found, smoke, needs_secrets=True))
 
 
 def _artifact(project: Project, name: str) -> Artifact:
