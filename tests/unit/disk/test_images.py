@@ -1,0 +1,74 @@
+"""Finished images as files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from bakery.disk import images
+from bakery.model import Artifact, Resource
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Artifact:
+    path = tmp_path / ".web.0123.qcow2"
+    path.write_bytes(b"new")
+    info = path.stat()
+    return Artifact(
+        driver="qemu",
+        id=str(path),
+        name="web",
+        format="qcow2",
+        size=3,
+        sha256=hashlib.sha256(b"new").hexdigest(),
+        data={"mtime": info.st_mtime_ns},
+    )
+
+
+def test_a_kept_image_takes_the_place_of_the_old_one(image: Artifact) -> None:
+    old = image.path.with_name("web.qcow2")
+    old.write_bytes(b"old")
+    kept = images.keep(image, "web")
+    assert kept.path == old
+    assert old.read_bytes() == b"new"
+    assert not image.path.exists()
+    assert images.intact(kept)
+
+
+def test_destroying_the_temporary_file_of_a_kept_image_does_nothing_to_it(image: Artifact) -> None:
+    record = Resource(driver="qemu", kind=images.KIND, key=image.id)
+    kept = images.keep(image, "web")
+    images.destroy(record)
+    assert images.intact(kept)
+
+
+def test_an_image_that_was_not_kept_is_destroyed_from_its_record_twice(image: Artifact) -> None:
+    record = Resource(driver="qemu", kind=images.KIND, key=image.id)
+    images.destroy(record)
+    images.destroy(record)
+    assert not image.path.exists()
+
+
+def test_an_image_with_another_date_is_read_and_found_unchanged(image: Artifact) -> None:
+    os.utime(image.path, ns=(1, 1))
+    assert images.intact(image)
+
+
+def test_a_flipped_byte_is_found_when_the_date_changed(image: Artifact) -> None:
+    image.path.write_bytes(b"nev")
+    os.utime(image.path, ns=(1, 1))
+    assert not images.intact(image)
+
+
+def test_a_longer_file_is_not_the_image(image: Artifact) -> None:
+    image.path.write_bytes(b"newer")
+    assert not images.intact(image)
+
+
+def test_an_image_that_is_gone_is_not_intact_and_can_be_deleted_again(image: Artifact) -> None:
+    images.delete(image)
+    images.delete(image)
+    assert not images.intact(image)

@@ -1,0 +1,108 @@
+"""QEMU's command line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bakery.drivers.qemu import bootsector
+from bakery.drivers.qemu.command import Place, command
+from bakery.drivers.qemu.firmware import Firmware
+from bakery.drivers.qemu.layers import Layer, node
+from bakery.drivers.qemu.shape import Identity, Shape
+
+IDENTITY = Identity(accel="tcg", uuid="u-u-i-d", mac="52:54:00:01:02:03", instance="i-1")
+PLACE = Place(
+    name="bakery-r-1",
+    folder=Path("/run/1"),
+    layers=(Layer("/cache/base.raw", "raw"), Layer("/run/1/disk-1.qcow2", "qcow2")),
+)
+
+
+def blockdevs(words: list[str]) -> list[dict[str, Any]]:
+    return [json.loads(after) for before, after in pairwise(words) if before == "-blockdev"]
+
+
+def devices(words: list[str]) -> list[str]:
+    return [after for before, after in pairwise(words) if before == "-device"]
+
+
+def test_only_loopback_is_bound_and_the_kernel_picks_the_port() -> None:
+    netdev = next(word for word in command(Shape(), IDENTITY, PLACE) if word.startswith("user,"))
+    assert "hostfwd=tcp:127.0.0.1:0-:22" in netdev
+
+
+def test_every_processor_is_emulated_in_a_thread_of_its_own_where_nothing_accelerates() -> None:
+    words = command(Shape(cpus=3), IDENTITY, PLACE)
+    assert "tcg,thread=multi" in words
+    assert words[words.index("-cpu") + 1] == "max"
+    assert words[words.index("-smp") + 1] == "3"
+
+
+def test_an_accelerated_machine_has_the_hosts_processor() -> None:
+    words = command(Shape(), replace(IDENTITY, accel="kvm"), PLACE)
+    assert words[words.index("-accel") + 1] == "kvm"
+    assert words[words.index("-cpu") + 1] == "host"
+
+
+def test_the_disk_gives_back_what_the_guest_deletes_and_nothing_below_is_asked_for_its_header() -> None:
+    (disk,) = blockdevs(command(Shape(), IDENTITY, PLACE))
+    assert disk["file"]["filename"] == "/run/1/disk-1.qcow2"
+    assert disk["discard"] == "unmap"
+    assert disk["detect-zeroes"] == "unmap"
+    assert disk["backing"]["driver"] == "raw"
+    assert disk["backing"]["file"]["filename"] == "/cache/base.raw"
+    assert "backing" not in disk["backing"]
+
+
+@pytest.mark.parametrize(
+    ("bus", "machine", "disk", "seed"),
+    [
+        ("virtio", "q35", "virtio-blk-pci", "virtio-blk-pci"),
+        ("scsi", "q35", "scsi-hd,bus=scsi.0", "scsi-hd,bus=scsi.0"),
+        ("sata", "q35", "ide-hd,bus=ide.0", "ide-hd,bus=ide.1"),
+        ("sata", "pc", "ide-hd,bus=sata.0", "ide-hd,bus=sata.1"),
+        ("nvme", "q35", "nvme,serial=bakery0", "nvme,serial=bakery1"),
+    ],
+)
+def test_the_seed_is_on_the_bus_of_the_disk(bus: str, machine: str, disk: str, seed: str) -> None:
+    words = command(Shape(disk_bus=bus, machine=machine), IDENTITY, replace(PLACE, seed=True))
+    assert any(word.startswith(f"{disk},drive=disk,id=root,bootindex=0") for word in devices(words))
+    assert any(word.startswith(f"{seed},drive=seed.iso") for word in devices(words))
+    assert blockdevs(words)[1]["read-only"] is (bus != "nvme")
+
+
+def test_credentials_are_named_by_file_and_never_spelt_out() -> None:
+    words = command(Shape(), IDENTITY, replace(PLACE, credentials=("credentials.smbios",)))
+    assert "type=11,path=credentials.smbios" in words
+    assert not any("value=" in word for word in words)
+
+
+def test_firmware_in_a_folder_with_a_comma_is_escaped() -> None:
+    firmware = Firmware(Path("/opt/a,b/CODE.fd"), Path("/opt/a,b/VARS.fd"))
+    words = command(Shape(firmware="uefi"), IDENTITY, replace(PLACE, firmware=firmware))
+    assert "if=pflash,format=raw,readonly=on,file=/opt/a,,b/CODE.fd" in words
+
+
+def test_the_users_words_come_last_so_that_they_win() -> None:
+    assert command(Shape(qemu_args=("-m", "3G")), IDENTITY, PLACE)[-2:] == ["-m", "3G"]
+
+
+def test_a_disk_of_one_layer_has_nothing_below() -> None:
+    assert "backing" not in node([Layer("/a", "qcow2")])
+
+
+def test_the_boot_sector_is_a_boot_sector_and_its_addresses_are_where_its_code_says() -> None:
+    disk = bootsector.disk()
+    assert disk[510:512] == b"\x55\xaa"
+    assert len(disk) == 1 << 20
+    assert disk[0x60:0x65] == bytes.fromhex("b810000000")  # 64-bit code, jumped to at 0x7c60
+    assert disk[0x81:0x83] == bytes.fromhex("48cf")  # the handler, which gate 3 at 0x7cdb names
+    assert disk[0xDB:0xDD] == bytes.fromhex("817c")
+    assert int.from_bytes(disk[0x9D:0xA1], "little") == 0x7C83  # the segments' pointer
+    assert int.from_bytes(disk[0xA3:0xA7], "little") == 0x7CAB  # the interrupts' pointer

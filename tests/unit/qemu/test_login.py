@@ -1,0 +1,130 @@
+"""How a machine is given its keys."""
+
+from __future__ import annotations
+
+import base64
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bakery import cloudinit
+from bakery.claim import Keys
+from bakery.drivers.qemu import login
+from bakery.drivers.qemu.command import SEED
+from bakery.drivers.qemu.shape import Shape
+from bakery.drivers.qemu.wake import script
+from bakery.errors import DriverError, NotYet
+from bakery.keys import make_keys
+
+KEYS = make_keys("bakery-r")
+
+
+def config(keys: Keys, user: str = "root") -> dict[str, Any]:
+    text = cloudinit.user_data(keys, user=user)
+    assert text.startswith("#cloud-config\n")
+    loaded: dict[str, Any] = yaml.safe_load(text)
+    return loaded
+
+
+def test_user_data_give_the_host_key_as_it_is_line_by_line() -> None:
+    assert config(KEYS)["ssh_keys"] == {"ed25519_private": KEYS.host_private, "ed25519_public": KEYS.host_public}
+    assert config(KEYS)["ssh_deletekeys"] is True
+
+
+def test_root_logs_in_without_an_account_that_would_stay_in_the_image() -> None:
+    told = config(KEYS)
+    assert told["disable_root"] is False
+    assert told["users"] == []
+    assert told["ssh_authorized_keys"] == [KEYS.user_public]
+
+
+def test_another_user_is_made_and_may_sudo() -> None:
+    (account,) = config(KEYS, "admin")["users"]
+    assert account["name"] == "admin"
+    assert account["ssh_authorized_keys"] == [KEYS.user_public]
+
+
+def test_more_user_data_win_over_ours() -> None:
+    text = cloudinit.user_data(KEYS, extra={"users": ["default"], "package_update": True})
+    assert yaml.safe_load(text)["users"] == ["default"]
+    assert yaml.safe_load(text)["package_update"] is True
+
+
+def test_a_seed_disk_is_labelled_and_closed_to_others(tmp_path: Path) -> None:
+    path = tmp_path / "seed.iso"
+    cloudinit.seed(path, KEYS, instance="i-1")
+    content = path.read_bytes()
+    assert content[32808:32814] == b"cidata"
+    assert b"instance-id: i-1" in content
+    assert KEYS.user_public.encode() in content
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert len(content) >= cloudinit.LEAST
+
+
+def test_a_seed_disk_is_written_anew_over_an_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "seed.iso"
+    cloudinit.seed(path, KEYS, instance="i-1")
+    cloudinit.seed(path, KEYS, instance="i-2", text="#!/bin/sh\ntrue\n")
+    assert b"i-1" not in path.read_bytes()
+    assert b"#!/bin/sh\ntrue\n" in path.read_bytes()
+
+
+def test_credentials_hold_both_keys_and_are_closed_to_others(tmp_path: Path) -> None:
+    files = login.prepare(Shape(login="credentials"), KEYS, folder=tmp_path, instance="i-1")
+    (path,) = (tmp_path / name for name in files)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    name, _, value = path.read_text().partition("=")
+    assert name == "io.systemd.credential.binary:tmpfiles.extra"
+    lines = base64.b64decode(value).decode().splitlines()
+    written = {line.split()[1]: base64.b64decode(line.split()[-1]).decode() for line in lines if "~" in line.split()[0]}
+    assert written["/root/.ssh/authorized_keys"] == KEYS.user_public + "\n"
+    assert written["/etc/ssh/ssh_host_ed25519_key"] == KEYS.host_private
+    assert written["/etc/ssh/ssh_host_ed25519_key.pub"] == KEYS.host_public + "\n"
+    assert not (tmp_path / SEED).exists()
+
+
+def test_credentials_are_for_root_alone(tmp_path: Path) -> None:
+    with pytest.raises(DriverError, match="root only"):
+        login.prepare(Shape(login="credentials", user="app"), KEYS, folder=tmp_path, instance="i-1")
+
+
+PRINTED = """\
+[  OK  ] Reached target
+ci-info: no authorized SSH keys
+-----BEGIN SSH HOST KEY KEYS-----
+ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTY= root@web
+ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDaEAEEBn+wcvHTFpCA4+Ruz90RKYpyti5cMuFWUVxbY root@web
+-----END SSH HOST KEY KEYS-----
+"""
+
+
+def test_the_host_key_is_read_from_the_console_without_its_comment() -> None:
+    key = login.from_console(PRINTED)
+    assert key == "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDaEAEEBn+wcvHTFpCA4+Ruz90RKYpyti5cMuFWUVxbY"
+
+
+def test_the_last_of_several_printed_host_keys_counts() -> None:
+    newer = PRINTED.replace("IDaEAEEB", "INEWERNE")
+    assert "INEWERNE" in login.from_console(PRINTED + newer)
+
+
+@pytest.mark.parametrize("text", ["", "ssh-ed25519 AAAA not in a block", PRINTED[:150]])
+def test_without_a_whole_block_nothing_is_trusted(text: str) -> None:
+    with pytest.raises(NotYet, match="host key is not on the console yet"):
+        login.from_console(text)
+
+
+def test_a_restored_machine_is_told_the_time_before_anything_else() -> None:
+    new = make_keys("bakery-s")
+    text = script(KEYS, new, now=1_800_000_000.25, with_host_key=True)
+    assert text.splitlines()[1].startswith("date -u -s @1800000000.25")
+    assert new.host_private in text
+    assert KEYS.host_private not in text
+    assert KEYS.user_private not in text
+
+
+def test_a_machine_with_a_host_key_of_its_own_keeps_it() -> None:
+    assert "ssh_host" not in script(KEYS, make_keys("s"), now=1, with_host_key=False)
