@@ -34,9 +34,8 @@ def archive(folder: Path, *, exclude: Sequence[str] = (), owner: str = "root", c
     Raises:
         TaskError: while it is read: a file became shorter, or cannot be read.
     """
-    return cast(
-        "IO[bytes]", _Stream(_gzipped(_tar(folder, exclude, owner)) if compress else _tar(folder, exclude, owner))
-    )
+    pieces = _tar(folder, exclude, owner)
+    return cast("IO[bytes]", _Stream(_gzipped(pieces) if compress else pieces))
 
 
 class _Stream(io.RawIOBase):
@@ -52,11 +51,14 @@ class _Stream(io.RawIOBase):
         """Return about `size` bytes, more where a piece is larger; `b""` at the end."""
         whole: list[bytes] = []
         length = 0
-        for piece in self._pieces:
-            whole.append(piece)
-            length += len(piece)
-            if 0 < size <= length:
-                break
+        try:
+            for piece in self._pieces:
+                whole.append(piece)
+                length += len(piece)
+                if 0 < size <= length:
+                    break
+        except OSError as error:
+            raise TaskError(f"cannot read {error.filename}", why=error.strerror or str(error)) from error
         return b"".join(whole)
 
 
@@ -107,13 +109,10 @@ def _walk(folder: str, below: str, exclude: Sequence[str]) -> Iterator[tuple[str
 def _content(path: str, size: int) -> Iterator[bytes]:
     """Yield exactly `size` bytes and the padding: the header has promised them."""
     left = size
-    try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123  a third quicker than Path.open, 10 000 times
-            while left and (data := file.read(min(left, CHUNK))):
-                left -= len(data)
-                yield data
-    except OSError as error:
-        raise TaskError(f"cannot read {path}", why=error.strerror or str(error)) from error
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123  a third quicker than Path.open, 10 000 times
+        while left and (data := file.read(min(left, CHUNK))):
+            left -= len(data)
+            yield data
     if left:
         raise TaskError(f"{path} became shorter while it was copied")
     if rest := size % BLOCK:
