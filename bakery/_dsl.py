@@ -162,7 +162,9 @@ _TASK_OPTIONS = ("retries", "timeout", "user", "only", "skip", "cache", "max_age
 _IMAGE_OPTIONS = ("sources", "tasks", "tests", "post", "matrix", "seal", "builtin_tests")
 
 
-def _with_options(kind: Kind, function: Any, options: dict[str, Any], known: tuple[str, ...]) -> Any:
+def _with_options(
+    kind: Kind, function: T | None, options: dict[str, Any], known: tuple[str, ...]
+) -> T | Callable[[T], T]:
     for name in options:
         if name not in known:
             raise TypeError(f"{kind}() got an unexpected keyword argument '{name}'; it knows {', '.join(known)}")
@@ -199,5 +201,4 @@ def secret(*, env: str | None = None, file: str | None = None, help: str = "") -
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(var, secret, dataclasses.field))
 def variables(cls: ClassT) -> ClassT:
     """Mark the class that holds the imagefile's variables; it becomes a frozen dataclass."""
-    frozen = dataclass(frozen=True, kw_only=True)(cls)
-    return _mark(frozen, "variables")
+    return _mark(dataclass(frozen=True, kw_only=True)(cls), "variables")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from bakery import buildtime
+from bakery.cache.lease import Lease
 from bakery.context import Context
-from bakery.model import Artifact
-from bakery.phases import post, seal, smoke, start, step
+from bakery.course import Course, standing
+from bakery.model import Artifact, Checkpoint
+from bakery.phases import post, seal, smoke, step
 from bakery.plan import Build
 from bakery.scope import Scope
 
@@ -20,16 +23,29 @@ def bake(build: Build, context: Context, base: Artifact | None = None) -> Artifa
     Raises:
         BakeryError: of the family whose exit code says what failed.
     """
-    with Scope(context, build) as scope:  # undoes what is still ours, in reverse
-        with scope.machine(start(scope, base)) as machine:
-            for task in build.steps:
-                step(scope, task, machine)  # restores, or runs and checkpoints
-            seal(scope, machine)
-            artifact = scope.capture(machine)
+    with Lease(context.store(build.name)) as lease, Scope(context, build) as scope:  # undoes what is still ours
+        course = Course(scope, base, lease)
+        artifact, _ = standing(context, build, base)  # only its tests have changed
+        if artifact is None:
+            artifact = _make(scope, course)
         if context.options.test:
             with scope.machine(artifact, role="smoke") as machine:  # the very same line
                 smoke(scope, machine)
-        artifact = scope.keep(artifact)  # from here it is the user's
+        artifact = scope.keep(course.tested(artifact))  # from here it is the user's
     for task in build.post:
         post(scope, task, artifact)
     return artifact
+
+
+def _make(scope: Scope, course: Course) -> Artifact:
+    """Provision a machine, task by task, and capture it."""
+    course.prepare()
+    boot = course.start()
+    with scope.machine(boot) as machine:
+        if not isinstance(boot, Checkpoint):
+            buildtime.enter(machine)
+        course.started(machine, fresh=not isinstance(boot, Checkpoint))
+        for task in scope.build.steps:
+            step(scope, course, task, machine)  # is restored, or runs and is saved
+        seal(scope, machine)
+        return course.sign(scope.capture(machine))

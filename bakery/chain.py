@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,24 +58,24 @@ def settings_of(build: Build) -> dict[str, Json]:
 
 
 def base_key(base: Any, shop: Workshop) -> str | None:
-    """Return the content key of a base if it is known without making anything."""
+    """Return the content key of a base if it is known without making or asking anything."""
+    if base is None or isinstance(base, str):
+        return str(base)  # nothing, or an image that a provider knows by an id of its own
     if isinstance(base, Artifact):
         return base.key or base.sha256 or base.id
     return base.key(shop) if isinstance(base, Base) else None
 
 
-def chain(
-    build: Build, recipe: Recipe, variables: Any, options: Options, state: State, parent: str | None
-) -> Chain:
+def chain(build: Build, recipe: Recipe, variables: Any, parent: str | None, *, options: Options, state: State) -> Chain:
     """Look up the steps of a build, up to the first that must run.
 
     Args:
         build: the build.
         recipe: the imagefile.
         variables: the object that its functions get.
+        parent: the base's content key.
         options: `cache`, `refresh`.
         state: where the cache is.
-        parent: the base's content key.
     """
     steps = Steps(state.cache, recipe.folder, build=build.name)
     if parent is None:
@@ -85,21 +84,21 @@ def chain(
     made = Chain(steps=steps, parent=key)
     tasks = recipe.image(build.spec).tasks
     for step in build.steps:
-        found = _find(steps, made.last or key, tasks[step.index], step, variables, options)
+        refused = _refused(step, options)
+        found = refused or steps.find(made.last or key, tasks[step.index], step.options, variables)
         made.found.append((step, found))
         if isinstance(found, Miss):
             break
     return made
 
 
-def _find(
-    steps: Steps, parent: str, task: Callable[..., Any], step: Step, variables: Any, options: Options
-) -> Hit | Miss:
+def _refused(step: Step, options: Options) -> Miss | None:
+    """Say why a step runs whatever the cache holds."""
     if not options.cache:
         return Miss(("--no-cache",))
     if step.name in options.refresh or "*" in options.refresh:
         return Miss(("--refresh",))
-    return steps.find(parent, task, step.options, variables)
+    return None
 
 
 def image_key(build: Build, recipe: Recipe, last: str) -> str:

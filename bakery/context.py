@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from bakery.cache.store import Store, limit
+from bakery.claim import Workshop
 from bakery.drivers.registry import Registry
 from bakery.events import Bus, Event
 from bakery.journal import Journal
@@ -79,6 +81,17 @@ class Context:
     ask: Asks | None = None
     asking: threading.Lock = field(default_factory=threading.Lock)
     inputs: set[Path] = field(default_factory=set[Path])
+
+    def workshop(self, build: str) -> Workshop:
+        """Return what code that makes files needs."""
+        return Workshop(
+            cache=self.state.cache, cancel=self.cancel, emit=self.emit, offline=self.options.offline, build=build,
+            redact=self.redactor,
+        )  # fmt: skip
+
+    def store(self, build: str) -> Store:
+        """Return the checkpoints of the shared cache."""
+        return Store(self.workshop(build), limit(self.settings.environ))
 
     def emit(self, event: Event) -> None:
         """Send an event to every reader."""

@@ -53,7 +53,8 @@ def _steps(build: Build, recipe: Recipe, settings: Settings, options: Options, s
         parent = _newest(base.build, state)
     else:
         parent = base_key(base, Workshop(cache=state.cache, build=build.name))
-    found = chain(build, recipe, variables_of(recipe, build, settings), options, state, parent)
+    variables = variables_of(recipe, build, settings)
+    found = chain(build, recipe, variables, parent, options=options, state=state)
     return [Explained(step, found.reasons(number)) for number, step in enumerate(build.steps)]
 
 

@@ -9,18 +9,13 @@ from typing import Any
 
 from bakery import buildtime, loader
 from bakery._dsl import Function
+from bakery.course import Course
 from bakery.errors import BakeryError, DriverError, Interrupted, Location, PostError, SmokeError, TaskError
 from bakery.events import Notice, Output, StepEnded, StepStarted
-from bakery.model import Artifact, Checkpoint, Source
+from bakery.model import Artifact
 from bakery.plan import Step, call, variables_of
 from bakery.retry import again
 from bakery.scope import Running, Scope, user_text
-
-
-def start(scope: Scope, base: Artifact | None) -> Source | Checkpoint:
-    """Return what to boot: the source, on the image it stands on."""
-    boot = scope.build.boot
-    return boot if base is None else boot.on(base)
 
 
 def function_of(scope: Scope, kind: str, step: Step) -> Function:
@@ -35,11 +30,13 @@ def variables(scope: Scope) -> Any:
     return variables_of(scope.context.recipe, scope.build, scope.context.settings)
 
 
-def step(scope: Scope, step: Step, running: Running) -> None:
-    """Run one task, again after a failure as often as it asks for."""
+def step(scope: Scope, course: Course, step: Step, running: Running) -> None:
+    """Run one task, again after a failure as often as it asks for; nothing where a checkpoint holds its result."""
+    if course.is_restored(step):
+        return
     while True:
         try:
-            _attempts(scope, step, running)
+            _attempts(scope, course, step, running)
         except (TaskError, DriverError) as error:
             choice = _ask(scope, step, running, error)
             if choice == "retry":
@@ -54,15 +51,15 @@ def step(scope: Scope, step: Step, running: Running) -> None:
         return
 
 
-def _attempts(scope: Scope, step: Step, running: Running) -> None:
+def _attempts(scope: Scope, course: Course, step: Step, running: Running) -> None:
     history: list[BaseException] = []
     again(
-        lambda: _once(scope, step, running, history), scope.context.cancel, on=TaskError, first=1, longest=30,
+        lambda: _once(scope, course, step, running, history), scope.context.cancel, on=TaskError, first=1, longest=30,
         attempts=int(step.options.get("retries", 0)) + 1,
     )  # fmt: skip
 
 
-def _once(scope: Scope, step: Step, running: Running, history: list[BaseException]) -> None:
+def _once(scope: Scope, course: Course, step: Step, running: Running, history: list[BaseException]) -> None:
     function = function_of(scope, "task", step)
     options = step.options
     machine = running.machine.for_step(step.name, user=options.get("user", "root"), timeout=options.get("timeout"))
@@ -70,7 +67,8 @@ def _once(scope: Scope, step: Step, running: Running, history: list[BaseExceptio
     started = time.monotonic()
     try:
         scope.context.cancel.check()
-        call("task", function, (machine,), variables(scope))
+        with course.traced(function) as tracer:
+            call("task", function, (machine,), tracer.variables(course.variables))
     except BaseException as error:
         outcome = "cancelled" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
         ended = StepEnded(step=step.name, index=step.index, seconds=time.monotonic() - started, outcome=outcome)  # type: ignore[arg-type]  # one of two literals
@@ -83,7 +81,9 @@ def _once(scope: Scope, step: Step, running: Running, history: list[BaseExceptio
             earlier = "\n".join(f"attempt {n}: {user_text(e)}" for n, e in enumerate(history[:-1], start=1))
             raised.why = f"{raised.why}\nearlier attempts:\n{earlier}".strip()
         raise raised from error
-    scope.emit(StepEnded(step=step.name, index=step.index, seconds=time.monotonic() - started))
+    seconds = time.monotonic() - started
+    scope.emit(StepEnded(step=step.name, index=step.index, seconds=seconds, reason=course.reason(step)))
+    course.passed(step, tracer, running)
 
 
 def _as_error(scope: Scope, kind: str, step: Step, error: Exception, family: type[BakeryError]) -> BakeryError:

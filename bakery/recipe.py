@@ -73,8 +73,8 @@ def read(module: ModuleType, file: Path) -> Recipe:
         mark = mark_of(thing)
         if mark is not None and thing not in marked[mark.kind]:
             marked[mark.kind].append(thing)
-    for kind, functions in marked.items():
-        for function in functions if kind != "variables" else ():
+    for kind, things in marked.items():
+        for function in things if kind != "variables" else ():
             check_signature(kind, function)
     classes = marked.pop("variables")
     if len(classes) > 1:

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import tomllib
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import Enum
@@ -172,7 +172,12 @@ def read_file(file: Path) -> dict[str, Any]:
 def _parsed(file: Path, text: str) -> Any:
     import yaml
 
-    readers = {".toml": tomllib.loads, ".json": json.loads, ".yaml": yaml.safe_load, ".yml": yaml.safe_load}
+    readers: dict[str, Callable[[str], Any]] = {
+        ".toml": tomllib.loads,
+        ".json": json.loads,
+        ".yaml": yaml.safe_load,
+        ".yml": yaml.safe_load,
+    }
     if file.suffix not in readers:
         raise UsageError(f"{file}: a variable file ends in .toml, .json, .yaml or .yml")
     try:

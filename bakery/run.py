@@ -11,6 +11,7 @@ from typing import Any
 
 from bakery.build import bake
 from bakery.context import Asks, Context, Options
+from bakery.course import standing
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, CleanupError, Interrupted, PostError, PreflightError
 from bakery.events import ArtifactKept, BuildEnded, BuildStarted, Bus, Failed, Notice, Reader, RunEnded, RunStarted
@@ -118,6 +119,7 @@ class _Run:
             context.emit(Notice(level="warning", message=warning))
         try:
             self._secrets()
+            self._reuse()
             self._preflight()
             self._build_all()
             if len(self.errors) == 0:
@@ -143,10 +145,28 @@ class _Run:
                 if value.secret:
                     context.redactor.add(getattr(variables, value.name), value.name)
 
+    def _reuse(self) -> None:
+        """Find the builds of which nothing has changed: no machine, no base, no provider's library for them."""
+        for build in self.plan.builds:
+            base = self.artifacts.get(build.after[0]) if build.after else None
+            if build.after and base is None:
+                continue
+            artifact, tested = standing(self.context, build, base)
+            if artifact is not None and tested:
+                self.artifacts[build.name] = artifact
+                self.context.emit(
+                    BuildEnded(
+                        build=build.name, outcome="cached", seconds=0.0, artifact=_json(artifact), reason="up to date"
+                    )
+                )
+
+    def _left_to_do(self) -> list[Build]:
+        return [build for build in self.plan.builds if build.name not in self.artifacts]
+
     def _preflight(self) -> None:
         """Look at every build's host or provider before anything is made; all problems at once."""
         found: list[tuple[Build, Problem]] = []
-        for build in self.plan.builds:
+        for build in self._left_to_do():
             self.context.cancel.check()
             driver = self.context.drivers.get(build.driver)
             boot = build.boot
@@ -170,7 +190,7 @@ class _Run:
     def _build_all(self) -> None:
         """Start what is ready and fits; a failed build stops only what stands on it."""
         capacity = Capacity(self.context.options.jobs)
-        waiting = list(self.plan.builds)
+        waiting = self._left_to_do()
         running: dict[Future[Artifact | None], Build] = {}
         with ThreadPoolExecutor(max_workers=max(1, len(waiting)), thread_name_prefix="build") as pool:
             while waiting or running:
@@ -238,13 +258,12 @@ class _Run:
                 sha256=artifact.sha256,
             )
         )
-        shown = to_json(artifact)
         context.emit(
             BuildEnded(
                 build=build.name,
                 outcome="ok",
                 seconds=time.monotonic() - started,
-                artifact=shown if isinstance(shown, dict) else {},
+                artifact=_json(artifact),
             )
         )
         return artifact
@@ -291,3 +310,8 @@ class _Run:
 def _line(build: Build, problem: Problem) -> str:
     parts = [f"{build.name}: {problem.what}", problem.why, problem.hint]
     return "; ".join(part for part in parts if part)
+
+
+def _json(artifact: Artifact) -> dict[str, Any]:
+    shown = to_json(artifact)
+    return shown if isinstance(shown, dict) else {}

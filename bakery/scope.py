@@ -189,9 +189,7 @@ class Scope:
         remember(running.driver.endpoint(running.handle), running.claim.folder)
         held.hold()
         run = self.context.run.id
-        self.emit(
-            Notice(message=f"the machine is kept: `bake ssh {run}` opens a shell, `bake gc {run}` destroys it")
-        )
+        self.emit(Notice(message=f"the machine is kept: `bake ssh {run}` opens a shell, `bake gc {run}` destroys it"))
 
     def _launch(
         self, driver: Driver[Any], boot: Source | Artifact | Checkpoint, claim: Claim, held: Holding
@@ -257,14 +255,18 @@ class Scope:
 
     def keep(self, artifact: Artifact) -> Artifact:
         """Make the tested image the user's: final name, copies, catalogue. No clean-up touches it afterwards."""
+        if artifact.id not in self._images:  # it was kept before, and only tested again
+            self.context.state.add_image(artifact)
+            return artifact
         with self.phase("keep"):
             driver = self.context.drivers.get(artifact.driver)
             claim, held = self.claim("keep", artifact.driver)
             image = self._images.pop(artifact.id)
             both = replace(claim, ledger=_Both(held, image))
+            kept = driver.keep(artifact, self.build.image, both)
             kept = replace(
-                driver.keep(artifact, self.build.image, both), key=artifact.key, build=artifact.build,
-                created=artifact.created,
+                kept, key=artifact.key, build=artifact.build, created=artifact.created,
+                data={**artifact.data, **kept.data},
             )  # fmt: skip
             both.commit()
             self.context.state.add_image(kept)

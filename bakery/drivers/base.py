@@ -29,6 +29,9 @@ class Driver(ABC, Generic[S]):
     requires: ClassVar[str] = ""
     """How to install what it needs: `pip install imagebakery[aws]`."""
 
+    saves_boot: ClassVar[bool] = False
+    """Whether a checkpoint of the freshly booted machine saves more time than it costs."""
+
     @abstractmethod
     def check(self, boot: S) -> Iterator[Problem]:
         """Look, read-only, at whatever would make the build fail; yield all problems at once."""
@@ -84,6 +87,8 @@ class Driver(ABC, Generic[S]):
         base: Any = boot.base
         if isinstance(base, Artifact):
             return base.key or base.sha256 or base.id
+        if base is None or isinstance(base, str):
+            return str(base)
         return base.disk(shop).key if isinstance(base, Base) else None
 
     def keep(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:

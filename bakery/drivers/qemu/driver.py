@@ -38,6 +38,7 @@ class QemuDriver(Driver[Qemu]):
 
     name: ClassVar[str] = "qemu"
     source: ClassVar[type[Qemu]] = Qemu
+    saves_boot: ClassVar[bool] = True
     requires: ClassVar[str] = "apt install qemu-system-x86 qemu-utils (and ovmf for UEFI)"
 
     # ---- before anything is made ----------------------------------------------------------------------------

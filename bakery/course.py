@@ -1,0 +1,187 @@
+"""A build's way along its chain of step keys: what is restored, what runs, what is saved for the next time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from bakery._dsl import Function
+from bakery.cache.lease import Lease
+from bakery.cache.steps import Made
+from bakery.cache.trace import Tracer
+from bakery.chain import Chain, base_key, chain, image_key, tests_key
+from bakery.context import Context
+from bakery.errors import BakeryError
+from bakery.events import Notice, StepEnded
+from bakery.model import Artifact, Checkpoint, Source
+from bakery.plan import Build, Step, variables_of
+from bakery.scope import Running, Scope
+
+
+class Course:
+    """The way of one build.
+
+    Args:
+        scope: the build's life.
+        base: the image that it stands on, where another build made it.
+        lease: holds the checkpoints that it uses.
+    """
+
+    def __init__(self, scope: Scope, base: Artifact | None, lease: Lease) -> None:
+        self.scope = scope
+        self.lease = lease
+        build, context = scope.build, scope.context
+        self.boot: Source = build.boot if base is None else build.boot.on(base)
+        self.variables = variables_of(context.recipe, build, context.settings)
+        self.key: str | None = None
+        self._restored = 0
+        self._chain: Chain | None = None
+
+    # ---- where it starts ----------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Make or find the base, and look up which steps are still what they were."""
+        scope, context = self.scope, self.scope.context
+        shop = context.workshop(scope.build.name)
+        driver = context.drivers.get(scope.build.driver)
+        with scope.phase("base"):
+            parent = base_key(self.boot.base, shop) or driver.prepare(self.boot, shop)
+        self._chain = chain(
+            scope.build, context.recipe, self.variables, parent, options=context.options, state=context.state
+        )
+        self.key = self._chain.parent
+        context.inputs.add(context.recipe.file)
+
+    def start(self) -> Source | Checkpoint:
+        """Return what to boot: the deepest checkpoint of steps that have not changed, else the source."""
+        made = self._made()
+        if not self.scope.context.options.cache or made.parent is None:
+            return self.boot
+        hits = made.hits
+        for count in range(len(hits), -1, -1):
+            key = hits[count - 1].key if count else made.parent
+            if (checkpoint := self.lease.get(key)) is not None:
+                self._restored, self.key = count, key
+                self._tell_restored(count)
+                return checkpoint
+        return self.boot
+
+    def _tell_restored(self, count: int) -> None:
+        for step, hit in zip(self.scope.build.steps[:count], self._made().hits, strict=False):
+            self.scope.context.inputs.update(hit.files)
+            self.scope.emit(
+                StepEnded(step=step.name, index=step.index, seconds=0.0, outcome="cached", reason="nothing changed")
+            )
+            self._made().steps.used(self._task(step), hit)
+
+    def started(self, running: Running, *, fresh: bool) -> None:
+        """Save the machine as it booted, where that is worth it: the next build need not wait for its boot."""
+        if fresh and running.driver.saves_boot:
+            self._save(running, self.key)
+
+    def is_restored(self, step: Step) -> bool:
+        """Say whether a step is inside the checkpoint that was booted."""
+        return step in self.scope.build.steps[: self._restored]
+
+    def reason(self, step: Step) -> str:
+        """Say why a step runs."""
+        return "; ".join(self._made().reasons(self.scope.build.steps.index(step)))
+
+    # ---- a step that runs ---------------------------------------------------------------------------------------
+
+    @contextmanager
+    def traced(self, task: Function) -> Iterator[Tracer]:
+        """Watch what a step takes in."""
+        with self._made().steps.tracer(task, self.variables) as tracer:
+            yield tracer
+
+    def passed(self, step: Step, tracer: Tracer, running: Running) -> None:
+        """Write down what a step took in, and save the machine after it."""
+        if self.key is None:
+            return
+        steps = self._made().steps
+        made: Made = steps.record(self.key, self._task(step), step.options, tracer, self.variables)
+        self.key = made.key
+        self.scope.context.inputs.update(made.files)
+        if made.reasons:
+            self.scope.emit(Notice(message=f"{step.name} cannot be cached: {'; '.join(made.reasons)}"))
+        if made.reusable and step.options.get("checkpoint") is not False:
+            self._save(running, made.key)
+
+    def _save(self, running: Running, key: str | None) -> None:
+        """Save a checkpoint. A failure costs time later, never this build: the machine runs on."""
+        if key is None or not self.scope.context.options.cache:
+            return
+        place = self.lease.make(key)
+        if place is None:
+            return
+        try:
+            checkpoint = running.driver.checkpoint(running.handle, key, place.folder, running.claim)
+        except (BakeryError, OSError) as error:
+            what = error.what if isinstance(error, BakeryError) else str(error)
+            self.scope.emit(
+                Notice(level="warning", message=f"no checkpoint: {what}", hint="the next build takes longer")
+            )
+            return
+        if checkpoint is not None:
+            place.keep(checkpoint)
+
+    def _task(self, step: Step) -> Function:
+        return self.scope.context.recipe.image(self.scope.build.spec).tasks[step.index]
+
+    def _made(self) -> Chain:
+        if self._chain is None:
+            self.prepare()
+        assert self._chain is not None  # noqa: S101  prepare has just set it
+        return self._chain
+
+    # ---- where it ends ------------------------------------------------------------------------------------------
+
+    def sign(self, artifact: Artifact) -> Artifact:
+        """Write the content key onto a captured image."""
+        if self.key is None:
+            return artifact
+        return replace(artifact, key=image_key(self.scope.build, self.scope.context.recipe, self.key))
+
+    def tested(self, artifact: Artifact) -> Artifact:
+        """Write onto an image which tests it passed."""
+        context = self.scope.context
+        passed = tests_key(self.scope.build, context.recipe, self.variables, context.state.cache)
+        return replace(artifact, data={**artifact.data, "tests": passed if context.options.test else None})
+
+
+def standing(context: Context, build: Build, base: Artifact | None) -> tuple[Artifact | None, bool]:
+    """Find the image of a build of which nothing has changed, from keys alone.
+
+    Returns:
+        The image, if there is one that is intact, and whether it passed the tests as they are now.
+    """
+    if not context.options.cache or context.options.refresh:
+        return None, False
+    boot = build.boot if base is None else build.boot.on(base)
+    variables: Any = variables_of(context.recipe, build, context.settings)
+    parent = base_key(boot.base, context.workshop(build.name))
+    if parent is None:
+        return None, False
+    made = chain(build, context.recipe, variables, parent, options=context.options, state=context.state)
+    if len(made.hits) < len(build.steps) or made.last is None:
+        return None, False
+    key = image_key(build, context.recipe, made.last)
+    for artifact in reversed(context.state.images()):
+        if artifact.key == key and artifact.build == build.name and _intact(context, artifact):
+            passed = artifact.data.get("tests")
+            wanted = tests_key(build, context.recipe, variables, context.state.cache)
+            for hit in made.hits:
+                context.inputs.update(hit.files)
+            context.inputs.add(context.recipe.file)
+            return artifact, not context.options.test or (wanted is not None and passed == wanted)
+    return None, False
+
+
+def _intact(context: Context, artifact: Artifact) -> bool:
+    try:
+        return context.drivers.get(artifact.driver).intact(artifact)
+    except NotImplementedError:
+        return False
