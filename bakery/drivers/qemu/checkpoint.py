@@ -87,7 +87,11 @@ def save(handle: Handle, key: str, folder: Path, claim: Claim, *, host_key: str)
         version = _version(monitor)
         with _standing_still(monitor):
             layers = _freeze(monitor, handle.folder, layers, folder, claim)
-            _write_memory(monitor, folder, claim)
+            try:
+                _write_memory(monitor, folder, claim)
+            except BaseException:
+                _take_back(handle.folder, layers)
+                raise
     save_keys(claim.keys, folder)
     saved = Saved(
         shape=Shape.from_json(handle.settings), identity=Identity.from_json(handle.data), layers=layers.shared,
@@ -99,7 +103,7 @@ def save(handle: Handle, key: str, folder: Path, claim: Claim, *, host_key: str)
 def _must_be_possible(handle: Handle, layers: Layers, folder: Path) -> None:
     if (folder / DISK).exists():
         raise DriverError("there is a checkpoint already", why=str(folder))
-    if any(Path(layer.file).is_relative_to(handle.folder) for layer in layers.shared):
+    if any(Path(layer.file).is_relative_to(handle.folder.absolute()) for layer in layers.shared):
         raise DriverError("no checkpoint of this machine is possible", why="an earlier one failed half-way")
 
 
@@ -129,6 +133,14 @@ def _freeze(monitor: Monitor, machine: Path, layers: Layers, folder: Path, shop:
     grown = Layers(shared=(*layers.shared, frozen), top=fresh.top)
     grown.write(machine)
     return grown
+
+
+def _take_back(machine: Path, layers: Layers) -> None:
+    """Move the frozen layer into the machine's folder: whoever owns the checkpoint's may delete what is in there."""
+    *below, frozen = layers.shared
+    home = machine.absolute() / f"disk-{len(below)}.qcow2"
+    shutil.move(frozen.file, home)
+    Layers(shared=(*below, Layer(str(home), "qcow2")), top=layers.top).write(machine)
 
 
 def _writable(monitor: Monitor) -> str:

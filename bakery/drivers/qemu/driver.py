@@ -188,8 +188,9 @@ class QemuDriver(Driver[Qemu]):
 
     def keep(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
         """Give the image its final name, in the old one's place."""
-        del claim
-        return images.keep(artifact, name)
+        kept = images.keep(artifact, name)
+        claim.commit()
+        return kept
 
     def delete(self, artifact: Artifact) -> None:
         """Delete an image."""
