@@ -1,0 +1,125 @@
+"""The inspection as a whole: unpack, look at files, search every byte, say where it was."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from bakery.claim import Workshop
+from bakery.hygiene import tools
+from bakery.hygiene.checks import CHECKS
+from bakery.hygiene.ext4 import Ext4
+from bakery.hygiene.finding import Finding, Options
+from bakery.hygiene.scan import Hit, Pattern, around, scan
+from bakery.hygiene.tree import Tree
+from bakery.hygiene.volumes import Volume, raw_disk, volumes
+
+_PRIVATE_KEY: Final = "\0private key"  # no secret's name has a NUL
+_MARKS: Final = tuple(
+    Pattern(_PRIVATE_KEY, b"-----BEGIN %sPRIVATE KEY-----" % kind)
+    for kind in (b"", b"OPENSSH ", b"RSA ", b"EC ", b"DSA ", b"ENCRYPTED ")
+)
+_REAL_KEY: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\r?\n[A-Za-z0-9+/=:, \r\n-]{120}")
+"""A key, not the mere mark, which programs that read keys have in them."""
+_LOOK: Final = 400
+_READABLE: Final = frozenset({"ext2", "ext3", "ext4"})
+_NO_FILES: Final = frozenset({"", "vfat", "swap"})
+"""What holds no accounts, and has all its data in the clear, where the search of every byte finds it."""
+_PUBLISHED: Final = "/usr/"
+"""Distributions ship keys for tests and examples there."""
+
+
+def missing_tools(form: str = "qcow2") -> tuple[str, ...]:
+    """Name the Debian packages that an inspection needs and this host lacks.
+
+    Args:
+        form: the image's format.
+    """
+    needed = [tool for tool in tools.PACKAGES if tool != "qemu-img" or form != "raw"]
+    return tuple(tools.PACKAGES[tool] for tool in needed if tools.find(tool) is None)
+
+
+def inspect(
+    image: Path, form: str, patterns: Sequence[tuple[str, bytes]], options: Options, shop: Workshop
+) -> tuple[Finding, ...]:
+    """Look into an image without booting it.
+
+    Args:
+        image: the file.
+        form: `qcow2`, `raw`, or whatever else qemu-img reads.
+        patterns: what must be nowhere in it, as `Redactor.patterns()` lists it: a secret's name and one of its forms.
+        options: what is wanted.
+        shop: hears of the progress, and cancels.
+
+    Returns:
+        What was found, sorted; `Finding.fatal` tells what makes the image unfit.
+
+    Raises:
+        PreflightError: a tool is missing.
+        DriverError: the image cannot be read.
+        Interrupted: cancelled.
+    """
+    with raw_disk(image, form, options.folder, shop) as disk:
+        parts = volumes(disk, shop)
+        systems = [Ext4(disk, part, shop.cancel) for part in parts if part.kind in _READABLE]
+        tree = Tree(systems)
+        found = [*_in_files(tree), *_unread(parts, tree)]
+        wanted = [*(Pattern(name, needle) for name, needle in patterns), *_MARKS]
+
+        def step(done: int, total: int) -> None:
+            shop.cancel.check()
+            shop.progress("searching the image", done, total)
+
+        hits = [hit for hit in scan(disk, wanted, step) if hit.name != _PRIVATE_KEY or _is_key(disk, hit)]
+        found += _located(hits, parts, systems, tree)
+    return tuple(sorted(finding for finding in set(found) if options.wants(finding)))
+
+
+def _in_files(tree: Tree) -> Iterator[Finding]:
+    if tree.is_system:
+        for check in CHECKS:
+            yield from check(tree)
+
+
+def _unread(parts: Sequence[Volume], tree: Tree) -> Iterator[Finding]:
+    """Say plainly what could not be looked into."""
+    for part in parts:
+        if part.kind not in _READABLE | _NO_FILES:
+            detail = f"{part.kind} is not read: its files were not looked at, only its bytes were searched"
+            yield Finding("not-inspected", part.name, detail)
+    if not tree.is_system and all(part.kind in _READABLE | _NO_FILES for part in parts):
+        yield Finding("not-inspected", "the disk", "there is no root file system that could be looked into")
+
+
+def _is_key(disk: Path, hit: Hit) -> bool:
+    return _REAL_KEY.match(around(disk, hit, _LOOK)) is not None
+
+
+def _located(hits: Sequence[Hit], parts: Sequence[Volume], systems: Sequence[Ext4], tree: Tree) -> Iterator[Finding]:
+    """Turn offsets into paths, and many hits of one secret in one file into one finding."""
+    counted: Counter[tuple[str, str]] = Counter()
+    rest = list(hits)
+    for system in systems:
+        inside = [hit for hit in rest if _holds(system.volume, hit)]
+        rest = [hit for hit in rest if not _holds(system.volume, hit)]
+        owners = system.owners({hit.offset for hit in inside}) if inside else {}
+        for hit in inside:
+            path = owners.get(hit.offset)
+            where = tree.place(system, path) if path else f"free space or metadata of {system.volume.name}"
+            counted[hit.name, where] += 1
+    for hit in rest:
+        part = next((part for part in parts if _holds(part, hit)), None)
+        counted[hit.name, part.name if part else "outside of all partitions"] += 1
+    for (name, where), number in counted.items():
+        times = "once" if number == 1 else f"{number} times"
+        if name != _PRIVATE_KEY:
+            yield Finding("secret", where, f"holds the secret {name or '(unnamed)'}, {times}")
+        elif not where.startswith(_PUBLISHED):
+            yield Finding("private-key", where, f"holds a private key, {times}")
+
+
+def _holds(part: Volume, hit: Hit) -> bool:
+    return part.start <= hit.offset < part.start + part.size

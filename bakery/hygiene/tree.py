@@ -1,0 +1,95 @@
+"""The image's files as the running system would see them: several file systems joined by its fstab."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from bakery.hygiene.ext4 import Entry, Ext4
+from bakery.hygiene.volumes import Volume
+
+
+class Tree:
+    """All ext file systems of an image, each at its mount point.
+
+    Args:
+        systems: the file systems.
+    """
+
+    def __init__(self, systems: Sequence[Ext4]) -> None:
+        self._root = next((system for system in systems if system.entries("/etc")), None)
+        self._mounts: dict[str, Ext4] = {}
+        if self._root is not None:
+            self._mounts["/"] = self._root
+            points = list(_fstab(self.text("/etc/fstab")))
+            for system in systems:
+                point = next((point for spec, point in points if _is(spec, system.volume)), None)
+                if system is not self._root and point:
+                    self._mounts[point.rstrip("/") or "/"] = system
+
+    @property
+    def is_system(self) -> bool:
+        """True when there is a root file system in the image."""
+        return self._root is not None
+
+    def entries(self, *folders: str) -> tuple[Entry, ...]:
+        """List what is in these folders."""
+        grouped: dict[str, list[str]] = {}
+        for folder in folders:
+            grouped.setdefault(self._point(folder), []).append(folder)
+        return tuple(
+            replace(entry, path=_join(point, entry.path))
+            for point, wanted in grouped.items()
+            for entry in self._mounts[point].entries(*(_below(point, folder) for folder in wanted))
+        )
+
+    def walk(self, folder: str) -> tuple[Entry, ...]:
+        """List all that is below a folder, in the file system that the folder is in."""
+        point = self._point(folder)
+        found = self._mounts[point].walk(_below(point, folder))
+        return tuple(replace(entry, path=_join(point, entry.path)) for entry in found)
+
+    def files(self, *paths: str) -> tuple[Entry, ...]:
+        """Look up paths; those that do not exist, or are no regular files, are left out."""
+        wanted = set(paths)
+        folders = dict.fromkeys(path.rpartition("/")[0] or "/" for path in paths)
+        return tuple(entry for entry in self.entries(*folders) if entry.path in wanted and entry.is_file)
+
+    def read(self, entry: Entry) -> str:
+        """Return a file's content as text."""
+        return self._mounts[self._point(entry.path)].read(entry)
+
+    def text(self, path: str) -> str:
+        """Return the content of a file, empty where there is none."""
+        return "".join(self.read(entry) for entry in self.files(path))
+
+    def place(self, system: Ext4, path: str) -> str:
+        """Return a path of one file system as the running system would call it."""
+        point = next((point for point, mounted in self._mounts.items() if mounted is system), None)
+        return _join(point, path) if point is not None else f"{path} on {system.volume.name}"
+
+    def _point(self, path: str) -> str:
+        fitting = [point for point in self._mounts if point == "/" or f"{path}/".startswith(f"{point}/")]
+        return max(fitting, key=len)
+
+
+def _below(point: str, path: str) -> str:
+    return path if point == "/" else path.removeprefix(point) or "/"
+
+
+def _join(point: str, path: str) -> str:
+    return path if point == "/" else f"{point}{path}"
+
+
+def _fstab(text: str) -> Iterable[tuple[str, str]]:
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) > 1 and not words[0].startswith("#") and words[1].startswith("/"):
+            yield words[0], words[1]
+
+
+def _is(spec: str, volume: Volume) -> bool:
+    """Say whether a line of fstab means this volume."""
+    kind, _, value = spec.replace('"', "").partition("=")
+    known = {"UUID": volume.uuid, "LABEL": volume.label, "PARTUUID": volume.part_uuid}
+    return bool(value) and known.get(kind, "").lower() == value.lower()

@@ -1,0 +1,87 @@
+"""From an image file to the file systems in it: unpacked where needed, partitions read, each one probed."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bakery.claim import Workshop
+from bakery.hygiene.tools import run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Volume:
+    """A partition, or the whole disk where there is no partition table.
+
+    Args:
+        number: as in the partition table; 0 for the whole disk.
+        start: its first byte on the disk.
+        size: bytes.
+        kind: what blkid calls its content: `ext4`, `vfat`, `LVM2_member`; empty where it knows none.
+        uuid: the file system's; empty where it has none.
+        label: the same.
+    """
+
+    number: int
+    start: int
+    size: int
+    kind: str = ""
+    uuid: str = ""
+    label: str = ""
+    part_uuid: str = ""
+
+    @property
+    def name(self) -> str:
+        """As it is called in messages."""
+        return f"partition {self.number}" if self.number else "the disk"
+
+
+@contextmanager
+def raw_disk(image: Path, form: str, folder: Path | None, shop: Workshop) -> Iterator[Path]:
+    """Give the image as a raw file; a qcow2 is unpacked for as long as the block runs.
+
+    One sparse copy is the quickest way that works everywhere: it is read several times, and neither FUSE nor nbd,
+    which would save it, are there for everybody.
+    """
+    if form == "raw":
+        yield image
+        return
+    with tempfile.TemporaryDirectory(prefix=".inspect-", dir=folder or image.parent) as name:
+        raw = Path(name) / "disk.raw"
+        shop.waiting("unpacking the image for inspection")
+        # -S 4k: whatever is zero becomes a hole, and holes are not searched.
+        run(["qemu-img", "convert", "-f", form, "-O", "raw", "-S", "4k", str(image), str(raw)], shop.cancel)
+        yield raw
+
+
+def volumes(disk: Path, shop: Workshop) -> tuple[Volume, ...]:
+    """Read the partition table, GPT or MBR, and probe what is in each partition."""
+    size = disk.stat().st_size
+    listing = run(["sfdisk", "--json", str(disk)], shop.cancel, accept=(0, 1))
+    if not listing.strip():
+        return (_probe(disk, Volume(number=0, start=0, size=size), shop),)
+    table = json.loads(listing)["partitiontable"]
+    unit = int(table.get("sectorsize", 512))
+    found = (
+        Volume(
+            number=int(part["node"].removeprefix(str(disk)).lstrip("p")), start=part["start"] * unit,
+            size=part["size"] * unit, part_uuid=part.get("uuid", "").lower(),
+        )
+        for part in table.get("partitions", [])
+    )  # fmt: skip
+    return tuple(_probe(disk, volume, shop) for volume in found)
+
+
+def _probe(disk: Path, volume: Volume, shop: Workshop) -> Volume:
+    place = ["--offset", str(volume.start), "--size", str(volume.size)]
+    nothing_found = 2
+    text = run(["blkid", "--probe", *place, "--output", "export", str(disk)], shop.cancel, accept=(0, nothing_found))
+    seen = dict(line.partition("=")[::2] for line in text.splitlines())
+    return Volume(
+        number=volume.number, start=volume.start, size=volume.size, part_uuid=volume.part_uuid,
+        kind=seen.get("TYPE", ""), uuid=seen.get("UUID", ""), label=seen.get("LABEL", ""),
+    )  # fmt: skip

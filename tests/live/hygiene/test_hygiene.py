@@ -1,0 +1,168 @@
+"""The hygiene gate on real disk images: what is planted is found, and a clean image is clean."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from bakery.claim import Workshop
+from bakery.errors import DriverError, Interrupted
+from bakery.hygiene import Finding, Options, inspect
+from bakery.redact import Redactor
+from bakery.transport.wait import Cancel
+
+pytestmark = pytest.mark.live
+
+SECRET = "tr0ub4dor&3 'quoted' \"double\" <xml>\nsecond line of it"
+ROOT = 6144 * 512
+
+
+def look(
+    disk: Path, form: str = "raw", options: Options | None = None, secret: str = SECRET, cancel: Cancel | None = None
+) -> tuple[Finding, ...]:
+    redactor = Redactor()
+    redactor.add(secret, "password")
+    shop = Workshop(cache=disk.parent, cancel=cancel or Cancel())
+    return inspect(disk, form, redactor.patterns(), options or Options(), shop)
+
+
+def kinds(found: tuple[Finding, ...]) -> set[tuple[str, str]]:
+    return {(finding.kind, finding.path) for finding in found}
+
+
+def private_key() -> bytes:
+    return Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    )
+
+
+@pytest.mark.parametrize("form", ["raw", "qcow2"])
+def test_a_clean_image_has_no_findings(image: Any, form: str) -> None:
+    disk = image.make()
+    assert look(image.qcow2() if form == "qcow2" else disk, form) == ()
+    assert not list(image.folder.glob(".inspect-*"))
+
+
+def test_everything_that_should_not_be_there_is_named_by_its_path(image: Any) -> None:
+    image.files |= {
+        "root/.ssh/authorized_keys": b"# ours\nssh-ed25519 AAAAC3Nz build@host\n",
+        "root/.bash_history": b"passwd\n",
+        "etc/ssh/ssh_host_ed25519_key": b"key",
+        "etc/dropbear/dropbear_rsa_host_key": b"key",
+        "etc/machine-id": b"3d1219c7c4c5404aaa1f6d2a48adfda4\n",
+        "var/lib/cloud/instances/i-1/user-data.txt": b"#cloud-config\n",
+        "tmp/a b/left over": b"x",
+        "var/tmp/more": b"",
+        "swapfile": bytes(1 << 20),
+        "etc/ssl/private/key.pem": private_key(),
+        "usr/share/doc/example.pem": private_key(),
+        "usr/bin/ssh": b"\x7fELF -----BEGIN OPENSSH PRIVATE KEY-----\n\x00",
+    }
+    image.home |= {
+        "ann/.ssh/authorized_keys": b'command="x" ssh-rsa AAAAB3Nz ann\n', "ann/.python_history": b"1+1\n",
+    }  # fmt: skip
+    assert kinds(look(image.make())) == {
+        ("authorized-keys", "/root/.ssh/authorized_keys"),
+        ("authorized-keys", "/home/ann/.ssh/authorized_keys"),
+        ("history", "/root/.bash_history"),
+        ("history", "/home/ann/.python_history"),
+        ("host-key", "/etc/ssh/ssh_host_ed25519_key"),
+        ("host-key", "/etc/dropbear/dropbear_rsa_host_key"),
+        ("machine-id", "/etc/machine-id"),
+        ("cloud-init", "/var/lib/cloud/instances/i-1"),
+        ("temporary", "/tmp/a b/left over"),
+        ("temporary", "/var/tmp/more"),
+        ("swap", "/swapfile"),
+        ("private-key", "/etc/ssl/private/key.pem"),
+    }
+
+
+def test_every_form_of_a_secret_is_found_in_files(image: Any) -> None:
+    redactor = Redactor()
+    redactor.add(SECRET, "password")
+    forms = [form for _, form in redactor.patterns()]
+    for number, form in enumerate(forms):
+        image.files[f"srv/form{number:03}"] = b"before " + form + b" after"
+    found = look(image.make())
+    assert {finding.path for finding in found if finding.kind == "secret"} == {
+        f"/srv/form{number:03}" for number in range(len(forms))
+    }
+    assert all(SECRET not in str(finding) for finding in found)
+
+
+def test_secrets_outside_of_files_are_found(image: Any) -> None:
+    needle = SECRET.encode()
+    image.files["etc/deleted"] = b"x" * 5000 + needle
+    disk = image.make()
+    image.change("rm /etc/deleted")
+    image.write(3000 * 512, needle)  # the BIOS boot partition
+    image.write(71 << 20, needle)  # behind the last partition
+    image.write((108_544 + 20_000) * 512, needle)  # free space of /home
+    assert {finding.path for finding in look(disk)} == {
+        "free space or metadata of partition 2",
+        "free space or metadata of partition 3",
+        "partition 1",
+        "outside of all partitions",
+    }
+
+
+def test_a_secret_across_the_border_of_two_chunks_is_found_once(image: Any) -> None:
+    image.files["srv/big"] = random.Random(1).randbytes(8 << 20)
+    disk = image.make()
+    image.write((20 << 20) - 7, b"border-secret-value")
+    found = look(disk, secret="border-secret-value")
+    assert [finding.detail for finding in found] == ["holds the secret password, once"]
+
+
+def test_a_secret_in_a_compressed_image_is_found(image: Any) -> None:
+    image.home["ann/notes"] = SECRET.encode()
+    image.make()
+    assert ("secret", "/home/ann/notes") in kinds(look(image.qcow2(), "qcow2"))
+
+
+def test_a_lost_private_key_is_a_warning_and_a_known_one_is_fatal(image: Any) -> None:
+    key, known = private_key(), private_key()
+    disk = image.make()
+    image.write(ROOT + (40 << 20), key)
+    image.write(ROOT + (41 << 20), known)
+    found = look(disk, secret=known.decode())
+    assert {finding.fatal for finding in found if finding.kind == "secret"} == {True}
+    assert [(f.fatal, f.detail) for f in found if f.kind == "private-key"] == [(False, "holds a private key, 2 times")]
+
+
+def test_what_may_stay_is_not_reported(image: Any) -> None:
+    image.home["ann/.ssh/authorized_keys"] = b"ssh-rsa AAAAB3Nz admin\n"
+    image.files["root/.bash_history"] = b"x\n"
+    disk = image.make()
+    assert look(disk, options=Options(off=frozenset({"history"}), allow=("/home/*/.ssh/*",))) == ()
+
+
+def test_a_file_system_that_cannot_be_read_is_said_plainly_and_searched_all_the_same(image: Any) -> None:
+    disk = image.folder / "xfs.raw"
+    data = bytearray(16 << 20)
+    data[0:4] = b"XFSB"  # enough for blkid to call it xfs or nothing at all
+    data[9 << 20 : (9 << 20) + len(SECRET)] = SECRET.encode()
+    disk.write_bytes(data)
+    found = kinds(look(disk))
+    assert ("secret", "the disk") in found
+    assert ("not-inspected", "the disk") in found
+
+
+def test_an_image_that_is_none_is_an_error(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.qcow2"
+    broken.write_bytes(b"QFI\xfb broken")
+    with pytest.raises(DriverError, match="cannot read the image"):
+        look(broken, "qcow2")
+
+
+def test_cancelling_ends_the_search(image: Any) -> None:
+    disk = image.make()
+    cancel = Cancel()
+    cancel.set("Ctrl-C")
+    with pytest.raises(Interrupted):
+        look(disk, cancel=cancel)
