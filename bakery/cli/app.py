@@ -70,7 +70,8 @@ class Bake(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put `build` before the first word that is neither a global option nor a command."""
         at = self._first_word(args)
-        if (at == len(args) or args[at] not in COMMANDS) and not LEAVE & set(args[:at]):
+        alone = at == len(args) and not ctx.resilient_parsing  # a shell that completes may still type a command
+        if (alone or (at < len(args) and args[at] not in COMMANDS)) and not LEAVE & set(args[:at]):
             args = [*args[:at], DEFAULT, *args[at:]]
         return super().parse_args(ctx, args)
 

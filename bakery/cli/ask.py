@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
-import click
-
 from bakery.context import Choice
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from bakery.reporters.terminal import Terminal
 
 ANSWERS: Final = {
@@ -31,6 +31,14 @@ class Ask:
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
 
+    @staticmethod
+    def _answer(console: Console) -> str:
+        """One letter; nothing, or the end of the input, means destroy."""
+        try:
+            return console.input(f"What now? {'/'.join(ANSWERS)} [d] ", markup=False).strip().lower()[:1] or "d"
+        except EOFError:
+            return "d"
+
     def __call__(self, step: str, error: BaseException, shell: Callable[[], None]) -> Choice:
         """Return the user's choice; a shell is opened in between as often as wanted."""
         with self._terminal.paused() as console:
@@ -38,9 +46,8 @@ class Ask:
             for key, (name, text) in ANSWERS.items():
                 console.print(f"  {key}  {name:<8} {text}", markup=False)
             while True:
-                key = click.prompt("What now", type=click.Choice(list(ANSWERS)), default="d", err=True)
-                answer = ANSWERS[key][0]
-                if answer == "shell":
+                key = self._answer(console)
+                if key == "h":
                     shell()
-                else:
-                    return cast("Choice", answer)
+                elif key in ANSWERS:
+                    return cast("Choice", ANSWERS[key][0])

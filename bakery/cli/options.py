@@ -50,20 +50,28 @@ class Size(click.ParamType[int]):
         return int(float(match[1]) * _SIZES[match[2]])
 
 
-class Command(click.Command):
+class Documented(click.Command):
+    """Help that ends with examples, as they are written."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples; then a word on the options that are not listed."""
+        del ctx
+        formatter.write_paragraph()
+        for line in (self.epilog or "").strip().splitlines():
+            formatter.write(f"  {line.strip()}\n" if line.strip() else "\n")
+        formatter.write("\nGlobal options (-f, -C, --format, --quiet, --verbose, --color): see bake --help.\n")
+
+
+class Command(Documented):
     """A command that takes the global options as well, before or after its own name."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params += global_options(hidden=True)
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Examples stay as they are written; then a word on the options that are not listed."""
-        del ctx
-        formatter.write_paragraph()
-        for line in (self.epilog or "").strip().splitlines():
-            formatter.write(f"  {line.strip()}\n" if line.strip() else "\n")
-        formatter.write("\nGlobal options (-f, -C, --format, --quiet, --verbose, --color): see bake --help.\n")
+
+class Group(Documented, click.Group):
+    """A command that has commands of its own."""
 
 
 def global_options(*, hidden: bool = False) -> list[click.Option]:

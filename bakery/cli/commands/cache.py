@@ -1,0 +1,111 @@
+"""`bake cache`."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bakery.cli import show
+from bakery.cli.options import Command, Duration, Group, Size, as_json
+from bakery.cli.project import Project
+
+if TYPE_CHECKING:
+    from bakery.cache.store import Entry, Store
+
+
+@click.group(
+    cls=Group, invoke_without_command=True,
+    epilog="""Examples:
+    bake cache
+    bake cache ls --json
+    bake cache prune --older-than 7d""",
+)  # fmt: skip
+@click.pass_context
+def cache(ctx: click.Context) -> None:
+    """Show or shrink the cache of bases and steps, which all projects of this user share."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(ls, as_json=False)
+
+
+@cache.command(
+    cls=Command,
+    epilog="""Examples:
+    bake cache ls
+    bake cache ls --json""",
+)
+@as_json
+@click.pass_obj
+def ls(project: Project, as_json: bool) -> None:
+    """Show what is in the cache, the least recently used checkpoint first."""
+    from bakery.reporters.text import size
+
+    store = _store(project)
+    entries, folder = store.ls(), store.shop.cache
+    parts = {path.name: _bytes(path) for path in sorted(folder.iterdir())} if folder.is_dir() else {}
+    if as_json or project.json:
+        rows = [_json(entry) for entry in entries]
+        show.out_json(
+            {"version": 1, "folder": str(folder), "limit": store.limit, "bytes": parts, "checkpoints": rows}, project
+        )
+        return
+    show.out(f"{folder}  {size(sum(parts.values()))}", project)
+    show.out(show.table([(f"  {name}", size(amount)) for name, amount in parts.items() if amount]), project)
+    if entries:
+        show.out(
+            "\n" + show.table([_row(entry) for entry in entries], ("CHECKPOINT", "DRIVER", "SIZE", "USED")), project
+        )
+        show.out(f"{size(store.size())} of {size(store.limit)} for checkpoints", project)
+
+
+@cache.command(
+    cls=Command,
+    epilog="""Examples:
+    bake cache prune                down to the limit: BAKERY_CACHE_LIMIT, else 20 GiB
+    bake cache prune --keep 0       all that is not in use
+    bake cache prune --older-than 7d""",
+)
+@click.option("--keep", type=Size(), metavar="SIZE", help="Bytes of checkpoints that may stay: 500M, 20G.")
+@click.option("--older-than", type=Duration(), metavar="TIME", help="Those not used for this long.")
+@click.pass_obj
+def prune(project: Project, keep: int | None, older_than: float | None) -> None:
+    """Remove checkpoints, the least recently used first. What a run uses, and what others stand on, stays."""
+    from bakery.reporters.text import size
+
+    gone = _store(project).prune(keep, older_than)
+    for entry in gone:
+        show.out(f"removed {entry.key}  {size(entry.size)}", project)
+    if not gone:
+        show.note("nothing to remove", project)
+
+
+def _store(project: Project) -> Store:
+    from bakery.cache.store import Store, limit
+    from bakery.claim import Workshop
+    from bakery.state import cache_folder
+
+    return Store(Workshop(cache=cache_folder(project.environ)), limit(project.environ))
+
+
+def _row(entry: Entry) -> tuple[str, str, str, str]:
+    from bakery.reporters.text import duration, size
+
+    ago = duration(max(0.0, time.time() - entry.used))
+    return entry.key, entry.driver + (", warm" if entry.warm else ""), size(entry.size), f"{ago} ago"
+
+
+def _json(entry: Entry) -> dict[str, object]:
+    return {
+        "key": entry.key, "driver": entry.driver, "warm": entry.warm, "size": entry.size, "made": entry.made,
+        "used": entry.used, "stands_on": list(entry.stands_on),
+    }  # fmt: skip
+
+
+def _bytes(path: Path) -> int:
+    """What a file or folder takes on the disk."""
+    if path.is_symlink() or not path.is_dir():
+        return path.lstat().st_blocks * 512
+    return sum(_bytes(Path(item.path)) for item in os.scandir(path))

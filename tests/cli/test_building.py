@@ -1,0 +1,192 @@
+"""Commands that make something, with the folder cloud: real commands in real namespaces, no machines."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from .conftest import PASSWORD, Place
+
+
+def ids(place: Place) -> list[str]:
+    return [image["id"] for image in json.loads(place.bake("images", "--json").out)["images"]]
+
+
+def test_bake_alone_builds_all_images_and_prints_their_ids(place: Place, secret: str) -> None:
+    done = place.bake()
+    assert done.code == 0, done.err
+    assert done.out.splitlines() == ids(place)
+    assert len(ids(place)) == 2
+    assert "posted web-bookworm" in done.err
+    assert "[web[release=trixie]@box] smoke, 1 of 1 tests passed: ok" in done.err
+
+
+def test_a_name_alone_is_built(place: Place, secret: str) -> None:
+    done = place.bake("web-trixie", "--no-test")
+    assert done.code == 0
+    assert "makes" not in done.out
+    assert "smoke" not in done.err
+    assert [i["name"] for i in json.loads(place.bake("images", "--json").out)["images"]] == ["web-trixie"]
+
+
+def test_no_sink_ever_holds_the_secret(place: Place, secret: str) -> None:
+    done = place.bake("web-trixie", "--verbose", "--junit", "out/junit.xml")
+    assert done.code == 0, done.err
+    assert "[secret password]" in done.err  # what the machine printed, and what the imagefile did
+    assert "printed [secret password]" in done.err
+    for text in (done.out, done.err, *_texts(place.folder)):
+        assert secret not in text
+        assert json.dumps(secret)[1:-1] not in text
+
+
+def _texts(folder: Path) -> list[str]:
+    return [path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file()]
+
+
+def test_events_go_to_standard_output_on_request(place: Place, secret: str) -> None:
+    done = place.bake("--format", "json", "web-trixie")
+    events = [json.loads(line) for line in done.out.splitlines()]
+    assert events[0]["type"] == "run-started"
+    assert events[-1] == {**events[-1], "type": "run-ended", "exit_code": 0}
+    kept = next(event for event in events if event["type"] == "artifact-kept")
+    assert kept["id"] in ids(place)
+    folder = Path(events[0]["folder"])
+    assert (folder / "events.jsonl").read_text() == done.out
+    assert (folder / "report.html").exists()
+    ET.parse(folder / "junit.xml")  # noqa: S314  our own file
+
+
+def test_a_failed_task_exits_7_and_shows_line_and_output(place: Place, secret: str) -> None:
+    done = place.bake("web-trixie", "-v", "greeting=other")
+    assert (done.code, done.out) == (7, "")
+    assert "where:  imagefile.py:" in done.err
+    assert "output: " in done.err
+    assert "wrong" in done.err
+    assert ids(place) == []
+
+
+def test_a_failed_smoke_test_exits_8_and_keeps_nothing(place: Place, secret: str) -> None:
+    text = (place.folder / "imagefile.py").read_text()
+    place.write(text.replace("== v.greeting.replace", "!= v.greeting.replace"))
+    done = place.bake("web-trixie")
+    assert done.code == 8
+    assert "FAILED: test motd at imagefile.py:" in done.err
+    assert "assert 'hello' != 'hello'" in done.err
+    assert ids(place) == []
+
+
+def test_a_failed_post_step_exits_9_and_keeps_the_image(place: Place, secret: str) -> None:
+    text = (place.folder / "imagefile.py").read_text()
+    place.write(text.replace('print("posted", artifact.name)', "raise OSError(28, 'no space')"))
+    done = place.bake("web-trixie")
+    assert done.code == 9
+    assert "no space" in done.err
+    assert len(ids(place)) == 1
+
+
+def test_a_kept_machine_can_be_visited_and_is_then_collected(
+    place: Place, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert place.bake("web-trixie", "-v", "greeting=other", "--on-failure=keep").code == 7
+    run = max(path.name for path in (place.folder / ".bakery/runs").iterdir())
+    kept = subprocess.run(
+        [sys.executable, "-m", "bakery", "ssh", run], cwd=place.folder, input="cat /etc/motd", capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert (kept.returncode, kept.stdout) == (0, "other")
+    assert "was kept on purpose" in place.bake("gc").err
+    swept = json.loads(place.bake("gc", run, "--json").out)
+    assert [resource["kind"] for resource in swept["destroyed"]] == ["machine", "keypair"]
+    assert place.bake("gc").err == "nothing was left behind\n"
+
+
+def test_an_image_is_tested_again_and_visited(place: Place, secret: str) -> None:
+    assert place.bake("web-trixie").code == 0
+    done = place.bake("test", "web-trixie")
+    assert done.code == 0, done.err
+    assert "smoke, 1 of 1 tests passed" in done.err
+    assert place.bake("test", "web-trixie", "-v", "greeting=other").code == 8
+    shell = subprocess.run(
+        [sys.executable, "-m", "bakery", "ssh", "web-trixie"], cwd=place.folder, input="cat /etc/motd",
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (shell.returncode, shell.stdout) == (0, "hello")
+
+
+def test_images_are_shown_pruned_and_removed(place: Place, secret: str) -> None:
+    for _ in range(2):
+        assert place.bake("web-trixie", "--no-test", "--no-cache").code == 0
+    old, new = ids(place)
+    assert place.bake("prune", "--dry-run").out == f"would delete web-trixie  {old}\n"
+    assert place.bake("prune", "--yes").out == f"deleted web-trixie  {old}\n"
+    assert "ok" in place.bake("images", "--check").out
+    assert place.bake("rm", "--yes", "web-trixie").out == f"deleted web-trixie  {new}\n"
+    assert ids(place) == []
+
+
+def test_a_run_is_reported_afterwards(place: Place, secret: str) -> None:
+    place.bake("web-trixie", "-v", "greeting=other")
+    done = place.bake("report")
+    assert done.code == 0
+    for part in ("FAILED: task 2/2 noisy", "verdict on", "report.html", "exit code 1"):
+        assert part in done.out
+    assert "exit code 7" in place.bake("report", "--list").out
+    assert place.bake("report", "--as", "html").out.startswith("<!doctype html>")
+    assert place.bake("report", "--as", "junit").out.startswith("<?xml")
+
+
+def test_github_gets_annotations(place: Place, secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(place.folder.parent))
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(place.folder / "summary.md"))
+    done = place.bake("web-trixie", "-v", "greeting=other")
+    assert "::error file=project/imagefile.py,line=" in done.err
+    assert "| failed |" in (place.folder / "summary.md").read_text()
+
+
+def test_a_terminal_gets_live_lines_and_no_ids_twice(place: Place, secret: str) -> None:
+    reader, writer = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bakery", "web-trixie"], cwd=place.folder, stdin=writer, stdout=writer, stderr=writer,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+    )  # fmt: skip
+    os.close(writer)
+    text = b"".join(iter(lambda: _read(reader), b"")).decode()
+    assert process.wait() == 0, text
+    assert "✓" in text
+    assert "\x1b[2K" in text
+    assert text.count(ids(place)[0]) == 2  # told when it is kept, and at the end
+    assert PASSWORD not in text
+
+
+def test_a_failed_task_asks_what_to_do(place: Place, secret: str) -> None:
+    reader, writer = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bakery", "web-trixie", "--on-failure=ask", "--no-test", "-v", "greeting=other"],
+        cwd=place.folder, stdin=writer, stdout=writer, stderr=writer, env={**os.environ, "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(writer)
+    text, answers = "", iter(["x", "r", "s"])
+    while chunk := _read(reader):
+        text += chunk.decode(errors="replace")
+        if text.count("What now?") > text.count("<answered>"):
+            text += "<answered>"
+            os.write(reader, f"{next(answers)}\n".encode())
+    assert process.wait() == 0, text
+    assert "run this task once more" in text
+    assert "was skipped" in text
+    assert PASSWORD not in text
+
+
+def _read(reader: int) -> bytes:
+    try:
+        return os.read(reader, 65536)
+    except OSError:  # Linux: the other end is closed
+        return b""
