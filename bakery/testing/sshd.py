@@ -1,0 +1,115 @@
+"""An sshd on loopback with its own keys and configuration: a machine to talk to, for tests and benchmarks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from bakery import Machine
+from bakery.claim import Keys, Workshop
+from bakery.errors import NotYet, PreflightError
+from bakery.events import Event, Output
+from bakery.model import Endpoint
+from bakery.transport.link import Link
+from bakery.transport.wait import Cancel, until
+
+SSHD: Final = shutil.which("sshd") or "/usr/sbin/sshd"
+CONFIG: Final = """
+ListenAddress 127.0.0.1
+Port {port}
+HostKey {folder}/host
+AuthorizedKeysFile {folder}/authorized_keys
+PidFile none
+StrictModes no
+UsePAM no
+PermitRootLogin yes
+# Bash reads ~/.bashrc of whoever runs the tests when it thinks that it is the first shell of an SSH login.
+SetEnv SHLVL=2
+"""
+
+
+@dataclass
+class Server:
+    """An sshd, and a machine behind it."""
+
+    folder: Path
+    keys: Keys
+    port: int
+    process: subprocess.Popen[bytes]
+    cancel: Cancel = field(default_factory=Cancel)
+    events: list[Event] = field(default_factory=list)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """How to reach it."""
+        return Endpoint(host="127.0.0.1", port=self.port, host_key=self.keys.host_public)
+
+    def link(self, endpoint: Endpoint | None = None, *, keys: Keys | None = None, timeout: float = 30) -> Link:
+        """Return a new way to it."""
+        shop = Workshop(cache=self.folder, cancel=self.cancel, emit=self.events.append)
+        return Link(lambda: endpoint or self.endpoint, keys or self.keys, shop, timeout=timeout)
+
+    def machine(self, endpoint: Endpoint | None = None) -> Machine:
+        """Return the machine behind it."""
+        shop = Workshop(cache=self.folder, cancel=self.cancel, emit=self.events.append)
+        return Machine(self.link(endpoint), self.folder, shop, step="step")
+
+    @property
+    def output(self) -> str:
+        """What its commands said to the user."""
+        return "\n".join(event.text for event in self.events if isinstance(event, Output))
+
+    def sessions(self) -> list[int]:
+        """The processes that serve connections."""
+        found = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=False)
+        return [int(pid) for pid in found.stdout.split()]
+
+    def stop(self) -> None:
+        """End the server and what serves connections."""
+        for pid in self.sessions():
+            with contextlib.suppress(ProcessLookupError):  # it ended by itself meanwhile
+                os.kill(pid, signal.SIGKILL)
+        self.process.kill()
+        self.process.wait()
+
+
+def start_sshd(folder: Path, keys: Keys) -> Server:
+    """Start an sshd that lets `keys` in as the user who starts it; needs root.
+
+    Args:
+        folder: for its files; is made.
+        keys: its host key, and the login key.
+
+    Raises:
+        PreflightError: it does not start; with its log.
+    """
+    folder.mkdir()
+    (folder / "host").touch(mode=0o600)
+    (folder / "host").write_text(keys.host_private)
+    (folder / "authorized_keys").write_text(keys.user_public + "\n")
+    port = _free_port()
+    (folder / "config").write_text(CONFIG.format(folder=folder, port=port))
+    Path("/run/sshd").mkdir(exist_ok=True)  # its privilege separation folder; sshd(8)
+    process = subprocess.Popen([SSHD, "-D", "-f", folder / "config", "-E", folder / "log"])
+
+    def listens() -> Server:
+        with socket.socket() as sock:
+            if sock.connect_ex(("127.0.0.1", port)) != 0:
+                raise NotYet((folder / "log").read_text() if (folder / "log").exists() else "no log yet")
+        return Server(folder, keys, port, process)
+
+    return until(listens, what="sshd listens", timeout=30, cancel=Cancel(), error=PreflightError)
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
