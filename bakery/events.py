@@ -11,9 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 from bakery.model import Json, to_json
+
+if TYPE_CHECKING:
+    from bakery.redact import LineBuffer
 
 VERSION = 1
 Outcome = Literal["ok", "failed", "cancelled", "skipped", "cached"]
@@ -223,6 +226,10 @@ class Bus:
         self._redact = redact
         self._readers: list[Reader] = []
         self._lock = threading.RLock()
+        self._buffer: Callable[[], LineBuffer] | None = getattr(
+            redact, "lines", None
+        )  # a redactor's; a plain function has none
+        self._held: dict[tuple[str, str, str], tuple[LineBuffer, Output]] = {}
 
     def add(self, reader: Reader) -> None:
         """Let a reader see all that comes from now on."""
@@ -230,15 +237,38 @@ class Bus:
             self._readers.append(reader)
 
     def emit(self, event: Event) -> None:
-        """Redact and hand on."""
+        """Redact and hand on. Output passes a line buffer: a secret may begin in one event and end in the next."""
+        event = replace(event, run=event.run or self.run)
         with self._lock:
-            clean = redacted(replace(event, run=event.run or self.run), self._redact)
-            for reader in self._readers:
-                reader.read(clean)
+            if isinstance(event, Output) and self._buffer is not None:
+                self._output(event, self._buffer)
+                return
+            if isinstance(event, PhaseStarted | PhaseEnded | StepStarted | StepEnded | TestEnded | Failed | BuildEnded):
+                self._flush(event.build)
+            self._hand_on(redacted(event, self._redact))
+
+    def _hand_on(self, clean: Event) -> None:
+        for reader in self._readers:
+            reader.read(clean)
+
+    def _output(self, event: Output, make: Callable[[], LineBuffer]) -> None:
+        key = (event.build, event.step, event.stream)
+        buffer, _ = self._held.get(key) or (make(), event)
+        self._held[key] = buffer, event
+        if text := buffer.feed(f"{event.text}\n"):
+            self._hand_on(replace(redacted(event, self._redact), text=text.removesuffix("\n")))
+
+    def _flush(self, build: str | None = None) -> None:
+        """Hand on what was held back of a build's output; of all builds' when none is named."""
+        for key in [key for key in self._held if build is None or key[0] == build]:
+            buffer, event = self._held.pop(key)
+            if text := buffer.flush():
+                self._hand_on(replace(redacted(event, self._redact), text=text.removesuffix("\n")))
 
     def close(self) -> None:
         """Close every reader."""
         with self._lock:
+            self._flush()
             for reader in self._readers:
                 reader.close()
             self._readers.clear()

@@ -82,6 +82,10 @@ class Redactor:
             text = self._replace(text, found)
         return self._mark("")  # marks and what surrounds them keep forming a secret: show nothing of it
 
+    def lines(self) -> LineBuffer:
+        """Return a buffer that redacts a stream."""
+        return LineBuffer(self)
+
     def patterns(self) -> list[tuple[str, bytes]]:
         """List all forms as bytes, each with the secret's name: what must not be found in a finished image."""
         return [(name, form.encode(errors="surrogatepass")) for form, name in self._known.plain.items()]
