@@ -54,7 +54,7 @@ class Needles:
         for match in self._gate.finditer(data):
             if (at := match.start()) >= limit:
                 return
-            for length in range(1, _PREFIX + 1):
+            for length in range(1, min(_PREFIX, len(data) - at) + 1):
                 for pattern in self._by_start.get(data[at : at + length], ()):
                     if data.startswith(pattern.needle, at):
                         yield at, pattern

@@ -8,7 +8,7 @@ import typing
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bakery._secret import Secret
 from bakery.claim import Keys
@@ -17,6 +17,8 @@ from bakery.model import Endpoint
 from bakery.resolve import convert
 from bakery.smoke.identity import Identity
 from bakery.smoke.job import SmokeJob, TestRef
+
+_SECRET: Final = "__secret__"
 
 
 def dump(job: SmokeJob) -> bytes:
@@ -80,7 +82,7 @@ def _fields(variables: Any) -> tuple[dataclasses.Field[Any], ...]:
 def _plain(name: str, value: Any) -> Any:
     match value:
         case Secret():
-            return {"secret": value.reveal(), "name": value.name}
+            return {_SECRET: value.reveal(), "name": value.name}
         case None | bool() | int() | float() | str():
             return value
         case Path():
@@ -90,7 +92,7 @@ def _plain(name: str, value: Any) -> Any:
         case tuple() | list() | set() | frozenset():
             return [_plain(name, item) for item in value]
         case Mapping():
-            return {"mapping": {str(key): _plain(name, item) for key, item in value.items()}}
+            return {str(key): _plain(name, item) for key, item in value.items()}
     raise ImagefileError(
         f"the variable {name} holds a {type(value).__name__}, which cannot be handed to the smoke tests",
         hint="use text, numbers, paths, enums, secrets, or lists and mappings of them",
@@ -98,12 +100,20 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def _typed(value: Any, wanted: Any) -> Any:
+    revived = _revived(value)
+    return revived if isinstance(revived, Secret) else convert(revived, wanted)
+
+
+def _revived(value: Any) -> Any:
+    """Turn what stands for a secret into one, at any depth."""
     match value:
-        case {"secret": str(text), "name": str(name)}:
+        case {"__secret__": str(text), "name": str(name)}:
             return Secret(text, name)
-        case {"mapping": dict(items)}:
-            return {key: _typed(item, Any) for key, item in items.items()}
-    return convert(value, wanted)
+        case dict():
+            return {key: _revived(item) for key, item in value.items()}
+        case list():
+            return [_revived(item) for item in value]
+    return value
 
 
 def _secrets(values: Mapping[str, Any]) -> dict[str, str]:

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import pytest
+
+from bakery.smoke.facts import FRESH, Facts, is_question, plain_words
+from bakery.smoke.shell import Reply
+
+UNITS = b"""Id=nginx.service
+Names=nginx.service www.service
+LoadState=loaded
+ActiveState=active
+UnitFileState=enabled
+
+Id=ssh.service
+Names=ssh.service
+LoadState=loaded
+ActiveState=failed
+UnitFileState=disabled
+
+Id=gone.service
+Names=gone.service
+LoadState=not-found
+ActiveState=inactive
+UnitFileState=
+"""
+FILE = b"0\n0\n1\n1\n1\n1\n1\nroot 0 shadow 42 640 1700000000 1234 99\n"
+PACKAGES = (
+    b"bash\tinstall ok installed\t5.2\n"
+    b"libc6\tinstall ok installed\t2.36\nlibc6\tinstall ok installed\t2.35\n"
+    b"old\tdeinstall ok config-files\t1\n"
+)
+
+
+class Machine:
+    """Answers what the facts ask for, and counts."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.cost = 0.01
+        self.asked: list[tuple[str, ...]] = []
+
+    def ask(self, *commands: str) -> list[Reply]:
+        self.asked.append(commands)
+        self.now += self.cost
+        return [self._reply(command) for command in commands]
+
+    def _reply(self, command: str) -> Reply:
+        if command.startswith("systemctl show"):
+            return Reply(0, UNITS)
+        if command.startswith("dpkg-query"):
+            return Reply(0, PACKAGES)
+        if "stat -Lc" in command:
+            return Reply(0, FILE) if "/etc/shadow" in command else Reply(1, b"1\n" * 7 + b"stat: no such file\n")
+        return Reply(0, f"said {command}".encode())
+
+    def clock(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return Machine()
+
+
+@pytest.fixture
+def facts(machine: Machine) -> Facts:
+    return Facts(machine.ask, machine.clock)
+
+
+def test_what_the_system_is_takes_one_round_trip_for_all_questions(facts: Facts, machine: Machine) -> None:
+    assert facts.answer("uname -s") == Reply(0, b"said uname -s")
+    assert facts.answer("cat /etc/os-release") == Reply(0, b"said cat /etc/os-release")
+    assert len(machine.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("question", "reply"),
+    [
+        ("systemctl is-active nginx", Reply(0, b"active\n")),
+        ("systemctl is-active www.service", Reply(0, b"active\n")),
+        ("systemctl is-active ssh", Reply(3, b"failed\n")),
+        ("systemctl is-enabled nginx.service", Reply(0, b"enabled\n")),
+        ("systemctl is-enabled ssh", Reply(1, b"disabled\n")),
+        ("systemctl is-enabled www", None),
+        ("systemctl is-active gone", None),
+        ("systemctl is-active never-heard-of", None),
+        ("dpkg-query -f '${Status}' -W bash", Reply(0, b"install ok installed")),
+        ("dpkg-query -f '${Status} ${Version}' -W bash", Reply(0, b"install ok installed 5.2")),
+        ("dpkg-query -f '${Status}' -W libc6", None),
+        ("dpkg-query -f '${Status}' -W nothing", None),
+        ("test -f /etc/shadow", Reply(0)),
+        ("test -d /etc/shadow", Reply(1)),
+        ("stat -Lc %a /etc/shadow", Reply(0, b"640\n")),
+        ("stat -Lc %G /etc/shadow", Reply(0, b"shadow\n")),
+        ("test -e /nothing", Reply(1)),
+        ("stat -Lc %a /nothing", Reply(1, b"", b"stat: no such file\n")),
+        ("/usr/bin/ss --numeric --listening --tcp", Reply(0, b"said /usr/bin/ss --numeric --listening --tcp")),
+        ("echo hello", None),
+        ("uname -s; reboot", None),
+    ],
+)
+def test_a_known_question_is_answered_as_the_program_would(facts: Facts, question: str, reply: Reply | None) -> None:
+    assert facts.answer(question) == reply
+
+
+def test_a_state_is_told_once_and_then_asked_for_again(facts: Facts, machine: Machine) -> None:
+    assert facts.answer("systemctl is-active nginx") is not None
+    assert facts.answer("systemctl is-active ssh") is not None
+    assert facts.answer("systemctl is-active nginx") is None
+    assert len(machine.asked) == 1
+
+
+def test_a_state_that_is_old_is_fetched_again(facts: Facts, machine: Machine) -> None:
+    facts.answer("test -e /etc/shadow")
+    machine.now += FRESH + 0.1
+    assert facts.answer("test -f /etc/shadow") == Reply(0)
+    assert len(machine.asked) == 2
+
+
+def test_a_state_that_is_dear_is_fetched_once(facts: Facts, machine: Machine) -> None:
+    machine.cost = 2.0
+    assert facts.answer("systemctl is-active nginx") is not None
+    machine.now += FRESH + 0.1
+    assert facts.answer("systemctl is-active ssh") is None
+    assert len(machine.asked) == 1
+
+
+def test_packages_last_until_something_may_have_changed(facts: Facts, machine: Machine) -> None:
+    for _ in range(3):
+        assert facts.answer("dpkg-query -f '${Status}' -W bash") is not None
+        machine.now += 1000
+    assert len(machine.asked) == 1
+    facts.forget()
+    facts.answer("dpkg-query -f '${Status}' -W bash")
+    assert len(machine.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "cat -- /etc/passwd", "grep -qs -- root /etc/passwd", "systemctl is-active nginx", "md5sum /a | cut -d' ' -f1",
+        'systemctl list-unit-files | grep -q "^nginx"', "/usr/bin/ss --numeric --all", "getent passwd root", "rpm -q x",
+    ],
+)  # fmt: skip
+def test_a_mere_question_is_known_as_one(command: str) -> None:
+    assert is_question(command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "systemctl start nginx", "cat x > y", "cat `reboot`", "cat $(reboot)", "test -e x && rm x", "rm x", "rpm -e x",
+        "sysctl -n a=1", "find -L / -delete", "ls; rm x", "ls\nrm x", "ls &", "A=1 ls", "'", "", "true",
+        'systemctl list-unit-files | grep -q "$(reboot)"', "md5sum $(x) | cut -d' ' -f1",
+    ],
+)  # fmt: skip
+def test_whatever_may_change_something_is_no_question(command: str) -> None:
+    assert not is_question(command)
+
+
+def test_a_command_with_anything_for_a_shell_in_it_has_no_plain_words() -> None:
+    assert plain_words("ls 'a b'") == ["ls", "a b"]
+    assert plain_words("ls a*") == []
+    assert plain_words("ls ~") == []
