@@ -80,8 +80,9 @@ class AptSetup:
 def _swap(swaps: Mapping[str, str]) -> Iterator[str]:
     """Change addresses wherever apt reads them, so that components or sources that a task adds stay as they are."""
     for old, new in swaps.items():
-        pattern, value = re.escape(old).replace("|", r"\|"), re.sub(r"([&|\\])", r"\\\1", new)
-        expression = shlex.quote(f"s|{pattern}/*\\([[:space:]]\\|$\\)|{value}\\1|")
+        pattern, value = re.sub(r"([][.*^$\\])", r"\\\1", old), re.sub(r"([&\\])", r"\\\1", new)
+        cut = "\x01"  # a delimiter that no address has
+        expression = shlex.quote(rf"s{cut}{pattern}/*\([[:space:]]\|$\){cut}{value}\1{cut}")
         files = "/etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources"
         yield f"for f in {files}; do [ ! -f $f ] || sed -i {expression} $f; done"
 

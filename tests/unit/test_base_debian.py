@@ -1,0 +1,143 @@
+"""A Debian base as data: what is refused, what decides its key, and what mmdebstrap is told."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import time
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from bakery.base import debian_recipe as recipe
+from bakery.base.base import Base
+from bakery.base.debian import Debian
+from bakery.base.shelf import Shelf
+from bakery.claim import Workshop
+from bakery.errors import DriverError, ImagefileError, PreflightError
+from bakery.events import Event, Notice
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"suite": "bookwrm"}, "no suite 'bookwrm'"),
+        ({"suite": "bookworm", "packages": ("nginx; reboot",)}, "not the name of a Debian package"),
+        ({"suite": "bookworm", "mirror": "debian.example"}, "not the address of a mirror"),
+        ({"suite": "bookworm", "mirror": "http://m/debian [trusted=yes]"}, "not the address of a mirror"),
+        ({"suite": "bookworm", "snapshot": "2026-11-01"}, "not a snapshot"),
+        ({"suite": "bookworm", "snapshot": "20261101T000000Z", "mirror": "http://m/debian"}, "mirror or from a"),
+    ],
+)
+def test_a_wrong_value_is_refused_at_once(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ImagefileError, match=message):
+        Debian(**values)
+
+
+def test_it_is_frozen_data() -> None:
+    base = Debian("bookworm", packages=cast("tuple[str, ...]", ["curl"]))  # users write lists
+    assert isinstance(base, Base)
+    assert base == Debian("bookworm", ("curl",))
+    assert hash(base) == hash(Debian("bookworm", ("curl",)))
+
+
+def test_the_recipe_knows_what_decides_the_content_and_nothing_else() -> None:
+    plain = Debian("bookworm")
+    assert plain._recipe() == Debian("bookworm")._recipe()
+    assert Debian("bookworm", ("a0", "b0"))._recipe() == Debian("bookworm", ("b0", "a0"))._recipe()
+    others = {
+        Debian("trixie")._recipe(),
+        Debian("bookworm", ("curl",))._recipe(),
+        Debian("bookworm", mirror="http://m/debian")._recipe(),
+        Debian("bookworm", snapshot="20261101T000000Z")._recipe(),
+    }
+    assert len(others | {plain._recipe()}) == 5
+
+
+def test_a_named_mirror_stays_in_the_image_and_a_snapshot_does_not() -> None:
+    used, stays = Debian("bookworm", mirror="http://m/debian")._lines(None)
+    assert used == stays
+    assert used[0] == "deb http://m/debian bookworm main"
+    used, stays = Debian("bookworm", snapshot="20261101T000000Z")._lines(None)
+    assert used[2] == (
+        "deb [check-valid-until=no] http://snapshot.debian.org/archive/debian-security/20261101T000000Z "
+        "bookworm-security main"
+    )
+    assert stays == recipe.sources("bookworm")
+
+
+def test_mmdebstrap_gets_words_that_no_path_can_break() -> None:
+    early = Path("/a folder/it's early.tar")
+    words = recipe.words("trixie", ("nginx",), early=early, late=Path("/late.tar"), conf=None, mode="root")
+    include = next(word for word in words if word.startswith("--include="))
+    assert {"nginx", "linux-image-amd64", "systemd-repart"} <= set(include.removeprefix("--include=").split(","))
+    assert """--essential-hook=tar-in '/a folder/it'"'"'s early.tar' /""" in words
+    assert words[-1] == "trixie"
+
+
+def test_our_files_belong_to_root_and_scripts_are_executable() -> None:
+    contents = recipe.own_files()
+    assert contents["etc/initramfs-tools/hooks/image"][1] == 0o755
+    assert contents["etc/repart.d/50-root.conf"][1] == 0o644
+    with tarfile.open(fileobj=io.BytesIO(recipe.archive(contents))) as tar:
+        entries = {entry.name: entry for entry in tar.getmembers()}
+    assert entries.keys() == contents.keys()
+    assert {(entry.uid, entry.gid) for entry in entries.values()} == {(0, 0)}
+
+
+def generation(folder: Path, *, made: float) -> Path:
+    target = folder / "content"
+    target.mkdir(parents=True)
+    (target / "meta.json").write_text(json.dumps({"made": made}))
+    (folder / "current").write_text("content")
+    return target
+
+
+def never(_folder: Path, _shop: Workshop) -> None:
+    raise AssertionError("it was made anew")
+
+
+def test_a_young_generation_is_used_and_its_name_is_the_key(tmp_path: Path) -> None:
+    target = generation(tmp_path / "r", made=time.time() - 50)
+    shelf = Shelf(tmp_path / "r", shop=Workshop(cache=tmp_path), what="Debian", max_age=100)
+    assert shelf.key() == "content"
+    assert shelf.tree(never) == target
+
+
+def test_an_old_generation_has_no_key_unless_it_cannot_age(tmp_path: Path) -> None:
+    generation(tmp_path / "r", made=0)
+    shop = Workshop(cache=tmp_path)
+    assert Shelf(tmp_path / "r", shop=shop, what="Debian", max_age=100).key() is None
+    assert Shelf(tmp_path / "r", shop=shop, what="Debian", max_age=None).key() == "content"
+
+
+def test_offline_uses_the_old_one_and_says_so(tmp_path: Path) -> None:
+    target = generation(tmp_path / "r", made=0)
+    said: list[Event] = []
+    shop = Workshop(cache=tmp_path, offline=True, emit=said.append)
+    assert Shelf(tmp_path / "r", shop=shop, what="Debian", max_age=100).tree(never) == target
+    assert any(isinstance(event, Notice) and "offline" in event.message for event in said)
+
+
+def test_offline_with_an_empty_cache_says_what_is_missing(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "r", shop=Workshop(cache=tmp_path, offline=True), what="Debian sid", max_age=100)
+    with pytest.raises(PreflightError, match="Debian sid is not in the cache"):
+        shelf.tree(never)
+
+
+def test_a_mirror_that_is_down_is_no_reason_to_fail_while_an_old_one_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = generation(tmp_path / "r", made=0)
+    said: list[Event] = []
+    shop = Workshop(cache=tmp_path, emit=said.append)
+
+    def down(*_: object) -> Path:
+        raise DriverError("the mirror is down")
+
+    shelf = Shelf(tmp_path / "r", shop=shop, what="Debian", max_age=100)
+    monkeypatch.setattr(shelf, "_make_tree", down)
+    assert shelf.tree(never) == target
+    assert any(isinstance(event, Notice) and "the mirror is down" in event.hint for event in said)
