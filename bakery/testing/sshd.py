@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -80,12 +81,13 @@ class Server:
         self.process.wait()
 
 
-def start_sshd(folder: Path, keys: Keys) -> Server:
+def start_sshd(folder: Path, keys: Keys, *, wrap: Sequence[str] = ()) -> Server:
     """Start an sshd that lets `keys` in as the user who starts it; needs root.
 
     Args:
         folder: for its files; is made.
         keys: its host key, and the login key.
+        wrap: words of a command that starts it, such as `unshare --mount ...`.
 
     Raises:
         PreflightError: it does not start; with its log.
@@ -97,7 +99,7 @@ def start_sshd(folder: Path, keys: Keys) -> Server:
     port = _free_port()
     (folder / "config").write_text(CONFIG.format(folder=folder, port=port))
     Path("/run/sshd").mkdir(exist_ok=True)  # its privilege separation folder; sshd(8)
-    process = subprocess.Popen([SSHD, "-D", "-f", folder / "config", "-E", folder / "log"])
+    process = subprocess.Popen([*wrap, SSHD, "-D", "-f", folder / "config", "-E", folder / "log"])
 
     def listens() -> Server:
         with socket.socket() as sock:
