@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bakery.drivers.nspawn.layers import Saver, link_tree
+from bakery.drivers.nspawn.layers import Saver, link_tree, plant
 from bakery.errors import NotYet
 from bakery.transport.wait import Cancel, until
 
 LAYER = "layer"
 """The layer's name in a checkpoint's folder."""
+NAMES = "names.json"
+"""In a checkpoint's folder: the files that have several names."""
 EARLIER = "saved"
 """In the container's folder: hard links to the layer that was saved last."""
 STAMP = "saved.since"
@@ -40,12 +43,18 @@ def save(container: Path, leader: int, below: Path | None, folder: Path, cancel:
     saver = Saver(below=below, earlier=earlier if known else None, since=int(stamp.read_text()) if known else 0)
     with frozen(leader, cancel):
         begun = time.time_ns()
-        saver.save(container / "upper", folder / LAYER)
+        names = saver.save(container / "upper", folder / LAYER)
+    (folder / NAMES).write_text(json.dumps(names))
     stamp.unlink(missing_ok=True)
     shutil.rmtree(earlier, ignore_errors=True)
     with suppress(OSError):  # the cache is on another disk: the next save copies everything
         link_tree(folder / LAYER, earlier)
         stamp.write_text(str(begun))
+
+
+def plant_names(folder: Path, upper: Path) -> None:
+    """Prepare the empty layer of a machine that is restored from a checkpoint; see `layers.plant`."""
+    plant(folder / LAYER, json.loads((folder / NAMES).read_text()), upper)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 # Where systemd-nspawn cannot run: make ROOT the root of this mount namespace, as a container's is, and keep the
 # namespaces alive. No systemd runs inside. Process 1 of its own PID namespace (see boot.sh).
 #
-#   chroot.sh ROOT
+#   chroot.sh ROOT NAME      NAME: the machine's, for whoever reads the process list
 set -eu
 cd "$1"
 [ ! -s etc/hostname ] || hostname "$(cat etc/hostname)"

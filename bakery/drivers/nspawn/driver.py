@@ -90,7 +90,10 @@ class NspawnDriver(Driver[Nspawn]):
             cgroups=tuple(group / claim.name for group in groups),
         )  # fmt: skip
         intent = claim.intend(CONTAINER, folder=str(container.folder), cgroups=[str(g) for g in container.cgroups])
-        pid = container.start(claim.folder / CONSOLE, claim.keys)
+        container.make_folders(claim.keys)
+        if start.layer is not None:
+            checkpoints.plant_names(start.layer.parent, container.upper)
+        pid = container.start(claim.folder / CONSOLE)
         resource = intent.made(str(pid), started=processes.started(pid))
         return Handle(
             driver=self.name, id=claim.name, resource=resource, folder=claim.folder, settings=start.settings,
@@ -158,10 +161,7 @@ class NspawnDriver(Driver[Nspawn]):
         if resource.kind == images.KIND:
             images.destroy(resource)
             return
-        pid = int(resource.id) if resource.id else 0
-        for launcher in list(processes.launchers()):
-            if launcher.name == resource.key or (launcher.pid, launcher.started) == (pid, resource.data.get("started")):
-                processes.end(launcher)
+        processes.end(resource.key)
         for group in map(Path, resource.data.get("cgroups", ())):
             _remove_cgroup(group)
         build.remove(Path(resource.data["folder"]), Workshop(cache=Path()))

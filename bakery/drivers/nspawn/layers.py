@@ -41,18 +41,23 @@ class Saver:
     earlier: Path | None = None
     since: int = 0
 
-    def save(self, upper: Path, target: Path) -> None:
+    def save(self, upper: Path, target: Path) -> list[list[str]]:
         """Write what the machine has changed since the base into `target`, a new folder.
 
         The machine's files must not change meanwhile: its control group is frozen.
 
+        Returns:
+            The files that have several names in the machine, each as its names; see `plant`.
+
         Raises:
             OSError: the disk is full, or the file system keeps no extended attributes.
         """
-        self._folder(upper, self.below, self.earlier, target, links={})
+        names: dict[int, list[Path]] = {}
+        self._folder(upper, self.below, self.earlier, target, names)
+        return [[str(path.relative_to(target)) for path in paths] for paths in names.values() if len(paths) > 1]
 
     def _folder(
-        self, upper: Path, below: Path | None, earlier: Path | None, target: Path, links: dict[int, Path]
+        self, upper: Path, below: Path | None, earlier: Path | None, target: Path, names: dict[int, list[Path]]
     ) -> None:
         target.mkdir()
         hides = _is_opaque(upper)
@@ -63,25 +68,28 @@ class Saver:
             link_tree(Path(theirs[name].path), target / name)
         for name, entry in ours.items():
             if not entry.is_dir(follow_symlinks=False):
-                self._file(Path(entry.path), earlier and earlier / name, target / name, links)
+                self._file(Path(entry.path), earlier and earlier / name, target / name, names)
                 continue
             under = theirs.get(name)
             is_folder = under is not None and under.is_dir(follow_symlinks=False)
             self._folder(Path(entry.path), Path(under.path) if under and is_folder else None,
-                         earlier and earlier / name, target / name, links)  # fmt: skip
+                         earlier and earlier / name, target / name, names)  # fmt: skip
             if under is not None and not is_folder:
                 _make_opaque(target / name)
         _copy_attributes(upper, target)
         if hides or (below is not None and _is_opaque(below)):
             _make_opaque(target)
 
-    def _file(self, source: Path, earlier: Path | None, target: Path, links: dict[int, Path]) -> None:
+    def _file(self, source: Path, earlier: Path | None, target: Path, names: dict[int, list[Path]]) -> None:
         status = source.lstat()
-        if status.st_nlink > 1 and status.st_ino in links:
-            os.link(links[status.st_ino], target, follow_symlinks=False)
+        if stat.S_ISSOCK(status.st_mode):
+            return  # a socket is worth nothing without the process behind it
+        known = names.setdefault(status.st_ino, []) if status.st_nlink > 1 else []
+        if known:
+            os.link(known[0], target, follow_symlinks=False)
         elif earlier is None or not self._linked(status, earlier, target):
             _copy(source, status, target)
-        links[status.st_ino] = target
+        known.append(target)
 
     def _linked(self, status: os.stat_result, earlier: Path, target: Path) -> bool:
         """Take the file from the layer that was saved last, if it has not changed since."""
@@ -96,6 +104,27 @@ class Saver:
         return True
 
 
+def plant(layer: Path, groups: Sequence[Sequence[str]], upper: Path) -> None:
+    """Copy files with several names from a saved layer into the new, empty layer above it.
+
+    An overlay that writes to one name of such a file below copies it up under that name alone, and the others keep the
+    old content (overlayfs.rst, "non-standard behavior"). A restored machine shall not differ from one that ran on.
+    """
+    for first, *others in groups:
+        for name in (first, *others):
+            _plant_folder(layer, Path(name).parent, upper)
+        _copy(layer / first, (layer / first).lstat(), upper / first)
+        for name in others:
+            os.link(upper / first, upper / name, follow_symlinks=False)
+
+
+def _plant_folder(layer: Path, name: Path, upper: Path) -> None:
+    if not (upper / name).exists():
+        _plant_folder(layer, name.parent, upper)
+        (upper / name).mkdir()
+        _copy_attributes(layer / name, upper / name)
+
+
 def _looks(status: os.stat_result) -> tuple[int, ...]:
     return (status.st_mode, status.st_uid, status.st_gid, status.st_size, status.st_mtime_ns, status.st_rdev)
 
@@ -106,8 +135,6 @@ def _copy(source: Path, status: os.stat_result, target: Path) -> None:
         _copy_content(source, status.st_size, target)
     elif stat.S_ISLNK(status.st_mode):
         target.symlink_to(source.readlink())
-    elif stat.S_ISSOCK(status.st_mode):
-        return  # a socket is worth nothing without the process behind it
     else:
         os.mknod(target, status.st_mode, status.st_rdev)
     _copy_attributes(source, target)

@@ -15,6 +15,10 @@ from bakery.transport.wait import Cancel, until
 PROC = Path("/proc")
 MARK = "boot.sh"
 """File name of the script in a launcher's command line; the machine's name follows it."""
+INNER_MARK = "chroot.sh"
+"""The same for the script that a plain namespace is set up by; the machine's name is its second argument."""
+STARTERS = frozenset({"unshare", "systemd-run"})
+"""What a launcher runs: the second becomes the first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +79,12 @@ def alive(pid: int, since: str) -> bool:
 def launchers() -> Iterator[Launcher]:
     """Every container's launcher on this host, whoever started it."""
     for pid in _pids():
-        with suppress(OSError):
-            words = (PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            script = next((at for at, word in enumerate(words) if word.endswith(f"nspawn/{MARK}")), None)
-            if words[0] == "unshare" and script is not None and len(words) > script + 9 and (since := started(pid)):
-                yield Launcher(pid=pid, started=since, args=tuple(words[script + 1 :]))
+        words = _words(pid)
+        script = next((at for at, word in enumerate(words) if word.endswith(f"nspawn/{MARK}")), None)
+        if script is None or len(words) < script + 10 or Path(words[0]).name not in STARTERS:
+            continue
+        if since := started(pid):
+            yield Launcher(pid=pid, started=since, args=tuple(words[script + 1 :]))
 
 
 def leader(launcher: int) -> int | None:
@@ -88,7 +93,7 @@ def leader(launcher: int) -> int | None:
     It is the one below the launcher that is process 1 of a PID namespace two levels down: the first level is the
     launcher's, the second the container's.
     """
-    parents = {pid: int(fields[1]) for pid in _pids() if (fields := stat(pid))}
+    parents = _parents()
     depth = len(_levels(launcher))
     for pid in parents:
         if _stands_below(pid, launcher, parents):
@@ -98,28 +103,49 @@ def leader(launcher: int) -> int | None:
     return None
 
 
-def end(launcher: Launcher, *, timeout: float = 20.0) -> None:
-    """Kill a launcher, and with it the container; return when it is gone.
+def end(name: str, *, timeout: float = 20.0) -> None:
+    """Kill a container; return when nothing of it runs any more. One that does not run is ended.
 
-    The kernel kills everything in the launcher's PID namespace. Nothing in it needs to be saved: a container whose
-    files are wanted is powered off first.
+    The kernel kills what is in a PID namespace together with its process 1, and that one with the launcher. Only in its
+    first moments may a launcher die alone; so its children, which bear the machine's name, are killed as well.
+    Nothing needs to be saved: a container whose files are wanted is powered off first.
 
     Raises:
         DriverError: it is still there after `timeout` seconds.
     """
+    members: set[tuple[int, str]] = set()
 
     def probe() -> None:
-        remaining = [pid for pid in members if alive(*pid)]
-        if remaining or alive(launcher.pid, launcher.started):
+        parents = _parents()
+        heads = [pid for pid in parents if _bears(pid, name)]
+        members.update((pid, started(pid)) for pid in parents for head in heads if _stands_below(pid, head, parents))
+        for pid in heads:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if heads or any(alive(*member) for member in members):
             raise NotYet("the kernel is ending its processes")
 
-    parents = {pid: int(fields[1]) for pid in _pids() if (fields := stat(pid))}
-    members = [(pid, started(pid)) for pid in parents if _stands_below(pid, launcher.pid, parents)]
-    if alive(launcher.pid, launcher.started):
-        with suppress(ProcessLookupError):
-            os.kill(launcher.pid, signal.SIGKILL)
-    until(probe, what=f"the end of container {launcher.name}", timeout=timeout, cancel=Cancel(), every=(0.005, 0.2),
+    until(probe, what=f"the end of container {name}", timeout=timeout, cancel=Cancel(), every=(0.005, 0.2),
           error=DriverError, hint="see `ps` for processes in state D: a disk may be stuck")  # fmt: skip
+
+
+def _bears(pid: int, name: str) -> bool:
+    """Whether a process belongs to a container's start: one of our scripts and the name are among its words."""
+    words = _words(pid)
+    scripts = (f"nspawn/{MARK}", f"nspawn/{INNER_MARK}")
+    return name in words and any(word.endswith(scripts) for word in words) and stat(pid)[:1] != ("Z",)
+
+
+def _words(pid: int) -> list[str]:
+    try:
+        return (PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return []
+
+
+def _parents() -> dict[int, int]:
+    """Every process's parent."""
+    return {pid: int(fields[1]) for pid in _pids() if (fields := stat(pid))}
 
 
 def _pids() -> Iterator[int]:

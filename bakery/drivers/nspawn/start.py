@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import threading
 from collections.abc import Sequence
@@ -73,7 +74,7 @@ class Container:
     @property
     def _inner(self) -> list[str]:
         if self.mode == "plain":
-            return ["sh", str(HERE / "chroot.sh"), str(self.root)]
+            return ["sh", str(HERE / "chroot.sh"), str(self.root), self.name]
         return [
             "systemd-nspawn", "--quiet", "--boot", "--settings=no", "--register=no", "--keep-unit",
             f"--directory={self.root}", f"--machine={self.label}", f"--network-namespace-path={self.folder / 'net'}",
@@ -81,17 +82,24 @@ class Container:
             "--link-journal=no", "--kill-signal=SIGRTMIN+4", *(f"systemd.mask={unit}" for unit in MASKED),
         ]  # fmt: skip
 
-    def start(self, console: Path, keys: Keys) -> int:
-        """Make the folders and start the launcher; return its process id. What it writes goes into `console`.
+    def make_folders(self, keys: Keys) -> None:
+        """Make what the container needs on this host's disk.
 
-        Raises:
-            DriverError: a tool is not installed.
+        Args:
+            keys: of the machine.
         """
         self.folder.mkdir(mode=0o700)
         for name in ("upper", "work", "root"):
             (self.folder / name).mkdir()
-        self.upper.chmod(0o755)
+        shutil.copymode(self.lowers[-1], self.upper)
         scaffold.build(self.folder / "scaffold", self.lowers, keys, booted=self.mode == "booted")
+
+    def start(self, console: Path) -> int:
+        """Start the launcher and return its process id. What it writes goes into `console`.
+
+        Raises:
+            DriverError: a tool is not installed.
+        """
         environment = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
         environment["PATH"] = f"{environment.get('PATH', os.defpath)}:/usr/sbin:/sbin"
         with console.open("ab") as log:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from pathlib import Path
 
 import pytest
 
-from bakery.drivers.nspawn.layers import MARGIN, Saver, link_tree
+from bakery.drivers.nspawn.layers import MARGIN, Saver, link_tree, plant
 
 
 @pytest.fixture
@@ -84,3 +85,23 @@ def test_a_parent_layer_that_vanishes_takes_nothing_with_it(upper: Path, tmp_pat
     link_tree(tmp_path / "a", tmp_path / "b")
     (tmp_path / "a/etc/hosts").unlink()
     assert (tmp_path / "b/etc/hosts").read_text() == "one\n"
+
+
+def test_a_file_with_several_names_keeps_them_on_a_restored_machine(upper: Path, tmp_path: Path) -> None:
+    (upper / "opt").mkdir(mode=0o750)
+    (upper / "opt/twin").hardlink_to(upper / "etc/hosts")
+    names = Saver().save(upper, tmp_path / "a")
+    assert [sorted(group) for group in names] == [["etc/hosts", "opt/twin"]]
+    new = tmp_path / "new"
+    new.mkdir()
+    plant(tmp_path / "a", names, new)
+    (new / "opt/twin").write_text("two\n")
+    assert (new / "etc/hosts").read_text() == "two\n"
+    assert (tmp_path / "a/etc/hosts").read_text() == "one\n"
+    assert (new / "opt").stat().st_mode == (upper / "opt").stat().st_mode
+
+
+def test_sockets_are_left_behind(upper: Path, tmp_path: Path) -> None:
+    os.mknod(upper / "socket", 0o600 | stat.S_IFSOCK)
+    Saver().save(upper, tmp_path / "a")
+    assert [entry.name for entry in (tmp_path / "a").iterdir()] == ["etc"]
