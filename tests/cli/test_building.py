@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import pty
@@ -11,6 +12,8 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+
+from bakery.redact import Redactor
 
 from .conftest import PASSWORD, Place
 
@@ -44,6 +47,53 @@ def test_no_sink_ever_holds_the_secret(place: Place, secret: str) -> None:
     for text in (done.out, done.err, *_texts(place.folder)):
         assert secret not in text
         assert json.dumps(secret)[1:-1] not in text
+
+
+NASTY = {
+    "quotes": 'it\'s "a" `$secret`',
+    "several lines": "-----BEGIN KEY-----\nAb+/cdef0123456789==\nxy\nAb+/cdef0123456780==\n-----END KEY-----",
+    "symbols": "100%&<b>/+?=é{}",
+}
+SHOWN = r"""
+@bakery.task
+def shows(m, v) -> None:
+    text = v.password.reveal()
+    m.run("cat; echo", input=v.password)
+    m.run("base64", input="user:" + text)
+    m.run("od -An -tx1 | tr -d ' \\n'; echo", input=v.password)
+    m.run('set -x; : "$SECRET"; export -p | grep SECRET', env={"SECRET": v.password})
+    m.run('while read -r line; do echo "$line"; sleep 0.2; done; echo $line', input=v.password)
+    print(repr(text), text.encode(), json.dumps({"a": text}), html.escape(text), quote(text))
+    logging.getLogger("some.library").warning("sent %s", text)
+    raise ValueError(text)
+"""
+
+
+@pytest.mark.parametrize("name", NASTY)
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_whatever_is_done_with_a_secret_no_sink_shows_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch, name: str, form: str
+) -> None:
+    secret = NASTY[name]
+    monkeypatch.setenv("TEST_PASSWORD", secret)
+    text = (place.folder / "imagefile.py").read_text().replace('print("printed", v.password.reveal())', "pass")
+    imports = "import html\nimport json\nimport logging\nfrom urllib.parse import quote\n\nimport bakery\n"
+    place.write(text.replace("import bakery\n", imports, 1).replace("@bakery.test", f"{SHOWN}\n\n@bakery.test", 1))
+    done = place.shell("web-trixie", "--verbose", "--format", form)
+    assert done.code == 7, done.err
+    assert "task shows raises ValueError" in done.err
+    assert "[secret password]" in done.err
+    sinks = [done.out, done.err, *_texts(place.folder), place.bake("report", "--verbose").out]
+    for known, _ in _forms(secret):
+        for sink in sinks:
+            assert known not in sink
+    assert base64.b64encode(secret.encode()).decode()[8:-8] not in "".join("".join(sinks).split())
+
+
+def _forms(secret: str) -> list[tuple[str, bytes]]:
+    redact = Redactor()
+    redact.add(secret, "x")
+    return [(form.decode(), form) for _, form in redact.patterns() if len(form) >= 8]
 
 
 def _texts(folder: Path) -> list[str]:
