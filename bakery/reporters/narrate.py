@@ -15,6 +15,8 @@ Kind: TypeAlias = Literal[
 ]
 Verbosity: TypeAlias = Literal["quiet", "normal", "verbose"]
 
+NEVER = "never ran"
+"""The reason that goes without saying."""
 SLOW = 5.0
 """Seconds of waiting from which a log mentions it."""
 
@@ -27,6 +29,7 @@ class Line:
     text: str
     build: str = ""
     seconds: float | None = None
+    note: str = ""
 
     def __str__(self) -> str:
         """The line as plain text, without time and build."""
@@ -35,7 +38,8 @@ class Line:
             self.kind, ""
         )
         took = f" ({duration(self.seconds)})" if self.seconds is not None else ""
-        return f"{word}{self.text}{mark}{took}"
+        note = f", {self.note}" if self.note else ""
+        return f"{word}{self.text}{mark}{took}{note}"
 
 
 def narrate(event: e.Event, board: Board, verbosity: Verbosity, *, starts: bool) -> Iterator[Line]:
@@ -91,17 +95,24 @@ def _work(event: e.Event, track: Track, *, starts: bool) -> Iterator[Line]:
         case e.StepStarted() if starts:
             yield Line("start", f"{_step(track, event.step, event.attempt)} ...", event.build)
         case e.StepEnded():
-            reason = f", {event.reason.splitlines()[0]}" if event.reason else ""
-            yield Line(
-                event.outcome, plain(_step(track, event.step, 1) + reason), event.build,
-                None if event.outcome == "cached" else event.seconds,
-            )  # fmt: skip
+            yield _ended(event, track)
         case e.TestEnded() if event.outcome in ("failed", "error"):
             text = f"test {event.test}" + (f" at {event.location}" if event.location else "")
             yield Line("failed", plain(text), event.build, event.seconds)
             yield from (Line("detail", part, event.build) for part in plain(event.text).splitlines())
         case _:
             return
+
+
+def _ended(event: e.StepEnded, track: Track) -> Line:
+    """A step's end. The reason says why it failed, or, for one that went well, why it had to run at all."""
+    reason = plain(event.reason).strip().partition("\n")[0]
+    text = _step(track, event.step, 1)
+    if event.outcome == "ok":
+        because = f"because {reason}" if reason and reason != NEVER else ""
+        return Line("ok", text, event.build, event.seconds, because)
+    seconds = None if event.outcome == "cached" else event.seconds
+    return Line(event.outcome, f"{text}, {reason}" if reason else text, event.build, seconds)
 
 
 def _phase(event: e.PhaseEnded, track: Track) -> str:

@@ -151,6 +151,8 @@ class Terminal:
             text.append(" cached", style="dim")
         if line.seconds is not None:
             text.append(f" {duration(line.seconds)}", style="dim")
+        if line.note:
+            text.append(f" {line.note}", style="dim")
         return text
 
     def _failure(self, event: e.Failed) -> RenderableType:

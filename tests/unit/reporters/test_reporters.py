@@ -56,6 +56,19 @@ def test_the_log_tells_what_begins_and_ends_with_time_and_build() -> None:
     assert f"[{BAD}] FAILED: task 1/1 base, words (2.0 s)" in lines
 
 
+def test_the_log_says_why_a_step_that_had_been_cached_ran_again() -> None:
+    stream = io.StringIO()
+    reader = Log(stream)
+    for reason in ("files/site.conf changed", "never ran", ""):
+        reader.read(e.StepEnded(build="b", step="nginx", index=0, seconds=2, reason=reason))
+    shown = [line[9:] for line in stream.getvalue().splitlines()]
+    assert shown == [
+        "[b] post step nginx: ok (2.0 s), because files/site.conf changed",
+        "[b] post step nginx: ok (2.0 s)",
+        "[b] post step nginx: ok (2.0 s)",
+    ]
+
+
 def test_the_log_explains_a_failure_with_place_cause_output_and_hint() -> None:
     text = log()
     for part in (
