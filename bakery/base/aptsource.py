@@ -26,6 +26,7 @@ CONF = "/etc/apt/apt.conf.d/99bakery-build"
 CA = "/etc/apt/bakery-build-ca.pem"
 FAST = 'Acquire::Languages "none";\nAcquire::PDiffs "false";\n'
 """Nobody reads translated descriptions while building, and patching lists is slower than fetching them."""
+START = "set -eu\n[ -d /etc/apt/apt.conf.d ] || exit 0  # no Debian, nor any of its children"
 TIMERS = ("apt-daily.timer", "apt-daily-upgrade.timer")
 
 
@@ -70,13 +71,13 @@ class AptSetup:
     def place(self) -> str:
         """Return a shell script, for standard input so that no log shows it: to be run once more without harm."""
         parts = [f"printf %s {shlex.quote(text)} >{shlex.quote(path)}" for path, text in self.files.items()]
-        return "\n".join(("set -eu", *parts, *_swap(self.swaps), ""))
+        return "\n".join((START, *parts, *_swap(self.swaps), ""))
 
     def take_back(self) -> str:
         """Return a shell script that leaves nothing of `place`."""
         gone = [f"rm -f {shlex.quote(path)}" for path in self.files]
         lists = ["rm -rf /var/lib/apt/lists/*", "rm -f /var/cache/apt/*.bin"] if self.swaps else []
-        return "\n".join(("set -eu", *gone, *_swap({new: old for old, new in self.swaps.items()}), *lists, ""))
+        return "\n".join((START, *gone, *_swap({new: old for old, new in self.swaps.items()}), *lists, ""))
 
 
 def _swap(swaps: Mapping[str, str]) -> Iterator[str]:

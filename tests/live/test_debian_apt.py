@@ -17,6 +17,7 @@ def test_what_is_placed_is_taken_back_and_what_a_task_added_stays(tmp_path: Path
         "deb http://deb.debian.org/debian bookworm main\n"
         "deb http://deb.debian.org/debian-security bookworm-security main\n"
     )
+    (tmp_path / "apt.conf.d").mkdir()
     sources = tmp_path / "sources.list"
     sources.write_text(before)
     setup = AptSetup(
