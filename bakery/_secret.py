@@ -18,6 +18,12 @@ HOW = (
 )
 
 
+def _check(text: object, complaint: str) -> None:
+    """Users' code is not always type-checked."""
+    if not isinstance(text, str):
+        raise TypeError(complaint.format(type(text).__name__))
+
+
 class _Family:
     """A secret and all that was derived from it, so that whoever redacts the one redacts the others too."""
 
@@ -58,8 +64,7 @@ class Secret:
     __slots__ = ("__weakref__", "_family", "_text", "name")
 
     def __init__(self, text: str, name: str = "") -> None:
-        if not isinstance(text, str):
-            raise TypeError(f"a Secret is made of a str, not of {type(text).__name__}")
+        _check(text, "a Secret is made of a str, not of {}")
         if 0 < len(text.strip()) < SHORTEST:
             raise ImagefileError(
                 f"the secret{f' {name}' if name else ''} is too short to be kept out of logs",
@@ -79,8 +84,7 @@ class Secret:
             ImagefileError: the result is shorter than 4 characters.
         """
         text = fn(self._text)
-        if not isinstance(text, str):
-            raise TypeError(f"the function given to Secret.map must return a str, not {type(text).__name__}")
+        _check(text, "the function given to Secret.map must return a str, not {}")
         derived = Secret(text, self.name)
         derived._family = self._family
         self._family.join(derived)

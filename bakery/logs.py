@@ -6,7 +6,7 @@ import logging
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -15,7 +15,7 @@ Redact: TypeAlias = Callable[[str], str]
 
 
 @contextmanager
-def guarded(redact: Redact) -> Iterator[None]:
+def guarded(redact: Redact) -> Generator[None]:
     """Redact, while this lasts, every log record of every logger, and every traceback that Python prints itself.
 
     The record is redacted where it is born: handlers of any library, also those added later, see the clean one only.

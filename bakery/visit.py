@@ -6,7 +6,7 @@ The machine is a throw-away: made under a journal, destroyed at the end, found b
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -99,7 +99,7 @@ class Visit:
             return code
 
     @contextmanager
-    def _context(self) -> Iterator[Context]:
+    def _context(self) -> Generator[Context]:
         run = self.state.new_run()
         bus = Bus(run.id, self.redactor)
         for reader in self.readers:

@@ -78,10 +78,10 @@ def global_options(*, hidden: bool = False) -> list[click.Option]:
     """Return the options that every command takes; each notes itself in the project."""
 
     def note(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-        if ctx.get_parameter_source(param.name or "") is click.core.ParameterSource.DEFAULT:
+        if ctx.get_parameter_source(param.name) is click.core.ParameterSource.DEFAULT:
             return
         project = ctx.find_object(Project)
-        if project is not None and param.name is not None:
+        if project is not None:
             setattr(project, param.name, value)
 
     shared: dict[str, Any] = {"expose_value": False, "callback": note, "hidden": hidden}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import IO
 
@@ -61,7 +61,7 @@ class Prints(io.TextIOBase):
 
 
 @contextmanager
-def captured(redact: Redactor, shown: Reader) -> Iterator[None]:
+def captured(redact: Redactor, shown: Reader) -> Generator[None]:
     """Send what this process prints through the redactor to standard error; results are printed afterwards."""
     prints = Prints(redact, sys.stderr, shown)
     try:

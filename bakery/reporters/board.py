@@ -117,6 +117,8 @@ class Board:
                 self.failures.append(event)
             case _ if event.build:
                 self._of_build(self.track(event), event)
+            case _:
+                pass
 
     def track(self, event: e.Event) -> Track:
         """The build that an event belongs to."""

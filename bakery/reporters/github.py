@@ -51,6 +51,8 @@ class GitHub(Log):
                 self._annotate("error", event.location, f"{event.build}: {event.test}", event.text)
             case e.Notice() if event.level == "warning":
                 self._annotate("warning", "", event.build or "bake", f"{event.message}\n{event.hint}".strip())
+            case _:
+                pass
         self._stream.flush()
 
     def write(self, text: str, at: float, build: str = "") -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Final
 
@@ -69,13 +69,15 @@ class Terminal:
                 self._stop()
                 if self._verbosity != "quiet" and self.board.tracks:
                     self._close_with_table()
+            case _:
+                pass
 
     def close(self) -> None:
         """Take the live lines away."""
         self._stop()
 
     @contextmanager
-    def paused(self) -> Iterator[Console]:
+    def paused(self) -> Generator[Console]:
         """Give the terminal to somebody else for a while: a question, a shell."""
         running = self._live is not None
         self._stop()
@@ -92,11 +94,11 @@ class Terminal:
     # ---- live lines ---------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        self._live = Live(
+        live = self._live = Live(
             get_renderable=self._render, console=self._console, refresh_per_second=8, transient=True,
             redirect_stdout=False, redirect_stderr=False,
         )  # fmt: skip
-        self._live.start()
+        live.start()
 
     def _stop(self) -> None:
         live, self._live = self._live, None
