@@ -31,6 +31,7 @@ PidFile none
 StrictModes no
 UsePAM no
 PermitRootLogin yes
+Subsystem sftp internal-sftp
 # Bash reads ~/.bashrc of whoever runs the tests when it thinks that it is the first shell of an SSH login.
 SetEnv SHLVL=2
 """
