@@ -18,7 +18,6 @@ from bakery._options import FabricOptions, Input, options_of, plain_env, plain_i
 from bakery._output import Voice, hidden_streams
 from bakery._run import execute, judged
 from bakery._secret import Secret
-from bakery.cache.trace import note_path, note_untraceable
 from bakery.events import Output
 from bakery.transport.base import OnOutput, Result, Stream, TimedOut, Words
 
@@ -176,6 +175,7 @@ class Machine:
             CommandFailed: it failed.
         """
         from bakery._local import run_here
+        from bakery.cache.trace import note_untraceable  # not needed to read an imagefile
 
         note_untraceable("it runs a command on the building host")
         voice = Voice(lambda stream, text: self._say(text, stream, {}), options_of({}).hidden(hide))
@@ -197,6 +197,8 @@ class Machine:
             options: as for `run`, without `input`.
         """
         path = self._folder / file
+        from bakery.cache.trace import note_path  # not needed to read an imagefile
+
         note_path(path)
         words = interpreter(path)
         words = ["sh", "-c", SCRIPT, "bakery-script", str(len(words)), *words, *args]
@@ -229,6 +231,8 @@ class Machine:
         """
         dest = os.fspath(remote or "")
         if isinstance(local, str | os.PathLike):
+            from bakery.cache.trace import note_path  # not needed to read an imagefile
+
             note_path(self._folder / local)
             if (self._folder / local).is_dir():
                 self.copy(local, dest, owner=owner)
@@ -287,6 +291,8 @@ class Machine:
         folder = self._folder / src_dir
         if not folder.is_dir():
             raise NotADirectoryError(f"{folder} is not a folder")
+        from bakery.cache.trace import note_path  # not needed to read an imagefile
+
         note_path(folder)
         self._upload_folder(folder, dest_dir, exclude, owner or "")
 
