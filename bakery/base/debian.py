@@ -6,10 +6,11 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 from bakery.base import debian_recipe as recipe
@@ -135,30 +136,42 @@ class Debian(Base):
         """Make `folder/tree`."""
         host = host_apt(self.suite)
         used, stays = self._lines(host)
+        archived = folder / "tree.tar"
+        with TemporaryDirectory(dir=folder) as scratch:
+            words = self._words(Path(scratch), stays, host)
+            run(
+                (*words, archived if root() else folder / "tree", *used), shop,
+                what=f"making Debian {self.suite}", timeout=3600, on_line=self._teller(shop),
+                hint="is the mirror reachable, and the name of every package right?",
+            )  # fmt: skip
+        if root():
+            (folder / "tree").mkdir()
+            build.unpack(archived, folder / "tree", shop)
+            archived.unlink()
+
+    def _words(self, scratch: Path, stays: list[str], host: HostApt | None) -> list[str]:
+        """Write what mmdebstrap reads, and return how to call it."""
         contents = recipe.own_files()
         late = {path: contents.pop(path) for path in ("setup.sh", "etc/hostname", "etc/hosts")}
         late["etc/apt/sources.list"] = ("".join(f"{line}\n" for line in stays).encode(), 0o644)
-        (folder / "early.tar").write_bytes(recipe.archive(contents))
-        (folder / "late.tar").write_bytes(recipe.archive(late))
-        if host is not None and host.conf:
-            (folder / "apt.conf").write_text(host.conf)
-        words = recipe.words(
-            self.suite, self.packages, early=folder / "early.tar", late=folder / "late.tar",
-            conf=folder / "apt.conf" if host is not None and host.conf else None,
+        (scratch / "early.tar").write_bytes(recipe.archive(contents))
+        (scratch / "late.tar").write_bytes(recipe.archive(late))
+        conf = scratch / "apt.conf" if host is not None and host.conf else None
+        if conf is not None and host is not None:
+            conf.write_text(host.conf)
+        return recipe.words(
+            self.suite, self.packages, early=scratch / "early.tar", late=scratch / "late.tar", conf=conf,
             mode="unshare" if root() else "root",
         )  # fmt: skip
 
+    def _teller(self, shop: Workshop) -> Callable[[str], None]:
+        """Return what hands mmdebstrap's progress on."""
+
         def heard(line: str) -> None:
-            if line.startswith("I: "):
+            if line.startswith("I: ") and "hook" not in line:
                 shop.waiting(f"Debian {self.suite}: {line[3:].removesuffix('...')}")
 
-        out = folder / ("tree.tar" if root() else "tree")
-        hint = "is the mirror reachable, and the name of every package right?"
-        run((*words, out, *used), shop, what=f"making Debian {self.suite}", timeout=3600, on_line=heard, hint=hint)
-        if root():
-            (folder / "tree").mkdir()
-            build.unpack(out, folder / "tree", shop)
-            out.unlink()
+        return heard
 
 
 def _subordinate_ids() -> Iterator[Problem]:
