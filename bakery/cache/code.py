@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 from bakery.cache import modules
@@ -112,17 +112,31 @@ class Walk:
         """What stands for a function, class or module inside something else."""
         if isinstance(thing, ModuleType):
             return self._module(thing)
-        name, qualname = getattr(thing, "__module__", None) or "builtins", getattr(thing, "__qualname__", repr(thing))
         if isinstance(thing, FunctionType):
-            if not self._users_code(thing.__code__, name):
-                return ["package", modules.package(name), name, qualname]
-            return self._once(
-                thing, f"function {qualname} in {self._label(thing.__code__.co_filename)}", self._function
-            )
+            return self._function_reference(thing)
+        name, qualname = getattr(thing, "__module__", None) or "builtins", getattr(thing, "__qualname__", repr(thing))
         if isinstance(thing, type) and modules.is_users_module(name):
             file = modules.module_file(sys.modules[name])
             return self._once(thing, f"class {qualname} in {self._label(file)}", self._class)
         return ["package", modules.package(name), name, qualname]
+
+    def _function_reference(self, function: FunctionType) -> Json:
+        """The user's function; a package's; or one that a package's decorator made around something."""
+        code, home = function.__code__, str(function.__globals__.get("__name__", ""))
+        if self._users_code(code, home):
+            return self._once(
+                function, f"function {code.co_qualname} in {self._label(code.co_filename)}", self._function
+            )
+        if function.__closure__ is None and not hasattr(function, "__wrapped__"):
+            return ["package", modules.package(home), home, code.co_qualname]
+        return self._once(
+            function, f"function {function.__qualname__} of {modules.package(home)}", self._made_by_package
+        )
+
+    def _made_by_package(self, label: str, function: FunctionType) -> None:
+        inside = [cell.cell_contents for cell in function.__closure__ or () if not _empty(cell)]
+        wrapped = getattr(function, "__wrapped__", None)
+        self.items[label] = of_json([function.__code__.co_qualname, self._form(label, [inside, wrapped])])
 
     def _users_code(self, code: CodeType, module: str) -> bool:
         """Code made by `exec` has no file; it belongs to the module that it was made for."""
@@ -149,12 +163,8 @@ class Walk:
         self.items[label] = of_json([self.sources.form(function.__code__), self._form(label, defaults)])
         where = self._label(function.__code__.co_filename)
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-            try:
-                value = cell.cell_contents
-            except ValueError:
-                self.items[f"value {name} enclosed by {label}"] = "empty"
-                continue
-            self._item(f"value {name} enclosed by {label}", name, value)
+            if not _empty(cell):
+                self._item(f"value {name} enclosed by {label}", name, cell.cell_contents)
         for reference in references(function.__code__):
             self._follow(reference, function, where)
 
@@ -264,9 +274,16 @@ class Walk:
             self._take(full, module, (attribute,), where)
 
 
+def _empty(cell: CellType) -> bool:
+    try:
+        return cell.cell_contents is cell
+    except ValueError:
+        return True
+
+
 def _made(value: object, fields: object) -> bool:
     """True for methods that `dataclass` wrote: the fields, which are followed, decide what they do."""
-    code = getattr(value, "__code__", None)
+    code = getattr(getattr(value, "__wrapped__", value), "__code__", None)
     return bool(fields) and code is not None and code.co_filename == "<string>"
 
 

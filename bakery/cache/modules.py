@@ -71,6 +71,8 @@ def package(name: str) -> str:
         return f"{top} {importlib.metadata.version(top)}"
     except importlib.metadata.PackageNotFoundError:
         pass
+    if isinstance(version := getattr(sys.modules.get(top), "__version__", None), str):
+        return f"{top} {version}"
     for distribution in importlib.metadata.packages_distributions().get(top, ()):  # slow, thus last
         return f"{distribution} {importlib.metadata.version(distribution)}"
     return f"{top} ?"

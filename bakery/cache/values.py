@@ -18,9 +18,9 @@ from bakery.model import Json
 
 LONGEST = 60
 _LOOKS_SECRET = re.compile(r"pass|secret|token|cred|key", re.IGNORECASE)
-_CALLABLES = (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, type, types.MethodWrapperType)
+_CALLABLES = (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, type)
 _CACHED = type(functools.lru_cache(len))
-_LOCKS = (type(threading.Lock()), type(threading.RLock()))
+_LOCKS = (type(threading.Lock()), type(threading.RLock()), threading.local)
 _SLOTS = (
     types.MemberDescriptorType,
     types.GetSetDescriptorType,
@@ -80,7 +80,9 @@ class Values:
                 return ["path", "inside", str(value.relative_to(self._root))]
             case PurePath():
                 return ["path", str(value)]
-        if isinstance(value, _CALLABLES):
+        if isinstance(value, _CALLABLES) and isinstance(
+            getattr(value, "__self__", None), (types.ModuleType, type(None))
+        ):
             return self._reference(value)
         if id(value) in self._open:
             return ["again", len(self._open) - self._open.index(id(value))]
@@ -113,6 +115,8 @@ class Values:
         match value:
             case types.MethodType():
                 return ["method", self.form(value.__func__), self.form(value.__self__)]
+            case types.BuiltinMethodType() | types.MethodWrapperType():
+                return ["bound", value.__qualname__, self.form(value.__self__)]
             case staticmethod() | classmethod():
                 return [type(value).__name__, self.form(value.__func__)]
             case property():

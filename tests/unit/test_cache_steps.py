@@ -372,6 +372,33 @@ def test_defaults_classes_and_objects_are_followed(project: Project) -> None:
         assert why(project) == "", (old, new)
 
 
+def test_what_decorators_and_bound_methods_hide_is_followed(project: Project) -> None:
+    head = """
+        from contextlib import contextmanager
+        from functools import wraps
+        def logged(fn):
+            @wraps(fn)
+            def inner(*args):
+                return fn(*args)
+            return inner
+        @contextmanager
+        def opened():
+            yield "opened"
+        @logged
+        def helper():
+            return "helped"
+        GET = {"a": 1}.get
+        """
+    body = "with opened() as word:\n    m.did.append([word, helper(), GET('a')])"
+    assert simple(project, body, head).reusable
+    assert why(project) == ""
+    for old, new in [('"opened"', '"closed"'), ('"helped"', '"failed"'), ('"a": 1', '"a": 2'), ("fn(*args)\n", "1\n")]:
+        change(project, "imagefile.py", old, new)
+        assert why(project), (old, new)
+        change(project, "imagefile.py", new, old)
+        assert why(project) == "", (old, new)
+
+
 def test_a_module_that_is_handed_on_counts_as_a_whole(project: Project) -> None:
     project.write("settings.py", SETTINGS)
     simple(project, "m.did.append(getattr(settings, 'PO' + 'RT'))", "import settings")
