@@ -18,7 +18,6 @@ from bakery._options import FabricOptions, Input, options_of, plain_env, plain_i
 from bakery._output import Voice, hidden_streams
 from bakery._run import execute, judged
 from bakery._secret import Secret
-from bakery.events import Output
 from bakery.transport.base import OnOutput, Result, Stream, TimedOut, Words
 
 if TYPE_CHECKING:
@@ -385,4 +384,6 @@ class Machine:
         if (file := files.get(stream)) is not None:
             file.write(text + "\n")
         else:
+            from bakery.events import Output  # not needed to read an imagefile
+
             self._shop.emit(Output(build=self._shop.build, text=text, stream=stream, step=self._step))

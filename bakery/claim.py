@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from bakery.events import Event, Notice, Output, Progress, Waiting
 from bakery.model import Resource
 from bakery.transport.wait import Cancel
+
+if TYPE_CHECKING:
+    from bakery.events import Event
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,18 +53,26 @@ class Workshop:
 
     def waiting(self, what: str, seconds: float = 0.0) -> None:
         """Say what is being waited for; has the shape of `until(notify=...)`."""
+        from bakery.events import Waiting  # reading an imagefile needs none
+
         self.emit(Waiting(build=self.build, what=what, seconds=seconds))
 
     def progress(self, what: str, done: float, total: float = 0.0, unit: str = "B") -> None:
         """Say how far something is."""
+        from bakery.events import Progress  # reading an imagefile needs none
+
         self.emit(Progress(build=self.build, what=what, done=done, total=total, unit=unit))
 
     def notice(self, message: str, *, hint: str = "", warning: bool = False) -> None:
         """Tell the user something that stops nothing."""
+        from bakery.events import Notice  # reading an imagefile needs none
+
         self.emit(Notice(build=self.build, level="warning" if warning else "info", message=message, hint=hint))
 
     def output(self, text: str, stream: str = "stdout") -> None:
         """Hand on what a tool wrote, in whole lines."""
+        from bakery.events import Output  # reading an imagefile needs none
+
         self.emit(Output(build=self.build, text=text, stream=stream))
 
 
