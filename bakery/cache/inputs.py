@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
 from bakery._secret import Secret
-from bakery.cache import digest
+from bakery.cache import digest, inventory
 from bakery.cache.digest import Keyed
 from bakery.cache.values import Values, shown
 from bakery.model import Json
@@ -143,33 +144,24 @@ def _listing(path: Path) -> str:
 def _tree(path: Path, name: str, known: Input | None) -> Input:
     """Everything that reaches a machine when a file or folder is copied: names, modes, links, contents."""
     try:
-        names = sorted(_names(path))
-        seen = _look_at_all([Path(path, inner) for inner in names])
+        found = [("", path.lstat()), *(inventory.entries(path) if path.is_dir() else ())]
+        seen = _look_at_all(found)
         if known and seen and known.look == seen:
             return known
-        content: dict[str, Json] = {inner: _entry(Path(path, inner)) for inner in names}
+        content: dict[str, Json] = {inner: _entry(Path(path, inner)) for inner, _ in found}
         return Input("tree", name, digest.of_json(content), look=seen)
     except OSError as error:
         return Input("tree", name, MISSING if isinstance(error, FileNotFoundError) else f"unreadable {error.errno}")
 
 
-def _look_at_all(paths: list[Path]) -> tuple[int, ...]:
+def _look_at_all(found: list[tuple[str, os.stat_result]]) -> tuple[int, ...]:
     """What `look` sees, of a whole tree in one number."""
-    infos = [path.lstat() for path in paths]
-    if time.time_ns() - max(max(info.st_mtime_ns, info.st_ctime_ns) for info in infos) < RACY:
+    if time.time_ns() - max(max(info.st_mtime_ns, info.st_ctime_ns) for _, info in found) < RACY:
         return ()
-    seen: list[Json] = [[i.st_mode, i.st_size, i.st_mtime_ns, i.st_ctime_ns, i.st_ino] for i in infos]
-    if any(stat.S_ISLNK(info.st_mode) for info in infos):
+    if any(stat.S_ISLNK(info.st_mode) for _, info in found):
         return ()  # what a link points to has its own dates
-    return (int(digest.of_json([seen, [str(path) for path in paths]])[:15], 16),)
-
-
-def _names(path: Path) -> Iterator[str]:
-    yield ""
-    if path.is_dir():
-        for folder, folders, files in os.walk(path):
-            for name in (*folders, *files):
-                yield str(Path(folder, name).relative_to(path))
+    seen = [(name, i.st_mode, i.st_size, i.st_mtime_ns, i.st_ctime_ns, i.st_ino) for name, i in sorted(found)]
+    return (int(hashlib.sha256(repr(seen).encode(errors="surrogateescape")).hexdigest()[:15], 16),)
 
 
 def _entry(path: Path) -> Json:

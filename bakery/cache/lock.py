@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from bakery.claim import Workshop
 from bakery.errors import NotYet, PreflightError
@@ -19,6 +18,8 @@ PATIENCE = 6 * 3600.0
 def hold(path: Path, *, what: str, shop: Workshop, timeout: float = PATIENCE) -> Iterator[None]:
     """Hold the lock file `path` while the block runs; it ends by itself when this process dies.
 
+    The file's date says when it was last held, for `bake cache prune`.
+
     Args:
         path: made when it is not there; its folder too.
         what: what the other holder is doing, for the user who waits: "another bake is downloading debian.qcow2".
@@ -29,6 +30,8 @@ def hold(path: Path, *, what: str, shop: Workshop, timeout: float = PATIENCE) ->
         PreflightError: the other holder is not done in time.
         Interrupted: when cancelled.
     """
+    from filelock import FileLock, Timeout  # slow to import, and `bake list` locks nothing
+
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, fallback_to_soft=False)
 
@@ -42,6 +45,7 @@ def hold(path: Path, *, what: str, shop: Workshop, timeout: float = PATIENCE) ->
         probe, what=f"the lock {path}", timeout=timeout, cancel=shop.cancel, notify=shop.waiting, error=PreflightError
     )
     try:
+        os.utime(path)
         yield
     finally:
         lock.release()

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from filelock import FileLock
-
 from bakery.cache.inputs import Input
 from bakery.model import Json
 
@@ -66,6 +64,8 @@ class Records:
 
     def add(self, prekey: str, record: Record) -> None:
         """Keep a run; the oldest of too many goes."""
+        from filelock import FileLock  # slow to import, and not needed where nothing has changed
+
         path = self._by_key(prekey)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with FileLock(self._folder / "lock"):

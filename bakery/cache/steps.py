@@ -12,7 +12,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -118,14 +118,18 @@ class Steps:
         code = self.code(task, v)
         if code.problems:
             return Miss(tuple(f"it cannot be cached: {problem}" for problem in code.problems))
-        world = World(self._root, self._keyed, v, self._environ)
+        prekey, world = _prekey(parent, code, options), World(self._root, self._keyed, v, self._environ)
         youngest = time.time() - seconds(options["max_age"]) if options.get("max_age") else 0.0
         too_old = False
-        for record in self._records.under(_prekey(parent, code, options)):
-            if all(_holds(world, item) for item in record.inputs):
-                if record.made >= youngest:
-                    return Hit(record.key, record, self._files(record.inputs))
-                too_old = True
+        for record in self._records.under(prekey):
+            now = tuple(_safe(world, item) for item in record.inputs)
+            if [item.digest for item in now] != [item.digest for item in record.inputs]:
+                continue
+            if record.made >= youngest:
+                if now != record.inputs:  # same content, other dates: the next look is quicker
+                    self._records.add(prekey, replace(record, inputs=now))
+                return Hit(record.key, record, self._files(record.inputs))
+            too_old = True
         if too_old:
             return Miss((f"older than {options['max_age']}",))
         return Miss(tuple(self._why(parent, task, options, code, world)))
@@ -231,10 +235,6 @@ def _prekey(parent: str, code: Code, options: Mapping[str, Json]) -> str:
 
 def _what(options: Mapping[str, Json]) -> dict[str, Json]:
     return {name: value for name, value in options.items() if name not in HOW_NOT_WHAT}
-
-
-def _holds(world: World, known: Input) -> bool:
-    return _safe(world, known).digest == known.digest
 
 
 def _safe(world: World, known: Input) -> Input:

@@ -221,8 +221,9 @@ class World:
         return made.key
 
 
+EXAMPLES = int(os.environ.get("BAKERY_EXAMPLES", "20"))
 PATIENT = settings(
-    max_examples=int(os.environ.get("BAKERY_EXAMPLES", "20")), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture],
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
 )  # fmt: skip
 

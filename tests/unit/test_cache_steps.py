@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from bakery.cache import digest, inputs
 from bakery.cache.steps import Hit, Made, Miss, Steps, artifact_key, first_parent, functions_key
 from bakery.cache.trace import note_output, note_path, note_untraceable, untraced
 from bakery.errors import ImagefileError
@@ -237,6 +238,19 @@ def test_going_back_to_an_earlier_state_is_a_hit(started: Project) -> None:
     assert isinstance(first, Hit)
     assert isinstance(again, Hit)
     assert first.key == again.key
+
+
+def test_files_are_not_read_again_while_their_dates_stay(started: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = started.root / "site.conf"
+    os.utime(path, (1000, 1000))
+    monkeypatch.setattr(inputs, "RACY", 0)
+    assert why(started) == ""
+    with monkeypatch.context() as patch:
+        patch.setattr(digest, "of_file", lambda _: pytest.fail("read again"))
+        assert why(started) == ""
+    path.write_text("client {}")
+    os.utime(path, (1000, 1000))
+    assert why(started) == "site.conf changed"
 
 
 def test_several_changes_are_all_named(started: Project) -> None:

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
+from bakery.cache import places
 from bakery.cache.flock import Flock
 from bakery.cache.lease import Lease
+from bakery.cache.lock import hold
 from bakery.cache.store import LIMIT, Store, boot_id, limit
 from bakery.claim import Workshop
 from bakery.errors import ImagefileError
@@ -250,6 +253,31 @@ def test_many_threads_make_and_use_and_prune_at_once(bench: Bench) -> None:
     for thread in threads:
         thread.join()
     assert faults == []
+
+
+def test_bases_that_nobody_asked_for_lately_go_unless_they_are_needed(bench: Bench) -> None:
+    store = bench.store()
+    for name in ("bases/old", "bases/new", "bases/open", "bases/under", "downloads/held"):
+        with hold(bench.cache / name / "lock", what="making it", shop=store.shop):
+            (bench.cache / name / "disk").write_text(name)
+            (bench.cache / name / "tree").mkdir()
+        if name != "bases/new":
+            os.utime(bench.cache / name / "lock", (1000, 1000))
+    with Lease(store) as lease:
+        place = lease.make("s1-a")
+        assert place
+        settings = {"base": str(bench.cache / "bases" / "under" / "disk")}
+        place.keep(Checkpoint(driver="qemu", key="s1-a", folder=place.folder, settings=settings))
+    assert {entry.name for entry in places.ls(bench.cache)} == {
+        "bases/old", "bases/new", "bases/open", "bases/under", "downloads/held",
+    }  # fmt: skip
+    held = FileLock(bench.cache / "downloads" / "held" / "lock")
+    with (bench.cache / "bases" / "open" / "disk").open(), held:
+        os.utime(bench.cache / "downloads" / "held" / "lock", (1000, 1000))
+        assert [entry.name for entry in places.prune(store, older_than=3600)] == ["bases/old"]
+    assert not (bench.cache / "bases" / "old" / "disk").exists()
+    gone = places.prune(store, older_than=1e6)
+    assert {entry.name for entry in gone} == {"bases/open", "downloads/held"}
 
 
 def test_a_lock_that_was_removed_meanwhile_is_made_anew(tmp_path: Path) -> None:

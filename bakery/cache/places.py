@@ -1,0 +1,107 @@
+"""The cache's larger half: bases and downloads, each a folder with its lock in it."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bakery.cache import inventory
+from bakery.cache.store import Store
+
+KINDS: Final = ("bases", "downloads")
+LOCK: Final = "lock"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseEntry:
+    """A base or a download in the cache.
+
+    Args:
+        name: `bases/debian-bookworm-...`.
+        size: bytes on the disk.
+        used: when it was last asked for, in seconds since the epoch.
+        folder: where it is.
+    """
+
+    name: str
+    size: int
+    used: float
+    folder: Path
+
+
+def ls(cache: Path) -> list[BaseEntry]:
+    """All bases and downloads, the least recently used first."""
+    return sorted(_entries(cache), key=lambda entry: entry.used)
+
+
+def _entries(cache: Path) -> Iterator[BaseEntry]:
+    for kind in KINDS:
+        for folder in (cache / kind).glob("[!.]*"):
+            lock = folder / LOCK
+            if lock.is_file() and any(path.name != LOCK for path in folder.iterdir()):
+                name = f"{kind}/{folder.name}"
+                yield BaseEntry(name=name, size=inventory.size([folder]), used=lock.stat().st_mtime, folder=folder)
+
+
+def prune(store: Store, older_than: float) -> list[BaseEntry]:
+    """Remove bases and downloads that were not asked for lately. What is in use, or under a checkpoint, stays.
+
+    Args:
+        store: the same cache's checkpoints.
+        older_than: seconds.
+
+    Returns:
+        What was removed.
+    """
+    cache = store.shop.cache
+    old = [entry for entry in ls(cache) if time.time() - entry.used >= older_than]
+    if not old:
+        return []
+    needed = [*_open_files(), *_under_checkpoints(store)]
+    idle = [entry for entry in old if not any(path.is_relative_to(entry.folder.resolve()) for path in needed)]
+    return [entry for entry in idle if _empty(entry.folder)]
+
+
+def _empty(folder: Path) -> bool:
+    """Delete what is in a folder but its lock, which others may be waiting for; False where it is held."""
+    from filelock import FileLock, Timeout  # slow to import
+
+    lock = FileLock(folder / LOCK, timeout=0, preserve_lock_file=True)
+    try:
+        with lock:
+            for path in folder.iterdir():
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                elif path.name != LOCK:
+                    path.unlink()
+    except Timeout:
+        return False
+    return True
+
+
+def _open_files() -> Iterator[Path]:
+    """What processes of this host have open, and what is mounted: machines run on bases that nobody holds a lock of."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            for link in (process / "fd").iterdir():
+                yield link.readlink()
+            yield from _mounted((process / "mountinfo").read_text())
+        except OSError:
+            continue  # it ended, or is another user's and cannot use a private cache
+
+
+def _mounted(text: str) -> Iterator[Path]:
+    for line in text.splitlines():
+        for option in line.rpartition(" ")[2].split(","):
+            if option.startswith("lowerdir="):
+                yield from (Path(path) for path in option.removeprefix("lowerdir=").split(":") if path)
+
+
+def _under_checkpoints(store: Store) -> Iterator[Path]:
+    for entry in store.ls():
+        manifest = store.manifest(entry.key) or {"needs": ()}
+        yield from (Path(path).resolve() for path in manifest["needs"])
