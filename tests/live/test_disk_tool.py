@@ -1,0 +1,47 @@
+"""Programs that a build runs: their last words, their end when it is cancelled."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bakery.claim import Workshop
+from bakery.disk.tool import missing, run
+from bakery.errors import DriverError, Interrupted
+
+pytestmark = pytest.mark.live
+
+
+def test_what_it_writes_is_returned_and_its_lines_are_heard(tmp_path: Path) -> None:
+    (tmp_path / "given").write_text("words")
+    heard: list[str] = []
+    words = ("sh", "-c", "cat; echo one >&2; echo two >&2")
+    out = run(words, Workshop(cache=tmp_path), what="a test", stdin=tmp_path / "given", on_line=heard.append)
+    assert (out, heard) == (b"words", ["one", "two"])
+
+
+def test_a_failure_repeats_the_last_words(tmp_path: Path) -> None:
+    with pytest.raises(DriverError, match=r"baking failed\n.*exit code 7\nno flour\nhint: buy some"):
+        run(("sh", "-c", "echo no flour >&2; exit 7"), Workshop(cache=tmp_path), what="baking", hint="buy some")
+
+
+def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DriverError, match="bake-nothing is not installed"):
+        run(("bake-nothing",), Workshop(cache=tmp_path), what="a test")
+    (problem,) = missing({"sh": "dash", "bake-nothing": "bakery-nothing"})
+    assert problem.hint == "apt install bakery-nothing"
+
+
+def test_a_cancelled_program_ends_with_all_its_children(tmp_path: Path) -> None:
+    shop = Workshop(cache=tmp_path)
+    threading.Timer(0.5, shop.cancel.set, args=["Ctrl-C"]).start()
+    started = time.monotonic()
+    with pytest.raises(Interrupted, match="Ctrl-C"):
+        run(("sh", "-c", "sleep 4711 & sleep 4711"), shop, what="a long sleep")
+    assert time.monotonic() - started < 40
+    left = [process.info["cmdline"] or () for process in psutil.process_iter(["cmdline"])]
+    assert not any("4711" in words for words in left)
