@@ -18,7 +18,7 @@ from bakery.resolve import convert
 from bakery.smoke.identity import Identity
 from bakery.smoke.job import SmokeJob, TestRef
 
-_SECRET: Final = "__secret__"
+_TAG: Final = "__secret__"
 
 
 def dump(job: SmokeJob) -> bytes:
@@ -82,7 +82,7 @@ def _fields(variables: Any) -> tuple[dataclasses.Field[Any], ...]:
 def _plain(name: str, value: Any) -> Any:
     match value:
         case Secret():
-            return {_SECRET: value.reveal(), "name": value.name}
+            return {_TAG: value.reveal(), "name": value.name}
         case None | bool() | int() | float() | str():
             return value
         case Path():
