@@ -39,9 +39,7 @@ def choose(asked: str, shop: Workshop) -> str:
     """
     if asked == "tcg":
         return "tcg"
-    native = NATIVE.get(platform.system(), "")
-    if asked not in ("auto", native):
-        raise DriverError(f"this host has no {asked}", hint='accel="auto" uses what works')
+    native = NATIVE.get(platform.system(), "none") if asked == "auto" else asked
     reason = trouble(native, shop)
     if not reason:
         return native
@@ -50,20 +48,29 @@ def choose(asked: str, shop: Workshop) -> str:
     return "tcg"
 
 
+def absent(accel: str) -> str:
+    """Why an accelerator cannot be used, as far as that can be seen without trying it; empty for `auto` and `tcg`."""
+    if accel in ("auto", "tcg"):
+        return ""
+    if accel != NATIVE.get(platform.system(), ""):
+        return f"{platform.system()} has none of that name"
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return f"the guest is x86-64, this host is {platform.machine()}"
+    if accel == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        there = Path("/dev/kvm").exists()
+        return "no right to open /dev/kvm: join the group kvm" if there else "there is no /dev/kvm"
+    return ""
+
+
 def trouble(native: str, shop: Workshop) -> str:
     """Why the host's accelerator cannot be used; empty when it can. Asks a guest the first time, then remembers.
 
     Args:
-        native: `kvm`, `hvf`, or empty where the host has neither.
+        native: `kvm` or `hvf`.
         shop: where the answer is remembered; the user is told when it is found.
     """
-    if not native:
-        return f"there is none for {platform.system()}"
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        return f"the guest is x86-64, this host is {platform.machine()}"
-    if native == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        there = Path("/dev/kvm").exists()
-        return "no right to open /dev/kvm: join the group kvm" if there else "there is no /dev/kvm"
+    if reason := absent(native):
+        return reason
     note = shop.cache / "hosts" / f"{_this_host(native, shop)}.json"
     with hold(note.with_suffix(".lock"), what="another bake tries this host's acceleration", shop=shop):
         if not note.exists():

@@ -22,6 +22,7 @@ from bakery.model import Checkpoint, Handle
 from bakery.transport.wait import until
 
 MEMORY, DISK = "memory", "disk.qcow2"
+ZSTD = "zstd"
 PATIENCE = 600.0
 """Seconds to write or read a machine's memory."""
 UNLIMITED = 1 << 40
@@ -90,6 +91,7 @@ def save(handle: Handle, key: str, folder: Path, claim: Claim, *, host_key: str)
             try:
                 _write_memory(monitor, folder, claim)
             except BaseException:
+                monitor.ask("migrate_cancel")
                 _take_back(handle.folder, layers)
                 raise
     save_keys(claim.keys, folder)
@@ -98,6 +100,11 @@ def save(handle: Handle, key: str, folder: Path, claim: Claim, *, host_key: str)
         host_key=host_key, qemu=version,
     )  # fmt: skip
     return Checkpoint(driver=handle.driver, key=key, folder=folder, warm=True, settings=saved.to_json())
+
+
+def possible() -> bool:
+    """Say whether this host has what checkpoints need besides QEMU."""
+    return shutil.which(ZSTD) is not None
 
 
 def _must_be_possible(handle: Handle, layers: Layers, folder: Path) -> None:
@@ -157,7 +164,7 @@ def _write_memory(monitor: Monitor, folder: Path, shop: Workshop) -> None:
     """Write the memory as a migration stream through zstd, which takes a fifth of the space at hardly any time."""
     part, whole = folder / f"{MEMORY}.part", folder / MEMORY
     _no_limit(monitor)
-    command = f"umask 077; zstd -q -1 -T0 -f -o {quote(str(part))} && mv {quote(str(part))} {quote(str(whole))}"
+    command = f"umask 077; {ZSTD} -q -1 -T0 -f -o {quote(str(part))} && mv {quote(str(part))} {quote(str(whole))}"
     monitor.ask("migrate", uri=f"exec:{command}")
 
     def written() -> None:
@@ -208,7 +215,7 @@ def load(handle: Handle, folder: Path, saved: Saved, shop: Workshop) -> None:
                     "the checkpoint was made by another QEMU", why=f"{saved.qemu}; this is {_version(monitor)}"
                 )
             _no_limit(monitor)
-            monitor.ask("migrate-incoming", uri=f"exec:exec zstd -q -d -c {quote(str(folder / MEMORY))}")
+            monitor.ask("migrate-incoming", uri=f"exec:exec {ZSTD} -q -d -c {quote(str(folder / MEMORY))}")
 
     def loaded() -> None:
         power.must_live(handle)

@@ -45,8 +45,13 @@ class QemuDriver(Driver[Qemu]):
 
     def check(self, boot: Qemu) -> Iterator[Problem]:
         """Yield what would stop a build: programs, firmware, acceleration, memory, the base's own problems."""
-        missing = list(tool.missing({QEMU: "qemu-system-x86", **qemuimg.PACKAGES}))
-        yield from missing
+        yield from tool.missing({QEMU: "qemu-system-x86", **qemuimg.PACKAGES})
+        if not checkpoint.possible():
+            yield Problem(what="no zstd, so no step can be reused", hint="apt install zstd", fatal=False)
+        if reason := accel.absent(boot.accel):
+            yield Problem(
+                what=f"accel={boot.accel!r} cannot work here", why=reason, hint='accel="auto" uses what works'
+            )
         if boot.firmware == "uefi":
             try:
                 firmware.find(QEMU)
@@ -173,8 +178,10 @@ class QemuDriver(Driver[Qemu]):
         with suppress(NotYet, Refused), Monitor(handle.folder) as monitor:
             monitor.ask("screendump", filename=str((folder / "screen.png").absolute()), format="png")
 
-    def checkpoint(self, handle: Handle, key: str, folder: Path, claim: Claim) -> Checkpoint:
+    def checkpoint(self, handle: Handle, key: str, folder: Path, claim: Claim) -> Checkpoint | None:
         """Save the machine's memory and disk into `folder`, whose path must not change later."""
+        if not checkpoint.possible():
+            return None
         return checkpoint.save(handle, key, folder, claim, host_key=self._host_key(handle))
 
     # ---- the image ------------------------------------------------------------------------------------------

@@ -84,6 +84,7 @@ def off(handle: Handle, shop: Workshop) -> None:
         with Monitor(handle.folder) as monitor:
             if state(monitor) == "shutdown":
                 return
+            must_run(monitor, handle)
             if time.monotonic() - pressed > AGAIN:
                 monitor.ask("system_powerdown")
                 pressed = time.monotonic()

@@ -15,7 +15,7 @@ from bakery.errors import DriverError
 from bakery.model import Endpoint, Handle
 from bakery.transport.link import Link
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 """Seconds until a restored machine must answer; it was running a moment ago, as far as it knows."""
 
 
