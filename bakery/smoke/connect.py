@@ -14,7 +14,7 @@ from bakery.errors import ConnectError, NotYet
 from bakery.model import Endpoint
 from bakery.smoke.shell import Pipes
 from bakery.transport.base import Lost, Stream
-from bakery.transport.namespace import ENVIRONMENT
+from bakery.transport.namespace import ENVIRONMENT, NamespaceTransport
 from bakery.transport.wait import Cancel, until
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def connect(endpoint: Endpoint, keys: Keys) -> Connection:
         ConnectError: it does not answer, shows another host key than the pinned one, or does not accept ours.
     """
     if endpoint.transport == "namespace":
-        return _Namespace(int(endpoint.data["pid"]))
+        return _Namespace(endpoint)
     return _Ssh(endpoint, keys)
 
 
@@ -119,10 +119,13 @@ class _ChannelPipes:
 class _Namespace(Connection):
     """Shells inside a container on this host, entered through its leader's namespaces."""
 
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._pid = int(endpoint.data["pid"])
+        self._way = NamespaceTransport(endpoint, Cancel())  # it knows whether the leader is still the same process
 
     def spawn(self) -> Pipes:
+        if not self._way.alive:
+            raise Lost(f"the container's leader, process {self._pid}, is gone")
         return _ProcessPipes(["nsenter", "--target", str(self._pid), "--all", "--root", "--wd", "--", "/bin/sh"])
 
     def close(self) -> None:

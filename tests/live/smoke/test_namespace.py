@@ -1,0 +1,75 @@
+"""Smoke tests of a container: the shell enters its namespaces."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bakery.claim import Keys
+from bakery.errors import ConnectError, NotYet
+from bakery.model import Endpoint
+from bakery.smoke.backend import host as make_host
+from bakery.smoke.connect import connect
+from bakery.smoke.shell import Shell
+from bakery.transport.base import Lost
+from bakery.transport.wait import Cancel, until
+
+pytestmark = pytest.mark.live
+
+NO_KEYS = Keys(user_private="", user_public="", host_private="", host_public="")
+
+
+@pytest.fixture
+def leader() -> Iterator[int]:
+    """A process with namespaces of its own, as a container's init is."""
+    if os.geteuid() != 0:
+        pytest.skip("namespaces are made by root here")
+    words = ["unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    script = "hostname inside-of-it; exec sleep 600"
+    with subprocess.Popen([*words, "sh", "-c", script]) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+
+        def started() -> int:
+            found = children.read_text().split()
+            if not found or b"sleep" not in Path(f"/proc/{found[0]}/cmdline").read_bytes()[:5]:
+                raise NotYet("no child yet")
+            return int(found[0])
+
+        try:
+            yield until(started, what="the container starts", timeout=20, cancel=Cancel())
+        finally:
+            process.kill()
+
+
+def test_the_host_is_what_is_inside_of_the_namespaces(leader: int) -> None:
+    connection = connect(Endpoint(transport="namespace", data={"pid": leader}), NO_KEYS)
+    shell = Shell(connection.spawn)
+    try:
+        host = make_host("container", shell)
+        assert host.check_output("hostname") == "inside-of-it"
+        assert host.file("/proc/1/comm").content_string == "sleep\n"
+        assert host.user("root").uid == 0
+        assert host.run("ip -o link").stdout.count("\n") == 1
+    finally:
+        shell.close()
+        connection.close()
+
+
+def test_a_container_that_is_gone_is_a_connection_error(leader: int) -> None:
+    endpoint = Endpoint(transport="namespace", data={"pid": leader, "start": 1})
+    with pytest.raises(ConnectError, match="is gone"):
+        connect(endpoint, NO_KEYS)
+
+
+def test_a_container_that_dies_under_the_tests_is_lost(leader: int) -> None:
+    connection = connect(Endpoint(transport="namespace", data={"pid": leader}), NO_KEYS)
+    shell = Shell(connection.spawn)
+    assert shell.ask("true")[0].exited == 0
+    os.kill(leader, 9)
+    with pytest.raises(Lost):
+        shell.ask("sleep 5", "true", timeout=20)
+    shell.close()
