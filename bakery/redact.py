@@ -30,7 +30,7 @@ class _Known:
     values: frozenset[tuple[str, str]] = frozenset()
     plain: dict[str, str] = field(default_factory=dict[str, str])
     wrapped: dict[str, str] = field(default_factory=dict[str, str])
-    multiline: tuple[str, ...] = ()
+    begun: tuple[str, ...] = ()  # forms of several lines, cut behind each of their lines
     longest: int = 0
     gate: re.Pattern[str] = _NEVER  # matches wherever a form may begin; most lines end here
 
@@ -44,7 +44,7 @@ class _Known:
             values=self.values | {(text, name)},
             plain=plain,
             wrapped={**wrapped, **self.wrapped},
-            multiline=tuple(form for form in plain if "\n" in form.rstrip("\n")),
+            begun=tuple({form[:cut] for form in plain for cut in _breaks(form) if form[:cut].strip()}),
             longest=max(map(len, plain), default=0),
             gate=_gate(plain),
         )
@@ -106,7 +106,9 @@ class Redactor:
             text: whole lines.
         """
         known = self._known
-        starts = [len(text) - cut for form in known.multiline for cut in _breaks(form) if text.endswith(form[:cut])]
+        starts: list[int] = []
+        if text.endswith(known.begun):  # hardly ever, and quick to tell
+            starts = [len(text) - len(begun) for begun in known.begun if text.endswith(begun)]
         return min([*starts, *_unfinished(known, text)], default=len(text))
 
     @property

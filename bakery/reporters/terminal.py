@@ -95,7 +95,7 @@ class Terminal:
 
     def _start(self) -> None:
         live = self._live = Live(
-            get_renderable=self._render, console=self._console, refresh_per_second=8, transient=True,
+            get_renderable=self._render, console=self._console, refresh_per_second=5, transient=True,
             redirect_stdout=False, redirect_stderr=False,
         )  # fmt: skip
         live.start()

@@ -162,6 +162,12 @@ def test_an_endless_line_is_handed_on_in_pieces() -> None:
     assert "hunter2" not in "".join([*out, buffer.flush()])
 
 
+def test_a_secret_that_begins_with_an_empty_line_holds_nothing_back() -> None:
+    buffer = LineBuffer(make("\none-one-one\ntwo"))
+    assert [buffer.feed("a\n"), buffer.feed("\n"), buffer.feed("b\n")] == ["a\n", "\n", "b\n"]
+    assert buffer.feed("\none-one-one\n") + buffer.feed("two\n") + buffer.flush() == "[secret s0]\n"
+
+
 def test_a_line_is_not_held_back_without_reason() -> None:
     buffer = LineBuffer(make("one\ntwo\nthree-three-three"))
     assert buffer.feed("Unpacking nginx-common-with-a-long-name\n") == "Unpacking nginx-common-with-a-long-name\n"
