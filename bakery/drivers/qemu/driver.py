@@ -39,7 +39,7 @@ class QemuDriver(Driver[Qemu]):
     name: ClassVar[str] = "qemu"
     source: ClassVar[type[Qemu]] = Qemu
     saves_boot: ClassVar[bool] = True
-    requires: ClassVar[str] = "apt install qemu-system-x86 qemu-utils (and ovmf for UEFI)"
+    requires: ClassVar[str] = "apt install qemu-system-x86 qemu-utils zstd (and ovmf for UEFI)"
 
     # ---- before anything is made ----------------------------------------------------------------------------
 
@@ -68,14 +68,16 @@ class QemuDriver(Driver[Qemu]):
     def _check_base(self, boot: Qemu) -> Iterator[Problem]:
         if isinstance(boot.base, Base):
             yield from boot.base.check()
-        elif isinstance(boot.base, Artifact) and not images.intact(boot.base):
+        elif isinstance(boot.base, Artifact) and not _usable(boot.base):
             yield Problem(
                 what=f"the image {boot.base.name} is gone or was changed", why=boot.base.id, hint="bake it again"
             )
 
     def needs(self, boot: Qemu | Artifact | Checkpoint) -> Needs:
         """Say what a machine takes from this host."""
-        shape = Shape.of(boot, "") if isinstance(boot, Qemu) else Shape.from_json(boot.settings)
+        shape = (
+            Shape.of(boot, "") if isinstance(boot, Qemu) else Shape.from_json(boot.settings.get("shape", boot.settings))
+        )
         return Needs(memory=shape.memory, cpus=shape.cpus)
 
     # ---- launch ---------------------------------------------------------------------------------------------
@@ -244,7 +246,14 @@ def _format(text: str) -> qemuimg.Format:
 
 
 def _layer(image: Artifact) -> Layer:
+    if not Path(image.id).is_absolute():
+        raise DriverError(f"the image {image.name} is not a file on this host", why=f"{image.driver} image {image.id}")
     return Layer(str(image.path), _format(image.format))
+
+
+def _usable(image: Artifact) -> bool:
+    """An image that we made must be unchanged; one that a user names by its path must be there."""
+    return images.intact(image) if image.sha256 else Path(image.id).is_file()
 
 
 def _firmware(shape: Shape, folder: Path) -> firmware.Firmware | None:

@@ -17,6 +17,8 @@ from bakery.transport.wait import Cancel, until
 SERIAL, LOG, EXIT = "serial.log", "qemu.log", "qemu.exit"
 GRACE = 5.0
 """Seconds for QEMU to end by itself, before it is killed."""
+PATIENCE = 60.0
+"""Seconds for what the kernel does by itself, on a very busy host: starting a process, clearing up a dead one."""
 
 
 def spawn(words: Sequence[str], folder: Path, name: str) -> int:
@@ -49,7 +51,7 @@ def _recognised(child: subprocess.Popen[bytes], name: str) -> None:
         if child.poll() is None and not alive(name, child.pid):
             raise NotYet("QEMU is being started")
 
-    until(shown, what="the start of QEMU", timeout=GRACE, cancel=Cancel(), every=(0.001, 0.05))
+    until(shown, what="the start of QEMU", timeout=PATIENCE, cancel=Cancel(), every=(0.001, 0.05))
 
 
 def _reap(child: subprocess.Popen[bytes], note: Path) -> None:
@@ -141,10 +143,10 @@ def end(name: str, pid: int | None) -> None:
         if find(name, process.pid) is not None:
             raise NotYet("it is still running")
 
-    for order in (process.terminate, process.kill):
+    for order, patience in ((process.terminate, GRACE), (process.kill, PATIENCE)):
         with suppress(psutil.NoSuchProcess):
             order()
         with suppress(DriverError):
-            until(gone, what=f"the end of {name}", timeout=GRACE, cancel=Cancel(), every=(0.01, 0.1))
+            until(gone, what=f"the end of {name}", timeout=patience, cancel=Cancel(), every=(0.01, 0.1))
             return
     raise DriverError(f"the virtual machine {name} does not end", why=f"process {process.pid} survived SIGKILL")

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from bakery.drivers.qemu.driver import QemuDriver
 from bakery.drivers.qemu.shape import Identity, Shape
 from bakery.drivers.qemu.source import Qemu, size
 from bakery.errors import ImagefileError
+from bakery.model import Artifact, Checkpoint, Needs
 
 
 @pytest.mark.parametrize(
@@ -69,3 +71,13 @@ def test_no_two_identities_are_the_same_and_none_has_qemus_own_card() -> None:
     assert one.mac != other.mac
     assert "52:54:00:12:34:56" not in (one.mac, other.mac)
     assert Identity.from_json({"accel": "tcg", "uuid": "u", "mac": "m", "instance": "a", "pid": 1}).uuid == "u"
+
+
+def test_the_scheduler_hears_what_a_machine_needs_whatever_it_starts_from() -> None:
+    driver, shape = QemuDriver(), Shape(memory=3 << 30, cpus=4)
+    starts = (
+        Qemu(base=None, memory="3G", cpus=4),
+        Artifact(driver="qemu", id="/a", name="a", settings=shape.to_json()),
+        Checkpoint(driver="qemu", key="k", settings={"shape": shape.to_json()}),
+    )
+    assert {driver.needs(start) for start in starts} == {Needs(memory=3 << 30, cpus=4)}
