@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import IO, Final, cast
 
 from bakery.errors import TaskError
+from bakery.transport.process import CHUNK
 
 BLOCK: Final = 512
-CHUNK: Final = 1 << 18
 
 
 def archive(folder: Path, *, exclude: Sequence[str] = (), owner: str = "root", compress: bool = False) -> IO[bytes]:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import subprocess
+import time
 from pathlib import Path
 from typing import IO, Final, cast
 
@@ -15,6 +16,9 @@ from bakery.transport.base import Lost, OnOutput, Result, Shell, Transport
 from bakery.transport.process import CHUNK, end_group, run_process
 from bakery.transport.wait import Cancel
 
+KILLED: Final = 128 + 9
+DYING: Final = 0.5
+"""Seconds between the end of a container's programs and that of its leader."""
 ENVIRONMENT: Final = (
     ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
     ("HOME", "/root"),
@@ -79,7 +83,7 @@ class NamespaceTransport(Transport):
                 "nsenter is missing on this host", why=str(error), hint="apt-get install util-linux"
             ) from error
         if result.failed:
-            self._require()  # a dying container kills what runs in it: that is no failure of the command
+            self._require(patience=DYING if result.exited == KILLED else 0.0)
         return result
 
     def open_shell(self, command: str = "sh") -> Shell:
@@ -95,7 +99,11 @@ class NamespaceTransport(Transport):
         # --root: nspawn's root folder is not the root of its mount namespace.
         return ["nsenter", "--target", str(self._pid), "--all", "--root", "--wd", "--", "/bin/sh", "-c", command]
 
-    def _require(self) -> None:
+    def _require(self, patience: float = 0.0) -> None:
+        """Refuse when the leader is gone. A dying container kills what runs in it first, a moment before its leader."""
+        deadline = time.monotonic() + patience
+        while self.alive and time.monotonic() < deadline:
+            self._cancel.sleep(patience / 10)
         if not self.alive:
             raise Lost(f"the container's leader, process {self._pid}, is gone")
 

@@ -16,7 +16,8 @@ from typing import IO, Final, cast
 from bakery.transport.base import OnOutput, Result, Stream, TimedOut
 from bakery.transport.wait import Cancel
 
-CHUNK: Final = 1 << 16
+CHUNK: Final = 8 * 32_704
+"""Bytes read at once: whole SSH packets, 32 KiB less the head that paramiko allows for."""
 POLL: Final = 0.1
 """Seconds between two looks at the cancel token."""
 PATIENCE: Final = 3.0

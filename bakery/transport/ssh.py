@@ -14,7 +14,7 @@ from bakery.errors import ConnectError
 from bakery.model import Endpoint
 from bakery.transport.base import Lost, OnOutput, Result, Shell, TimedOut, Transport
 from bakery.transport.connect import SILENCE, NotReached, connect
-from bakery.transport.process import GRACE, PATIENCE, POLL, Collected, Feeder
+from bakery.transport.process import CHUNK, GRACE, PATIENCE, POLL, Collected, Feeder
 from bakery.transport.remote import PROBE, end_line, framed, read_pid
 from bakery.transport.wait import Cancel
 
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from fabric import Connection
     from paramiko import Channel
 
-CHUNK: Final = 1 << 18
-PACKET: Final = 32_000
-"""Bytes written at once: what OpenSSH takes in one packet (32 KiB), less its head."""
+PACKET: Final = CHUNK // 8
 BROKEN: Final = (SSHException, EOFError, OSError)
 """What paramiko raises when the connection ends."""
 
