@@ -47,6 +47,7 @@ class Options:
         resume: the run to continue.
         offline: nothing may be downloaded.
         expire: seconds after which whatever is rented counts as forgotten.
+        connect_timeout: seconds until a launched machine must let us in.
         clones: machines booted from the image for the smoke tests; with two, they are compared.
     """
 
@@ -61,6 +62,7 @@ class Options:
     resume: str | None = None
     offline: bool = False
     expire: float = DAY
+    connect_timeout: float = 600.0
     clones: int = 1
 
 

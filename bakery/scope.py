@@ -133,7 +133,7 @@ class Scope:
         claim = Claim(
             cache=context.state.cache, cancel=context.cancel, emit=context.emit, offline=context.options.offline,
             build=self.build.name, redact=context.redactor, run=context.run.id, role=role, name=name, folder=folder,
-            tags=tags, driver=driver,
+            tags=tags, driver=driver, launch_timeout=context.options.connect_timeout,
             keys=make_keys(f"bakery-{context.run.id}"), ledger=held,
             images=context.state.images_folder / self.build.source,
         )  # fmt: skip
@@ -223,7 +223,7 @@ class Scope:
         def say(number: int, error: BaseException) -> None:
             self.emit(Notice(level="warning", message=f"attempt {number} failed: {user_text(error)}; trying again"))
 
-        return again(call, self.context.cancel, attempts=4, first=1, longest=30, say=say)
+        return again(call, self.context.cancel, attempts=3, first=0.5, longest=30, say=say)
 
     def _explain_failure(self, running: Running, error: BaseException) -> bool:
         """Collect evidence; return True when the machine is to be kept."""

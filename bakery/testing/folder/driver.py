@@ -67,6 +67,8 @@ class FolderDriver(Driver[Folder]):
             record = _cloud(handle.settings).describe_machine(handle.id)
         except NotFound:
             raise NotYet("the cloud does not show the machine yet") from None
+        except RetryableError as error:
+            raise NotYet(error.what) from None
         match record["state"]:
             case "running":
                 return Endpoint(transport="namespace", data={"pid": record["pid"]})

@@ -1,0 +1,169 @@
+"""The fault matrix: whatever a provider does, a build succeeds, or fails with the right exit code and nothing left."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bakery import gc, loader
+from bakery.context import Options
+from bakery.drivers.registry import Registry
+from bakery.plan import plan
+from bakery.resolve import Settings
+from bakery.run import Outcome, build
+from bakery.state import State
+from bakery.testing.folder.cloud import FolderCloud
+from bakery.testing.folder.driver import FolderDriver
+from bakery.testing.folder.faults import Fault, Injection
+
+IMAGEFILE = """
+import bakery
+from bakery.testing.folder.driver import Folder
+
+@bakery.source
+def here() -> Folder:
+    return Folder(base=None, cloud={cloud!r}, patience=1.5)
+
+@bakery.task
+def hello(m):
+    m.write("/etc/hello", "hello")
+"""
+SUICIDE = """
+@bakery.task
+def dies(m):
+    import os, signal
+    from pathlib import Path
+    from bakery.testing.folder.cloud import FolderCloud
+    (machine,) = FolderCloud(Path(here().cloud)).list("machines")
+    os.kill(machine["pid"], signal.SIGKILL)
+    m.run("sleep 60")
+"""
+FOR_EVER = 10_000
+OPTIONS = Options(test=False, connect_timeout=1.5)
+
+
+class Project:
+    """An imagefile, its cloud, and what is in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cloud = FolderCloud(folder / "cloud")
+        self.file = folder / "imagefile.py"
+        self.file.write_text(IMAGEFILE.format(cloud=str(folder / "cloud")), encoding="utf-8")
+        self.state = State(folder / ".bakery", folder / "cache")
+        self.drivers = Registry()
+        self.drivers.add(FolderDriver())
+
+    def bake(self, options: Options = OPTIONS) -> Outcome:
+        """Build in this process."""
+        recipe, settings = loader.load(self.file), Settings(environ=dict(os.environ))
+        return build(plan(recipe, settings), recipe, settings, options, self.state, drivers=self.drivers)
+
+    def exists(self) -> list[str]:
+        """All that is in the cloud, faults switched off."""
+        self.cloud.faults.clear()
+        kinds = ("keypairs", "machines", "images")
+        return [f"{kind} {record['name']}" for kind in kinds for record in self.cloud.list(kind)]  # type: ignore[arg-type]  # three literals
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """Return a project whose cloud is empty."""
+    return Project(tmp_path)
+
+
+CALLS = (
+    "create_keypair", "run_machine", "describe_machine", "stop_machine", "create_image", "describe_image",
+    "rename_image", "delete_machines", "delete_keypairs", "list_keypairs",
+)  # fmt: skip
+FOR_NOW: tuple[Fault, ...] = ("throttled", "server-error", "answer-lost")
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("fault", FOR_NOW)
+def test_a_refusal_for_now_costs_a_moment_and_nothing_else(project: Project, call: str, fault: Fault) -> None:
+    project.cloud.faults.inject(Injection(call=call, fault=fault))
+    outcome = project.bake()
+    assert {name: str(error) for name, error in outcome.errors.items()} == {}
+    assert outcome.exit_code == 0
+    (name,) = project.exists()
+    assert name.startswith("images ")
+
+
+@pytest.mark.parametrize("call", [call for call in CALLS if not call.startswith(("delete", "list"))])
+@pytest.mark.parametrize("fault", ["throttled", "quota", "denied"])
+def test_a_refusal_for_good_fails_and_leaves_nothing(project: Project, call: str, fault: Fault) -> None:
+    project.cloud.faults.inject(Injection(call=call, fault=fault, times=FOR_EVER))
+    outcome = project.bake()
+    assert outcome.exit_code in (5, 6), outcome.errors
+    assert project.exists() == []
+
+
+@pytest.mark.parametrize("call", ["run_machine", "create_image"])
+def test_what_is_not_visible_yet_is_waited_for(project: Project, call: str) -> None:
+    project.cloud.faults.inject(Injection(call=call, fault="invisible"))
+    assert project.bake(replace(OPTIONS, connect_timeout=10)).exit_code == 0
+    assert len(project.exists()) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "fault", "code", "words"),
+    [
+        ("run_machine", "dies", 5, "stopped"),
+        ("run_machine", "broken", 5, "error"),
+        ("run_machine", "stuck", 6, "building the machine"),
+        ("create_image", "broken", 5, "killed"),
+        ("create_image", "stuck", 5, "the image is pending"),
+    ],
+)
+def test_what_will_never_come_is_not_waited_for_without_end(
+    project: Project, call: str, fault: Fault, code: int, words: str
+) -> None:
+    project.cloud.faults.inject(Injection(call=call, fault=fault))
+    outcome = project.bake()
+    (error,) = outcome.errors.values()
+    assert outcome.exit_code == code
+    assert words in str(error)
+    assert project.exists() == []
+
+
+@pytest.mark.parametrize(("call", "fault"), [("delete_machines", "immortal"), ("delete_keypairs", "denied")])
+def test_what_cannot_be_destroyed_is_exit_code_10_and_gc_takes_it_later(
+    project: Project, call: str, fault: Fault
+) -> None:
+    project.cloud.faults.inject(Injection(call=call, fault=fault, times=FOR_EVER))
+    outcome = project.bake()
+    assert outcome.exit_code == 10
+    left = outcome.run.replay().live()
+    assert len(left) == 1
+    assert f"bake gc {outcome.run.id}" in str([error.hint for error in outcome.errors.values()])
+    project.cloud.faults.clear()
+    for record in project.cloud.list("machines"):
+        project.cloud._update("machines", record["id"], immortal=False)
+    assert gc.collect(project.state, project.drivers.get).exit_code == 0
+    assert [name for name in project.exists() if not name.startswith("images")] == []
+
+
+def test_a_machine_that_dies_under_a_task_ends_the_build_at_once(project: Project) -> None:
+    project.file.write_text(project.file.read_text(encoding="utf-8") + SUICIDE, encoding="utf-8")
+    outcome = project.bake()
+    assert outcome.exit_code == 5, outcome.errors
+    assert project.exists() == []
+
+
+def test_replacing_an_image_never_leaves_none(project: Project) -> None:
+    assert project.bake().exit_code == 0
+    first = project.exists()
+    project.file.write_text(
+        project.file.read_text(encoding="utf-8").replace('"hello")', '"changed")'), encoding="utf-8"
+    )
+    project.cloud.faults.inject(Injection(call="rename_image", fault="denied", times=FOR_EVER))
+    assert project.bake().exit_code == 5
+    assert project.exists() == first
+    old = project.cloud.list("images")[0]["id"]
+    assert project.bake().exit_code == 0
+    assert project.exists() == first
+    assert project.cloud.list("images")[0]["id"] != old
