@@ -37,12 +37,13 @@ def test_the_version_is_shown(empty: Place) -> None:
     assert empty.bake("--version").out.startswith("bake, version ")
 
 
-def test_help_and_list_load_no_heavy_library(place: Place) -> None:
+def test_help_list_and_plan_load_no_heavy_library(empty: Place) -> None:
+    empty.bake("init")
     code = "import sys; from bakery.cli import main; main(sys.argv[1:]); print(sorted(sys.modules))"
     heavy = {"rich", "fabric", "paramiko", "boto3", "openstack", "jinja2", "cryptography", "pytest", "httpx", "qemu"}
-    for words in (["--help"], ["list"]):
+    for words in (["--help"], ["list"], ["plan"]):
         done = subprocess.run(
-            [sys.executable, "-c", code, *words], cwd=place.folder, capture_output=True, text=True, check=True
+            [sys.executable, "-c", code, *words], cwd=empty.folder, capture_output=True, text=True, check=True
         )
         loaded = {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1].replace("'", '"'))}
         assert not heavy & loaded
