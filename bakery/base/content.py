@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
@@ -62,7 +62,7 @@ def must_fit(folder: Path, size: int) -> None:
 
 
 @contextmanager
-def disk_space(folder: Path) -> Iterator[None]:
+def disk_space(folder: Path) -> Generator[None]:
     """Tell a full disk as what it is.
 
     Raises:

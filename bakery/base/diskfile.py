@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Literal, cast
@@ -67,7 +67,7 @@ def _opened(packed: Path) -> AbstractContextManager[IO[bytes]]:
 
 
 @contextmanager
-def _zstd(packed: Path) -> Iterator[IO[bytes]]:
+def _zstd(packed: Path) -> Generator[IO[bytes]]:
     command = ["zstd", "--decompress", "--stdout", "--quiet", "--", str(packed)]
     try:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 
 import httpx
@@ -141,7 +142,7 @@ class Downloader:
     def _attempt(self, client: httpx.Client, url: str, part: Path) -> None:
         with _answers(client, url, _resume_headers(url, part)) as response:
             have = part.stat().st_size if part.exists() else 0
-            if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 if response.headers.get("content-range", "").endswith(f"/{have}"):
                     return  # the part was whole already
                 part.unlink(missing_ok=True)
@@ -222,16 +223,16 @@ class _Progress:
 
 
 @contextmanager
-def _answers(client: httpx.Client, url: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
+def _answers(client: httpx.Client, url: str, headers: dict[str, str]) -> Generator[httpx.Response]:
     """One request whose refusals are sorted into those worth asking again and those that are final."""
     try:
         with client.stream("GET", url, headers=headers) as response:
             if url.startswith("https:") and response.url.scheme != "https":
                 raise Refused(f"redirects to {shown(str(response.url))}, which is not encrypted")
             code = response.status_code
-            if response.is_server_error or code in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.REQUEST_TIMEOUT):
+            if response.is_server_error or code in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT):
                 raise Again(f"the server answers {code} {response.reason_phrase}")
-            if response.is_client_error and code != httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            if response.is_client_error and code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 raise Refused(f"the server answers {code} {response.reason_phrase}")
             yield response
     except (httpx.TooManyRedirects, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
@@ -245,7 +246,7 @@ def _answers(client: httpx.Client, url: str, headers: dict[str, str]) -> Iterato
 def _text(client: httpx.Client, url: str, etag: str) -> tuple[str | None, str]:
     headers = {"if-none-match": etag} if etag else {}
     with _answers(client, url, headers) as response:
-        if response.status_code == httpx.codes.NOT_MODIFIED:
+        if response.status_code == HTTPStatus.NOT_MODIFIED:
             return None, etag
         data = bytearray()
         for chunk in response.iter_raw():
@@ -286,7 +287,7 @@ def _resume_headers(url: str, part: Path) -> dict[str, str]:
 
 def _start(response: httpx.Response, have: int) -> int:
     """Where the answer's bytes belong."""
-    if response.status_code != httpx.codes.PARTIAL_CONTENT:
+    if response.status_code != HTTPStatus.PARTIAL_CONTENT:
         return 0
     if not response.headers.get("content-range", "").startswith(f"bytes {have}-"):
         raise Again("the server gave another range than the one we asked for")

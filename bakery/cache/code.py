@@ -7,6 +7,7 @@ module: only the attributes that are used, or all of them where the module is ha
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -85,6 +85,10 @@ class World:
                 return Input(kind, name, digest.of_json({key: self.keyed(self.environ[key]) for key in self.environ}))
             case "variable":
                 return self._variable(name)
+            case "file" | "tree" | "listing":
+                return self._on_disk(kind, name, known)
+
+    def _on_disk(self, kind: Literal["file", "tree", "listing"], name: str, known: Input | None) -> Input:
         path = self.root / name
         if kind == "listing":
             return Input(kind, name, _listing(path))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ PATIENCE = 6 * 3600.0
 
 
 @contextmanager
-def hold(path: Path, *, what: str, shop: Workshop, timeout: float = PATIENCE) -> Iterator[None]:
+def hold(path: Path, *, what: str, shop: Workshop, timeout: float = PATIENCE) -> Generator[None]:
     """Hold the lock file `path` while the block runs; it ends by itself when this process dies.
 
     The file's date says when it was last held, for `bake cache prune`.

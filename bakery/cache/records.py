@@ -49,7 +49,9 @@ class Record:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Record:
         """Read what `to_json` wrote."""
-        return cls(**{**data, "inputs": tuple(Input.from_json(item) for item in data["inputs"])})
+        known = dict(data)
+        inputs = tuple(Input.from_json(item) for item in known.pop("inputs"))
+        return cls(**known, inputs=inputs)
 
 
 class Records:

@@ -236,6 +236,8 @@ def _paths(data: Json) -> Iterator[Path]:
         case dict():
             for item in data.values():
                 yield from _paths(item)
+        case _:
+            pass
 
 
 def _identity(path: Path) -> list[Json] | None:

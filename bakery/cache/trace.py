@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import bakery
 from bakery.cache import modules
@@ -61,7 +61,7 @@ def note_output(path: str | Path) -> None:
 
 
 @contextmanager
-def untraced() -> Iterator[None]:
+def untraced() -> Generator[None]:
     """Nothing that this block reads is the step's: for work of ours that calls the user's packages."""
     token = _ACTIVE.set(None)
     try:
@@ -224,7 +224,7 @@ def _install() -> None:
 
 def _user_asks() -> bool:
     """Say whether the user's code is behind the call: before bakery's, and not Python's import or traceback."""
-    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001  the only way to know the caller
+    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  the only way
     while frame is not None:
         file = frame.f_code.co_filename
         if file.startswith("<frozen importlib") or file.endswith(_READERS):
@@ -259,7 +259,7 @@ def _proxy(v: T, tracer: Tracer) -> T:
         return object.__getattribute__(me, name)
 
     made = type(cls.__name__, (cls,), {"__getattribute__": read, "__module__": cls.__module__, "__slots__": ()})
-    proxy: T = object.__new__(made)
+    proxy: Any = object.__new__(made)
     for name in names:
         object.__setattr__(proxy, name, getattr(v, name))
-    return proxy
+    return cast("T", proxy)

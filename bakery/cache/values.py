@@ -80,9 +80,12 @@ class Values:
                 return ["path", "inside", str(value.relative_to(self._root))]
             case PurePath():
                 return ["path", str(value)]
-        if isinstance(value, _CALLABLES) and isinstance(
-            getattr(value, "__self__", None), (types.ModuleType, type(None))
-        ):
+            case _:
+                return self._other(value)
+
+    def _other(self, value: Any) -> Json:
+        bound = getattr(value, "__self__", None)
+        if isinstance(value, _CALLABLES) and (bound is None or isinstance(bound, types.ModuleType)):
             return self._reference(value)
         if id(value) in self._open:
             return ["again", len(self._open) - self._open.index(id(value))]
@@ -104,6 +107,8 @@ class Values:
                 return self._mapping(value)
             case types.GenericAlias() | types.UnionType():
                 return ["type", repr(value)]
+            case _:
+                pass
         if isinstance(value, _LOCKS):
             return ["lock"]
         if isinstance(value, _SLOTS):
@@ -125,6 +130,8 @@ class Values:
                 return ["cached_property", self.form(value.func)]
             case functools.partial():
                 return ["partial", self.form(value.func), self.form(value.args), self._mapping(value.keywords)]
+            case _:
+                pass
         if isinstance(value, _CACHED):
             return ["lru_cache", self.form(value.__wrapped__)]
         return self._reduced(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import cache, wraps
 from typing import Any
@@ -76,7 +76,7 @@ def _patch() -> _Patch:
 
 
 @contextmanager
-def watching(who: _Who) -> Iterator[None]:
+def watching(who: _Who) -> Generator[None]:
     """Tell `who()` of each `os.stat`, look into `os.environ` and new thread while the block runs.
 
     Args:

@@ -42,6 +42,11 @@ def _input(before: Input, now: Input) -> str:
             return "the environment changed"
         case "listing":
             return f"files were added to or removed from {before.name}"
+        case "file" | "tree":
+            return _file(before, now)
+
+
+def _file(before: Input, now: Input) -> str:
     if now.digest == MISSING:
         return f"{before.name} is gone"
     if before.digest in (MISSING, FOLDER):
