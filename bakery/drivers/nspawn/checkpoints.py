@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from bakery.drivers.nspawn.layers import Saver, link_tree, plant
+from bakery.drivers.nspawn.layers import Saver, plant
 from bakery.errors import NotYet
 from bakery.transport.wait import Cancel, until
 
@@ -17,10 +16,8 @@ LAYER = "layer"
 """The layer's name in a checkpoint's folder."""
 NAMES = "names.json"
 """In a checkpoint's folder: the files that have several names."""
-EARLIER = "saved"
-"""In the container's folder: hard links to the layer that was saved last."""
-STAMP = "saved.since"
-"""When that was begun, in nanoseconds since the epoch."""
+EARLIER = "earlier.json"
+"""In the container's folder: the layer that was saved last, and when that was begun."""
 
 
 def save(container: Path, leader: int, below: Path | None, folder: Path, cancel: Cancel) -> None:
@@ -32,24 +29,20 @@ def save(container: Path, leader: int, below: Path | None, folder: Path, cancel:
         container: the container's folder.
         leader: its process 1.
         below: the saved layer that it was restored from.
-        folder: the checkpoint's folder; it exists and is empty.
+        folder: the checkpoint's folder; it exists, is empty, and keeps its name.
         cancel: ends the wait for the freeze.
 
     Raises:
         OSError: the disk is full.
     """
-    earlier, stamp = container / EARLIER, container / STAMP
-    known = earlier.is_dir() and stamp.exists()
-    saver = Saver(below=below, earlier=earlier if known else None, since=int(stamp.read_text()) if known else 0)
+    layer, note = folder / LAYER, container / EARLIER
+    known = json.loads(note.read_text()) if note.exists() else {}
+    earlier = Path(known["layer"]) if known else None
     with frozen(leader, cancel):
         begun = time.time_ns()
-        names = saver.save(container / "upper", folder / LAYER)
+        names = Saver(below=below, earlier=earlier, since=known.get("since", 0)).save(container / "upper", layer)
     (folder / NAMES).write_text(json.dumps(names))
-    stamp.unlink(missing_ok=True)
-    shutil.rmtree(earlier, ignore_errors=True)
-    with suppress(OSError):  # the cache is on another disk: the next save copies everything
-        link_tree(folder / LAYER, earlier)
-        stamp.write_text(str(begun))
+    note.write_text(json.dumps({"layer": str(layer), "since": begun}))
 
 
 def plant_names(folder: Path, upper: Path) -> None:

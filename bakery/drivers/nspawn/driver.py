@@ -77,6 +77,10 @@ class NspawnDriver(Driver[Nspawn]):
                 hint='use base=Debian("bookworm"), or build this image with Qemu',
             )
 
+    def prepare(self, boot: Nspawn, shop: Workshop) -> str | None:
+        """Make the base's tree, or find it in the cache; no disk is made of it."""
+        return boot.base.tree(shop).key if isinstance(boot.base, Rooted) else super().prepare(boot, shop)
+
     def launch(self, boot: Nspawn | Artifact | Checkpoint, claim: Claim) -> Handle:
         """Start a container from a base's tree, or from a saved layer above it."""
         start = _start(boot, claim)
