@@ -28,6 +28,10 @@ from bakery.state import RunFolder, State
 from bakery.transport.wait import Cancel
 
 
+POLL = 0.25
+"""Seconds between two looks at signals: one that another thread received does not wake the main thread."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """How a run ended.
@@ -200,7 +204,7 @@ class _Run:
                     elif self._ready(build) and capacity.take(self._needs(build), build.name):
                         waiting.remove(build)
                         running[pool.submit(self._one, build)] = build
-                done, _ = wait(running, timeout=None if not waiting else 0.5, return_when=FIRST_COMPLETED)
+                done, _ = wait(running, timeout=POLL, return_when=FIRST_COMPLETED)
                 for future in done:
                     capacity.give_back(running.pop(future).name)
                     future.result()
