@@ -62,21 +62,33 @@ class Code:
         return sorted(label for label in labels if self.items.get(label) != before.items.get(label))
 
 
-def code_of(function: Callable[..., Any], root: Path, keyed: Keyed, variables: object = None) -> Code:
-    """Follow a task's code.
+@dataclass(frozen=True)
+class Follower:
+    """Follows the code of one imagefile's functions; its source files are parsed once.
 
     Args:
-        function: the task.
         root: the imagefile's folder; names of files are relative to it.
         keyed: digests secrets.
-        variables: the object that the task gets; its class may have methods of the user's.
     """
-    for docs in (False, True):
-        walk = Walk(root, keyed, Sources(docs=docs))
+
+    root: Path
+    keyed: Keyed
+    _plain: Sources = field(default_factory=Sources)
+    _with_docs: Sources = field(default_factory=lambda: Sources(docs=True))
+
+    def follow(self, function: Callable[..., Any], variables: object = None) -> Code:
+        """Follow a task's code.
+
+        Args:
+            function: the task.
+            variables: the object that the task gets; its class may have methods of the user's.
+        """
+        walk = Walk(self.root, self.keyed, self._plain)
         walk.start(function, variables)
-        if not walk.reads_docs:
-            break
-    return Code(walk.items, walk.shown, tuple(dict.fromkeys(walk.problems)), frozenset(walk.foreign))
+        if walk.reads_docs:
+            walk = Walk(self.root, self.keyed, self._with_docs)
+            walk.start(function, variables)
+        return Code(walk.items, walk.shown, tuple(dict.fromkeys(walk.problems)), frozenset(walk.foreign))
 
 
 @dataclass

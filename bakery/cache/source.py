@@ -142,12 +142,12 @@ def references(code: CodeType) -> Iterator[Reference]:
     """Yield what a function and those nested in it refer to, in order; attributes of other things are not names."""
     steps = [step for step in dis.get_instructions(code) if step.opname not in ("EXTENDED_ARG", "NOP", "CACHE")]
     for index, step in enumerate(steps):
-        rest = steps[index + 1 :]
         if step.opname in _GLOBAL:
-            chain = itertools.takewhile(lambda later: later.opname in _ATTRIBUTE, rest)
+            chain = itertools.takewhile(lambda later: later.opname in _ATTRIBUTE, steps[index + 1 : index + 9])
             yield Reference(step.argval, tuple(later.argval for later in chain))
         elif step.opname == "IMPORT_NAME":
             level = steps[index - 2].argval if index > 1 else 0
+            rest = steps[index + 1 :]
             imported = (later.argval for later in rest[: _imports(rest)] if later.opname == "IMPORT_FROM")
             yield Reference(step.argval, tuple(imported), imported=True, level=level if isinstance(level, int) else 0)
     for nested in code.co_consts:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bakery.cache.age import seconds
-from bakery.cache.code import Code, code_of
+from bakery.cache.code import Code, Follower
 from bakery.cache.digest import Keyed, of_json
 from bakery.cache.inputs import Input, World
 from bakery.cache.records import Record, Records
@@ -92,6 +92,7 @@ class Steps:
         self._environ = os.environ if environ is None else environ
         self._records = Records(cache)
         self._keyed = Keyed.of(cache)
+        self._follower = Follower(root, self._keyed)
 
     def tracer(self, task: Callable[..., Any], v: object) -> Tracer:
         """Watch one run of one step: `with steps.tracer(task, v) as t: task(machine, t.variables(v))`.
@@ -102,7 +103,7 @@ class Steps:
 
     def code(self, task: Callable[..., Any], v: object) -> Code:
         """Follow a task's code."""
-        return code_of(task, self._root, self._keyed, v)
+        return self._follower.follow(task, v)
 
     def find(self, parent: str, task: Callable[..., Any], options: Mapping[str, Json], v: object) -> Hit | Miss:
         """Look for an earlier run that took in what this one would.
@@ -224,8 +225,8 @@ def functions_key(root: Path, cache: Path, functions: list[Callable[..., Any]], 
     Returns:
         None where a function's code cannot be followed.
     """
-    keyed = Keyed.of(cache)
-    found = [code_of(function, root, keyed, v) for function in functions]
+    follower = Follower(root, Keyed.of(cache))
+    found = [follower.follow(function, v) for function in functions]
     return None if any(code.problems for code in found) else of_json([code.digest for code in found])
 
 

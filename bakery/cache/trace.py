@@ -148,7 +148,10 @@ class Tracer(Watch):
                 self._seen("file", path)
 
     def follow(self, run: Callable[[], None]) -> Callable[[], None]:
-        """A thread that the step starts is a part of it."""
+        """A thread that the step starts is a part of it; one that bakery starts for it is not."""
+        with untraced():
+            if not _user_asks():
+                return run
 
         def followed() -> None:
             _ACTIVE.set(self)

@@ -558,6 +558,16 @@ def test_threads_of_a_step_are_followed(project: Project) -> None:
     assert why(project) == "a.txt changed"
 
 
+def test_threads_that_are_not_the_users_are_not_followed(project: Project) -> None:
+    simple(project, "return None")
+    made: list[object] = []
+    with project.steps().tracer(project.load().task, None) as tracer:
+        run = tracer.follow(lambda: made.append(1))
+    assert run is not None
+    run()
+    assert made == [1]
+
+
 def test_untraced_work_is_not_the_steps(project: Project) -> None:
     project.write("x", "")
     made = simple(
