@@ -46,11 +46,13 @@ build_keys() { # KEY: the base64 part of this machine's login key
 }
 
 makes_host_keys() { # true when something makes missing host keys at boot
-  for folder in /etc/systemd/system /usr/lib/systemd/system /lib/systemd/system /etc/init.d; do
-    [ -d "$folder" ] || continue
-    grep -r -l -s -e 'ssh-keygen -A' -e 'sshd-keygen' -e 'dropbear.* -[A-Za-z]*R' "$folder" >/dev/null && return 0
-  done
-  return 1
+  if [ -d /run/systemd/system ]; then
+    # What a unit runs: cloud-init's units only mention sshd-keygen in their order, and make keys where it has work.
+    grep -r -s -q -E '^Exec.*(ssh-keygen +-A|sshd-keygen|dropbear.* -[A-Za-z]*R)' \
+      /etc/systemd/system /usr/lib/systemd/system /lib/systemd/system
+  else
+    grep -r -s -q -E 'ssh-keygen +-A|dropbear.* -[A-Za-z]*R' /etc/init.d /etc/rc.local
+  fi
 }
 
 host_keys() {
@@ -60,7 +62,8 @@ host_keys() {
   if makes_host_keys; then
     did "new ones are made at boot"
   elif [ -d /run/systemd/system ]; then
-    cat >/etc/systemd/system/bakery-host-keys.service <<'UNIT'
+    units=/etc/systemd/system
+    cat >"$units/bakery-host-keys.service" <<'UNIT'
 [Unit]
 Description=Make SSH host keys where nobody gave any
 After=cloud-init.service
@@ -74,7 +77,9 @@ ExecStart=ssh-keygen -A
 [Install]
 WantedBy=multi-user.target
 UNIT
-    systemctl --quiet enable bakery-host-keys.service && did "installed bakery-host-keys.service, which makes new ones"
+    mkdir -p "$units/multi-user.target.wants" && # which is what `systemctl enable` does
+      ln -s -f ../bakery-host-keys.service "$units/multi-user.target.wants/bakery-host-keys.service" &&
+      did "installed bakery-host-keys.service, which makes new ones at boot"
   else
     echo "$option: warning, nothing makes new ones at boot"
   fi

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from paramiko import Ed25519Key, MissingHostKeyPolicy, RejectPolicy, SSHClient
 from paramiko import Transport as Session
 from paramiko.config import SSHConfig
-from paramiko.ssh_exception import AuthenticationException, IncompatiblePeer, SSHException
+from paramiko.ssh_exception import AuthenticationException, ChannelException, IncompatiblePeer, SSHException
 
 from bakery.errors import ConnectError
 from bakery.model import Endpoint
@@ -174,6 +174,9 @@ def _open(connection: Connection) -> None:
         _abandon(connection)
         reason = f"{name} refused our key for {connection.user} ({error})"
         raise NotReached("authentication", reason) from error
+    except ChannelException as error:
+        _abandon(connection)
+        raise NotReached("port", f"{name}, seen from the bastion: {error.text}") from error
     except IncompatiblePeer as error:
         _abandon(connection)
         raise NotReached("host key", f"{name} has no key of the wanted type ({error})") from error

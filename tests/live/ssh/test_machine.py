@@ -301,3 +301,17 @@ def test_the_sealing_script_is_sound(tmp_path: Path) -> None:
         check=False,
     )
     assert found.stdout == ""
+
+
+def test_a_sealed_machine_makes_host_keys_at_its_next_boot(container: Callable[..., tuple[Machine, int]]) -> None:
+    machine, _ = container()
+    units = "/etc/systemd/system"
+    machine.run(f"mkdir -p /run/systemd/system {units} /etc/ssh; echo key >/etc/ssh/ssh_host_ed25519_key")
+    machine.write("/bin/ssh-keygen", "#!/bin/sh\n", mode=0o755)
+    machine.write(f"{units}/cloud-init.service", "[Unit]\nBefore=sshd-keygen.service\n")
+    assert "host_keys: installed bakery-host-keys.service, which makes new ones at boot" in seal(machine, Seal())
+    wanted = machine.run(f"readlink -f {units}/multi-user.target.wants/*; ls /etc/ssh").stdout
+    assert wanted == f"{units}/bakery-host-keys.service\n"
+    machine.run(f"rm -r {units}/multi-user.target.wants {units}/bakery-host-keys.service")
+    machine.write(f"{units}/mine.service", "[Service]\nExecStart=/usr/bin/ssh-keygen -A\n")
+    assert "host_keys: new ones are made at boot" in seal(machine, Seal())

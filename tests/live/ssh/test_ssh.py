@@ -254,3 +254,11 @@ def test_a_link_can_be_closed_twice(server: Server) -> None:
     link.close()
     assert link.reopen().run("true").ok
     link.close()
+
+
+def test_a_bastion_that_cannot_reach_the_machine_is_named(servers: Callable[[str], Server]) -> None:
+    bastion, inner = servers("bastion"), servers("inner")
+    way = replace(inner.endpoint, gateway=bastion.endpoint)
+    inner.stop()
+    with pytest.raises(ConnectError, match="seen from the bastion"):
+        inner.link(way, timeout=1).open()
