@@ -115,6 +115,27 @@ def scan(disk: Path, patterns: Sequence[Pattern], step: Callable[[int, int], Non
     return distinct(hits)
 
 
+def scan_windows(disk: Path, patterns: Sequence[Pattern], places: Sequence[int]) -> list[Hit]:
+    """Search only around places where something is known to be.
+
+    Args:
+        disk: the raw image.
+        patterns: what to look for.
+        places: offsets, sorted; what is found overlaps a pattern that begins or ends there.
+    """
+    needles = Needles(patterns)
+    reach = 2 * needles.longest
+    hits: set[Hit] = set()
+    with disk.open("rb", buffering=0) as file:
+        for place in places:
+            start = max(0, place - reach)
+            data = os.pread(file.fileno(), place + reach - start, start)
+            hits |= {
+                Hit(start + at, pattern.name, len(pattern.needle)) for at, pattern in needles.find(data, len(data))
+            }
+    return distinct(list(hits))
+
+
 def distinct(hits: Sequence[Hit]) -> list[Hit]:
     """Leave out hits that overlap an earlier one of the same name: one text often matches in several forms."""
     kept: list[Hit] = []

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bakery.claim import Workshop
 from bakery.errors import DriverError, Interrupted
-from bakery.hygiene import Finding, Options, inspect
+from bakery.hygiene import Finding, Options, grep, inspect
+from bakery.hygiene.scan import Pattern, scan, scan_windows
 from bakery.redact import Redactor
 from bakery.transport.wait import Cancel
 
@@ -39,6 +40,26 @@ def private_key() -> bytes:
     return Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
     )
+
+
+def test_grep_and_python_find_the_same(image: Any) -> None:
+    rng = random.Random(3)
+    alphabet = b"abc\n\0"
+    needles = [bytes(rng.choice(b"abc") for _ in range(rng.randint(8, 12))) + b"\nab" for _ in range(12)]
+    overlapping = needles[0][3:] + needles[1][:6]
+    patterns = [Pattern(str(number), needle) for number, needle in enumerate([*needles, overlapping, needles[2][3:]])]
+    disk = image.folder / "noise"
+    disk.write_bytes(
+        b"".join(bytes(rng.choice(alphabet) for _ in range(5000)) + rng.choice(needles) for _ in range(40))
+    )
+    image.disk = disk
+    image.write(100, overlapping)
+    image.write(150_000, b"\0" + needles[3] + needles[4] + b"\0")
+    places = grep.places(disk, patterns, Cancel())
+    assert places is not None
+    plain = scan(disk, patterns, lambda _, __: None)
+    assert scan_windows(disk, patterns, places) == plain
+    assert len(plain) > 40
 
 
 @pytest.mark.parametrize("form", ["raw", "qcow2"])
@@ -109,6 +130,16 @@ def test_secrets_outside_of_files_are_found(image: Any) -> None:
         "partition 1",
         "outside of all partitions",
     }
+
+
+def test_a_host_without_gnu_grep_finds_the_same(image: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    image.home["ann/notes"] = SECRET.encode()
+    disk = image.make()
+    image.write(3000 * 512, SECRET.encode())
+    quick = look(disk)
+    monkeypatch.setattr(grep, "places", lambda *_: None)
+    assert look(disk) == quick
+    assert len(quick) == 2
 
 
 def test_a_secret_across_the_border_of_two_chunks_is_found_once(image: Any) -> None:
