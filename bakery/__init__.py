@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bakery._host import Host
     from bakery._machine import Machine
     from bakery._secret import Secret
+    from bakery.hygiene.finding import Options as Hygiene
     from bakery.model import Artifact
     from bakery.seal import Seal
     from bakery.transport.base import Result
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Artifact": "bakery.model",
     "Host": "bakery._host",
+    "Hygiene": "bakery.hygiene",
     "Machine": "bakery._machine",
     "Result": "bakery.transport.base",
     "Seal": "bakery.seal",
@@ -37,9 +39,11 @@ _HOMES = {
     "variables": "bakery._dsl",
 }
 
+_NAMES = {"Hygiene": "Options"}
+
 __all__ = [
-    "Artifact", "Host", "Machine", "Result", "Seal", "Secret", "image", "post", "secret", "source", "task", "test",
-    "var", "variables",
+    "Artifact", "Host", "Hygiene", "Machine", "Result", "Seal", "Secret", "image", "post", "secret", "source", "task",
+    "test", "var", "variables",
 ]  # fmt: skip
 
 
@@ -49,7 +53,7 @@ def __getattr__(name: str) -> Any:
         home = _HOMES[name]
     except KeyError:
         raise AttributeError(f"module 'bakery' has no attribute {name!r}") from None
-    value = getattr(import_module(home), name)
+    value = getattr(import_module(home), _NAMES.get(name, name))
     globals()[name] = value
     return value
 

@@ -142,6 +142,7 @@ def image(
     matrix: Mapping[str, Sequence[Any]] | None = None,
     seal: Any = None,
     builtin_tests: bool | Sequence[str] = True,
+    hygiene: Any = True,
 ) -> Callable[[ImageF], ImageF]: ...
 def image(function: ImageF | None = None, /, **options: Any) -> ImageF | Callable[[ImageF], ImageF]:
     """Mark an image. The function returns its name, or None for the function's own name.
@@ -153,13 +154,14 @@ def image(function: ImageF | None = None, /, **options: Any) -> ImageF | Callabl
             matrix: values for variables; every combination is an image of its own.
             seal: a `Seal(...)` that says what is removed before capture; everything by default.
             builtin_tests: False for none, or the names of those wanted.
+            hygiene: False leaves the image unread; a `Hygiene(...)` allows paths or switches off kinds of findings.
     """
     return _with_options("image", function, options, _IMAGE_OPTIONS)
 
 
 _SCOPE_OPTIONS = ("only", "skip")
 _TASK_OPTIONS = ("retries", "timeout", "user", "only", "skip", "cache", "max_age", "checkpoint")
-_IMAGE_OPTIONS = ("sources", "tasks", "tests", "post", "matrix", "seal", "builtin_tests")
+_IMAGE_OPTIONS = ("sources", "tasks", "tests", "post", "matrix", "seal", "builtin_tests", "hygiene")
 
 
 def _with_options(
@@ -201,4 +203,5 @@ def secret(*, env: str | None = None, file: str | None = None, help: str = "") -
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(var, secret, dataclasses.field))
 def variables(cls: ClassT) -> ClassT:
     """Mark the class that holds the imagefile's variables; it becomes a frozen dataclass."""
-    return _mark(dataclass(frozen=True, kw_only=True)(cls), "variables")
+    dataclass(frozen=True, kw_only=True)(cls)  # changes the class itself
+    return _mark(cls, "variables")

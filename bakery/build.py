@@ -6,6 +6,7 @@ from bakery import buildtime
 from bakery.cache.lease import Lease
 from bakery.context import Context
 from bakery.course import Course, standing
+from bakery.gate import gate
 from bakery.model import Artifact, Checkpoint
 from bakery.phases import post, seal, smoke, step
 from bakery.plan import Build
@@ -29,6 +30,7 @@ def bake(build: Build, context: Context, base: Artifact | None = None) -> Artifa
         if artifact is None:
             artifact = _make(scope, course)
         if context.options.test:
+            gate(scope, artifact)
             with scope.machine(artifact, role="smoke") as machine:  # the very same line
                 smoke(scope, machine)
         artifact = scope.keep(course.tested(artifact))  # from here it is the user's

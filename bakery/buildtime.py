@@ -26,5 +26,5 @@ def _uses_apt(running: Running) -> bool:
     return running.driver.name in LOCAL and running.machine.facts.package_manager == "apt-get"
 
 
-def _setup(running: Running) -> AptSetup | None:
+def _setup(running: Running) -> AptSetup:
     return aptsource.apt_setup(aptsource.host_apt(running.machine.facts.codename), loopback=LOOPBACK)

@@ -1,0 +1,53 @@
+"""The hygiene gate of a build: the captured image is looked into, offline, before it may be kept."""
+
+from __future__ import annotations
+
+import time
+
+from bakery.errors import SmokeError
+from bakery.events import Notice, TestEnded
+from bakery.hygiene import Finding, Options, inspect
+from bakery.model import Artifact
+from bakery.scope import Scope
+
+FORMATS = frozenset({"qcow2", "raw"})
+NAME = "hygiene"
+
+
+def gate(scope: Scope, artifact: Artifact) -> None:
+    """Look into a local disk image for keys, identities, leftovers and every secret of the build.
+
+    An image that lives at a provider cannot be read from here; its smoke tests look for the same from inside.
+
+    Raises:
+        SmokeError: something was found, listed file by file.
+    """
+    context = scope.context
+    options = context.recipe.image(scope.build.spec).options.get("hygiene", True)
+    if artifact.format not in FORMATS or options is False:
+        return
+    wanted = options if isinstance(options, Options) else Options()
+    with scope.phase("inspect"):
+        started = time.monotonic()
+        shop = context.workshop(scope.build.name)
+        findings = inspect(artifact.path, artifact.format, context.redactor.patterns(), wanted, shop)
+        _report(scope, findings, time.monotonic() - started)
+        fatal = [finding for finding in findings if finding.fatal]
+        if fatal:
+            raise SmokeError(
+                f"the image holds {len(fatal)} things that must not leave the house",
+                why="\n".join(f"{finding.path}: {finding.detail}" for finding in fatal),
+                hint="remove them in a task, or allow a path: @bakery.image(hygiene=Hygiene(allow=(PATH,)))",
+            )
+
+
+def _report(scope: Scope, findings: tuple[Finding, ...], seconds: float) -> None:
+    fatal = [finding for finding in findings if finding.fatal]
+    for finding in fatal:
+        name = f"{NAME}[{finding.kind} {finding.path}]"
+        scope.emit(TestEnded(test=name, outcome="failed", seconds=seconds, text=f"{finding.path}: {finding.detail}"))
+    for finding in findings:
+        if not finding.fatal:
+            scope.emit(Notice(message=f"{finding.kind}: {finding.path}: {finding.detail}"))
+    if not fatal:
+        scope.emit(TestEnded(test=NAME, outcome="passed", seconds=seconds))
