@@ -30,6 +30,7 @@ class Record:
         shown: short texts of some of these.
         inputs: what it read.
         made: seconds since the epoch.
+        problems: why its result must not be reused; empty for most.
     """
 
     key: str
@@ -39,11 +40,13 @@ class Record:
     shown: Mapping[str, str] = field(default_factory=dict[str, str])
     inputs: tuple[Input, ...] = ()
     made: float = field(default_factory=time.time)
+    problems: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Json]:
         """A JSON object."""
         plain: dict[str, Json] = {"key": self.key, "parent": self.parent, "made": self.made}
         tables: dict[str, Json] = {"options": dict(self.options), "code": dict(self.code), "shown": dict(self.shown)}
+        plain["problems"] = [*self.problems]
         return {**plain, **tables, "inputs": [item.to_json() for item in self.inputs]}
 
     @classmethod
@@ -51,7 +54,8 @@ class Record:
         """Read what `to_json` wrote."""
         known = dict(data)
         inputs = tuple(Input.from_json(item) for item in known.pop("inputs"))
-        return cls(**known, inputs=inputs)
+        problems = tuple(known.pop("problems"))
+        return cls(**known, inputs=inputs, problems=problems)
 
 
 class Records:

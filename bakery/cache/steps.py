@@ -118,7 +118,7 @@ class Steps:
             return Miss(("cache=False",))
         code = self.code(task, v)
         if code.problems:
-            return Miss(tuple(f"it cannot be cached: {problem}" for problem in code.problems))
+            return Miss(_uncacheable(code.problems))
         prekey, world = _prekey(parent, code, options), World(self._root, self._keyed, v, self._environ)
         youngest = time.time() - seconds(options["max_age"]) if options.get("max_age") else 0.0
         too_old = False
@@ -155,7 +155,9 @@ class Steps:
         problems = (*code.problems, *tracer.problems, *problems, *moved, *left)
         files = self._files(inputs)
         if problems or not options.get("cache", True):
-            return Made(f"{PREFIX}{secrets.token_hex(20)}", reusable=False, reasons=problems, files=files)
+            key = f"{PREFIX}{secrets.token_hex(20)}"
+            self._records.set_last(self._slot(task), Record(key=key, parent=parent, problems=problems))
+            return Made(key, reusable=False, reasons=problems, files=files)
         prekey = _prekey(parent, code, options)
         key = PREFIX + of_json([prekey, [[item.kind, item.name, item.digest] for item in inputs]])[:40]
         record = Record(
@@ -192,6 +194,8 @@ class Steps:
         last = self._records.last(self._slot(task))
         if last is None:
             return ["never ran"]
+        if last.problems:
+            return [*_uncacheable(last.problems)]
         now = tuple(_safe(world, item) for item in last.inputs)
         new = Record(key="", parent=parent, options=_what(options), code=code.items, shown=code.shown, inputs=now)
         return differences(last, new, step_prefix=PREFIX)
@@ -236,6 +240,10 @@ def _prekey(parent: str, code: Code, options: Mapping[str, Json]) -> str:
 
 def _what(options: Mapping[str, Json]) -> dict[str, Json]:
     return {name: value for name, value in options.items() if name not in HOW_NOT_WHAT}
+
+
+def _uncacheable(problems: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"it cannot be cached: {problem}" for problem in problems)
 
 
 def _safe(world: World, known: Input) -> Input:
