@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy as copying
 import io
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,6 +61,7 @@ class Machine:
         self._step = step
         self._user = user
         self._timeout = timeout
+        self._ends: float | None = None
         self._alive = alive or link.endpoint
         self._folders: tuple[str, ...] = ()
         self._prefixes: tuple[str, ...] = ()
@@ -69,8 +71,21 @@ class Machine:
     # ---- views ----------------------------------------------------------------------------------------------
 
     def for_step(self, step: str, *, user: str = "root", timeout: float | None = None) -> Self:
-        """Return a view of the same machine for one step: its name in events, its user, its timeout in seconds."""
-        return self._view(_step=step, _user=user, _timeout=timeout)
+        """Return a view of the same machine for one step: its name in events, its user, its time in seconds.
+
+        The time is for all of the step's commands together, from now on.
+        """
+        return self._view(_step=step, _user=user, _ends=None if timeout is None else time.monotonic() + timeout)
+
+    def _limit(self, timeout: float | None) -> float | None:
+        """Seconds that a command may take: what the call says, and no longer than its step has left."""
+        given = self._timeout if timeout is None else timeout
+        if self._ends is None:
+            return given
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise TaskError(f"the task {self._step} ran longer than its timeout")
+        return left if given is None else min(given, left)
 
     def with_defaults(self, *, user: str | None = None, timeout: float | None = None) -> Self:
         """Return a view of the same machine with another user or timeout (seconds) for commands that do not say."""
@@ -139,7 +154,7 @@ class Machine:
             TypeError: an unknown keyword.
         """
         options = options_of(fabric)
-        timeout = self._timeout if timeout is None else timeout
+        timeout = self._limit(timeout)
         call = Call(
             command=command if isinstance(command, str) else tuple(command), user=user or self._user,
             env=plain_env(env), cwd=join_path([*self._folders, *([os.fspath(cwd)] if cwd is not None else [])]),
@@ -372,13 +387,12 @@ class Machine:
     ) -> Result:  # fmt: skip
         """Run one of our own commands: as the task's user, in the task's folder, without its prefixes."""
         call = Call(command=tuple(words), user=self._user, cwd=join_path(self._folders), title=title)
+        timeout = self._limit(None)
         try:
-            result = self._execute(call, source, self._timeout, on_output, collect=collect)
+            result = self._execute(call, source, timeout, on_output, collect=collect)
         except TimedOut as error:
             result = error.result
-        return judged(
-            call, result, Voice(lambda *_: None, hidden_streams(hide=True)), timeout=self._timeout, warn=False
-        )
+        return judged(call, result, Voice(lambda *_: None, hidden_streams(hide=True)), timeout=timeout, warn=False)
 
     def _say(self, text: str, stream: Stream, files: Mapping[Stream, IO[str]]) -> None:
         if (file := files.get(stream)) is not None:

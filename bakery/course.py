@@ -66,9 +66,16 @@ class Course:
                 self._restored, self.key = count, key
                 self._tell_restored(count)
                 return checkpoint
+        self._tell_resumed("from the start: there is no checkpoint of it")
         return self.boot
 
+    def _tell_resumed(self, where: str) -> None:
+        if self.scope.context.options.resume is not None:
+            self.scope.emit(Notice(message=f"continues {where}"))
+
     def _tell_restored(self, count: int) -> None:
+        done = f"after {self.scope.build.steps[count - 1].name}" if count else "on the machine as it booted"
+        self._tell_resumed(f"{done}, from a checkpoint")
         for step, hit in zip(self.scope.build.steps[:count], self._made().hits, strict=False):
             self.scope.context.inputs.update(hit.files)
             self.scope.emit(

@@ -13,8 +13,9 @@ from bakery.build import bake
 from bakery.context import Asks, Context, Options
 from bakery.course import standing
 from bakery.drivers.registry import Registry
-from bakery.errors import BakeryError, CleanupError, Interrupted, PostError, PreflightError
+from bakery.errors import BakeryError, CleanupError, Interrupted, PostError, PreflightError, UsageError
 from bakery.events import ArtifactKept, BuildEnded, BuildStarted, Bus, Failed, Notice, Reader, RunEnded, RunStarted
+from bakery.gc import collect
 from bakery.host import Capacity
 from bakery.journal import Journal
 from bakery.model import Artifact, Problem, to_json
@@ -123,6 +124,7 @@ class _Run:
             context.emit(Notice(level="warning", message=warning))
         try:
             self._secrets()
+            self._clear_resumed()
             self._reuse()
             self._preflight()
             self._build_all()
@@ -148,6 +150,24 @@ class _Run:
             for value in build.variables:
                 if value.secret:
                     context.redactor.add(getattr(variables, value.name), value.name)
+
+    def _clear_resumed(self) -> None:
+        """Destroy what the run that is continued left; its finished steps live on as checkpoints.
+
+        Raises:
+            UsageError: there is no such run, or it still goes on.
+            CleanupError: something of it cannot be destroyed.
+        """
+        context = self.context
+        if context.options.resume is None:
+            return
+        swept = collect(context.state, context.drivers.get, run=context.options.resume, cancel=context.cancel)
+        if swept.alive:
+            raise UsageError(f"the run {swept.alive[0]} still goes on", hint="wait for it, or interrupt it")
+        if swept.left:
+            raise swept.left[0]
+        done = f", after destroying {len(swept.destroyed)} things that it left" if swept.destroyed else ""
+        context.emit(Notice(message=f"continuing {context.options.resume}{done}"))
 
     def _reuse(self) -> None:
         """Find the builds of which nothing has changed: no machine, no base, no provider's library for them."""
