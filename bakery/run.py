@@ -28,7 +28,6 @@ from bakery.signals import Signals
 from bakery.state import RunFolder, State
 from bakery.transport.wait import Cancel
 
-
 POLL = 0.25
 """Seconds between two looks at signals: one that another thread received does not wake the main thread."""
 
