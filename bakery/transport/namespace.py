@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import subprocess
 import time
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import IO, Final, cast
 from bakery.errors import ConnectError
 from bakery.model import Endpoint
 from bakery.transport.base import Lost, OnOutput, Result, Shell, Transport
-from bakery.transport.process import CHUNK, end_group, run_process
+from bakery.transport.process import CHUNK, end_group, ready, run_process
 from bakery.transport.wait import Cancel
 
 KILLED: Final = 128 + 9
@@ -133,8 +132,7 @@ class _Program:
         step = 0.1
         while True:
             self._cancel.check()
-            ready, _, _ = select.select([self._stdout], [], [], step)
-            if ready:
+            if ready([self._stdout.fileno()], step):
                 return os.read(self._stdout.fileno(), CHUNK)
             waited += step
             if timeout is not None and waited >= timeout:

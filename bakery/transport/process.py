@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final, cast
 
@@ -118,6 +118,14 @@ def run_process(
     return collected.result(128 - code if code < 0 else code)
 
 
+def ready(descriptors: Iterable[int], seconds: float) -> list[int]:
+    """Wait until something can be read, or has ended; `poll` has no limit on descriptors, which `select` has."""
+    poller = select.poll()
+    for descriptor in descriptors:
+        poller.register(descriptor, select.POLLIN)
+    return [descriptor for descriptor, _ in poller.poll(seconds * 1000)]
+
+
 def end_group(process: subprocess.Popen[bytes]) -> None:
     """End a process and its group: SIGTERM, then SIGKILL for what is still there."""
     with contextlib.suppress(ProcessLookupError):  # the whole group is gone already, which is what we want
@@ -206,14 +214,14 @@ def _pump(
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(POLL)
             continue
-        ready, _, _ = select.select(list(streams), [], [], POLL)
-        for fd in ready:
+        came = ready(streams, POLL)
+        for fd in came:
             silent_since = time.monotonic()
             if data := os.read(fd, CHUNK):
                 collected.take(streams[fd], data)
             else:
                 del streams[fd]
-        if process.poll() is not None and not ready and time.monotonic() - silent_since > GRACE:
+        if process.poll() is not None and not came and time.monotonic() - silent_since > GRACE:
             return
 
 

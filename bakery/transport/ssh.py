@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import select
 import threading
 import time
 from typing import IO, TYPE_CHECKING, Final
@@ -14,7 +13,7 @@ from bakery.errors import ConnectError
 from bakery.model import Endpoint
 from bakery.transport.base import Lost, OnOutput, Result, Shell, TimedOut, Transport
 from bakery.transport.connect import SILENCE, NotReached, connect
-from bakery.transport.process import CHUNK, GRACE, PATIENCE, POLL, Collected, Feeder
+from bakery.transport.process import CHUNK, GRACE, PATIENCE, POLL, Collected, Feeder, ready
 from bakery.transport.remote import PROBE, end_line, framed, read_pid
 from bakery.transport.wait import Cancel
 
@@ -238,7 +237,7 @@ class _Running:
         if self._channel.eof_received:
             self._channel.status_event.wait(seconds)
         else:
-            select.select([self._channel.fileno()], [], [], seconds)
+            ready([self._channel.fileno()], seconds)
 
     def _read(self) -> bool:
         """Take all that is there."""
