@@ -47,6 +47,11 @@ class Cancel:
             self.set("the build's deadline has passed")
         return self._reason if self._event.is_set() else ""
 
+    @property
+    def shielded(self) -> bool:
+        """True inside `with cancel:` of this thread."""
+        return getattr(self._shield, "depth", 0) > 0
+
     def check(self) -> None:
         """Raise when cancelled.
 
@@ -138,6 +143,8 @@ def interruptible(call: Callable[[], T], cancel: Cancel, *, discard: Callable[[T
     Raises:
         Interrupted: when cancelled; and whatever the call raises.
     """
+    if cancel.shielded:  # the shield is this thread's; another one would be cancelled
+        return call()
     done: queue.SimpleQueue[Callable[[], T]] = queue.SimpleQueue()
     lock = threading.Lock()
     abandoned = False

@@ -41,7 +41,8 @@ class Wire:
 
 def link(monkeypatch: pytest.MonkeyPatch, wire: Wire, events: list[Event] | None = None, console: str = "") -> Link:
     monkeypatch.setattr(bakery.transport.ssh, "SshTransport", wire)
-    shop = Workshop(cache=Path(), emit=[].append if events is None else events.append)
+    heard: list[Event] = [] if events is None else events
+    shop = Workshop(cache=Path(), emit=heard.append)
     return Link(Endpoint, KEYS, shop, console=lambda: console, timeout=0.3)
 
 
@@ -116,6 +117,18 @@ def test_a_blocking_call_is_left_behind_and_its_late_result_discarded() -> None:
         interruptible(lambda: gate.wait(10), cancel, discard=lambda _: late.set())
     gate.set()
     assert late.wait(5)
+
+
+def test_clean_up_may_still_make_a_blocking_call_after_a_cancellation() -> None:
+    cancel = Cancel()
+    cancel.set("Ctrl-C")
+
+    def call() -> str:
+        cancel.check()
+        return "done"
+
+    with cancel:
+        assert interruptible(call, cancel, discard=id) == "done"
 
 
 def test_a_blocking_calls_error_is_raised_here() -> None:
