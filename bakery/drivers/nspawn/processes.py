@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,8 +107,8 @@ def end(name: str, *, timeout: float = 20.0) -> None:
     """Kill a container; return when nothing of it runs any more. One that does not run is ended.
 
     The kernel kills what is in a PID namespace together with its process 1, and that one with the launcher. Only in its
-    first moments may a launcher die alone; so its children, which bear the machine's name, are killed as well.
-    Nothing needs to be saved: a container whose files are wanted is powered off first.
+    first moments may a launcher die alone. So it is stopped first: then its children are all that there are, and are
+    killed too. Nothing needs to be saved: a container whose files are wanted is powered off first.
 
     Raises:
         DriverError: it is still there after `timeout` seconds.
@@ -116,17 +116,26 @@ def end(name: str, *, timeout: float = 20.0) -> None:
     members: set[tuple[int, str]] = set()
 
     def probe() -> None:
+        heads = [pid for pid in _pids() if _bears(pid, name)]
+        first = [pid for pid in heads if Path(_words(pid)[0]).name in STARTERS]
+        _signal(first, signal.SIGSTOP)
+        if any(stat(pid)[:1] not in {(), ("T",), ("Z",), ("X",)} for pid in first):
+            raise NotYet("its launcher is being stopped")
         parents = _parents()
-        heads = [pid for pid in parents if _bears(pid, name)]
-        members.update((pid, started(pid)) for pid in parents for head in heads if _stands_below(pid, head, parents))
-        for pid in heads:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        below = [pid for pid in parents if any(_stands_below(pid, head, parents) for head in heads)]
+        members.update((pid, started(pid)) for pid in below)
+        _signal([*below, *heads], signal.SIGKILL)
         if heads or any(alive(*member) for member in members):
             raise NotYet("the kernel is ending its processes")
 
     until(probe, what=f"the end of container {name}", timeout=timeout, cancel=Cancel(), every=(0.005, 0.2),
           error=DriverError, hint="see `ps` for processes in state D: a disk may be stuck")  # fmt: skip
+
+
+def _signal(pids: Sequence[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _bears(pid: int, name: str) -> bool:
@@ -140,7 +149,7 @@ def _words(pid: int) -> list[str]:
     try:
         return (PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
-        return []
+        return [""]
 
 
 def _parents() -> dict[int, int]:
