@@ -84,6 +84,8 @@ class Machine:
             return given
         left = self._ends - time.monotonic()
         if left <= 0:
+            from bakery.errors import TaskError
+
             raise TaskError(f"the task {self._step} ran longer than its timeout")
         return left if given is None else min(given, left)
 

@@ -8,7 +8,7 @@ from bakery.context import Context
 from bakery.course import Course, standing
 from bakery.gate import gate
 from bakery.model import Artifact, Checkpoint
-from bakery.phases import post, seal, smoke, step
+from bakery.phases import differ, post, seal, smoke, step
 from bakery.plan import Build
 from bakery.scope import Scope
 
@@ -32,7 +32,10 @@ def bake(build: Build, context: Context, base: Artifact | None = None) -> Artifa
         if context.options.test:
             gate(scope, artifact)
             with scope.machine(artifact, role="smoke") as machine:  # the very same line
-                smoke(scope, machine)
+                first = smoke(scope, machine)
+            for _ in range(1, context.options.clones):
+                with scope.machine(artifact, role="clone") as machine:
+                    differ(scope, machine, first)
         artifact = scope.keep(course.tested(artifact))  # from here it is the user's
     for task in build.post:
         post(scope, task, artifact)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from bakery import buildtime, loader
 from bakery._dsl import Function
 from bakery.course import Course
 from bakery.errors import BakeryError, DriverError, Interrupted, Location, PostError, SmokeError, TaskError
-from bakery.events import Notice, Output, StepEnded, StepStarted
+from bakery.events import Notice, Output, StepEnded, StepStarted, TestEnded
 from bakery.model import Artifact
 from bakery.plan import Step, call, variables_of
 from bakery.retry import again
 from bakery.scope import Running, Scope, user_text
+from bakery.smoke.identity import SCRIPT, Identity, compare
 
 
 def function_of(scope: Scope, kind: str, step: Step) -> Function:
@@ -127,7 +128,6 @@ def seal(scope: Scope, running: Running) -> None:
     """Remove from the machine what no image may hold, and remember who the machine was, for comparison."""
     from bakery.seal import Seal
     from bakery.seal import seal as sealed
-    from bakery.smoke.identity import SCRIPT, Identity
 
     with scope.phase("seal"):
         spec = scope.context.recipe.image(scope.build.spec)
@@ -137,8 +137,11 @@ def seal(scope: Scope, running: Running) -> None:
         scope.emit(Output(text="\n".join(done), stream="stdout", step="seal"))
 
 
-def smoke(scope: Scope, running: Running) -> None:
+def smoke(scope: Scope, running: Running) -> Identity:
     """Run the user's and the built-in tests on a fresh machine of the finished image.
+
+    Returns:
+        Who that machine is.
 
     Raises:
         SmokeError: a test failed, or could not be run.
@@ -151,8 +154,23 @@ def smoke(scope: Scope, running: Running) -> None:
         report = run_tests(job(scope, running, variables(scope)), running.claim)
         if not report.ok:
             raise SmokeError(
-                summary(report), hint=f"nothing was kept; the tests' report is {scope.context.run.path}",
-            )  # fmt: skip
+                summary(report), hint=f"nothing was kept; the tests' report is in {scope.context.run.path}"
+            )
+        return report.identity
+
+
+def differ(scope: Scope, running: Running, first: Identity) -> None:
+    """See that another clone of the image is another machine.
+
+    Raises:
+        SmokeError: they share what no two machines may share.
+    """
+    with scope.phase("clone"):
+        shared = compare(first, Identity.parse(running.link.open().run(SCRIPT).stdout))
+        outcome: Literal["passed", "failed"] = "failed" if shared else "passed"
+        scope.emit(TestEnded(test="clones_differ", outcome=outcome, seconds=0.0, text="\n".join(shared)))
+        if shared:
+            raise SmokeError("two clones of the image are not two machines", why="\n".join(shared))
 
 
 def post(scope: Scope, step: Step, artifact: Artifact) -> None:
