@@ -181,7 +181,7 @@ def test_a_file_whose_date_alone_changed_is_read_once_and_good(web: MakeWeb) -> 
 
 
 @pytest.mark.parametrize(
-    ("ending", "pack"), [("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress)], ids=str
+    ("ending", "pack"), [("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress)], ids=["gz", "bz2", "xz"]
 )
 def test_packed_images_are_unpacked_sparsely(web: MakeWeb, ending: str, pack: Callable[[bytes], bytes]) -> None:
     packed = pack(RAW)
