@@ -42,11 +42,16 @@ def must_run(monitor: Monitor, handle: Handle) -> None:
     Raises:
         DriverError: it powered itself off, or its processor stopped.
     """
-    match state(monitor):
+    _refuse(state(monitor), handle)
+
+
+def _refuse(status: str, handle: Handle) -> None:
+    """Raise for a state that the guest will never leave."""
+    match status:
         case "shutdown":
             what = "the virtual machine powered itself off"
-        case "internal-error" | "io-error" | "guest-panicked" as stopped:
-            what = f"the virtual machine stopped: {stopped}"
+        case "internal-error" | "io-error" | "guest-panicked":
+            what = f"the virtual machine stopped: {status}"
         case _:
             return
     raise DriverError(what, why=process.last_words(handle.folder))
@@ -82,9 +87,10 @@ def off(handle: Handle, shop: Workshop) -> None:
                 "the virtual machine died before it had powered off", why=process.last_words(handle.folder)
             )
         with Monitor(handle.folder) as monitor:
-            if state(monitor) == "shutdown":
+            status = state(monitor)  # asked once: it may change between two questions
+            if status == "shutdown":
                 return
-            must_run(monitor, handle)
+            _refuse(status, handle)
             if time.monotonic() - pressed > AGAIN:
                 monitor.ask("system_powerdown")
                 pressed = time.monotonic()
