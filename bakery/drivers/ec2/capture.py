@@ -186,4 +186,7 @@ def _by_image(cloud: Cloud, source: Ec2, machine: dict[str, Any], claim: Claim) 
         lambda: str(cloud.call("create_image", "make the image", once=True, **request)["ImageId"]),
     )
     intent.made(image)
+    found = images.wait_image(cloud, image, claim, source.image_timeout)
+    # Once more, with the snapshots: `keep` takes their temporary tags away before the journal lets go of them.
+    intent.made(image, holds=images.snapshots_of(found))
     return image

@@ -30,6 +30,7 @@ def destroy(cloud: Cloud, resource: Resource) -> None:
         "volume": _volumes,
         "key-pair": _key_pair,
         "instance-profile": lambda cloud, resource: profile.delete_profile(cloud, resource.key),
+        "s3-object": _object,
         "role": lambda cloud, resource: profile.delete_role(cloud, resource.key),
     }
     if resource.kind not in kinds:
@@ -55,6 +56,9 @@ def _instances(cloud: Cloud, resource: Resource) -> None:
 
 
 def _terminate(cloud: Cloud, instance: str) -> None:
+    found = cloud.instances.get(instance)
+    if found and found["State"]["Name"] == "terminated":
+        return
     try:
         cloud.call("terminate_instances", f"end the instance {instance}", InstanceIds=[instance])
     except Refused as error:
@@ -109,6 +113,7 @@ def _images(cloud: Cloud, resource: Resource) -> None:
     """Deregister; the snapshots go too where CreateImage or CopyImage made them."""
     own = resource.data.get("snapshots") == "own"
     orphans: set[str] = set(by_key(cloud, "snapshot", str(resource.data.get("name", resource.key)))) if own else set()
+    orphans.update(resource.data.get("holds", []))
     for one in _ids(cloud, resource):
         found = cloud.images.get(one)
         if found and own:
@@ -137,6 +142,12 @@ def _volumes(cloud: Cloud, resource: Resource) -> None:
 def _key_pair(cloud: Cloud, resource: Resource) -> None:
     """By name; AWS says yes also when there is none."""
     cloud.call("delete_key_pair", "delete the key pair", KeyName=resource.key)
+
+
+def _object(cloud: Cloud, resource: Resource) -> None:
+    """An upload; S3 says yes also when there is none."""
+    bucket, path = resource.data["bucket"], resource.data["path"]
+    cloud.call("delete_object", "delete the upload", service="s3", Bucket=bucket, Key=path)
 
 
 def _wait(what: str, probe: Callable[[], Any], error: type[BakeryError] = DriverError) -> None:

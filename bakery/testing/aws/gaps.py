@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import base64
 import itertools
+import secrets
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ from moto.ec2.models.elastic_block_store import EBSBackend
 from moto.ec2.responses.amis import AmisResponse
 from moto.ec2.responses.general import General
 
-FIRST = ip_address("127.60.0.0")
+
+def first_address() -> IPv4Address:
+    """Return where a server's addresses begin: in a block of its own, as several servers may run at once."""
+    return IPv4Address(f"127.{64 + secrets.randbelow(128)}.{secrets.randbelow(256)}.0")
 
 
 def fill(consoles: Path) -> None:
@@ -29,9 +33,9 @@ def fill(consoles: Path) -> None:
     Args:
         consoles: a folder of `INSTANCE.console` files, for GetConsoleOutput.
     """
-    count = itertools.count(1)
+    first, count = first_address(), itertools.count(1)
     # moto draws public addresses at random; on loopback a guest can listen at each of them.
-    _replace(elastic_network_interfaces, "random_public_ip", lambda: str(FIRST + next(count)))
+    _replace(elastic_network_interfaces, "random_public_ip", lambda: str(first + next(count)))
     _replace(Ami, "block_device_mappings", property(_disks))
     _replace(Ami, "get_filter_value", _filter_value(Ami.get_filter_value))
     _replace(EBSBackend, "delete_snapshot", _delete_snapshot(EBSBackend.delete_snapshot))

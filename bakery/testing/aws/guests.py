@@ -19,6 +19,8 @@ from bakery.testing.aws.guest import Guest
 
 LOOPBACK = ip_network("127.0.0.0/8")
 EVERY = 0.2
+MOST_STARTS = 20
+"""Reboots and restarts of one instance in a test; more is a guest that dies at once."""
 
 
 class Guests:
@@ -36,6 +38,8 @@ class Guests:
         self._guests: dict[str, Guest] = {}
         self._volumes: dict[str, str] = {}
         self._saved: dict[str, Path] = {}
+        self._starts: dict[str, int] = {}
+        self._broken: set[str] = set()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._play, name="guests", daemon=True)
         self.errors: list[Exception] = []
@@ -101,8 +105,12 @@ class Guests:
             disk = self._disk(machine["ImageId"])
             text, key = self._user_data(name), self._key(machine.get("KeyName"))
             self._guests[name] = Guest(self._folder, name, disk, user_data=text, key=key)
-        if not self._guests[name].on:
+        if not self._guests[name].on and name not in self._broken:
             self._guests[name].start(addresses)
+            self._starts[name] = self._starts.get(name, 0) + 1
+            if self._starts[name] > MOST_STARTS:
+                self._broken.add(name)
+                raise RuntimeError(f"the guest of {name} does not stay up; see {self._folder}")
 
     def _disk(self, image: str) -> Path:
         """The disk behind an image: of a snapshot that we saw, or the base."""

@@ -96,6 +96,8 @@ class Proxy:
 class _Handler(BaseHTTPRequestHandler):
     owner: Proxy
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or each answer waits 40 ms for the client's delayed acknowledgement
+    wbufsize = -1
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the base class's word
         """Say nothing."""

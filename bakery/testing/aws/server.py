@@ -68,7 +68,10 @@ def main() -> None:
     chosen = parser.parse_args()
 
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-    from werkzeug.serving import make_server
+    from werkzeug.serving import WSGIRequestHandler, make_server
+
+    class Handler(WSGIRequestHandler):
+        disable_nagle_algorithm = True  # or each answer waits 40 ms for the client's delayed acknowledgement
 
     app: Any = DomainDispatcherApplication(create_backend_app)
     if not chosen.plain:
@@ -76,7 +79,7 @@ def main() -> None:
 
         fill(chosen.consoles)
         app = Tokens(app)
-    server = make_server("127.0.0.1", chosen.port, app, threaded=True)
+    server = make_server("127.0.0.1", chosen.port, app, threaded=True, request_handler=Handler)
     sys.stdout.write(f"http://127.0.0.1:{server.server_port}\n")
     sys.stdout.flush()
     threading.Thread(target=server.serve_forever, daemon=True).start()

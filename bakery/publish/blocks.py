@@ -1,0 +1,98 @@
+"""A raw disk as blocks: which are used, what they hold, what has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bakery.errors import DriverError
+from bakery.model import Artifact
+
+SIZE = 512 * 1024
+"""Bytes of a block of the EBS direct APIs (docs.aws.amazon.com/ebs/latest/userguide/ebs-accessing-snapshot.html)."""
+ZERO = bytes(SIZE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """One block.
+
+    Args:
+        index: its place, from 0.
+        data: its content, always of full size.
+    """
+
+    index: int
+    data: bytes
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the content."""
+        return hashlib.sha256(self.data).digest()
+
+
+def raw(artifact: Artifact, folder: Path) -> Path:
+    """Return the image as a raw file: itself, or a sparse copy in `folder`.
+
+    Raises:
+        DriverError: qemu-img cannot read it.
+    """
+    if artifact.format == "raw":
+        return artifact.path
+    target = folder / "publish.raw"
+    command = ["qemu-img", "convert", "-f", artifact.format, "-O", "raw", str(artifact.path), str(target)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise DriverError(f"qemu-img cannot read {artifact.path}", why=done.stderr.strip())
+    return target
+
+
+def used(disk: Path) -> Iterator[Block]:
+    """Yield the blocks that hold anything but zeros, in order; holes of a sparse file are not even read."""
+    size = disk.stat().st_size
+    with disk.open("rb") as file:
+        last = -1
+        for start, end in _extents(file.fileno(), size):
+            for index in range(max(start // SIZE, last + 1), -(-end // SIZE)):
+                last = index
+                file.seek(index * SIZE)
+                data = file.read(SIZE).ljust(SIZE, b"\0")
+                if data != ZERO:
+                    yield Block(index=index, data=data)
+
+
+def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+    """The parts of a file that are not holes (lseek(2), SEEK_DATA)."""
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(descriptor, end, os.SEEK_DATA)
+        except OSError:
+            return  # nothing but a hole up to the end
+        end = os.lseek(descriptor, start, os.SEEK_HOLE)
+        yield start, end
+
+
+def changed(disk: Path, parent: Mapping[int, str]) -> Iterator[Block]:
+    """Yield the blocks that differ from a parent's, those that became empty too.
+
+    Args:
+        disk: the raw file.
+        parent: hexadecimal digests of the parent's used blocks.
+    """
+    seen: set[int] = set()
+    for block in used(disk):
+        seen.add(block.index)
+        if parent.get(block.index) != block.digest.hex():
+            yield block
+    for index in sorted(set(parent) - seen):
+        yield Block(index=index, data=ZERO)
+
+
+def aggregate(digests: Mapping[int, bytes]) -> bytes:
+    """Return the digest over all digests in the order of their blocks: EBS's LINEAR aggregation."""
+    return hashlib.sha256(b"".join(digests[index] for index in sorted(digests))).digest()

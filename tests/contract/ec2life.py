@@ -1,0 +1,84 @@
+"""A whole life on EC2 without logging in: launch, capture, relaunch, keep; with ledgers that can crash."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bakery.claim import Claim
+from bakery.drivers.ec2.driver import Ec2Driver
+from bakery.drivers.ec2.source import Ec2
+from bakery.errors import DriverError
+from bakery.keys import make_keys
+from bakery.model import Artifact, Endpoint, Handle
+from bakery.testing.contract import Ledger
+from bakery.transport.wait import Cancel, until
+
+
+@dataclass
+class Life:
+    """One build's life.
+
+    Args:
+        source: what to build.
+        folder: for claims.
+        ledger: of everything; may crash.
+        number: tells builds of one test apart.
+    """
+
+    source: Ec2
+    folder: Path
+    ledger: Ledger = field(default_factory=Ledger)
+    number: int = 0
+    driver: Ec2Driver = field(default_factory=Ec2Driver)
+    notices: list[str] = field(default_factory=list)
+
+    def claim(self, role: str) -> Claim:
+        folder = self.folder / f"{self.number}-{role}"
+        folder.mkdir(parents=True, exist_ok=True)
+        run = f"life-{self.number}"
+        return Claim(
+            cache=self.folder, run=run, build=f"web@aws-{self.number}", role=role, name=f"bakery-{run}-{role}",
+            folder=folder, keys=make_keys("life"), images=self.folder, ledger=self.ledger, driver="ec2",
+            tags={"bakery:run": run, "bakery:build": "web@aws", "bakery:expires": "2100-01-01T00:00:00Z"},
+            emit=lambda event: self.notices.append(str(getattr(event, "message", ""))),
+        )  # fmt: skip
+
+    def up(self, handle: Handle) -> Endpoint:
+        return until(
+            lambda: self.driver.endpoint(handle),
+            what="it has an address",
+            timeout=30,
+            cancel=Cancel(),
+            every=(0.02, 0.2),
+        )
+
+    def image(self) -> Artifact:
+        handle = self.driver.launch(self.source, self.claim("build"))
+        self.up(handle)
+        return self.driver.capture(handle, "web", self.claim("image"))
+
+    def smoke(self, artifact: Artifact) -> None:
+        self.up(self.driver.launch(artifact, self.claim("smoke")))
+
+    def keep(self, artifact: Artifact) -> Artifact:
+        return self.driver.keep(artifact, "web", self.claim("keep"))
+
+    def whole(self) -> Artifact:
+        """All of it; the machines are undone at the end, and what is kept is committed."""
+        artifact = self.image()
+        self.smoke(artifact)
+        kept = self.keep(artifact)
+        self.ledger.resources = {
+            key: resource for key, resource in self.ledger.resources.items() if key[0] not in {"image", "snapshot"}
+        }
+        self.ledger.undo(self.driver)
+        return kept
+
+    def tried(self) -> tuple[Artifact | None, str]:
+        """The kept image, or what went wrong; then all is undone by another driver, as another process would."""
+        try:
+            return self.whole(), "ok"
+        except DriverError as error:
+            self.ledger.undo(Ec2Driver())
+            return None, f"{type(error).__name__}: {error.what}"
