@@ -79,15 +79,9 @@ class Machine:
 
     def _limit(self, timeout: float | None) -> float | None:
         """Seconds that a command may take: what the call says, and no longer than its step has left."""
-        given = self._timeout if timeout is None else timeout
-        if self._ends is None:
-            return given
-        left = self._ends - time.monotonic()
-        if left <= 0:
-            from bakery.errors import TaskError
+        from bakery._waits import limit
 
-            raise TaskError(f"the task {self._step} ran longer than its timeout")
-        return left if given is None else min(given, left)
+        return limit(self._timeout if timeout is None else timeout, self._ends, self._step)
 
     def with_defaults(self, *, user: str | None = None, timeout: float | None = None) -> Self:
         """Return a view of the same machine with another user or timeout (seconds) for commands that do not say."""

@@ -55,6 +55,20 @@ def reboot(machine: Machine, link: Link, shop: Workshop, timeout: float) -> None
     _started(machine, left())
 
 
+def limit(given: float | None, ends: float | None, step: str) -> float | None:
+    """Return the seconds that a command may take: what its call says, and no longer than its step has left.
+
+    Raises:
+        TaskError: the step has no time left.
+    """
+    if ends is None:
+        return given
+    left = ends - time.monotonic()
+    if left <= 0:
+        raise TaskError(f"the task {step} ran longer than its timeout")
+    return left if given is None else min(given, left)
+
+
 def wait_for(machine: Machine, shop: Workshop, what: Words | Callable[[], object], timeout: float) -> None:
     """Wait for a command or a function; see `Machine.wait_for`."""
     name = getattr(what, "__name__", "the function") if callable(what) else Call(command=what).shown
