@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from bakery.errors import SmokeError
 from bakery.events import Notice, TestEnded
@@ -27,6 +28,7 @@ def gate(scope: Scope, artifact: Artifact) -> None:
     if artifact.format not in FORMATS or options is False:
         return
     wanted = options if isinstance(options, Options) else Options()
+    wanted = replace(wanted, folder=wanted.folder or scope.context.run.path)  # on the disk that has room for overlays
     with scope.phase("inspect"):
         started = time.monotonic()
         shop = context.workshop(scope.build.name)
