@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
+from contextlib import suppress
 from typing import Any
 
 from bakery.claim import Workshop
@@ -105,7 +106,7 @@ def off(handle: Handle, shop: Workshop) -> None:
 
 def _quit(handle: Handle, shop: Workshop) -> None:
     """End QEMU of a guest that is off; its last writes reach the file before it ends."""
-    with Monitor(handle.folder) as monitor:
+    with suppress(NotYet), Monitor(handle.folder) as monitor:  # it may be gone before it has answered
         monitor.ask("quit")
 
     def ended() -> None:
