@@ -232,6 +232,17 @@ def test_a_saved_layer_needs_no_other(launch: Callable[..., Machine], tmp_path: 
     assert launch(two).run("cat /srv/app/one /srv/app/two") == "1\n2\n"
 
 
+def test_without_systemd_the_first_command_already_sees_the_machines_own_tree(
+    launch: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "why_plain", lambda _base=None: "asked for by a test")
+    machine = launch()
+    assert machine.run("cat /etc/hostname; hostname") == "debian\ndebian\n"
+    assert machine.run("getent hosts deb.debian.org; ls -d /dev/null /run/host 2>&1 || true").count("/dev/null") == 1
+    assert "sleep infinity" in machine.run("tr '\\0' ' ' </proc/1/cmdline")
+    assert machine.transport.run("systemctl start ssh").failed
+
+
 def test_destroying_what_is_gone_is_success() -> None:
     gone = Resource(driver="nspawn", kind=CONTAINER, key="bakery-gone-1", data={"folder": "/nowhere", "cgroups": []})
     NspawnDriver().destroy(gone)

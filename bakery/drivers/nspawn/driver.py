@@ -28,6 +28,8 @@ LAST_LINES = 15
 POWER_OFF = signal.SIGRTMIN + 4
 """systemd(1): start poweroff.target."""
 POWER_OFF_TIMEOUT = 120.0
+AT_REST = ["sleep", "infinity"]
+"""The command that a plain namespace's process 1 becomes when all is set up; see chroot.sh."""
 READY = frozenset({"running", "degraded"})
 LISTEN = 1.0
 """Seconds that systemd is listened to before we look whether the build was cancelled."""
@@ -115,6 +117,8 @@ class NspawnDriver(Driver[Nspawn]):
             raise NotYet("the container's first process")
         if handle.data["mode"] == "booted":
             _require_ready(leader)
+        elif processes.words_of(leader)[:2] != AT_REST:
+            raise NotYet("the container's root folder")  # until then, its root is this host's
         return Endpoint(transport="namespace", host="", port=0,
                         data={"pid": leader, "start": processes.started(leader)})  # fmt: skip
 
@@ -221,6 +225,8 @@ def _require_ready(leader: int) -> None:
         NotYet: it is still starting.
         DriverError: it gave up.
     """
+    if Path(processes.words_of(leader)[0]).name == "systemd-nspawn":
+        raise NotYet("the container's first process")  # it has not become systemd yet
     words = ["nsenter", "--target", str(leader), "--all", "systemctl", "is-system-running", "--wait"]
     try:
         said = subprocess.run(words, capture_output=True, text=True, check=False, timeout=LISTEN)

@@ -11,8 +11,9 @@ from typing import Literal, TypeAlias
 from bakery.model import Problem
 
 Mode: TypeAlias = Literal["booted", "plain"]
-SYSTEMD = Path("/run/systemd/system")
-"""sd_booted(3): there when systemd is this host's process 1."""
+SYSTEMD = Path("/run/systemd/private")
+"""The socket on which systemd, as process 1, takes orders from root. The folder that sd_booted(3) looks for may also be
+there without it: in containers, or left by a package."""
 INITS = ("usr/lib/systemd/systemd", "lib/systemd/systemd")
 TOOLS = {"unshare": "util-linux", "nsenter": "util-linux", "mount": "mount", "slirp4netns": "slirp4netns"}
 
@@ -46,7 +47,7 @@ def why_plain(base: Path | None = None) -> str:
 
 def managed() -> bool:
     """Whether this host's systemd makes the control groups."""
-    return SYSTEMD.is_dir() and shutil.which("systemd-run") is not None
+    return SYSTEMD.is_socket() and shutil.which("systemd-run") is not None
 
 
 def cgroup_parents(mounts: Path = Path("/proc/self/mountinfo"), own: Path = Path("/proc/self/cgroup")) -> list[Path]:

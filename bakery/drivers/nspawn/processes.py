@@ -79,7 +79,7 @@ def alive(pid: int, since: str) -> bool:
 def launchers() -> Iterator[Launcher]:
     """Every container's launcher on this host, whoever started it."""
     for pid in _pids():
-        words = _words(pid)
+        words = words_of(pid)
         script = next((at for at, word in enumerate(words) if word.endswith(f"nspawn/{MARK}")), None)
         if script is None or len(words) < script + 10 or Path(words[0]).name not in STARTERS:
             continue
@@ -117,7 +117,7 @@ def end(name: str, *, timeout: float = 20.0) -> None:
 
     def probe() -> None:
         heads = [pid for pid in _pids() if _bears(pid, name)]
-        first = [pid for pid in heads if Path(_words(pid)[0]).name in STARTERS]
+        first = [pid for pid in heads if Path(words_of(pid)[0]).name in STARTERS]
         _signal(first, signal.SIGSTOP)
         if any(stat(pid)[:1] not in {(), ("T",), ("Z",), ("X",)} for pid in first):
             raise NotYet("its launcher is being stopped")
@@ -140,12 +140,13 @@ def _signal(pids: Sequence[int], number: signal.Signals) -> None:
 
 def _bears(pid: int, name: str) -> bool:
     """Whether a process belongs to a container's start: one of our scripts and the name are among its words."""
-    words = _words(pid)
+    words = words_of(pid)
     scripts = (f"nspawn/{MARK}", f"nspawn/{INNER_MARK}")
     return name in words and any(word.endswith(scripts) for word in words) and stat(pid)[:1] != ("Z",)
 
 
-def _words(pid: int) -> list[str]:
+def words_of(pid: int) -> list[str]:
+    """Return a process's command line; one empty word when it is gone."""
     try:
         return (PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
