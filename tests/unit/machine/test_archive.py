@@ -69,5 +69,5 @@ def test_a_file_that_vanishes_is_an_error(tmp_path: Path) -> None:
     stream = archive(tmp_path)
     stream.read(1)
     (tmp_path / "b").unlink()
-    with pytest.raises(TaskError, match="cannot read .*/b"):
+    with pytest.raises(TaskError, match=r"cannot read .*/b"):
         stream.read()
