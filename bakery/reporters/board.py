@@ -145,6 +145,7 @@ class Board:
                 track.artifact = event
             case e.BuildEnded():
                 track.ended = event
+                track.artifact = track.artifact or _artifact(event)
             case _:
                 self._of_bar(track, event)
 
@@ -165,6 +166,14 @@ class Board:
                 return
         if not isinstance(event, e.Output):
             track.waiting = track.progress = None
+
+
+def _artifact(event: e.BuildEnded) -> e.ArtifactKept | None:
+    """The image of a build that found nothing to do: it was kept by an earlier run."""
+    if not event.artifact.get("id"):
+        return None
+    given = {name: event.artifact.get(name) or "" for name in ("name", "id", "format", "sha256")}
+    return e.ArtifactKept(time=event.time, run=event.run, build=event.build, size=event.artifact.get("size"), **given)
 
 
 def _end(track: Track, name: str, kind: Literal["phase", "step"], event: e.PhaseEnded | e.StepEnded) -> Bar:

@@ -117,8 +117,10 @@ def _ended(event: e.StepEnded, track: Track) -> Line:
 
 def _phase(event: e.PhaseEnded, track: Track) -> str:
     if event.phase == "smoke" and track.tests:
+        skipped = sum(test.outcome == "skipped" for test in track.tests)
         passed = sum(test.outcome == "passed" for test in track.tests)
-        return f"smoke, {passed} of {len(track.tests)} tests passed"
+        rest = f", {skipped} skipped" if skipped else ""
+        return f"smoke, {passed} of {len(track.tests) - skipped} tests passed{rest}"
     return event.phase
 
 

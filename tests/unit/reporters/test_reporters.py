@@ -115,6 +115,23 @@ def test_a_machine_cannot_steer_the_terminal() -> None:
     assert "over" in text
 
 
+def test_an_image_that_was_up_to_date_is_shown_in_the_table_as_well() -> None:
+    stream = io.StringIO()
+    reader = Log(stream)
+    reader.read(e.BuildEnded(build="b", outcome="cached", seconds=0, artifact={"id": "/web.qcow2", "size": 5000}))
+    reader.read(e.RunEnded(seconds=0, exit_code=0))
+    assert stream.getvalue().splitlines()[-1].split() == ["/web.qcow2", "5.0", "kB"]
+
+
+def test_skipped_tests_do_not_count_as_failed() -> None:
+    stream = io.StringIO()
+    reader = Log(stream)
+    for outcome in ("passed", "passed", "skipped"):
+        reader.read(e.TestEnded(build="b", test="t", outcome=outcome, seconds=0))
+    reader.read(e.PhaseEnded(build="b", phase="smoke", seconds=1))
+    assert "smoke, 2 of 2 tests passed, 1 skipped: ok" in stream.getvalue()
+
+
 # ---- the terminal ---------------------------------------------------------------------------------------------------
 
 
