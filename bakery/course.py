@@ -114,7 +114,8 @@ class Course:
         self.scope.context.inputs.update(made.files)
         if made.reasons:
             self.scope.emit(Notice(message=f"{step.name} cannot be cached: {'; '.join(made.reasons)}"))
-        if made.reusable and step.options.get("checkpoint") is not False:
+        wanted = step.options.get("checkpoint")
+        if made.reusable and (wanted is True or (wanted is None and not running.driver.checkpoints_cost)):
             self._save(running, made.key)
 
     def _save(self, running: Running, key: str | None) -> None:

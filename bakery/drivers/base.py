@@ -28,6 +28,8 @@ class Driver(ABC, Generic[S]):
     """What users return from `@bakery.source`."""
     requires: ClassVar[str] = ""
     """How to install what it needs: `pip install imagebakery[aws]`."""
+    checkpoints_cost: ClassVar[bool] = False
+    """True where a checkpoint costs money: then only tasks with `checkpoint=True` make one."""
 
     saves_boot: ClassVar[bool] = False
     """Whether a checkpoint of the freshly booted machine saves more time than it costs."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bakery.drivers.ec2 import bases, images, network
+from bakery.drivers.ec2 import bases, images, network, ssm
 from bakery.drivers.ec2.account import Cloud, Clouds
 from bakery.drivers.ec2.faults import Refused, code_of
 from bakery.drivers.ec2.options import Newest, Parameter
@@ -94,6 +94,8 @@ def _groups(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
 def _profile(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
     if source.instance_profile:
         cloud.call("get_instance_profile", "find it", service="iam", InstanceProfileName=source.instance_profile)
+    if source.connect == "ssm":
+        ssm.plugin()
     if source.connect == "ssm" and not (source.instance_profile or source.instance_policy):
         yield Problem(
             what="Session Manager needs an instance profile",

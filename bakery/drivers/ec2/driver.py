@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from bakery.claim import Claim
+from bakery.claim import Claim, Workshop
 from bakery.drivers.base import Driver
-from bakery.drivers.ec2 import capture, check, destroy, find, keep, launch, reach
+from bakery.drivers.ec2 import bases, capture, check, checkpoints, destroy, find, keep, launch, reach
 from bakery.drivers.ec2.account import Account, Clouds
 from bakery.drivers.ec2.job import Job
-from bakery.drivers.ec2.options import read
+from bakery.drivers.ec2.options import Newest, Parameter, read
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import DriverError
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Problem, Resource, Where
@@ -22,6 +23,7 @@ class Ec2Driver(Driver[Ec2]):
     name = "ec2"
     source = Ec2
     requires = "pip install imagebakery[aws]"
+    checkpoints_cost = True
 
     def __init__(self) -> None:
         self.clouds = Clouds()
@@ -67,6 +69,21 @@ class Ec2Driver(Driver[Ec2]):
     def keep(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
         """Make the tested image the user's."""
         return keep.keep(self.clouds, artifact, name, claim)
+
+    def checkpoint(self, handle: Handle, key: str, folder: Path, claim: Claim) -> Checkpoint | None:
+        """Make an image of the running machine under a step's key; nothing of it is in `folder`."""
+        del folder
+        return checkpoints.save(self.clouds.of(handle.data), handle, key, claim)
+
+    def recall(self, boot: Ec2, key: str) -> Checkpoint | None:
+        """Return the checkpoint of a step's key that any host has made, or None."""
+        return checkpoints.recall(self.clouds.get(boot.account), boot, key)
+
+    def prepare(self, boot: Ec2, shop: Workshop) -> str | None:
+        """Return what decides the first disk's content: an AMI never changes, so its id does."""
+        if isinstance(boot.base, Newest | Parameter):
+            return str(bases.resolve(self.clouds.get(boot.account), boot.base)["ImageId"])
+        return super().prepare(boot, shop)
 
     def delete(self, artifact: Artifact) -> None:
         """Delete a kept image in all its regions, unless it is in use."""

@@ -41,7 +41,11 @@ def launch(job: Job) -> Handle:
         key_pair=_key_pair(cloud, source, claim) if source.key_pair else None,
     )
     intent = claim.intend("instance", order.key, **cloud.record, spot=bool(source.spot))
-    return _handle(job, intent, _first_with_room(job, order, places))
+    machine = _first_with_room(job, order, places)
+    handle = _handle(job, intent, machine)
+    if source.connect == "ssm":
+        claim.intend("tunnel", tags.new_key(claim), **cloud.record, folder=str(claim.folder))
+    return handle
 
 
 def _first_with_room(job: Job, order: Order, places: Iterable[Place]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from bakery.drivers.ec2 import ssm
 from bakery.drivers.ec2.account import Cloud
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import DriverError, NotYet, RetryableError
@@ -26,8 +27,11 @@ def endpoint(cloud: Cloud, handle: Handle, hook: Hook) -> Endpoint:
         DriverError: it is dead.
     """
     source = Ec2.from_settings(handle.settings["source"])
-    address = _address(machine(cloud, handle), source)
-    host, port = _mapped(address, hook)
+    found = machine(cloud, handle)
+    if source.connect == "ssm":
+        host, port = "127.0.0.1", ssm.port(cloud, handle)
+    else:
+        host, port = _mapped(_address(found, source), hook)
     key = handle.data["host_public"] if source.host_key == "given" else _console_key(cloud, handle)
     return Endpoint(host=host, port=port, user=source.user, host_key=key, gateway=source.bastion)
 

@@ -59,6 +59,7 @@ class Ec2(Source):
             name alone: the old one must then go just before the new one gets its name.
         replace: with `exact`, let the old image of that name go.
         keep: what happens to older images of the name.
+        keep_checkpoints: how many images of `@bakery.task(checkpoint=True)` stay for each build.
         copy_to: regions, or a mapping from region to a KMS key ("" for the default).
         share_with: account ids, `all`, organisation and OU ARNs.
         share_snapshots: the accounts may also use the snapshots.
@@ -117,6 +118,7 @@ class Ec2(Source):
     naming: Literal["dated", "exact"] = "dated"
     replace: bool = False
     keep: Keep = field(default_factory=Keep)
+    keep_checkpoints: int = 5
     copy_to: tuple[str, ...] | Mapping[str, str] = ()
     share_with: tuple[str, ...] = ()
     share_snapshots: bool = False
