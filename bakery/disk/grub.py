@@ -22,6 +22,8 @@ PARAMETERS = slice(0x03, 0x5A)
 """In a boot sector: the BIOS parameter block; GRUB leaves it to the disk."""
 TABLE = 0x1B8
 """In a boot sector: disk signature and (protective) partition table begin here."""
+NESTED = slice(0x1BE, 0x1FE)
+"""In a boot sector: the four entries of an MBR partition table."""
 BLOCKLIST = SECTOR - 12
 """In the first sector of core.img: start (8 bytes) and length (2) of the rest, in sectors."""
 
@@ -107,5 +109,9 @@ def _esp(disk: Path, layout: Layout, loader: Path, shop: Workshop) -> None:
     words = ("mformat", "-i", place, "-F", "-T", size, "-h", "255", "-s", "63", "-H", str(layout.esp.sector),
              "-N", serial, "-v", "ESP", "::")  # fmt: skip
     run(words, shop, what=what, hint=hint)
+    # mformat puts a partition table into the partition's own boot sector, and every grub-probe would warn about it.
+    with disk.open("r+b") as file:
+        file.seek(layout.esp.start + NESTED.start)
+        file.write(bytes(NESTED.stop - NESTED.start))
     run(("mmd", "-i", place, "::EFI", "::EFI/BOOT"), shop, what=what, hint=hint)
     run(("mcopy", "-i", place, loader, "::EFI/BOOT/BOOTX64.EFI"), shop, what=what, hint=hint)
