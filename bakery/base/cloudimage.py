@@ -80,7 +80,10 @@ class CloudImage(Base):
         """The checksum, if it is known without asking anybody."""
         if not sums.is_address(self.checksum):
             return str(sums.parse(self.checksum))
-        found = self._remembered(_Listing(self.checksum, shop), shop)
+        listing = _Listing(self.checksum, shop)
+        if listing.local and listing.local.is_file():
+            return str(self._find(listing.local.read_text(errors="replace")))
+        found = self._remembered(listing, shop)
         return str(found) if found else None
 
     def disk(self, shop: Workshop) -> BaseDisk:
@@ -178,6 +181,7 @@ class _Listing:
         name = hashlib.sha256(address.encode()).hexdigest()[:24]
         self._address, self._shop = address, shop
         self._path = shop.cache / "downloads" / "lists" / f"{name}.json"
+        self.local = Path(unquote(urlsplit(address).path)) if address.startswith(("file:", "/")) else None
         try:
             self._data: dict[str, str | float] = json.loads(self._path.read_text())
         except (OSError, ValueError):  # none yet, or torn by a power cut: it is asked for again
@@ -189,14 +193,13 @@ class _Listing:
 
     def fresh(self) -> bool:
         """Offline, any copy is fresh enough."""
-        if not self.text or self._address.startswith(("file:", "/")):
+        if not self.text or self.local:
             return False
         return self._shop.offline or 0 <= time.time() - float(self._data.get("time", 0)) < LIST_FRESH
 
     def refresh(self, downloader: Downloader | None) -> None:
         """Ask for the newest list; an old copy is better than none, and the user is told."""
-        local = self._address.startswith(("file:", "/"))
-        if self._shop.offline and not local:
+        if self._shop.offline and not self.local:
             raise PreflightError(
                 f"the checksum list {self._address} is not in the cache, and downloading is switched off",
                 why="it was never read, or did not name the file",

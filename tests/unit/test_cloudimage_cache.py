@@ -217,6 +217,7 @@ def test_local_files_with_a_local_list(tmp_path: Path, web: MakeWeb) -> None:
     (tmp_path / "SUMS").write_text(f"{sha(QCOW2)[7:]}  disk.qcow2\n")
     image = CloudImage(str(tmp_path / "disk.qcow2"), str(tmp_path / "SUMS"))
     assert list(image.check()) == []
+    assert image.key(web().shop) == sha(QCOW2)
     assert image.disk(web().shop).path.read_bytes() == QCOW2
 
 
