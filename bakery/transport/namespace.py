@@ -36,7 +36,8 @@ class NamespaceTransport(Transport):
 
     Args:
         endpoint: `data["pid"]` is the container's leader as this host sees it; `data["start"]`, when given, is its
-            start time (field 22 of `/proc/PID/stat`), so that a recycled process id is not mistaken for it.
+            start time (field 22 of `/proc/PID/stat`), so that a recycled process id is not mistaken for it. It must
+            have entered its own root folder already: until then, that is this host's.
         cancel: ends commands.
 
     Raises:

@@ -187,6 +187,7 @@ def container(tmp_path: Path) -> Iterator[Callable[..., tuple[Machine, int]]]:
         (root / "etc/group").write_text("root:x:0:\napp:x:1000:\n")
         (root / "run/.containerenv").touch()
         (root / "dev/null").touch()
+        (root / "etc/container-of-a-test").touch()
         os.chown(root / "home/app", 1000, 1000)
         mounts = f"mount --bind {root} {root}; mount --bind /dev/null {root}/dev/null; mount -t proc proc {root}/proc"
         init = f"{mounts}; exec chroot {root} /bin/sleep 4716.1"
@@ -195,7 +196,9 @@ def container(tmp_path: Path) -> Iterator[Callable[..., tuple[Machine, int]]]:
         leader = _leader(started[-1].pid)
         endpoint = Endpoint(transport="namespace", data={"pid": leader, "start": start_time(leader)})
         shop = Workshop(cache=tmp_path)
-        return Machine(Link(lambda: endpoint, make_keys("bakery-7"), shop, timeout=2), tmp_path, shop), leader
+        machine = Machine(Link(lambda: endpoint, make_keys("bakery-7"), shop, timeout=2), tmp_path, shop)
+        machine.run("test -e /etc/container-of-a-test")  # what the tests do must never be done to this host
+        return machine, leader
 
     yield start
     for process in started:
@@ -214,7 +217,11 @@ def _leader(pid: int) -> int:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         for child in _children(pid):
-            if "sleep" in Path(f"/proc/{child}/cmdline").read_text():
+            # Only what has changed its root folder may be entered: before that, it is this host's.
+            if (
+                Path(f"/proc/{child}/root").readlink() != Path("/")
+                and Path(f"/proc/{child}/comm").read_text() == "sleep\n"
+            ):
                 return child
         time.sleep(0.02)
     raise AssertionError("the container did not start")
