@@ -50,7 +50,12 @@ class Visit:
     deadline: float | None = None
 
     def machine(
-        self, build: Build, artifact: Artifact, action: Callable[[Scope, Running], object], *, needs_secrets: bool = False
+        self,
+        build: Build,
+        artifact: Artifact,
+        action: Callable[[Scope, Running], object],
+        *,
+        needs_secrets: bool = False,
     ) -> int:
         """Boot a throw-away machine of an image, do something there, destroy it, and return the exit code.
 

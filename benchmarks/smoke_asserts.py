@@ -17,7 +17,7 @@ from typing import Any
 from testinfra.host import Host
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/live/smoke"))
-from conftest import make_keys, sshd
+from conftest import make_keys, sshd  # type: ignore[import-not-found]  # found through the line above
 
 from bakery.claim import Keys
 from bakery.model import Endpoint

@@ -116,7 +116,8 @@ def test_a_mistake_is_said_with_its_line_and_what_to_do(
 
 
 def test_a_matrix_axis_that_is_misspelt_gets_a_suggestion(load: Load) -> None:
-    text = "@bakery.variables\nclass V:\n    release: str = 'x'\n@bakery.image(matrix={'relaese': ['a']})\ndef web(): ...\n"
+    text = "@bakery.variables\nclass V:\n    release: str = 'x'\n"
+    text += "@bakery.image(matrix={'relaese': ['a']})\ndef web(): ...\n"
     assert "did you mean release?" in str(error_of(load, HEAD + text))
 
 

@@ -91,7 +91,9 @@ def test_no_damage_invents_or_changes_a_resource(
         assert entry.resource in written
 
 
-@given(ops=st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["intend", "made", "gone", "kept"])), max_size=20))
+@given(
+    ops=st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["intend", "made", "gone", "kept"])), max_size=20)
+)
 def test_replay_knows_the_last_thing_said_of_each(
     tmp_path_factory: pytest.TempPathFactory, ops: list[tuple[str, str]]
 ) -> None:

@@ -214,11 +214,14 @@ def test_a_source_that_raises_is_explained_at_its_line(make: Make) -> None:
     assert "imagefile.py:18" in str(caught.value)
 
 
-GRAPH = FILE + '''
+GRAPH = (
+    FILE
+    + """
 @bakery.image(sources=[on_web], tasks=[], tests=[], matrix={"release": ["bullseye", "bookworm"]})
 def app(v: Vars) -> str:
     return f"app-{v.release}"
-'''
+"""
+)
 
 
 def test_an_image_stands_on_the_same_cell_of_its_base(make: Make) -> None:

@@ -1,0 +1,1 @@
+"""How fast bakery is, beside others doing the same, in one run."""

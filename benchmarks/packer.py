@@ -1,0 +1,94 @@
+"""The same base, the same step, by Packer's QEMU builder (Debian's package) and by bakery."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+from bakery.base import aptsource
+from bakery.base.debian import Debian
+from bakery.buildtime import LOOPBACK
+from bakery.claim import Workshop
+from bakery.keys import make_keys
+from benchmarks.bench import Project, Row, timed
+
+STEP = "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes nginx"
+IMAGEFILE = '''
+import bakery
+from bakery.drivers import Debian, Nspawn, Qemu
+
+@bakery.source
+def machine() -> Qemu:
+    return Qemu(base=Debian("bookworm"), accel="tcg", memory="1G", cpus=2)
+
+@bakery.source
+def container() -> Nspawn:
+    return Nspawn(base=Debian("bookworm"), accel="tcg", memory="1G", cpus=2)
+
+@bakery.task
+def nginx(m):
+    """{note}"""
+    m.run({step!r})
+
+@bakery.test
+def nginx_runs(host):
+    assert host.service("nginx").is_running
+
+@bakery.image
+def web(): ...
+'''
+
+
+def run(folder: Path) -> list[Row]:
+    """Measure all cases in one run."""
+    project = Project(folder / "ours")
+    project.write(IMAGEFILE.format(step=STEP, note=""))
+    base = Debian("bookworm").disk(Workshop(cache=folder / "ours" / "cache"))
+    Debian("bookworm").tree(Workshop(cache=folder / "ours" / "cache"))
+    theirs = packer(folder / "theirs", base.path)
+    rows: list[Row] = []
+
+    def row(case: str, aim: str, *words: str) -> None:
+        rows.append(Row(case, "packer build", project.bake(*words), theirs, aim, project.phases()))
+
+    row("QEMU, cold, no smoke test", "0.8", "--only", "machine", "--no-test")
+    project.forget(steps=False)
+    project.write(IMAGEFILE.format(step=STEP + " # again", note=""))
+    row("QEMU, booted base checkpointed, no smoke test", "0.7", "--only", "machine", "--no-test")
+    project.forget()
+    row("QEMU, cold, with smoke tests", "", "--only", "machine")
+    project.forget()
+    row("Nspawn, cold, no smoke test", "0.1", "--only", "container", "--no-test")
+    project.forget()
+    row("Nspawn, cold, QEMU boot and smoke tests", "0.4", "--only", "container")
+    rows.append(Row("nothing changed", "", project.bake("--only", "container"), None, "0.5 s"))
+    return rows
+
+
+def packer(folder: Path, base: Path) -> float:
+    """Time `packer build` on a copy of our base disk, with the same processors, memory and package mirror."""
+    folder.mkdir(parents=True, exist_ok=True)
+    keys = make_keys("benchmark")
+    key = folder / "key"
+    key.touch(mode=0o600)
+    key.write_text(keys.user_private, encoding="utf-8")
+    credential = base64.b64encode(keys.user_public.encode()).decode()
+    setup = aptsource.apt_setup(aptsource.host_apt("bookworm"), loopback=LOOPBACK)
+    script = folder / "step.sh"
+    script.write_text(f"{setup.place()}\n{STEP}\n", encoding="utf-8")
+    builder = {
+        "type": "qemu", "iso_url": str(base), "iso_checksum": "none", "disk_image": True, "format": "qcow2",
+        "accelerator": "tcg", "cpus": 2, "memory": 1024, "headless": True, "disk_compression": True,
+        "output_directory": str(folder / "out"), "ssh_username": "root", "ssh_private_key_file": str(key),
+        "ssh_timeout": "10m", "shutdown_command": "poweroff", "skip_resize_disk": True,
+        "qemuargs": [
+            ["-cpu", "max"], ["-accel", "tcg,thread=multi"], ["-machine", "pc"],
+            ["-smbios", f"type=11,value=io.systemd.credential.binary:ssh.authorized_keys.root={credential}"],
+        ],
+    }  # fmt: skip
+    template = folder / "template.json"
+    provisioners = [{"type": "shell", "script": str(script)}]
+    template.write_text(json.dumps({"builders": [builder], "provisioners": provisioners}), encoding="utf-8")
+    environ = {"CHECKPOINT_DISABLE": "1", "PACKER_CACHE_DIR": str(folder / "cache")}
+    return timed(["packer", "build", "-force", template], folder, environ)
