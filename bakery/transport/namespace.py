@@ -15,6 +15,8 @@ from bakery.transport.base import Lost, OnOutput, Result, Shell, Transport
 from bakery.transport.process import CHUNK, end_group, ready, run_process
 from bakery.transport.wait import Cancel
 
+ROOTED: Final = 2.0
+"""Seconds that a container's leader has to enter its root folder."""
 KILLED: Final = 128 + 9
 DYING: Final = 0.5
 """Seconds between the end of a container's programs and that of its leader."""
@@ -51,6 +53,22 @@ class NamespaceTransport(Transport):
         wanted = endpoint.data.get("start")
         if self._start is None or (wanted is not None and int(wanted) != self._start):
             raise ConnectError(f"the container's leader, process {self._pid}, is gone")
+        self._must_have_a_root_of_its_own()
+
+    def _must_have_a_root_of_its_own(self) -> None:
+        """Never run a task's commands in this host's root folder, whatever a driver or a race says.
+
+        Raises:
+            ConnectError: the leader's root folder is this host's.
+        """
+        deadline = time.monotonic() + ROOTED
+        while _same(f"/proc/{self._pid}/root/.", "/"):
+            if time.monotonic() > deadline:
+                raise ConnectError(
+                    f"process {self._pid} has this host's root folder",
+                    why="commands would run on this host and not in a container, so it is not entered",
+                )
+            self._cancel.sleep(ROOTED / 40)
 
     @property
     def user(self) -> str:
@@ -106,6 +124,14 @@ class NamespaceTransport(Transport):
             self._cancel.sleep(patience / 10)
         if not self.alive:
             raise Lost(f"the container's leader, process {self._pid}, is gone")
+
+
+def _same(one: str, other: str) -> bool:
+    """Say whether two paths are one folder; one that is gone or may not be looked at is none."""
+    try:
+        return Path(one).samefile(other)
+    except OSError:
+        return False
 
 
 class _Program:
