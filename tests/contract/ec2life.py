@@ -15,6 +15,16 @@ from bakery.testing.contract import Ledger
 from bakery.transport.wait import Cancel, until
 
 
+class OneLedger(Ledger):
+    """One ledger for a whole life: what is handed over at the end are the images, not the machines."""
+
+    def commit(self) -> None:
+        self._point()
+        self.resources = {key: one for key, one in self.resources.items() if key[0] not in {"image", "snapshot"}}
+        self.committed = True
+        self._point()
+
+
 @dataclass
 class Life:
     """One build's life.
@@ -28,7 +38,7 @@ class Life:
 
     source: Ec2
     folder: Path
-    ledger: Ledger = field(default_factory=Ledger)
+    ledger: OneLedger = field(default_factory=OneLedger)
     number: int = 0
     driver: Ec2Driver = field(default_factory=Ec2Driver)
     notices: list[str] = field(default_factory=list)
@@ -69,9 +79,6 @@ class Life:
         artifact = self.image()
         self.smoke(artifact)
         kept = self.keep(artifact)
-        self.ledger.resources = {
-            key: resource for key, resource in self.ledger.resources.items() if key[0] not in {"image", "snapshot"}
-        }
         self.ledger.undo(self.driver)
         return kept
 

@@ -58,7 +58,7 @@ def _instances(cloud: Cloud, resource: Resource) -> None:
 
 
 def _terminate(cloud: Cloud, instance: str) -> None:
-    found = cloud.instances.get(instance)
+    found = cloud.instances.now(instance)
     if found and found["State"]["Name"] == "terminated":
         return
     try:
@@ -117,8 +117,8 @@ def _images(cloud: Cloud, resource: Resource) -> None:
     orphans: set[str] = set(by_key(cloud, "snapshot", str(resource.data.get("name", resource.key)))) if own else set()
     orphans.update(resource.data.get("holds", []))
     for one in _ids(cloud, resource):
-        found = cloud.images.get(one)
-        if found and own:
+        found = cloud.images.now(one) if own else None
+        if found:
             orphans.update(images.snapshots_of(found))
         images.deregister(cloud, one)
     for snapshot in sorted(orphans):

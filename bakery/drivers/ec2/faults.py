@@ -98,10 +98,12 @@ def _refused(error: Any, what: str, cloud: Cloud | None) -> Refused:
 
 def _unspoken(error: Any, what: str, cloud: Cloud | None) -> Refused:
     """The question did not get there, or the answer not back."""
+    from botocore.exceptions import ConnectionError as Unreached
     from botocore.exceptions import HTTPClientError
+    from botocore.parsers import ResponseParserError
 
     code = type(error).__name__
-    lost = isinstance(error, HTTPClientError) or code in {"ResponseParserError", "ConnectionClosedError"}
+    lost = isinstance(error, HTTPClientError | Unreached | ResponseParserError)
     made = (RefusedForNow if lost else Refused)(_title(what, cloud), why=f"{code}: {error}", hint=_hint(code))
     made.code = code
     return made

@@ -98,7 +98,10 @@ def wait_image(cloud: Cloud, image: str, shop: Workshop, timeout: float) -> dict
 
 def _progress(cloud: Cloud, image: Mapping[str, Any]) -> str:
     """How far its snapshots are; an image by itself says only that it is pending."""
-    shown = [cloud.snapshots.get(one) for one in snapshots_of(image)]
+    try:
+        shown = [cloud.snapshots.get(one) for one in snapshots_of(image)]
+    except NotYet:
+        return ""
     return " ".join(str(one.get("Progress", "")) for one in shown if one)
 
 

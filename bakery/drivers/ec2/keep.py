@@ -56,6 +56,7 @@ def keep(clouds: Clouds, artifact: Artifact, name: str, claim: Claim) -> Artifac
     all_of_it = {home.region: image, **copied}
     snapshots = {region: _settle(job.at(region), one, marks) for region, one in all_of_it.items()}
     _drop(home, artifact, tested, found)
+    claim.commit()
     retire.older(job, name, all_of_it)
     settings = {**artifact.settings, "image": image, "copies": copied}
     data = {"region": home.region, "ami_name": title, "images": all_of_it, "snapshots": snapshots}
@@ -122,5 +123,5 @@ def intact(clouds: Clouds, artifact: Artifact) -> bool:
 
 
 def _usable(cloud: Cloud, image: str) -> bool:
-    found = cloud.images.get(image)
+    found = cloud.images.now(image)
     return bool(found and found["State"] == "available")

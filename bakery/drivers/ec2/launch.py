@@ -76,15 +76,25 @@ def _ask(job: Job, request: Mapping[str, Any]) -> dict[str, Any]:
 
     def probe() -> dict[str, Any]:
         try:
-            answer = job.cloud.call("run_instances", "start an instance", **request)
+            # Once: botocore would ask a zone that is full another five times, as its answer has HTTP status 500.
+            answer = job.cloud.call("run_instances", "start an instance", once=True, **request)
         except Refused as error:
-            if any(text in error.why for text in NOT_YET_KNOWN):
+            passing = isinstance(error, RefusedForNow) and code_of(error) not in CAPACITY
+            if passing or any(text in error.why for text in NOT_YET_KNOWN):
                 raise NotYet(error.why) from error
             raise
         return dict(answer["Instances"][0])
 
     claim = job.claim
-    return until(probe, what="AWS starts the instance", timeout=90, cancel=claim.cancel, notify=claim.waiting)
+    return until(
+        probe,
+        what="AWS starts the instance",
+        timeout=90,
+        cancel=claim.cancel,
+        notify=claim.waiting,
+        every=(0.5, 10.0),
+        error=RefusedForNow,
+    )
 
 
 def _key_pair(cloud: Cloud, source: Ec2, claim: Claim) -> str:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from bakery.errors import NotYet
+
 BATCH = 200
 """Values that one filter may have (docs.aws.amazon.com/AWSEC2/latest/APIReference, Filter)."""
 FORGET = 30.0
@@ -18,7 +20,7 @@ class Watch:
 
     Args:
         fetch: returns the state of each id that exists.
-        every: seconds.
+        every: seconds between two looks, whoever asks.
     """
 
     def __init__(self, fetch: Callable[[list[str]], dict[str, dict[str, Any]]], every: float) -> None:
@@ -26,26 +28,34 @@ class Watch:
         self._every = every
         self._lock = threading.Lock()
         self._look = threading.Lock()
+        self._looked = float("-inf")
         self._asked: dict[str, float] = {}
-        self._known: dict[str, tuple[float, dict[str, Any] | None]] = {}
+        self._known: dict[str, dict[str, Any] | None] = {}
 
     def get(self, name: str) -> dict[str, Any] | None:
-        """Return the state of one thing as AWS describes it, or None where there is none.
+        """Return the state of one thing as AWS describes it, or None where there is none. For probes.
 
         Raises:
+            NotYet: it was not asked for in the last look, and the next is not due.
             DriverError: the look was refused.
         """
         with self._lock:
             self._asked[name] = time.monotonic()
         with self._look:
-            known = self._known.get(name)
-            if known is None or time.monotonic() - known[0] > self._every:
+            if time.monotonic() - self._looked >= self._every:
                 self._refresh()
-            return self._known[name][1]
+            with self._lock:
+                if name in self._known:
+                    return self._known[name]
+        raise NotYet("AWS is asked again in a moment")
+
+    def now(self, name: str) -> dict[str, Any] | None:
+        """Look at one thing at once, for those who do not wait for anything."""
+        return self._fetch([name]).get(name)
 
     def forget(self, name: str) -> None:
-        """Drop what is known, after something was changed; the next question is then a real one."""
-        with self._lock:
+        """Drop what is known, after something was changed; the next answer is then from a new look."""
+        with self._look, self._lock:
             self._known.pop(name, None)
 
     def _refresh(self) -> None:
@@ -53,8 +63,9 @@ class Watch:
         with self._lock:
             self._asked = {name: asked for name, asked in self._asked.items() if started - asked < FORGET}
             names = sorted(self._asked)
+        found: dict[str, dict[str, Any]] = {}
         for first in range(0, len(names), BATCH):
-            some = names[first : first + BATCH]
-            found = self._fetch(some)
-            with self._lock:
-                self._known.update({name: (started, found.get(name)) for name in some})
+            found.update(self._fetch(names[first : first + BATCH]))
+        with self._lock:
+            self._known = {name: found.get(name) for name in names}
+            self._looked = started

@@ -45,7 +45,7 @@ def password(cloud: Cloud, instance: str, key: RSAPrivateKey) -> Secret:
     if not data:
         raise NotYet("Windows has not made its password yet")
     try:
-        text = key.decrypt(base64.b64decode(data), padding.PKCS1v15())
-    except ValueError as error:
-        raise DriverError("the Windows password was encrypted for another key pair", why=str(error)) from error
-    return Secret(text.decode(), name="Windows password")
+        text = key.decrypt(base64.b64decode(data), padding.PKCS1v15()).decode("ascii")
+    except ValueError as error:  # for another key, OpenSSL gives an error or random bytes
+        raise DriverError("the Windows password was encrypted for another key pair") from error
+    return Secret(text, name="Windows password")

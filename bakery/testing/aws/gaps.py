@@ -18,6 +18,7 @@ from moto.ec2.exceptions import EC2ClientError, InvalidSnapshotInUse
 from moto.ec2.models import elastic_network_interfaces
 from moto.ec2.models.amis import Ami, AmiBackend
 from moto.ec2.models.elastic_block_store import EBSBackend
+from moto.ec2.models.instances import InstanceBackend
 from moto.ec2.responses.amis import AmisResponse
 from moto.ec2.responses.general import General
 
@@ -38,6 +39,7 @@ def fill(consoles: Path) -> None:
     _replace(elastic_network_interfaces, "random_public_ip", lambda: str(first + next(count)))
     _replace(Ami, "block_device_mappings", property(_disks))
     _replace(Ami, "get_filter_value", _filter_value(Ami.get_filter_value))
+    _replace(InstanceBackend, "terminate_instances", _terminate(InstanceBackend.terminate_instances))
     _replace(EBSBackend, "delete_snapshot", _delete_snapshot(EBSBackend.delete_snapshot))
     _replace(AmisResponse, "register_image", _register_image)
     _replace(AmisResponse, "create_image", _create_image)
@@ -82,6 +84,18 @@ def _delete_snapshot(moto: Callable[..., Any]) -> Callable[..., Any]:
         return moto(backend, snapshot_id)
 
     return delete_snapshot
+
+
+def _terminate(moto: Callable[..., Any]) -> Callable[..., Any]:
+    """EC2 says yes to ending what has ended; moto looks for its network interface and fails."""
+
+    def terminate_instances(backend: Any, instance_ids: list[str]) -> Any:
+        live = [name for name in instance_ids if backend.get_instance(name)._state.name != "terminated"]  # noqa: SLF001
+        ended = [backend.get_instance(name) for name in instance_ids if name not in live]
+        same = [(one, one._state) for one in ended]  # noqa: SLF001
+        return same + (moto(backend, live) if live else [])
+
+    return terminate_instances
 
 
 def _new(response: Any, disks: list[dict[str, Any]] | None, **attributes: Any) -> Any:
