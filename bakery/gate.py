@@ -37,7 +37,7 @@ def gate(scope: Scope, artifact: Artifact) -> None:
         fatal = [finding for finding in findings if finding.fatal]
         if fatal:
             raise SmokeError(
-                f"the image holds {len(fatal)} things that must not leave the house",
+                f"the image holds what must not leave the house, in {len(fatal)} place{'s' * (len(fatal) > 1)}",
                 why="\n".join(f"{finding.path}: {finding.detail}" for finding in fatal),
                 hint="remove them in a task, or allow a path: @bakery.image(hygiene=Hygiene(allow=(PATH,)))",
             )

@@ -15,6 +15,15 @@ remove() {
   if [ "$removed" -gt 0 ]; then did "removed $removed"; else skip "there is nothing"; fi
 }
 
+# Overwrites files in place. Removing alone leaves the contents in blocks that are only marked as free, and a discard
+# takes whole clusters of a disk image or nothing.
+wipe() {
+  for path; do
+    [ -s "$path" ] && [ ! -L "$path" ] || continue
+    dd if=/dev/zero of="$path" bs="$(wc -c <"$path")" count=1 conv=notrunc,fsync 2>/dev/null
+  done
+}
+
 homes() { # one a line, each once; without those of services, which share / or do not exist
   { echo /root; cut -d: -f6 /etc/passwd; } | sort -u | while read -r home; do
     [ "$home" = / ] || [ ! -d "$home" ] || echo "$home"
@@ -56,6 +65,7 @@ makes_host_keys() { # true when something makes missing host keys at boot
 }
 
 host_keys() {
+  wipe /etc/ssh/ssh_host_*_key /etc/dropbear/dropbear_*_host_key
   remove /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /etc/ssh/ssh_host_*_key-cert.pub \
     /etc/dropbear/dropbear_*_host_key
   command -v ssh-keygen >/dev/null 2>&1 || return 0
@@ -96,6 +106,7 @@ machine_id() {
     rm -f /var/lib/dbus/machine-id
     found=yes
   fi
+  wipe /var/lib/NetworkManager/secret_key /var/lib/systemd/credential.secret
   for path in /var/lib/NetworkManager/secret_key /var/lib/systemd/credential.secret; do
     [ ! -e "$path" ] || { rm -f -- "$path"; found=yes; }
   done

@@ -86,6 +86,8 @@ def script(old: Keys, new: Keys, *, now: float, with_host_key: bool) -> str:
 def _host_key(new: Keys) -> tuple[str, ...]:
     return (
         "umask 077",
+        # In place first: the old key's blocks would only be marked as free, and stay in the image.
+        f"dd if=/dev/zero of={HOST_KEY} bs=$(wc -c <{HOST_KEY}) count=1 conv=notrunc,fsync 2>/dev/null",
         f"printf %s {quote(new.host_private)} >{HOST_KEY}",
         f"printf '%s\\n' {quote(new.host_public)} >{HOST_KEY}.pub",
         f"chmod 644 {HOST_KEY}.pub",
