@@ -84,16 +84,15 @@ def task(function: StepF | None = None, /, **options: Any) -> StepF | Callable[[
 
     Args:
         function: the task.
-        **options:
-            retries: how often it is run again after a failure (0), with growing pauses.
-            timeout: seconds after which it is stopped and counts as failed (no limit).
-            user: who its commands run as (root).
-            only: source functions: run only for these.
-            skip: source functions: run for all but these.
-            cache: False runs it on every build.
-            max_age: `30m`, `12h`, `7d`: run again when the cached result is older.
-            checkpoint: True saves the machine after this task also where that costs money (an image in a cloud);
-                False never does.
+        retries: how often it is run again after a failure (0), with growing pauses.
+        timeout: seconds after which it is stopped and counts as failed (no limit).
+        user: who its commands run as (root).
+        only: source functions: run only for these.
+        skip: source functions: run for all but these.
+        cache: False runs it on every build.
+        max_age: `30m`, `12h`, `7d`: run again when the cached result is older.
+        checkpoint: True saves the machine after this task also where that costs money (an image in a cloud);
+            False never does.
     """
     return _with_options("task", function, options, _TASK_OPTIONS)
 
@@ -149,12 +148,11 @@ def image(function: ImageF | None = None, /, **options: Any) -> ImageF | Callabl
 
     Args:
         function: the image.
-        **options:
-            sources, tasks, tests, post: decorated functions, in order; what is left out is all of the file's.
-            matrix: values for variables; every combination is an image of its own.
-            seal: a `Seal(...)` that says what is removed before capture; everything by default.
-            builtin_tests: False for none, or the names of those wanted.
-            hygiene: False leaves the image unread; a `Hygiene(...)` allows paths or switches off kinds of findings.
+        sources, tasks, tests, post: decorated functions, in order; what is left out is all of the file's.
+        matrix: values for variables; every combination is an image of its own.
+        seal: a `Seal(...)` that says what is removed before capture; everything by default.
+        builtin_tests: False for none, or the names of those wanted.
+        hygiene: False leaves the image unread; a `Hygiene(...)` allows paths or switches off kinds of findings.
     """
     return _with_options("image", function, options, _IMAGE_OPTIONS)
 
