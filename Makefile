@@ -34,6 +34,8 @@ docs: setup  ## the manual, every warning an error
 
 bench: setup  ## the figures of benchmarks/, in one run
 	$(BIN)/python -m benchmarks
+	$(BIN)/python benchmarks/transport.py
+	$(BIN)/python benchmarks/smoke_asserts.py
 
 setup: $(VENV)/.done
 
