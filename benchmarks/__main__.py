@@ -19,7 +19,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="*", choices=[*CASES, []], help=f"of {', '.join(CASES)}; all if none is named")
     chosen = parser.parse_args().cases or CASES
-    folder = Path(tempfile.mkdtemp(prefix="bakery-benchmarks-")))
+    folder = Path(tempfile.mkdtemp(prefix="bakery-benchmarks-"))
     try:
         rows = [row for name in chosen for row in importlib.import_module(f"benchmarks.{name}").run(folder / name)]
     finally:
