@@ -11,11 +11,13 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
+from bakery.claim import Workshop
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, UsageError
 from bakery.model import Json
+from bakery.state import cache_folder
 
 State = Literal["ok", "info", "warning", "missing"]
 
@@ -84,7 +86,7 @@ def examine(drivers: Registry, only: Sequence[str], environ: Mapping[str, str]) 
         yield from _host()
         yield from _cache(environ)
     for name in only or drivers.names():
-        yield from _driver(drivers, name)
+        yield from _driver(drivers, name, Workshop(cache=cache_folder(environ)))
 
 
 def _host() -> Iterator[Finding]:
@@ -140,7 +142,7 @@ def _stored(path: Path) -> int:
         return 0
 
 
-def _driver(drivers: Registry, name: str) -> Iterator[Finding]:
+def _driver(drivers: Registry, name: str, shop: Workshop) -> Iterator[Finding]:
     try:
         driver = drivers.get(name)
     except BakeryError as error:
@@ -150,12 +152,11 @@ def _driver(drivers: Registry, name: str) -> Iterator[Finding]:
         yield Finding(about=name, state="missing", text="it cannot be loaded", why=f"{type(error).__name__}: {error}")
         return
     yield from (_program(name, program) for program in PROGRAMS.get(name, ()))
-    examine_itself: Any = getattr(driver, "doctor", None)
-    if examine_itself is None:
+    found = list(driver.doctor(shop))
+    if not found and name not in PROGRAMS:
         home = type(driver).__module__
         yield Finding(about=name, state="ok", text=f"installed ({home})", hint=driver.requires)
-        return
-    for problem in examine_itself():
+    for problem in found:
         state: State = "missing" if problem.fatal else "warning" if problem.why or problem.hint else "ok"
         yield Finding(about=name, state=state, text=problem.what, why=problem.why, hint=problem.hint)
 

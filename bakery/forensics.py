@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bakery.errors import BakeryError, Interrupted
+from bakery.logs import clean_logs
 from bakery.scope import Running
 
 ASK = """
@@ -33,8 +34,7 @@ def collect(running: Running, error: BaseException, folder: Path) -> None:
     _try(folder, "evidence", lambda: running.driver.evidence(running.handle, folder))
     if running.link.is_open:
         _try(folder, "machine", lambda: _ask_machine(running, folder))
-    for text in folder.glob("*.log"):
-        text.write_text(redact(text.read_text(encoding="utf-8", errors="replace")), encoding="utf-8")
+    clean_logs(folder, redact)
 
 
 def _ask_machine(running: Running, folder: Path) -> None:

@@ -17,6 +17,7 @@ from bakery.errors import BakeryError, CleanupError, Interrupted
 from bakery.events import Event, Notice, PhaseEnded, PhaseStarted
 from bakery.journal import Journal
 from bakery.keys import make_keys, save_keys
+from bakery.logs import clean_logs
 from bakery.model import Artifact, Checkpoint, Handle, Resource, Source, to_json
 from bakery.plan import Build
 from bakery.retry import again
@@ -181,6 +182,7 @@ class Scope:
             else:
                 self._undo(held)
                 (claim.folder / "keys.json").unlink(missing_ok=True)
+                clean_logs(claim.folder, self.context.redactor)
 
     def _leave(self, running: Running, held: Holding) -> None:
         """Leave the machine for somebody to look at, and say how."""

@@ -132,6 +132,11 @@ class Driver(ABC, Generic[S]):
         del handle, key, folder, claim
         return None
 
+    def doctor(self, shop: Workshop) -> Iterator[Problem]:
+        """Say what this host can do with this driver, for `bake doctor`: a line each; no hint means that it is well."""
+        del shop
+        yield from ()
+
     def needs(self, boot: S | Artifact | Checkpoint) -> Needs:
         """Say what a machine takes from this host."""
         del boot

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import ClassVar
 import psutil
 
 from bakery.base.base import Base
-from bakery.claim import Claim
+from bakery.claim import Claim, Workshop
 from bakery.disk import images, qemuimg, tool
 from bakery.drivers.base import Driver
 from bakery.drivers.qemu import accel, checkpoint, firmware, login, power, process, wake
@@ -79,6 +80,15 @@ class QemuDriver(Driver[Qemu]):
             Shape.of(boot, "") if isinstance(boot, Qemu) else Shape.from_json(boot.settings.get("shape", boot.settings))
         )
         return Needs(memory=shape.memory, cpus=shape.cpus)
+
+    def doctor(self, shop: Workshop) -> Iterator[Problem]:
+        """Say whether machines run at the host's own speed."""
+        native = accel.NATIVE.get(platform.system(), "kvm")
+        if trouble := accel.trouble(native, shop):
+            hint = "machines are emulated (tcg), about ten times slower"
+            yield Problem(what=f"{native} cannot be used", why=trouble, hint=hint, fatal=False)
+        else:
+            yield Problem(what=f"{native} works: machines run at this host's own speed", fatal=False)
 
     # ---- launch ---------------------------------------------------------------------------------------------
 
