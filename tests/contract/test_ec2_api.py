@@ -233,6 +233,26 @@ def test_an_old_image_in_use_stays_and_one_that_is_not_goes(cloud: Aws, tmp_path
     third.driver.delete(last)
 
 
+def test_two_builds_of_one_second_do_not_take_each_others_name_nor_image(cloud: Aws, tmp_path: Path) -> None:
+    source = replace(SOURCE, copy_to=())
+    lives = [Life(source, tmp_path, number=number) for number in (1, 2, 3)]
+    with ThreadPoolExecutor(3) as pool:
+        images = list(pool.map(lambda life: life.whole(), lives))
+    assert len({image.id for image in images}) == len({image.data["ami_name"] for image in images}) == 3
+    for life, image in zip(lives, images, strict=True):
+        life.driver.delete(image)
+
+
+def test_a_name_that_another_image_has_is_never_a_reason_to_destroy_that(cloud: Aws, tmp_path: Path) -> None:
+    source = replace(SOURCE, copy_to=(), naming="exact")
+    first = Life(source, tmp_path, number=1).whole()
+    second = Life(replace(source, replace=False), tmp_path, number=2)
+    _, said = second.tried()
+    assert "there is an image web already" in said
+    assert second.driver.intact(first)
+    second.driver.delete(first)
+
+
 def test_an_exact_name_is_taken_over_only_when_told_to(cloud: Aws, tmp_path: Path) -> None:
     source = replace(SOURCE, copy_to=(), naming="exact")
     first = Life(source, tmp_path, number=1).whole()

@@ -58,15 +58,16 @@ def copy(job: Job, image: Mapping[str, Any], region: str, marks: Mapping[str, st
     """
     name, cloud, claim = image["Name"], job.cloud, job.claim
     # Until all is well the copy carries the marks of something temporary: a sweep then finds it.
-    temporary = {**marks, **claim.tags, tags.KEY: name}
-    intent = claim.intend("image", f"{name} in {cloud.region}", **cloud.record, snapshots="own", name=name)
+    token = tags.new_key(claim)
+    temporary = {**marks, **claim.tags, tags.KEY: token}
+    intent = claim.intend("image", token, **cloud.record, snapshots="own")
     answer = cloud.call(
         "copy_image",
         f"copy the image from {region}",
         Name=name,
         SourceImageId=image["ImageId"],
         SourceRegion=region,
-        ClientToken=tags.new_key(claim),
+        ClientToken=token,
         Description=image.get("Description") or None,
         Encrypted=True if key or job.source.encrypt else None,
         KmsKeyId=key or None,

@@ -43,8 +43,7 @@ def destroy(cloud: Cloud, resource: Resource) -> None:
 def _ids(cloud: Cloud, resource: Resource) -> list[str]:
     """By our key, so that a second one whose answer was lost goes too; and by id, should the tag be missing."""
     known = [] if resource.id in (None, resource.key) else [str(resource.id)]
-    key = str(resource.data.get("name", resource.key))
-    return list(dict.fromkeys([*known, *by_key(cloud, resource.kind, key)]))
+    return list(dict.fromkeys([*known, *by_key(cloud, resource.kind, resource.key)]))
 
 
 def _instances(cloud: Cloud, resource: Resource) -> None:
@@ -114,7 +113,7 @@ def _snapshots(cloud: Cloud, resource: Resource) -> None:
 def _images(cloud: Cloud, resource: Resource) -> None:
     """Deregister; the snapshots go too where CreateImage or CopyImage made them."""
     own = resource.data.get("snapshots") == "own"
-    orphans: set[str] = set(by_key(cloud, "snapshot", str(resource.data.get("name", resource.key)))) if own else set()
+    orphans: set[str] = set(by_key(cloud, "snapshot", resource.key)) if own else set()
     orphans.update(resource.data.get("holds", []))
     for one in _ids(cloud, resource):
         found = cloud.images.now(one) if own else None

@@ -67,8 +67,6 @@ def _record(cloud: Cloud, kind: str, name: str, item: Mapping[str, Any]) -> Reso
     key = marks.get(tags.KEY, name)
     if kind == "key-pair":
         key = item["KeyName"]
-    if kind == "image":
-        key = item.get("Name", name)
     return Resource(
         driver="ec2", kind=kind, key=key, id=name, run=marks[tags.RUN], build=marks.get(tags.BUILD, ""), data=data
     )

@@ -17,12 +17,15 @@ from bakery.drivers.ec2 import images, retire, share, tags
 from bakery.drivers.ec2.account import Cloud, Clouds
 from bakery.drivers.ec2.capture import bound, register, registration
 from bakery.drivers.ec2.copies import copy, copy_all
+from bakery.drivers.ec2.faults import Refused, code_of
 from bakery.drivers.ec2.job import Job
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import DriverError
 from bakery.model import Artifact
 
-LONGEST = 128
+LONGEST = 125
+"""Characters of an AMI's name: 128, less room for a number."""
+TWINS = 10
 
 
 def final_name(source: Ec2, name: str, now: datetime) -> str:
@@ -59,7 +62,7 @@ def keep(clouds: Clouds, artifact: Artifact, name: str, claim: Claim) -> Artifac
     claim.commit()
     retire.older(job, name, all_of_it)
     settings = {**artifact.settings, "image": image, "copies": copied}
-    data = {"region": home.region, "ami_name": title, "images": all_of_it, "snapshots": snapshots}
+    data = {"region": home.region, "ami_name": found["Name"], "images": all_of_it, "snapshots": snapshots}
     return replace(artifact, id=image, settings=settings, data=data)
 
 
@@ -67,13 +70,18 @@ def _final(job: Job, tested: Mapping[str, Any], title: str, marks: Mapping[str, 
     """The same snapshots under the final name; where AWS bills for the system inside, only a copy may carry that on."""
     if bound(tested):
         return copy(job, {**tested, "Name": title}, job.cloud.region, marks)
-    temporary = {**marks, **job.claim.tags, tags.KEY: title}
+    key = tags.new_key(job.claim)
     request = {
         **registration(job.source, tested, [_disk(mapping) for mapping in tested["BlockDeviceMappings"]]),
-        "Name": title,
-        "TagSpecifications": tags.specification(temporary, "image"),
+        "TagSpecifications": tags.specification({**marks, **job.claim.tags, tags.KEY: key}, "image"),
     }
-    return register(job.cloud, title, request, job.claim)
+    for name in (title, *(f"{title}-{number}" for number in range(2, TWINS))):
+        try:
+            return register(job.cloud, key, {**request, "Name": name}, job.claim)
+        except Refused as error:  # another build of the same second has the name
+            if code_of(error) != "InvalidAMIName.Duplicate" or job.source.naming == "exact":
+                raise
+    raise DriverError(f"all names like {title} are taken")
 
 
 def _disk(mapping: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from bakery.claim import Claim
-from bakery.drivers.ec2 import images, tags
+from bakery.drivers.ec2 import tags
 from bakery.drivers.ec2.account import Cloud
 from bakery.drivers.ec2.faults import RefusedForNow
 from bakery.retry import again
@@ -14,22 +15,22 @@ ATTEMPTS = 6
 
 
 def by_key(cloud: Cloud, kind: str, key: str) -> list[str]:
-    """Return the ids of the things that carry our key; normally one or none.
+    """Return the ids of the things that carry our key as a tag; normally one or none.
 
     Args:
         cloud: where.
-        kind: `instance`, `security-group`, `snapshot`, `volume` or `image` (whose key is its name).
+        kind: `instance`, `security-group`, `snapshot`, `volume` or `image`.
         key: from the record.
     """
-    if kind == "image":
-        return [image["ImageId"] for image in images.named(cloud, key)]
     operation, result, name = {
+        "image": ("describe_images", "Images", "ImageId"),
         "instance": ("describe_instances", "Reservations", "InstanceId"),
         "security-group": ("describe_security_groups", "SecurityGroups", "GroupId"),
         "snapshot": ("describe_snapshots", "Snapshots", "SnapshotId"),
         "volume": ("describe_volumes", "Volumes", "VolumeId"),
     }[kind]
-    found = cloud.pages(operation, result, Filters=tags.filters({f"tag:{tags.KEY}": key}))
+    owners: dict[str, Any] = {"Owners": ["self"]} if kind == "image" else {}
+    found = cloud.pages(operation, result, Filters=tags.filters({f"tag:{tags.KEY}": key}), **owners)
     if kind == "instance":
         found = (machine for reservation in found for machine in reservation["Instances"])
     return [item[name] for item in found]
@@ -43,7 +44,7 @@ def make(cloud: Cloud, kind: str, key: str, claim: Claim, call: Callable[[], str
     Args:
         cloud: where.
         kind: as in `by_key`.
-        key: what the thing carries as tag or name from its first moment.
+        key: what the thing carries as a tag from its first moment; never its name, which may be another's.
         claim: whose cancellation ends the waiting.
         call: asks AWS once (`cloud.call(..., once=True)`).
 

@@ -40,8 +40,9 @@ def surplus(cloud: Cloud, source: Ec2, name: str, new: str) -> list[dict[str, An
         IncludeDeprecated=True,
     )
     others = sorted((image for image in found if image["ImageId"] != new), key=lambda image: image["CreationDate"])
-    since = (datetime.now(UTC) - timedelta(days=source.keep.days)).isoformat()
-    return [image for image in others[::-1][source.keep.newest or 0 :] if image["CreationDate"] < since]
+    beyond = others[::-1][source.keep.newest or 0 :]
+    since = datetime.now(UTC) - timedelta(days=source.keep.days)
+    return [image for image in beyond if datetime.fromisoformat(image["CreationDate"]) <= since]
 
 
 def _let_go(cloud: Cloud, source: Ec2, old: Mapping[str, Any], claim: Workshop) -> bool:
