@@ -19,7 +19,7 @@ from bakery.base.base import Base, BaseDisk, BaseTree
 from bakery.base.shelf import Shelf
 from bakery.claim import Workshop
 from bakery.disk import build
-from bakery.disk.tool import missing, root, run
+from bakery.disk.tool import alone, missing, root, run
 from bakery.errors import ImagefileError
 from bakery.model import Problem
 
@@ -140,7 +140,7 @@ class Debian(Base):
         with TemporaryDirectory(dir=folder) as scratch:
             words = self._words(Path(scratch), stays, host)
             run(
-                (*words, archived if root() else folder / "tree", *used), shop,
+                (*alone(), *words, archived if root() else folder / "tree", *used), shop,
                 what=f"making Debian {self.suite}", timeout=3600, on_line=self._teller(shop),
                 hint="is the mirror reachable, and the name of every package right?",
             )  # fmt: skip

@@ -32,6 +32,19 @@ def root() -> tuple[str, ...]:
     return () if os.geteuid() == 0 else ("unshare", "--map-root-user", "--map-auto", "--")
 
 
+def alone() -> tuple[str, ...]:
+    """Return the words in front of a command of root's that mounts things: all of it ends when we do, however we end.
+
+    Its mounts and its children live in namespaces of their own, whose first process is killed with this one. Without
+    that, a killed build would leave a tree with this host's devices and `/sys` in it. Others than root are in a user
+    namespace anyhow.
+    """
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        return ()
+    spaces = ("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
+    return ("setpriv", "--pdeathsig", "KILL", *spaces)
+
+
 def missing(packages: Mapping[str, str]) -> Iterator[Problem]:
     """Yield a problem for each program that is not there.
 
