@@ -6,7 +6,7 @@ import io
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +103,7 @@ class Upload:
 
 
 @contextmanager
-def upload(local: Local, folder: Path) -> Iterator[Upload]:
+def upload(local: Local, folder: Path) -> Generator[Upload]:
     """Open what is to be uploaded: a path relative to `folder`, or a file-like object, binary or text.
 
     Raises:
@@ -121,7 +121,7 @@ def upload(local: Local, folder: Path) -> Iterator[Upload]:
 
 
 @contextmanager
-def _spooled(stream: IO[Any]) -> Iterator[tuple[IO[bytes], int]]:
+def _spooled(stream: IO[Any]) -> Generator[tuple[IO[bytes], int]]:
     """Copy a stream to memory, or to a temporary file when it is large, to know its length."""
     with tempfile.SpooledTemporaryFile(max_size=1 << 24) as spool:
         while data := stream.read(1 << 16):
@@ -132,7 +132,7 @@ def _spooled(stream: IO[Any]) -> Iterator[tuple[IO[bytes], int]]:
 
 
 @contextmanager
-def download(local: Local | None, remote: str, folder: Path) -> Iterator[tuple[IO[Any], Any]]:
+def download(local: Local | None, remote: str, folder: Path) -> Generator[tuple[IO[Any], Any]]:
     """Open what a download is written to; a file appears whole or not at all. Yields the file and its name.
 
     Args:

@@ -6,7 +6,7 @@ import copy as copying
 import io
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Self, Unpack
@@ -95,7 +95,7 @@ class Machine:
         return view
 
     @contextmanager
-    def cd(self, path: str | os.PathLike[str]) -> Iterator[None]:
+    def cd(self, path: str | os.PathLike[str]) -> Generator[None]:
         """Run what is inside `with` in a folder of the machine; nests, and `~` is the user's home."""
         before = self._folders
         self._folders = (*before, os.fspath(path))
@@ -105,7 +105,7 @@ class Machine:
             self._folders = before
 
     @contextmanager
-    def prefix(self, command: str) -> Iterator[None]:
+    def prefix(self, command: str) -> Generator[None]:
         """Run a shell command before each command inside `with`, in the same shell: `source venv/bin/activate`."""
         before = self._prefixes
         self._prefixes = (*before, command)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -107,7 +107,7 @@ class Scope:
         self.context.emit(replace(event, build=self.build.name))
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
+    def phase(self, name: str) -> Generator[None]:
         """Time a phase and say how it ended."""
         self.context.cancel.check()
         started = time.monotonic()
@@ -161,7 +161,7 @@ class Scope:
     # ---- machines -----------------------------------------------------------------------------------------------
 
     @contextmanager
-    def machine(self, boot: Source | Artifact | Checkpoint, role: str = "build") -> Iterator[Running]:
+    def machine(self, boot: Source | Artifact | Checkpoint, role: str = "build") -> Generator[Running]:
         """Launch, reach, hand over; afterwards destroy, whatever happened in between."""
         driver = self.context.drivers.get(boot.driver)
         claim, held = self.claim(role, driver.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ class Shelf:
         return bool(made) and fingerprint(found / "disk.raw", self.shop) == made.get("digest")
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
+    def _lock(self) -> Generator[None]:
         with hold(self.folder / "lock", what=f"another bake is making {self.what}", shop=self.shop):
             yield
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -66,7 +66,7 @@ def _size(tree: Path, size: int | None, shop: Workshop) -> int:
 
 
 @contextmanager
-def _folder(tree: Path, out: Path, shop: Workshop) -> Iterator[Path]:
+def _folder(tree: Path, out: Path, shop: Workshop) -> Generator[Path]:
     """The tree as a folder: unpacked beside `out` while the block runs, if it is an archive."""
     if tree.is_dir():
         yield tree

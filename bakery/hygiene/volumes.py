@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,7 @@ class Volume:
 
 
 @contextmanager
-def raw_disk(image: Path, form: str, folder: Path | None, shop: Workshop) -> Iterator[Path]:
+def raw_disk(image: Path, form: str, folder: Path | None, shop: Workshop) -> Generator[Path]:
     """Give the image as a raw file; a qcow2 is unpacked for as long as the block runs.
 
     One sparse copy is the quickest way that works everywhere: it is read several times, and neither FUSE nor nbd,

@@ -13,7 +13,7 @@ class TestMyDriver(DriverContract):
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,7 +133,7 @@ class DriverContract:
         return make
 
     @contextmanager
-    def machine(self, driver: Driver[Any], boot: Any, claim: Claim) -> Iterator[tuple[Handle, Link]]:
+    def machine(self, driver: Driver[Any], boot: Any, claim: Claim) -> Generator[tuple[Handle, Link]]:
         """Launch, connect, and destroy."""
         ledger = claim.ledger
         assert isinstance(ledger, Ledger)

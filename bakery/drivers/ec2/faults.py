@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +64,7 @@ def code_of(error: BaseException | None) -> str:
 
 
 @contextmanager
-def speaking(what: str, cloud: Cloud | None = None) -> Iterator[None]:
+def speaking(what: str, cloud: Cloud | None = None) -> Generator[None]:
     """Turn botocore's errors inside into ours.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def plant_names(folder: Path, upper: Path) -> None:
 
 
 @contextmanager
-def frozen(leader: int, cancel: Cancel) -> Iterator[None]:
+def frozen(leader: int, cancel: Cancel) -> Generator[None]:
     """Stop all processes of a container while the block runs; do nothing where it has no control group of its own."""
     group = _payload(leader)
     if group is None or not (group / "cgroup.freeze").exists():

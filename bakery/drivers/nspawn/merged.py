@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,7 @@ COPY = 'set -eu; mount -t overlay overlay -o "ro,lowerdir=$1,userxattr" "$2"; cp
 
 
 @contextmanager
-def merged(layers: Sequence[Path], folder: Path, shop: Workshop) -> Iterator[Path]:
+def merged(layers: Sequence[Path], folder: Path, shop: Workshop) -> Generator[Path]:
     """Yield a folder in which the layers are one tree, read-only, while the block runs.
 
     For root it is the mount namespace of a helper process, reached through /proc, that ends with the block. Others
@@ -60,7 +60,7 @@ def merged(layers: Sequence[Path], folder: Path, shop: Workshop) -> Iterator[Pat
 
 
 @contextmanager
-def _holder(option: str, point: Path) -> Iterator[int]:
+def _holder(option: str, point: Path) -> Generator[int]:
     process = subprocess.Popen(
         ["unshare", "--mount", "sh", "-c", HOLD, "sh", option, str(point)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -115,7 +115,7 @@ def _must_be_possible(handle: Handle, layers: Layers, folder: Path) -> None:
 
 
 @contextmanager
-def _standing_still(monitor: Monitor) -> Iterator[None]:
+def _standing_still(monitor: Monitor) -> Generator[None]:
     monitor.ask("stop")
     try:
         yield

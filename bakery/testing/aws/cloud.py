@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,7 +75,7 @@ class Aws:
 
 
 @contextmanager
-def aws(folder: Path, *, base: Path | None = None, tiny: bool = True, plain: bool = False) -> Iterator[Aws]:
+def aws(folder: Path, *, base: Path | None = None, tiny: bool = True, plain: bool = False) -> Generator[Aws]:
     """Run a server, with guests where there is a disk for them.
 
     Args:
