@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from bakery import buildtime
+from contextlib import ExitStack
+
 from bakery.cache.lease import Lease
 from bakery.context import Context
 from bakery.course import Course, standing
 from bakery.gate import gate
-from bakery.model import Artifact, Checkpoint
+from bakery.model import Artifact
 from bakery.phases import differ, post, seal, smoke, step
 from bakery.plan import Build
 from bakery.scope import Scope
@@ -45,11 +46,8 @@ def bake(build: Build, context: Context, base: Artifact | None = None) -> Artifa
 def _make(scope: Scope, course: Course) -> Artifact:
     """Provision a machine, task by task, and capture it."""
     course.prepare()
-    boot = course.start()
-    with scope.machine(boot) as machine:
-        if not isinstance(boot, Checkpoint):
-            buildtime.enter(machine)
-        course.started(machine, fresh=not isinstance(boot, Checkpoint))
+    with ExitStack() as stack:
+        machine = course.start(stack)
         for task in scope.build.steps:
             step(scope, course, task, machine)  # is restored, or runs and is saved
         seal(scope, machine)

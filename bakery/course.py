@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
+from bakery import buildtime
 from bakery._dsl import Function
 from bakery.cache.lease import Lease
 from bakery.cache.steps import Made
 from bakery.cache.trace import Tracer
 from bakery.chain import Chain, base_key, chain, image_key, tests_key
 from bakery.context import Context
-from bakery.errors import BakeryError
+from bakery.errors import BakeryError, ConnectError, DriverError
 from bakery.events import Notice, StepEnded
 from bakery.model import Artifact, Checkpoint, Source
 from bakery.plan import Build, Step, variables_of
@@ -54,20 +55,37 @@ class Course:
         self.key = self._chain.parent
         context.inputs.add(context.recipe.file)
 
-    def start(self) -> Source | Checkpoint:
-        """Return what to boot: the deepest checkpoint of steps that have not changed, else the source."""
+    def start(self, stack: ExitStack) -> Running:
+        """Return a running machine: from the deepest checkpoint that works, else from the source.
+
+        Args:
+            stack: where the machine's life is entered.
+        """
+        for count, checkpoint in self._checkpoints():
+            try:
+                running = stack.enter_context(self.scope.machine(checkpoint))
+            except (DriverError, ConnectError) as error:
+                self.lease.reject(checkpoint.key, error.what)
+                continue
+            self._restored, self.key = count, checkpoint.key
+            self._tell_restored(count)
+            return running
+        self._tell_resumed("from the start: there is no checkpoint of it")
+        running = stack.enter_context(self.scope.machine(self.boot))
+        buildtime.enter(running)
+        if running.driver.saves_boot:  # the next build need not wait for the boot
+            self._save(running, self.key)
+        return running
+
+    def _checkpoints(self) -> Iterator[tuple[int, Checkpoint]]:
+        """The checkpoints of steps that have not changed, the deepest first, each with how many steps it holds."""
         made = self._made()
         if not self.scope.context.options.cache or made.parent is None:
-            return self.boot
-        hits = made.hits
-        for count in range(len(hits), -1, -1):
-            key = hits[count - 1].key if count else made.parent
-            if (checkpoint := self.lease.get(key)) is not None:
-                self._restored, self.key = count, key
-                self._tell_restored(count)
-                return checkpoint
-        self._tell_resumed("from the start: there is no checkpoint of it")
-        return self.boot
+            return
+        keys = [made.parent, *(hit.key for hit in made.hits)]
+        for count in range(len(keys) - 1, -1, -1):
+            if (checkpoint := self.lease.get(keys[count])) is not None:
+                yield count, checkpoint
 
     def _tell_resumed(self, where: str) -> None:
         if self.scope.context.options.resume is not None:
@@ -82,11 +100,6 @@ class Course:
                 StepEnded(step=step.name, index=step.index, seconds=0.0, outcome="cached", reason="nothing changed")
             )
             self._made().steps.used(self._task(step), hit)
-
-    def started(self, running: Running, *, fresh: bool) -> None:
-        """Save the machine as it booted, where that is worth it: the next build need not wait for its boot."""
-        if fresh and running.driver.saves_boot:
-            self._save(running, self.key)
 
     def is_restored(self, step: Step) -> bool:
         """Say whether a step is inside the checkpoint that was booted."""

@@ -100,8 +100,14 @@ class Lease:
             return True
         return False
 
+    def reject(self, key: str, reason: str) -> None:
+        """Give up a checkpoint that turned out not to work, so that nobody tries it again."""
+        self._good.discard(key)
+        self._give_up(key, reason)
+
     def _give_up(self, key: str, reason: str) -> None:
-        self._locks.pop(key).release()
+        if key in self._locks:
+            self._locks.pop(key).release()
         if self.store.drop(key):
             self.store.shop.notice(f"the checkpoint {key} is dropped: {reason}", hint="its step runs again")
 
