@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -87,14 +86,21 @@ def _open(cloud: Cloud, instance: str, record: Path) -> int:
         json.dumps(asked),
         endpoint,
     ]
-    with record.with_suffix(".log").open("wb") as log:
-        process = subprocess.Popen(
-            command, env={**os.environ, RESPONSE: json.dumps(answer)}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            start_new_session=True,
-        )  # fmt: skip
-    known = {"pid": process.pid, "started": psutil.Process(process.pid).create_time(), "port": local}
+    pid = _spawn(command, {**os.environ, RESPONSE: json.dumps(answer)}, record.with_suffix(".log"))
+    known = {"pid": pid, "started": psutil.Process(pid).create_time(), "port": local}
     record.write_text(json.dumps(known), encoding="utf-8")
     return local
+
+
+def _spawn(command: list[str], environment: dict[str, str], log: Path) -> int:
+    """Start a process that outlives whoever started it; a `Popen` would warn of one that nobody waits for."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    files = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    return os.posix_spawn(command[0], command, environment, file_actions=files, setpgroup=0)
 
 
 def _free_port() -> int:

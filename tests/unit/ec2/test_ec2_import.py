@@ -1,0 +1,70 @@
+"""Import by S3, against botocore's Stubber: moto does not have it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.stub import ANY, Stubber
+
+from bakery.claim import Claim
+from bakery.drivers.ec2.account import Account, Cloud
+from bakery.errors import DriverError
+from bakery.keys import make_keys
+from bakery.publish.s3import import _imported
+from bakery.testing.contract import Ledger
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    return Cloud(Account(region="us-east-1", poll=0.01))
+
+
+@pytest.fixture
+def claim(tmp_path: Path) -> Claim:
+    return Claim(
+        cache=tmp_path, run="r", build="web@aws", role="image", name="bakery-r-1", folder=tmp_path, images=tmp_path,
+        keys=make_keys("test"), tags={}, ledger=Ledger(), driver="ec2",
+    )  # fmt: skip
+
+
+def task(status: str, **detail: Any) -> dict[str, Any]:
+    return {"ImportSnapshotTasks": [{"ImportTaskId": "t-1", "SnapshotTaskDetail": {"Status": status, **detail}}]}
+
+
+def test_an_import_is_followed_to_its_snapshot(cloud: Cloud, claim: Claim) -> None:
+    with Stubber(cloud.client("ec2")) as stub:
+        asked = {"ImportTaskIds": ["t-1"]}
+        stub.add_response("describe_import_snapshot_tasks", task("active", Progress="40"), asked)
+        stub.add_response("describe_import_snapshot_tasks", task("completed", SnapshotId="snap-1"), asked)
+        assert _imported(cloud, "t-1", claim, 60) == "snap-1"
+
+
+def test_an_import_that_ec2_gives_up_ends_with_its_words(cloud: Cloud, claim: Claim) -> None:
+    with Stubber(cloud.client("ec2")) as stub:
+        said = "ClientError: Disk validation failed"
+        stub.add_response("describe_import_snapshot_tasks", task("deleted", StatusMessage=said), {"ImportTaskIds": ANY})
+        with pytest.raises(DriverError, match="could not import") as caught:
+            _imported(cloud, "t-1", claim, 60)
+        assert caught.value.why == said
+
+
+def test_boto3_knows_every_call_that_the_driver_makes(cloud: Cloud) -> None:
+    """Names of operations are texts here; a misspelt one must not wait for its first use."""
+    import re
+
+    import bakery.drivers.ec2 as package
+    from bakery import publish
+
+    known = {
+        operation
+        for service in ("ec2", "iam", "ssm", "sts", "s3", "ebs", "autoscaling", "secretsmanager")
+        for operation in dir(cloud.client(service))
+    }
+    for root in (package, publish):
+        for file in Path(str(root.__file__)).parent.glob("*.py"):
+            used = re.findall(r'\.(?:call|pages)\(\s*"([a-z0-9_]+)"', file.read_text(encoding="utf-8"))
+            assert set(used) <= known, file.name
