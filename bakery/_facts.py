@@ -72,7 +72,7 @@ class Facts:
     @classmethod
     def parse(cls, text: str) -> Facts:
         """Read what `SCRIPT` wrote."""
-        found = dict(line.partition("=")[::2] for line in text.splitlines() if "=" in line)
+        found = {name: value for name, _, value in (line.partition("=") for line in text.splitlines())}
         return cls.of(found)
 
     @classmethod

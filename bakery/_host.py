@@ -52,9 +52,11 @@ class File(Protocol):
 
     def contains(self, pattern: str) -> bool:
         """Say whether grep finds the basic regular expression in it."""
+        ...
 
     def listdir(self) -> list[str]:
         """List the names in a folder."""
+        ...
 
 
 class Service(Protocol):
@@ -130,6 +132,7 @@ class Process(Protocol):
 
     def filter(self, **filters: Any) -> list[Any]:
         """List the processes whose attributes have these values."""
+        ...
 
     def get(self, **filters: Any) -> Any:
         """Return the only such process.
@@ -137,6 +140,7 @@ class Process(Protocol):
         Raises:
             RuntimeError: there is none, or more than one.
         """
+        ...
 
 
 class SystemInfo(Protocol):
@@ -175,54 +179,72 @@ class Host(Protocol):
             *args: the arguments.
             timeout: seconds; 300 when not given.
         """
+        ...
 
     def run_test(self, command: str, *args: str) -> CommandResult:
         """Run a command whose exit code must be 0 or 1."""
+        ...
 
     def run_expect(self, expected: Sequence[int], command: str, *args: str) -> CommandResult:
         """Run a command whose exit code must be one of these."""
+        ...
 
     def check_output(self, command: str, *args: str) -> str:
         """Run a command that must succeed, and return its output without the last line break."""
+        ...
 
     def exists(self, command: str) -> bool:
         """Say whether there is a command of that name."""
+        ...
 
     def find_command(self, command: str, extrapaths: Iterable[str] = ...) -> str:
         """Return a command's path."""
+        ...
 
     def sudo(self, user: str | None = None) -> AbstractContextManager[None]:
         """Run what is inside the `with` block as another user."""
+        ...
 
     def file(self, path: str) -> File:
         """Look at a path."""
+        ...
 
     def service(self, name: str) -> Service:
         """Look at a service."""
+        ...
 
     def socket(self, spec: str) -> Socket:
         """Look at a socket."""
+        ...
 
     def package(self, name: str) -> Package:
         """Look at a package."""
+        ...
 
     def user(self, name: str | None = None) -> User:
         """Look at a user."""
+        ...
 
     def group(self, name: str) -> Group:
         """Look at a group."""
+        ...
 
     def mount_point(self, path: str) -> MountPoint:
         """Look at a mount point."""
+        ...
 
     def interface(self, name: str) -> Interface:
         """Look at a network interface."""
+        ...
 
     def addr(self, name: str) -> Any:
         """Look at another machine as this one sees it: `is_reachable`, `port(443).is_reachable`."""
+        ...
 
     def environment(self) -> dict[str, str]:
         """Return the environment of root's commands."""
+        ...
 
     def sysctl(self, name: str) -> str | int:
         """Return a kernel parameter."""
+        ...

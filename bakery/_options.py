@@ -112,17 +112,18 @@ def plain_input(source: Input) -> bytes | IO[bytes] | None:
     Raises:
         TypeError: it is neither text, bytes, a secret nor a file.
     """
-    match source:
+    given = cast("object", source)  # callers need not be type checked
+    match given:
         case None | bytes():
-            return source
+            return given
         case str():
-            return source.encode(errors="surrogateescape")
+            return given.encode(errors="surrogateescape")
         case Secret():
-            return source.reveal().encode(errors="surrogateescape")
+            return given.reveal().encode(errors="surrogateescape")
         case bytearray() | memoryview():
-            return bytes(source)
+            return bytes(given)
         case io.TextIOBase():
-            return binary(source)
+            return binary(given)
     if isinstance(source, Path) or not hasattr(source, "read"):
         raise TypeError(f"input is text, bytes, a Secret or an open file, not {type(source).__name__}")
     return cast("IO[bytes]", source)

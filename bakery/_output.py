@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -99,11 +100,10 @@ def hidden_streams(hide: bool | str | None) -> frozenset[Stream]:
 
 def caller() -> Location | None:
     """Return the line of the user's code that led here: the innermost one outside this package."""
-    frame = sys._getframe(1)  # noqa: SLF001  inspect.stack() reads source files for every frame: milliseconds a call
-    outer = frame
+    outer = inspect.currentframe()  # inspect.stack() reads source files for every frame: milliseconds a call
     while outer is not None:
         name = outer.f_code.co_filename
         if not name.startswith((PACKAGE, "<", sys.base_prefix + "/lib")):
             return Location(Path(name), outer.f_lineno)
-        outer = outer.f_back  # type: ignore[assignment]  # None at the outermost frame ends the loop
+        outer = outer.f_back
     return None

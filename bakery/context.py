@@ -29,6 +29,7 @@ class Asks(Protocol):
 
     def __call__(self, step: str, error: BaseException, shell: Callable[[], None]) -> Choice:
         """Return the user's choice; `shell` opens one on the machine and returns when it ends."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

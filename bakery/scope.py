@@ -166,19 +166,20 @@ class Scope:
         driver = self.context.drivers.get(boot.driver)
         claim, held = self.claim(role, driver.name)
         save_keys(claim.keys, claim.folder)
-        keep = False
+        kept: Running | None = None
         try:
             running = self._launch(driver, boot, claim, held)
             try:
                 yield running
             except BaseException as error:
-                keep = self._explain_failure(running, error)
+                if self._explain_failure(running, error):
+                    kept = running
                 raise
             finally:
                 running.link.close()
         finally:
-            if keep:
-                self._leave(running, held)
+            if kept is not None:
+                self._leave(kept, held)
             else:
                 self._undo(held)
                 (claim.folder / "keys.json").unlink(missing_ok=True)

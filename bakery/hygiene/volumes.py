@@ -80,7 +80,7 @@ def _probe(disk: Path, volume: Volume, shop: Workshop) -> Volume:
     place = ["--offset", str(volume.start), "--size", str(volume.size)]
     nothing_found = 2
     text = run(["blkid", "--probe", *place, "--output", "export", str(disk)], shop.cancel, accept=(0, nothing_found))
-    seen = dict(line.partition("=")[::2] for line in text.splitlines())
+    seen = {name: value for name, _, value in (line.partition("=") for line in text.splitlines())}
     return Volume(
         number=volume.number, start=volume.start, size=volume.size, part_uuid=volume.part_uuid,
         kind=seen.get("TYPE", ""), uuid=seen.get("UUID", ""), label=seen.get("LABEL", ""),

@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -105,7 +105,8 @@ class MarkedTests(pytest.Module):
     def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
         """Collect each asked function under its name; the second of one name is `name#2`."""
         view: ModuleType = self.obj
-        fixtures = self.session._fixturemanager  # noqa: SLF001  pytest offers no other list of fixtures
+        # pytest offers no other list of fixtures.
+        fixtures = self.session._fixturemanager  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         fixtures.parsefactories(self)
         names: list[str] = []
         for function in self.tests.of(self.path)[1]:
@@ -161,7 +162,7 @@ def adapt(function: Function, is_fixture: Callable[[str], bool]) -> Function:
     return _renamed(function, names, renamed)
 
 
-def _renamed(function: Function, names: Sequence[str], renamed: dict[str, str]) -> Function:
+def _renamed(function: Function, names: Sequence[str], renamed: Mapping[str, str]) -> Function:
     """Wrap a function so that pytest sees the names of our fixtures in place of the user's."""
 
     @functools.wraps(function)

@@ -84,9 +84,11 @@ class _Group(Protocol):
 
     def commands(self) -> Iterable[str]:
         """What to run on the machine."""
+        ...
 
     def read(self, replies: list[Reply]) -> Mapping[str, Reply]:
         """Turn what came back into answers, by question."""
+        ...
 
 
 @dataclass
@@ -185,7 +187,7 @@ class _Units:
     def read(self, replies: list[Reply]) -> Mapping[str, Reply]:
         answers: dict[str, Reply] = {}
         for block in replies[0].stdout.decode(errors="replace").split("\n\n"):
-            unit = dict(line.partition("=")[::2] for line in block.strip().splitlines())
+            unit = {key: value for key, _, value in (line.partition("=") for line in block.strip().splitlines())}
             if unit.get("LoadState") not in ("loaded", "masked"):
                 continue  # systemctl says more about units that are missing or broken: let it
             active, enabled = unit.get("ActiveState", ""), unit.get("UnitFileState", "")

@@ -60,6 +60,7 @@ class Pipes(Protocol):
         Raises:
             Lost: it has ended, and all its output was returned.
         """
+        ...
 
     def close(self) -> None:
         """End it."""

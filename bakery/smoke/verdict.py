@@ -70,7 +70,8 @@ class Verdicts:
             text.reprcrash = _Crash(self._redact(crash.message) if crash else text.partition("\n")[0])
             report.longrepr = text
         report.sections = [(title, self._redact(text)) for title, text in report.sections]
-        report.user_properties = [(name, self._redact(str(value))) for name, value in report.user_properties]
+        properties: list[tuple[str, object]] = [(n, self._redact(str(value))) for n, value in report.user_properties]
+        report.user_properties = properties
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

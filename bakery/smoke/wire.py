@@ -49,7 +49,7 @@ def load(line: bytes) -> SmokeJob:
     data = json.loads(line)
     return SmokeJob(
         imagefile=Path(data["imagefile"]),
-        tests=tuple(TestRef(**{**test, "file": Path(test["file"])}) for test in data["tests"]),
+        tests=tuple(_test(test) for test in data["tests"]),
         builtin=frozenset(data["builtin"]),
         endpoint=_endpoint(data["endpoint"]),
         keys=Keys(**data["keys"]),
@@ -130,6 +130,12 @@ def _secrets(values: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+def _test(data: Mapping[str, Any]) -> TestRef:
+    values: dict[str, Any] = {**data, "file": Path(data["file"])}
+    return TestRef(**values)
+
+
 def _endpoint(data: Mapping[str, Any]) -> Endpoint:
     gateway = data["gateway"]
-    return Endpoint(**{**data, "gateway": gateway and _endpoint(gateway)})
+    values: dict[str, Any] = {**data, "gateway": gateway and _endpoint(gateway)}
+    return Endpoint(**values)

@@ -91,6 +91,7 @@ class Shell(Protocol):
             TimeoutError: nothing came in time.
             Lost: the connection ended.
         """
+        ...
 
     def close(self) -> None:
         """Close its standard input and be done with it; safe to call twice."""

@@ -168,7 +168,7 @@ def _by_image(cloud: Cloud, source: Ec2, machine: dict[str, Any], claim: Claim) 
     """CreateImage, of a machine that is off; its snapshots belong to the image's record."""
     key = tags.new_key(claim)
     marks = tags.temporary(claim, key, source.run_tags)
-    request = {
+    request: dict[str, Any] = {
         "InstanceId": machine["InstanceId"],
         "Name": key,
         "NoReboot": True,

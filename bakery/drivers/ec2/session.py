@@ -46,7 +46,7 @@ def _assume(session: Any, role: Role, endpoint_url: str | None) -> Any:
     )
     inner = Session()
     # botocore offers no public way to install credentials that renew themselves.
-    inner._credentials = DeferredRefreshableCredentials(  # noqa: SLF001
+    inner._credentials = DeferredRefreshableCredentials(  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         method="assume-role", refresh_using=fetcher.fetch_credentials
     )
     return boto3.Session(botocore_session=inner, region_name=session.region_name)

@@ -188,9 +188,9 @@ def words(value: Texts) -> tuple[str, ...]:
 
 
 def _endpoint(data: Mapping[str, Any]) -> Endpoint:
-    values = {key: value for key, value in data.items() if key != "type"}
-    gateway = values.get("gateway")
-    return Endpoint(**{**values, "gateway": _endpoint(gateway) if gateway else None})
+    values: dict[str, Any] = {key: value for key, value in data.items() if key != "type"}
+    gateway = values.pop("gateway", None)
+    return Endpoint(**values, gateway=_endpoint(gateway) if gateway else None)
 
 
 CHOICES: Mapping[str, tuple[Any, ...]] = {

@@ -38,7 +38,7 @@ class QemuDriver(Driver[Qemu]):
     """Virtual machines of this host. A machine is one process and its folder."""
 
     name: ClassVar[str] = "qemu"
-    source: ClassVar[type[Qemu]] = Qemu
+    source = Qemu
     saves_boot: ClassVar[bool] = True
     requires: ClassVar[str] = "apt install qemu-system-x86 qemu-utils zstd (and ovmf for UEFI)"
 

@@ -54,8 +54,8 @@ class Shape:
     @classmethod
     def from_json(cls, settings: Mapping[str, Any]) -> Shape:
         """Read what `to_json` wrote; entries of other drivers are passed over."""
-        known = {f.name: settings[f.name] for f in fields(cls) if f.name in settings}
-        return cls(**{**known, "qemu_args": tuple(known.get("qemu_args", ()))})
+        known: dict[str, Any] = {f.name: settings[f.name] for f in fields(cls) if f.name in settings}
+        return cls(qemu_args=tuple(known.pop("qemu_args", ())), **known)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
