@@ -9,17 +9,30 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping
+from email.mime.multipart import MIMEMultipart
+from email.mime.text import MIMEText
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from bakery.claim import Keys
+from bakery.errors import ImagefileError
 
 LABEL = "cidata"
 LEAST = 1 << 20
 """Bytes of a seed disk. Programs that look for labels probe for other file systems far behind the end of ours, and
 some (busybox) take the short read for a broken disk."""
+
+KINDS = {
+    "#cloud-config-archive": "cloud-config-archive",
+    "#cloud-config": "cloud-config",
+    "#cloud-boothook": "cloud-boothook",
+    "#include": "x-include-url",
+    "## template: jinja": "jinja2",
+    "#!": "x-shellscript",
+}
+"""How cloud-init tells parts from their first line (docs.cloud-init.io, User data formats)."""
 
 
 def user_data(keys: Keys, *, user: str = "root", extra: Mapping[str, Any] | None = None) -> str:
@@ -41,6 +54,29 @@ def user_data(keys: Keys, *, user: str = "root", extra: Mapping[str, Any] | None
         **(extra or {}),
     }
     return "#cloud-config\n" + yaml.safe_dump(config, sort_keys=False, width=10_000)
+
+
+def joined(ours: str, theirs: str) -> str:
+    """Return two parts in one, as cloud-init reads them; theirs may be of any kind that it knows.
+
+    Raises:
+        ImagefileError: theirs are of an unknown kind.
+    """
+    parts = MIMEMultipart()
+    parts.attach(MIMEText(ours, "cloud-config", "us-ascii"))
+    parts.attach(MIMEText(theirs, _kind(theirs), "utf-8"))
+    return parts.as_string()
+
+
+def _kind(text: str) -> str:
+    for start, kind in KINDS.items():
+        if text.startswith(start):
+            return kind
+    raise ImagefileError(
+        "user_data=...: cannot tell of what kind the user data are",
+        why=f"they begin with {text[:20]!r}",
+        hint=f"the first line decides: {', '.join(KINDS)}",
+    )
 
 
 def _login(keys: Keys, user: str) -> dict[str, Any]:

@@ -11,19 +11,35 @@ if TYPE_CHECKING:
     from bakery.drivers.ec2.options import Newest, Parameter
     from bakery.drivers.ec2.source import Ec2
     from bakery.drivers.nspawn.source import Nspawn
+    from bakery.drivers.openstack.options import GlanceImage, GlanceUrl
+    from bakery.drivers.openstack.source import OpenStack
     from bakery.drivers.qemu.source import Qemu
 
 _HOMES = {
     "CloudImage": "bakery.base.cloudimage",
     "Debian": "bakery.base.debian",
     "Ec2": "bakery.drivers.ec2.source",
+    "GlanceImage": "bakery.drivers.openstack.options",
+    "GlanceUrl": "bakery.drivers.openstack.options",
     "Newest": "bakery.drivers.ec2.options",
     "Nspawn": "bakery.drivers.nspawn.source",
+    "OpenStack": "bakery.drivers.openstack.source",
     "Parameter": "bakery.drivers.ec2.options",
     "Qemu": "bakery.drivers.qemu.source",
 }
 
-__all__ = ["CloudImage", "Debian", "Ec2", "Newest", "Nspawn", "Parameter", "Qemu"]
+__all__ = [
+    "CloudImage",
+    "Debian",
+    "Ec2",
+    "GlanceImage",
+    "GlanceUrl",
+    "Newest",
+    "Nspawn",
+    "OpenStack",
+    "Parameter",
+    "Qemu",
+]
 
 
 def __getattr__(name: str) -> Any:

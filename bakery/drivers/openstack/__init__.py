@@ -1,0 +1,1 @@
+"""Images on OpenStack: servers, volumes, Glance images, and what belongs to them."""

@@ -1,0 +1,156 @@
+"""Pre-flight: everything that can be seen to go wrong before anything is made, all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from bakery.base.base import Base
+from bakery.drivers.openstack import bases, launch, network, upload, volumes
+from bakery.drivers.openstack.cloud import Account, Cloud, Clouds
+from bakery.drivers.openstack.options import GlanceImage, GlanceUrl
+from bakery.drivers.openstack.source import OpenStack
+from bakery.errors import BakeryError
+from bakery.model import Artifact, Problem
+
+MORE = {"maxTotalInstances": "servers", "maxTotalCores": "cores", "maxTotalRAMSize": "MiB of memory"}
+UNLIMITED = -1
+
+
+def account(source: OpenStack) -> Account:
+    """Where and as whom a source is built."""
+    return Account(cloud=source.cloud, region=source.region, interface=source.interface)
+
+
+def check(clouds: Clouds, source: OpenStack) -> Iterator[Problem]:
+    """Yield what would stop a build, or only surprise its owner."""
+    try:
+        import openstack
+    except ImportError:
+        yield Problem(what="openstacksdk is not installed", hint="pip install imagebakery[openstack]")
+        return
+    del openstack
+    try:
+        cloud = clouds.get(account(source))
+        _ = cloud.project
+        missing = [name for name in _services(source) if not cloud.has(name)]
+    except BakeryError as error:
+        yield _problem(error)
+        return
+    for name in missing:
+        yield Problem(what=f"this OpenStack has no service {name.replace('_', ' ')}")
+    if missing:
+        return
+    parts: tuple[Callable[[Cloud, OpenStack], Iterator[Problem]], ...] = (_start, _places, _zones, _limits, _addresses)
+    for part in parts:
+        try:
+            yield from part(cloud, source)
+        except BakeryError as error:
+            yield _problem(error)
+    for member, entry in source.accept.items():
+        yield from _member(clouds, member, entry)
+
+
+def _services(source: OpenStack) -> tuple[str, ...]:
+    return ("compute", "image", "network", *(("block_storage",) if source.volume else ()))
+
+
+def _problem(error: BakeryError) -> Problem:
+    return Problem(what=error.what, why=error.why, hint=error.hint)
+
+
+def _start(cloud: Cloud, source: OpenStack) -> Iterator[Problem]:
+    """The base, and whether the flavors can run it."""
+    flavors = launch.flavors(cloud, source.flavors)
+    match source.base:
+        case Base():
+            yield from source.base.check()
+        case GlanceUrl() if "web-download" not in upload.methods(cloud):
+            yield Problem(
+                what="this Glance does not fetch images by itself",
+                why=f"it can: {', '.join(upload.methods(cloud)) or 'nothing'}",
+                hint="CloudImage(...) downloads here and uploads",
+            )
+        case str() | GlanceImage():
+            yield from _fits(bases.resolve(cloud, source.base), flavors, source)
+        case Artifact() if source.base.driver == "openstack":
+            yield from _fits(bases.resolve(cloud, source.base), flavors, source)
+        case _:
+            return  # made by another build of the same run
+
+
+def _fits(image: dict[str, Any], flavors: list[dict[str, Any]], source: OpenStack) -> Iterator[Problem]:
+    for flavor in flavors:
+        if flavor["ram"] < (image.get("min_ram") or 0):
+            yield Problem(what=f"{flavor['name']} has {flavor['ram']} MiB, the base image wants {image['min_ram']}")
+        if source.volume or not flavor["disk"]:
+            continue
+        needed = volumes.least(image, {})
+        if flavor["disk"] < needed:
+            yield Problem(
+                what=f"{flavor['name']} has a disk of {flavor['disk']} GiB, the base image needs {needed}",
+                hint=f"OpenStack(volume={needed}) boots from a volume of any size",
+            )
+
+
+def _places(cloud: Cloud, source: OpenStack) -> Iterator[Problem]:
+    """Networks and security groups; and whether the floating network is one."""
+    network.networks(cloud, source)
+    network.group_ids(cloud, source)
+    if source.floating_network:
+        outside = network.one_named(cloud, source.floating_network)
+        if not outside.get("router:external"):
+            yield Problem(what=f"the network {source.floating_network} gives no floating addresses: it is not external")
+    if "0.0.0.0/0" in source.ssh_from:
+        yield Problem(what="ssh_from opens port 22 of the build machine to everybody", fatal=False)
+
+
+def _zones(cloud: Cloud, source: OpenStack) -> Iterator[Problem]:
+    if source.zone:
+        answer = cloud.ask("GET", "compute", "/os-availability-zone", "list the zones")
+        known = {one["zoneName"] for one in answer["availabilityZoneInfo"] if one["zoneState"]["available"]}
+        for zone in source.zones:
+            if zone and zone.partition(":")[0] not in known:
+                yield Problem(what=f"there is no availability zone {zone!r}", why=f"there are: {', '.join(known)}")
+
+
+def _limits(cloud: Cloud, source: OpenStack) -> Iterator[Problem]:
+    """Room in the quota for one more server."""
+    limits = cloud.ask("GET", "compute", "/limits", "say the quota")["limits"]["absolute"]
+    flavor = launch.flavors(cloud, source.flavors)[0]
+    wanted = {"maxTotalInstances": 1, "maxTotalCores": flavor["vcpus"], "maxTotalRAMSize": flavor["ram"]}
+    used = {
+        "maxTotalInstances": limits.get("totalInstancesUsed", 0), "maxTotalCores": limits.get("totalCoresUsed", 0),
+        "maxTotalRAMSize": limits.get("totalRAMUsed", 0),
+    }  # fmt: skip
+    for name, more in wanted.items():
+        most = limits.get(name, UNLIMITED)
+        if most != UNLIMITED and used[name] + more > most:
+            yield Problem(
+                what=f"the quota has no room for {more} more {MORE[name]}", why=f"{used[name]} of {most} are used"
+            )
+
+
+def _addresses(cloud: Cloud, source: OpenStack) -> Iterator[Problem]:
+    """Room in the network's quota, where the cloud tells us."""
+    path = f"/quotas/{cloud.project}/details"
+    quota = cloud.ask("GET", "network", path, "say the network's quota", missing_ok=True).get("quota", {})
+    wanted = {
+        "port": not source.ports, "security_group": not (source.security_groups or source.ports),
+        "floatingip": bool(source.floating_network),
+    }  # fmt: skip
+    for name, needed in wanted.items():
+        found = quota.get(name)
+        if needed and found and found["limit"] != UNLIMITED and found["used"] + found["reserved"] >= found["limit"]:
+            yield Problem(what=f"the quota has no room for one more {name}", why=f"{found['used']} are used")
+
+
+def _member(clouds: Clouds, member: str, entry: str) -> Iterator[Problem]:
+    """The credentials with which an image is accepted must be those of that member."""
+    try:
+        project = clouds.get(Account(cloud=entry)).project
+    except BakeryError as error:
+        yield _problem(error)
+        return
+    if project != member:
+        yield Problem(what=f"accept={{{member!r}: {entry!r}}}: the project of {entry!r} is {project}")

@@ -1,0 +1,102 @@
+"""Unmaking, from the record alone: by id where one is known, and by our key in any case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bakery.drivers.openstack import images, network, servers, things
+from bakery.drivers.openstack.cloud import Cloud
+from bakery.drivers.openstack.faults import CONFLICT, Refused, RefusedForNow, status_of
+from bakery.errors import DriverError, NotYet, RetryableError
+from bakery.model import Resource
+from bakery.transport.wait import Cancel, until
+
+TIMEOUT = 600.0
+BUSY_VOLUME = frozenset({400, 409})
+"""Cinder's ways to say that a volume is in use or on its way into another state."""
+
+
+def destroy(cloud: Cloud, resource: Resource) -> None:
+    """Destroy one thing; return when it is gone.
+
+    Raises:
+        DriverError: it is still there; `RetryableError` where asking again may help.
+    """
+    if resource.kind == "association":
+        _dissociate(cloud, resource)
+        return
+    if resource.kind not in things.KINDS:
+        raise DriverError(f"{resource} is of a kind that this version does not know")
+    for one in _ids(cloud, resource):
+        _wait(f"the {resource.kind} {one} is gone", lambda one=one: _step(cloud, resource.kind, one))  # type: ignore[misc]  # a bound default
+    if resource.kind == "image":
+        for left in _orphans(cloud, resource.key):
+            _wait(f"the snapshot {left} is gone", lambda left=left: _step(cloud, "snapshot", left))  # type: ignore[misc]  # a bound default
+
+
+def _ids(cloud: Cloud, resource: Resource) -> list[str]:
+    """By our key, so that a second one whose answer was lost goes too; and by id, should the name be lost."""
+    if resource.kind in {"volume", "snapshot"} and not cloud.has("block_storage"):
+        return []
+    known = [] if resource.id in {None, resource.key} else [str(resource.id)]
+    found = [things.id_of(resource.kind, thing) for thing in things.by_key(cloud, resource.kind, resource.key)]
+    return list(dict.fromkeys([*known, *found]))
+
+
+def _orphans(cloud: Cloud, key: str) -> list[str]:
+    """Snapshots that Nova made for an image, which never got as far as to point to them."""
+    if not cloud.has("block_storage"):
+        return []
+    return [one["id"] for one in things.by_key(cloud, "snapshot", f"snapshot for {key}")]
+
+
+def _step(cloud: Cloud, kind: str, name: str) -> None:
+    """Ask for the end, as often as it takes.
+
+    Raises:
+        NotYet: it is not gone yet.
+    """
+    if kind == "server":
+        servers.ended(cloud, name)
+        return
+    found = things.get(cloud, kind, name)
+    if found is None:
+        return
+    if found.get("status") in {"deleting", "pending_delete"}:
+        raise NotYet(f"the {kind} is {found['status']}")
+    try:
+        _ask(cloud, kind, name)
+    except Refused as error:
+        if status_of(error) == CONFLICT or (kind == "volume" and status_of(error) in BUSY_VOLUME):
+            raise NotYet(error.why) from error
+        raise
+    raise NotYet(f"the {kind} is on its way out")
+
+
+def _ask(cloud: Cloud, kind: str, name: str) -> None:
+    if kind == "image":
+        images.delete(cloud, name)
+    elif kind == "snapshot":
+        images.delete_snapshot(cloud, name)
+    else:
+        things.delete(cloud, kind, name)
+
+
+def _dissociate(cloud: Cloud, resource: Resource) -> None:
+    """The user's floating address stays; only, it no longer leads to our port."""
+    found = things.get(cloud, "floating-address", resource.key)
+    if found and found["port_id"] == resource.data["port"]:
+        network.lead(cloud, resource.key, None)
+
+
+def _wait(what: str, probe: Callable[[], Any]) -> None:
+    """Clean-up is never cancelled, so it waits under a token of its own."""
+
+    def ask() -> Any:
+        try:
+            return probe()
+        except RetryableError as error:
+            raise NotYet(error.why) from error
+
+    until(ask, what=what, timeout=TIMEOUT, cancel=Cancel(), every=(0.1, 2.0), error=RefusedForNow)

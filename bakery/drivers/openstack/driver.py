@@ -1,0 +1,103 @@
+"""Images on OpenStack: check, launch, endpoint, capture, destroy, find; and keep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from bakery.claim import Claim
+from bakery.drivers.base import Driver
+from bakery.drivers.openstack import capture, check, destroy, find, images, keep, launch, servers, tags, things
+from bakery.drivers.openstack.cloud import Account, Cloud, Clouds
+from bakery.drivers.openstack.source import OpenStack
+from bakery.drivers.qemu.login import from_console
+from bakery.errors import DriverError, NotYet, RetryableError
+from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Problem, Resource, Where
+
+
+class OpenStackDriver(Driver[OpenStack]):
+    """OpenStack, through openstacksdk. Each verb is a module of this package; here is only who is meant."""
+
+    name = "openstack"
+    source = OpenStack
+    requires = "pip install imagebakery[openstack]"
+
+    def __init__(self) -> None:
+        self.clouds = Clouds()
+
+    def check(self, boot: OpenStack) -> Iterator[Problem]:
+        """Look at credentials, base, flavors, networks, names and quota; all problems at once."""
+        yield from check.check(self.clouds, boot)
+
+    def launch(self, boot: OpenStack | Artifact | Checkpoint, claim: Claim) -> Handle:
+        """Start a machine from a source, or from an image of ours with the settings it was built with."""
+        if isinstance(boot, OpenStack):
+            source, cloud = boot, self.clouds.get(check.account(boot))
+        else:
+            source = OpenStack.from_settings(boot.settings["source"], base=boot)
+            cloud = self.clouds.of(boot.settings)
+        return launch.launch(launch.Job(cloud=cloud.within(claim.cancel), source=source, claim=claim))
+
+    def endpoint(self, handle: Handle) -> Endpoint:
+        """Say where it listens and which key it shows."""
+        source = OpenStack.from_settings(handle.settings["source"])
+        cloud = self._cloud(handle)
+        servers.running(cloud, handle.id)
+        key = handle.data["host_public"] if source.host_key == "given" else _console_key(cloud, handle.id)
+        return Endpoint(host=handle.data["address"], user=source.user, host_key=key, gateway=source.bastion)
+
+    def capture(self, handle: Handle, name: str, claim: Claim) -> Artifact:
+        """Stop the machine and make an image of it under a temporary name."""
+        return capture.capture(self._cloud(handle).within(claim.cancel), handle, name, claim)
+
+    def destroy(self, resource: Resource) -> None:
+        """Destroy from the record alone."""
+        destroy.destroy(self.clouds.of(resource.data), resource)
+
+    def find(self, where: Where) -> Iterator[Resource]:
+        """Find what carries our marks; `where.settings` may hold `cloud`, `region` and `interface`."""
+        settings = where.settings.get("account", where.settings)
+        yield from find.find(self.clouds.get(Account.from_json(settings)), where)
+
+    def keep(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
+        """Make the tested image the user's."""
+        return keep.keep(self.clouds, artifact, name, claim)
+
+    def delete(self, artifact: Artifact) -> None:
+        """Delete a kept image, unless it is in use."""
+        keep.delete(self.clouds.of(artifact.settings), artifact)
+
+    def intact(self, artifact: Artifact) -> bool:
+        """Say whether a kept image can still be used."""
+        found = things.get(self.clouds.of(artifact.settings), "image", artifact.id)
+        return bool(found and found["status"] == images.ACTIVE)
+
+    def console(self, handle: Handle) -> str:
+        """Return the end of the console text; why there is none where there is none."""
+        try:
+            return servers.console(self._cloud(handle), handle.id)
+        except DriverError as error:
+            return f"(no console text: {error.what}: {error.why})"
+
+    def checkpoint(self, handle: Handle, key: str, folder: Path, claim: Claim) -> Checkpoint | None:
+        """Make an image of the running machine, where the source asks for that; what is not synced is not in it."""
+        source = OpenStack.from_settings(handle.settings["source"])
+        if not source.checkpoints or handle.data.get("volume"):
+            return None
+        cloud = self._cloud(handle).within(claim.cancel)
+        found = capture.snapshot(cloud, handle.id, source, claim, {tags.STEP: key[: tags.LONGEST]})
+        images.patch(cloud, found["id"], {"tags": ["bakery-checkpoint"]}, gone=(tags.EXPIRES,))
+        claim.commit()
+        settings = {**handle.settings, "image": found["id"]}
+        return Checkpoint(driver=self.name, key=key, folder=folder, settings=settings)
+
+    def _cloud(self, handle: Handle) -> Cloud:
+        return self.clouds.of(handle.data)
+
+
+def _console_key(cloud: Cloud, server: str) -> str:
+    """The host key that the machine itself wrote on its console, which comes over the authenticated API."""
+    try:
+        return from_console(servers.console(cloud, server))
+    except RetryableError as error:
+        raise NotYet("OpenStack asks for patience") from error

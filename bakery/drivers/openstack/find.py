@@ -1,0 +1,71 @@
+"""Finding what carries our marks, without a journal: for `bake gc --driver openstack --older-than 6h`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from bakery.drivers.openstack import tags, things
+from bakery.drivers.openstack.cloud import Cloud
+from bakery.model import Resource, Where
+
+
+def find(cloud: Cloud, where: Where) -> Iterator[Resource]:
+    """Yield a record for everything temporary that we made here and that fits."""
+    for kind in things.KINDS:
+        if kind in {"volume", "snapshot"} and not cloud.has("block_storage"):
+            continue
+        for item in _listed(cloud, kind):
+            marks = _marks(cloud, kind, item, where)
+            if marks and _fits(marks, item, where):
+                yield _record(cloud, kind, item, marks)
+
+
+def _listed(cloud: Cloud, kind: str) -> list[dict[str, Any]]:
+    if kind != "image":
+        return things.every(cloud, kind)
+    hidden = things.every(cloud, kind, owner=cloud.project, os_hidden="true")
+    return [*things.every(cloud, kind, owner=cloud.project), *hidden]
+
+
+def _marks(cloud: Cloud, kind: str, item: Mapping[str, Any], where: Where) -> dict[str, str]:
+    """What a thing says of itself; a key pair can only say it by its name, and Nova tells its age only singly."""
+    if kind != "keypair":
+        marks = tags.of(item)
+        return marks if tags.RUN in marks and tags.EXPIRES in marks else {}
+    name = str(item["name"])
+    if not name.startswith(f"bakery-{where.run or ''}"):
+        return {}
+    marks = {tags.RUN: where.run if where.run and name.startswith(f"bakery-{where.run}-") else tags.run_of(name)}
+    if where.older_than is not None:
+        shown = things.get(cloud, kind, name)
+        marks[tags.STARTED] = str(shown["created_at"]) if shown else ""
+    return marks
+
+
+def _fits(marks: Mapping[str, str], item: Mapping[str, Any], where: Where) -> bool:
+    if where.run and marks[tags.RUN] != where.run:
+        return False
+    if where.older_than is None:
+        return True
+    text = marks.get(tags.STARTED) or item.get("created_at") or item.get("created") or ""
+    return _age(str(text)) >= where.older_than
+
+
+def _age(text: str) -> float:
+    """Seconds since then; the services write UTC, some of them without saying so."""
+    try:
+        then = datetime.fromisoformat(text)
+    except ValueError:
+        return 0.0
+    then = then if then.tzinfo else then.replace(tzinfo=UTC)
+    return (datetime.now(UTC) - then).total_seconds()
+
+
+def _record(cloud: Cloud, kind: str, item: Mapping[str, Any], marks: Mapping[str, str]) -> Resource:
+    name = things.id_of(kind, dict(item))
+    return Resource(
+        driver="openstack", kind=kind, key=str(marks.get(tags.KEY) or item.get("name") or name), id=name,
+        run=marks[tags.RUN], build=marks.get(tags.BUILD, ""), data=cloud.record,
+    )  # fmt: skip

@@ -1,0 +1,184 @@
+"""From a source or an image to a server that a host was found for, and the address at which it will answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from bakery.claim import Claim
+from bakery.drivers.openstack import bases, images, network, servers, tags, things, userdata, volumes
+from bakery.drivers.openstack.cloud import Cloud
+from bakery.drivers.openstack.source import OpenStack
+from bakery.errors import DriverError, PreflightError, RetryableError
+from bakery.model import Handle
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Job:
+    """One machine's making: where, what the user asked for, and the right to make things."""
+
+    cloud: Cloud
+    source: OpenStack
+    claim: Claim
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a machine hangs in the network."""
+
+    ports: tuple[str, ...]
+    address: str
+    group: str
+
+
+def launch(job: Job) -> Handle:
+    """Start a machine.
+
+    Raises:
+        PreflightError: there is no such base, flavor or network.
+        Refused: the cloud said no; `RefusedForNow` where asking again may help.
+    """
+    cloud, source, claim = job.cloud, job.source, job.claim
+    with ThreadPoolExecutor(3, thread_name_prefix="openstack") as pool:
+        base = pool.submit(bases.at_hand, cloud, source, claim)
+        sizes = pool.submit(flavors, cloud, source.flavors)
+        key = pool.submit(_keypair, job)
+        group = "" if source.security_groups or source.ports else network.group(cloud, claim)
+        place = _place(job, group)
+        image, keypair = base.result(), key.result()
+    server = _first_with_room(job, image, sizes.result(), place, keypair)
+    address = _address(job, place)
+    if group:
+        network.open_ssh(cloud, group, network.allowed(source, address))
+    settings = {"source": source.settings(), **cloud.record}
+    data = {**cloud.record, "address": address, "host_public": claim.keys.host_public, "volume": server.get("volume")}
+    return Handle(
+        driver="openstack", id=server["id"], resource=server["resource"], folder=claim.folder, settings=settings,
+        data=data,
+    )  # fmt: skip
+
+
+def flavors(cloud: Cloud, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return the flavors by name or id, in the order of preference.
+
+    Raises:
+        PreflightError: one is not there.
+    """
+    known = list(cloud.pages("compute", "/flavors/detail", "flavors", "list the flavors"))
+    found: list[dict[str, Any]] = []
+    for name in names:
+        fitting = [flavor for flavor in known if name in (flavor["id"], flavor["name"])]
+        if not fitting:
+            raise PreflightError(
+                f"there is no flavor {name!r} here", why=f"there are: {', '.join(one['name'] for one in known)}"
+            )
+        found.append(fitting[0])
+    return found
+
+
+def _keypair(job: Job) -> str:
+    """Give Nova our public key, under a name that is ours."""
+    key = tags.new_key(job.claim)
+    intent = job.claim.intend("keypair", key, **job.cloud.record)
+    things.make(job.cloud, "keypair", key, job.claim, {"name": key, "public_key": job.claim.keys.user_public})
+    intent.made(key)
+    return key
+
+
+def _place(job: Job, group: str) -> Place:
+    """Make ports, so that the address is known before the machine is.
+
+    Raises:
+        PreflightError: there is no such network.
+    """
+    cloud, source = job.cloud, job.source
+    if source.ports:
+        found = [_port(cloud, one) for one in source.ports]
+        return Place(ports=source.ports, address=_own(found[0], source), group=group)
+    groups = [group] if group else network.group_ids(cloud, source)
+    made = [
+        network.port(cloud, one, groups, job.claim, source.fixed_address if number == 0 else None)
+        for number, one in enumerate(network.networks(cloud, source))
+    ]
+    return Place(ports=tuple(port["id"] for port in made), address=_own(made[0], source), group=group)
+
+
+def _port(cloud: Cloud, name: str) -> dict[str, Any]:
+    found = things.get(cloud, "port", name)
+    if found is None:
+        raise PreflightError(f"there is no port {name} here")
+    if found.get("device_id"):
+        raise PreflightError(f"the port {name} is in use", why=f"by {found['device_id']}")
+    return found
+
+
+def _own(port: dict[str, Any], source: OpenStack) -> str:
+    version = network.V6 if source.connect == "ipv6" else network.V4
+    address = network.fixed(port, version)
+    if not address:
+        raise DriverError(f"the port {port['id']} has no IPv{version} address")
+    return address
+
+
+def _address(job: Job, place: Place) -> str:
+    source = job.source
+    wanted = bool(source.floating_network or source.floating_address)
+    floating = network.floating(job.cloud, source, place.ports[0], job.claim) if wanted else ""
+    return floating if floating and source.connect in {None, "floating"} else place.address
+
+
+def _first_with_room(
+    job: Job, image: Mapping[str, Any], sizes: list[dict[str, Any]], place: Place, keypair: str
+) -> dict[str, Any]:
+    """Try each flavor in each zone until there is room for one.
+
+    Raises:
+        RetryableError: there is none; with what each try said.
+    """
+    said: list[str] = []
+    for flavor in sizes:
+        for zone in job.source.zones:
+            made = _asked(job, image, flavor=flavor, zone=zone, place=place, keypair=keypair)
+            refusal = servers.wait_placed(job.cloud, made["id"], job.source, job.claim)
+            if not refusal:
+                return made
+            where = f"{flavor['name']} in {zone or 'any zone'}"
+            said.append(f"{where}: {refusal}")
+            job.claim.notice(f"no room for {where}", hint=refusal)
+            volumes.gone(job.cloud, made["id"])
+    hint = "name further flavors or zones: OpenStack(flavor=('m1.small', 'm1.medium'))"
+    raise RetryableError("OpenStack has no room for the machine", why="\n".join(said), hint=hint)
+
+
+def _asked(
+    job: Job, image: Mapping[str, Any], *, flavor: Mapping[str, Any], zone: str | None, place: Place, keypair: str
+) -> dict[str, Any]:
+    """Ask for one server, with a volume to boot from where one is wanted."""
+    cloud, source, claim = job.cloud, job.source, job.claim
+    device = volumes.boot_device(cloud, source, image, flavor, claim)
+    key = tags.new_key(claim)
+    intent = claim.intend("server", key, **cloud.record)
+    request: dict[str, Any] = {
+        "name": key,
+        "flavorRef": flavor["id"],
+        "networks": [{"port": port} for port in place.ports],
+        "key_name": keypair,
+        "metadata": {**source.metadata, **tags.temporary(claim, key)},
+        "user_data": userdata.compose(source, claim),
+        "availability_zone": zone,
+        "config_drive": source.config_drive,
+        **({"block_device_mapping_v2": [device]} if device else {"imageRef": image["id"]}),
+        **source.server_options,
+    }
+    body: dict[str, Any] = {"server": {name: value for name, value in request.items() if value is not None}}
+    hints = {**source.hints, **({"group": source.server_group} if source.server_group else {})}
+    if hints:
+        body["os:scheduler_hints"] = hints
+    made = things.make(cloud, "server", key, claim, body, path="/servers")
+    made = made.get("server", made)  # found again by its key, it comes without the wrapping
+    resource = intent.made(made["id"])
+    # An image whose data are in Cinder boots from a volume of Nova's own making.
+    volume = (device or {}).get("uuid") or ("nova" if images.snapshots_of(image) else None)
+    return {"id": made["id"], "resource": resource, "volume": volume}

@@ -1,0 +1,113 @@
+"""The small nouns of an `OpenStack` source: where to find a base, what a boot volume is. Plain frozen data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from bakery.errors import ImagefileError
+
+VISIBILITIES = ("private", "shared", "community", "public")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlanceImage:
+    """An image found by what Glance knows of it, looked up in pre-flight and again at launch.
+
+    Args:
+        name: a name with the wildcards `*` and `?`.
+        owner: project id; an image of somebody else's that has the right name is not what was meant.
+        visibility: `public`, `private`, `shared`, `community`.
+        tags: it must have all of them.
+        properties: it must have all of them, with these values.
+        newest: when several fit, the newest; else that is an error.
+    """
+
+    name: str = "*"
+    owner: str | None = None
+    visibility: Literal["private", "shared", "community", "public"] | None = None
+    tags: tuple[str, ...] = ()
+    properties: Mapping[str, str] = field(default_factory=dict[str, str])
+    newest: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlanceUrl:
+    """An image that Glance itself fetches (`web-download`) for this build, and that goes when the build is done.
+
+    Args:
+        url: where it is.
+        disk_format: `qcow2`, `raw`, ...
+        sha512: hexadecimal digest; Glance's own digest of what it fetched must be the same.
+        properties: of the image, as in `{"hw_disk_bus": "scsi"}`.
+        timeout: seconds that fetching may take.
+    """
+
+    url: str
+    disk_format: str = "qcow2"
+    sha512: str = ""
+    properties: Mapping[str, str] = field(default_factory=dict[str, str])
+    timeout: float = 1800.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Volume:
+    """A volume to boot from, instead of the flavor's own disk.
+
+    Args:
+        size: GiB; None is what the base asks for.
+        type: the volume type; None is the cloud's default.
+        zone: the volume's availability zone.
+        capture: `upload` makes a Glance image that holds all data; `snapshot` leaves the data in a Cinder snapshot
+            that the image points to, which is quick where the store is.
+        disk_format: of the uploaded image.
+    """
+
+    size: int | None = None
+    type: str | None = None
+    zone: str | None = None
+    capture: Literal["upload", "snapshot"] = "upload"
+    disk_format: str = "qcow2"
+
+    def __post_init__(self) -> None:
+        """Check what can be checked here."""
+        if self.size is not None and self.size < 1:
+            raise ImagefileError(f"Volume(size={self.size}): at least 1 GiB")
+        if self.capture not in {"upload", "snapshot"}:
+            raise ImagefileError(f"Volume(capture={self.capture!r}): 'upload' or 'snapshot'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Old:
+    """What happens to older images of the name, once the new one stands.
+
+    Args:
+        hide: they are hidden from lists, so that the name means the new one; they boot all the same.
+        newest: that many stay, besides the new one; older ones are deleted. None is all of them.
+        days: those made in the last so many days stay in any case.
+        in_use: an old image from which servers run is `refuse`d to be deleted, and that is said; or `delete`d.
+        dry_run: only say what would go.
+    """
+
+    hide: bool = True
+    newest: int | None = None
+    days: float = 0
+    in_use: Literal["refuse", "delete"] = "refuse"
+    dry_run: bool = False
+
+
+NOUNS: dict[str, type] = {noun.__name__: noun for noun in (GlanceImage, GlanceUrl, Volume, Old)}
+
+
+def read(value: Any) -> Any:
+    """Turn JSON that `model.to_json` wrote for these nouns back into them; lists become tuples."""
+    match value:
+        case {"type": str(name), **rest} if name in NOUNS:
+            return NOUNS[name](**{str(key): read(item) for key, item in rest.items()})
+        case Mapping():
+            return {key: read(item) for key, item in value.items()}
+        case list() | tuple():
+            return tuple(read(item) for item in value)
+        case _:
+            return value

@@ -1,0 +1,80 @@
+"""Volumes to boot from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from bakery.claim import Claim, Workshop
+from bakery.drivers.openstack import images, servers, tags, things
+from bakery.drivers.openstack.cloud import Cloud
+from bakery.drivers.openstack.source import OpenStack
+from bakery.errors import DriverError, NotYet, RetryableError
+from bakery.transport.wait import Cancel, until
+
+GIB = 1 << 30
+FAILED = frozenset({"error", "error_deleting", "error_extending", "deleting"})
+TIMEOUT = 600.0
+
+
+def boot_device(
+    cloud: Cloud, source: OpenStack, image: Mapping[str, Any], flavor: Mapping[str, Any], claim: Claim
+) -> dict[str, Any] | None:
+    """Return what a server boots from, where that is not the flavor's own disk; makes the volume.
+
+    An image that has no data but a Cinder snapshot is booted as it is: Nova makes the volume.
+    """
+    wanted = source.boot_volume
+    if wanted is None or images.snapshots_of(image):
+        return None
+    key = tags.new_key(claim)
+    intent = claim.intend("volume", key, **cloud.record)
+    body: dict[str, Any] = {
+        "name": key, "size": wanted.size or least(image, flavor), "imageRef": image["id"], "volume_type": wanted.type,
+        "availability_zone": wanted.zone, "metadata": tags.temporary(claim, key), "description": tags.line(claim),
+    }  # fmt: skip
+    given = {name: value for name, value in body.items() if value is not None}
+    volume = things.make(cloud, "volume", key, claim, given)["id"]
+    intent.made(volume)
+    wait(cloud, volume, "available", claim, source.image_timeout)
+    return {
+        "uuid": volume, "source_type": "volume", "destination_type": "volume", "boot_index": 0,
+        "delete_on_termination": wanted.capture == "snapshot",
+    }  # fmt: skip
+
+
+def least(image: Mapping[str, Any], flavor: Mapping[str, Any]) -> int:
+    """Return the GiB that an image needs at least, and a flavor would have given it."""
+    virtual = math.ceil((image.get("virtual_size") or image.get("size") or 0) / GIB)
+    return max(1, virtual, int(image.get("min_disk") or 0), int(flavor.get("disk") or 0))
+
+
+def wait(cloud: Cloud, volume: str, wanted: str, shop: Workshop, timeout: float) -> None:
+    """Wait until a volume is in a state.
+
+    Raises:
+        DriverError: it failed, or vanished, or takes too long.
+    """
+
+    def probe() -> None:
+        try:
+            found = things.get(cloud, "volume", volume)
+        except RetryableError as error:
+            raise NotYet("OpenStack asks for patience") from error
+        status = found["status"] if found else "gone"
+        if found is None or status in FAILED:
+            raise DriverError(f"the volume {volume} failed", why=f"Cinder says: {status}")
+        if status != wanted:
+            raise NotYet(f"the volume is {status}")
+
+    until(probe, what=f"the volume {volume} is {wanted}", timeout=timeout, cancel=shop.cancel, notify=shop.waiting)
+
+
+def gone(cloud: Cloud, server: str) -> None:
+    """End a server, and wait until it is gone: only then are its ports and volumes free."""
+    servers.end(cloud, server)
+    until(
+        lambda: servers.ended(cloud, server), what=f"the server {server} ends", timeout=TIMEOUT, cancel=Cancel(),
+        every=(0.1, 2.0),
+    )  # fmt: skip

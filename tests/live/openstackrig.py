@@ -1,0 +1,48 @@
+"""What the live tests of OpenStack share: which cloud, the tiny guest's user data, and all that the project has."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from bakery.drivers.openstack import things
+from bakery.drivers.openstack.cloud import Account, Cloud, Clouds
+
+SHOW_HOST_KEY = """#!/bin/sh
+dropbearkey -t ed25519 -f /etc/dropbear/dropbear_ed25519_host_key >/tmp/made
+{
+    echo "-----BEGIN SSH HOST KEY KEYS-----"
+    grep '^ssh-ed25519' /tmp/made
+    echo "-----END SSH HOST KEY KEYS-----"
+} >/dev/console
+"""
+"""The tiny guest knows no cloud-init: it makes a host key of its own, and shows it where only Nova can read it."""
+
+BASE = os.environ.get("BAKERY_OPENSTACK_BASE", "tiny")
+FLAVOR = os.environ.get("BAKERY_OPENSTACK_FLAVOR", "tiny")
+NETWORK = os.environ.get("BAKERY_OPENSTACK_NETWORK", "provider")
+INSIDE = os.environ.get("BAKERY_OPENSTACK_INSIDE", "private")
+
+
+def cloud() -> Cloud:
+    """Return the cloud that OS_CLOUD names."""
+    if "OS_CLOUD" not in os.environ:
+        pytest.skip("OS_CLOUD names no OpenStack; docs/openstack.md says how the tests get one")
+    return Clouds().get(Account())
+
+
+def left(here: Cloud) -> set[str]:
+    """Return everything that the project has, one text for each thing."""
+    found: set[str] = set()
+    for kind in things.KINDS:
+        listed = things.every(here, kind)
+        if kind == "image":
+            listed = [image for image in listed if image["owner"] == here.project]
+            listed += things.every(here, kind, os_hidden="true", owner=here.project)
+        if kind == "port":  # the network's own: DHCP, routers
+            listed = [port for port in listed if not port["device_owner"].startswith("network:")]
+        found |= {f"{kind} {thing.get('name', '')} {things.id_of(kind, thing)}" for thing in listed}
+    rules = here.pages("network", "/security-group-rules", "security_group_rules")
+    found |= {f"rule {rule['id']}" for rule in rules}
+    return found

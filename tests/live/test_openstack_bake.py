@@ -1,0 +1,130 @@
+"""`bake` on a real OpenStack: beside QEMU from one imagefile, replaced by name, killed at the lines of its journal."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bakery.drivers.openstack import keep, things
+from bakery.drivers.openstack.cloud import Cloud
+from bakery.testing.aws.tiny import tiny_guest
+from bakery.testing.kill import KillMatrix
+from tests.live import openstackrig as rig
+
+pytestmark = [pytest.mark.openstack, pytest.mark.timeout(7200)]
+
+IMAGEFILE = """
+import bakery
+from bakery import Artifact
+from bakery.drivers import OpenStack, Qemu
+
+SHOW = {show!r}
+
+@bakery.source
+def cloud() -> OpenStack:
+    return OpenStack(
+        base={base!r}, flavor={flavor!r}, network={inside!r}, floating_network={network!r}, host_key="console",
+        user_data=SHOW, tags=("web",), properties={{"os_distro": "tiny"}},
+    )
+
+{laptop}
+
+@bakery.task
+def hello(m):
+    m.write("/etc/hello", "hello")
+
+@bakery.test
+def said_hello(host):
+    assert host.file("/etc/hello").contains("hello")
+
+@bakery.image
+def {name}():
+    pass
+"""
+LAPTOP = """
+@bakery.source
+def laptop() -> Qemu:
+    disk = Artifact(driver="qemu", id={disk!r}, name="tiny", format="qcow2")
+    return Qemu(base=disk, memory="256M", user_data=SHOW, host_key="console")
+"""
+
+
+@pytest.fixture
+def cloud() -> Cloud:
+    return rig.cloud()
+
+
+def write(folder: Path, name: str, laptop: str = "") -> None:
+    text = IMAGEFILE.format(
+        show=rig.SHOW_HOST_KEY, base=rig.BASE, flavor=rig.FLAVOR, inside=rig.INSIDE, network=rig.NETWORK, laptop=laptop,
+        name=name,
+    )  # fmt: skip
+    (folder / "imagefile.py").write_text(text, encoding="utf-8")
+
+
+def bake(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bakery", "-C", str(folder), *words], check=False, capture_output=True, text=True,
+        stdin=subprocess.DEVNULL, env={**os.environ, "BAKERY_CACHE_DIR": str(folder / "cache")},
+    )  # fmt: skip
+
+
+def test_one_imagefile_bakes_through_qemu_and_openstack_in_one_run(tmp_path: Path, cloud: Cloud) -> None:
+    disk = tiny_guest(Path.home() / ".cache" / "bakery-tests")
+    write(tmp_path, "both", LAPTOP.format(disk=str(disk)))
+    before = rig.left(cloud)
+    done = bake(tmp_path, "build", "--no-cache")
+    assert done.returncode == 0, done.stdout + done.stderr
+    new = rig.left(cloud) - before
+    assert [thing.rpartition(" ")[0] for thing in new] == ["image both"]
+    image = things.get(cloud, "image", new.pop().split()[-1])
+    assert image is not None
+    assert (image["tags"], image["os_distro"], image["bakery:image"]) == (["web"], "tiny", "both")
+    assert "bakery:expires" not in image
+    assert "bakery:run" not in image
+    assert list((tmp_path / ".bakery" / "images").glob("laptop/both.qcow2"))
+    things.delete(cloud, "image", image["id"])
+
+
+def test_a_second_build_takes_the_name_over_and_hides_the_first(tmp_path: Path, cloud: Cloud) -> None:
+    write(tmp_path, "swap")
+    for _ in range(2):
+        done = bake(tmp_path, "build", "--no-cache", "--no-test")
+        assert done.returncode == 0, done.stdout + done.stderr
+    shown = [one for one in things.every(cloud, "image", name="swap") if not one["os_hidden"]]
+    hidden = things.every(cloud, "image", name="swap", os_hidden="true")
+    assert (len(shown), len(hidden)) == (1, 1)
+    assert keep.users(cloud, shown[0]["id"]) == []
+    for one in (*shown, *hidden):
+        things.delete(cloud, "image", one["id"])
+
+
+POINTS = os.environ.get("BAKERY_OPENSTACK_KILL", "3 9 15 21 27 33 39 45")
+
+
+def test_a_build_killed_at_the_lines_of_its_journal_leaves_nothing_that_gc_does_not_take(
+    tmp_path: Path, cloud: Cloud
+) -> None:
+    """BAKERY_OPENSTACK_KILL names the points; `all` is every one of them."""
+    write(tmp_path, "killed")
+    matrix = KillMatrix(
+        project=tmp_path, exists=lambda: rig.left(cloud), words=("--no-cache",), timeout=1200,
+        image=lambda thing: thing.startswith("image killed "), environ={"BAKERY_CACHE_DIR": str(tmp_path / "cache")},
+    )  # fmt: skip
+    points = None if POINTS == "all" else iter([int(word) for word in POINTS.split()])
+    try:
+        results = []
+        for killed in matrix.run(points):
+            print(killed.point, killed.place, killed.exit_code, killed.gc_code, killed.left, flush=True)  # noqa: T201  takes hours
+            results.append(killed)
+        assert [one for one in results if one.left or one.gc_code] == []
+        assert all(one.exit_code == -9 for one in results)
+    finally:
+        for one in things.every(cloud, "image", name="killed"):
+            things.delete(cloud, "image", one["id"])
+        for one in things.every(cloud, "image", name="killed", os_hidden="true"):
+            things.delete(cloud, "image", one["id"])
