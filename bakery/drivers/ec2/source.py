@@ -189,8 +189,9 @@ def words(value: Texts) -> tuple[str, ...]:
 
 def _endpoint(data: Mapping[str, Any]) -> Endpoint:
     values: dict[str, Any] = {key: value for key, value in data.items() if key != "type"}
-    gateway = values.pop("gateway", None)
-    return Endpoint(**values, gateway=_endpoint(gateway) if gateway else None)
+    gateway: Mapping[str, Any] | None = values.get("gateway")
+    values["gateway"] = _endpoint(gateway) if gateway else None
+    return Endpoint(**values)
 
 
 CHOICES: Mapping[str, tuple[Any, ...]] = {
