@@ -248,8 +248,19 @@ class Bus:
             self._hand_on(redacted(event, self._redact))
 
     def _hand_on(self, clean: Event) -> None:
-        for reader in self._readers:
-            reader.read(clean)
+        for reader in list(self._readers):
+            try:
+                reader.read(clean)
+            except OSError as error:
+                self._drop(reader, error)
+
+    def _drop(self, reader: Reader, error: OSError) -> None:
+        """Go on without a reader that cannot write: a full disk, a closed terminal. No clean-up may stop for that."""
+        self._readers.remove(reader)
+        told = Notice(
+            level="warning", run=self.run, message=f"{type(reader).__name__} is not written any more: {error}"
+        )
+        self._hand_on(redacted(told, self._redact))
 
     def _output(self, event: Output, make: Callable[[], LineBuffer]) -> None:
         key = (event.build, event.step, event.stream)
@@ -269,9 +280,14 @@ class Bus:
         """Close every reader."""
         with self._lock:
             self._flush()
-            for reader in self._readers:
-                reader.close()
-            self._readers.clear()
+            while self._readers:
+                reader = self._readers[0]
+                try:
+                    reader.close()
+                except OSError as error:
+                    self._drop(reader, error)
+                else:
+                    self._readers.pop(0)
 
 
 def redacted(event: E_, redact: Callable[[str], str]) -> E_:

@@ -14,6 +14,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from errno import ENOSPC
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -144,7 +145,7 @@ class Journal:
         crash_point("before", op, resource)
         with self._guard:
             self._number += 1
-            os.write(self._file, encode(op, resource, self._number, time.time()))
+            _append(self._file, encode(op, resource, self._number, time.time()))
             os.fsync(self._file)
         crash_point("after", op, resource)
         self._observe(op, resource)
@@ -220,6 +221,19 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _append(file: int, line: bytes) -> None:
+    """Write a whole line or none: where the disk is full, no part of one stays for the next to be written behind.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    before = os.fstat(file).st_size
+    written = os.write(file, line)
+    if written != len(line):
+        os.ftruncate(file, before)
+        raise OSError(ENOSPC, os.strerror(ENOSPC), "the journal")
 
 
 def crash_point(moment: str, op: Op, resource: Resource) -> None:

@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +28,7 @@ from bakery.resolve import Settings
 from bakery.signals import Signals
 from bakery.state import RunFolder, State
 from bakery.transport.wait import Cancel
+from bakery.trouble import no_space, trouble
 
 POLL = 0.25
 """Seconds between two looks at signals: one that another thread received does not wake the main thread."""
@@ -129,10 +131,11 @@ class _Run:
             self._build_all()
             if len(self.errors) == 0:
                 write_outputs(self.plan, self.artifacts, context)
-        except BakeryError as error:
-            self._failed("", error)
+        except (BakeryError, OSError) as error:
+            self._failed("", self._ours(error))
         code = self._exit_code()
-        context.run.write_about({**context.run.about(), "ended": time.time(), "exit_code": code})
+        with suppress(OSError):  # on a full disk
+            context.run.write_about({**context.run.about(), "ended": time.time(), "exit_code": code})
         context.emit(RunEnded(seconds=time.monotonic() - started, exit_code=code))
         return Outcome(exit_code=code, run=context.run, artifacts=self.artifacts, errors=self.errors)
 
@@ -295,6 +298,8 @@ class _Run:
         """Turn what is no error of the known families into a report of a defect of ours, with its traceback on disk."""
         if isinstance(error, BakeryError):
             return error
+        if (known := trouble(error)) is not None:
+            return known
         path = self.context.run.path / "crash.txt"
         text = self.context.redactor("".join(traceback.format_exception(error)))
         with path.open("a", encoding="utf-8") as file:
@@ -306,6 +311,8 @@ class _Run:
 
     def _failed(self, name: str, error: BakeryError) -> None:
         self.errors[name] = error
+        if no_space(self.context.run.path) and "full" not in error.what:
+            error.hint = f"the disk under {self.context.run.path} is full. {error.hint}".strip()
         self.context.emit(
             Failed(
                 build=name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -232,7 +232,7 @@ class Scope:
         """Collect evidence; return True when the machine is to be kept."""
         from bakery.forensics import collect
 
-        with self.context.cancel:
+        with self.context.cancel, suppress(OSError):  # a full disk must not hide what brought us here
             collect(running, error, self.failure_folder)
         if isinstance(error, Interrupted):
             return False

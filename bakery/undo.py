@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from bakery.drivers.base import Driver
@@ -38,10 +39,12 @@ def undo(
             try:
                 _destroy(driver(resource.driver), resource, cancel)
             except Exception as error:  # anything at all: the rest must still be tried
-                journal.failed(resource)
                 errors.append(_explained(resource, error))
+                with suppress(OSError):  # a full disk: what is not written down counts as being there
+                    journal.failed(resource)
             else:
-                journal.gone(resource)
+                with suppress(OSError):  # the same; to destroy it once more does no harm
+                    journal.gone(resource)
     return errors
 
 

@@ -14,6 +14,7 @@ from bakery.cli import show
 from bakery.cli.options import global_options
 from bakery.cli.project import Project
 from bakery.errors import BakeryError, Interrupted, UsageError
+from bakery.trouble import trouble
 
 COMMANDS: Final = {  # name: (module, one line of help), so that `bake --help` imports none of them
     "build": ("build", "Build, test and keep images; what `bake` alone does."),
@@ -120,7 +121,8 @@ def run(args: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         code = show.nobody_reads()
     except Exception as error:  # a defect of ours: say so, and keep the traceback for the report
-        code = show.defect(error, project)
+        known = trouble(error)
+        code = show.error(known, project) if known else show.defect(error, project)
     finally:
         project.close()
     return code if isinstance(code, int) else 0

@@ -83,7 +83,9 @@ def _disks(shape: Shape, place: Place) -> list[str]:
         words += ["-device", "virtio-scsi-pci,id=scsi"]
     if shape.disk_bus == "sata" and shape.machine != "q35":  # q35 has one of its own, whose first port is ide.0
         words += ["-device", "ahci,id=sata"]
-    words += ["-device", _device(shape, drive="disk", name=DEVICE, slot=0) + ",bootindex=0"]
+    # Where this host's disk is full, the guest's write fails. By default the guest would stand still, for ever.
+    errors = "" if shape.disk_bus == "nvme" else ",werror=report,rerror=report"  # which NVMe always does
+    words += ["-device", _device(shape, drive="disk", name=DEVICE, slot=0) + ",bootindex=0" + errors]
     if place.seed:
         # On the disk's bus: a guest that can boot from it has the driver. NVMe disks cannot be read-only.
         seed = {
