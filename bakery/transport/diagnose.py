@@ -35,6 +35,11 @@ SIGNS: Final = (
         "kernel panic: the kernel did not find its root disk",
         "the initramfs lacks the driver of this disk bus, or root= names another disk; try another disk_bus",
     ),
+    Sign(
+        r"Kernel panic - not syncing: IO-APIC \+ timer doesn't work[^\n]*",
+        "kernel panic: an emulated timer stood still while this host was busy",
+        "bake again, with fewer --jobs; no_timer_check on the kernel's command line switches the check off",
+    ),
     Sign(r"Kernel panic - not syncing[^\n]*", "kernel panic", "read the lines above it on the console"),
     Sign(
         r"No bootable device|Boot failed: not a bootable disk|Operating System not found|no bootable media"
@@ -150,7 +155,8 @@ def _booting(text: str, stage: Stage, last_error: str) -> Diagnosis:
     }
     hint = hints.get(stage, lambda: "look at the machine's console")()
     if not lines:
-        return Diagnosis(f"{last_error}; the console is silent", hint)
+        silent = "no kernel wrote to it: is there a boot loader on the disk for this firmware? A screenshot may show "
+        return Diagnosis(f"{last_error}; the console is silent", silent + "more; else " + hint)
     if _LOGIN.search(text):
         return Diagnosis(f"{last_error}, though the system is up (its console shows a login prompt)", hint)
     return Diagnosis(f"{last_error}; still booting: last line {lines[-1][-200:]!r}", "allow more time, or " + hint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,12 +14,15 @@ from bakery.drivers.qemu import process
 from bakery.drivers.qemu.monitor import Monitor
 from bakery.errors import DriverError, NotYet
 from bakery.model import Handle
+from bakery.transport.diagnose import diagnose
 from bakery.transport.wait import until
 
 PATIENCE = 300.0
 """Seconds for a guest to power itself off; an emulated one with much to write may need a minute."""
 AGAIN = 20.0
 """Seconds until the power button is pressed again: a guest that is still booting does not hear the first time."""
+PANIC = "end Kernel panic - not syncing"
+"""The last that Linux says."""
 
 
 def state(monitor: Monitor) -> str:
@@ -41,9 +45,21 @@ def must_run(monitor: Monitor, handle: Handle) -> None:
     """Raise if the guest will never run again.
 
     Raises:
-        DriverError: it powered itself off, or its processor stopped.
+        DriverError: it powered itself off, its processor stopped, or its kernel panicked.
     """
     _refuse(state(monitor), handle)
+    lines = process.tail(handle.folder / process.SERIAL, 80)
+    if panicked(lines):
+        found = diagnose("\n".join(lines), "address", "the kernel stopped")
+        raise DriverError(f"the machine does not boot: {found.verdict}", why="\n".join(lines[-20:]), hint=found.hint)
+
+
+def panicked(lines: Sequence[str]) -> bool:
+    """Say whether a console ends with a panic, after which its kernel does nothing any more, not even restart."""
+    ends = [number for number, line in enumerate(lines) if PANIC in line]
+    return bool(ends) and not any(
+        sign in line for line in lines[ends[0] :] for sign in ("Rebooting in", "Linux version")
+    )
 
 
 def _refuse(status: str, handle: Handle) -> None:

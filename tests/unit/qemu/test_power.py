@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bakery.drivers.qemu.power import _refuse, forwarded_port
+from bakery.drivers.qemu.power import _refuse, forwarded_port, must_run, panicked
 from bakery.errors import DriverError, NotYet
 from bakery.model import Handle, Resource
 
@@ -21,10 +21,10 @@ TABLE = (
 class Answers:
     """A monitor that gives one answer."""
 
-    def __init__(self, answer: str) -> None:
+    def __init__(self, answer: object) -> None:
         self.answer = answer
 
-    def ask(self, command: str, **arguments: object) -> str:  # noqa: ARG002  the same for every question
+    def ask(self, command: str, **arguments: object) -> object:  # noqa: ARG002  the same for every question
         return self.answer
 
 
@@ -55,3 +55,21 @@ def test_the_port_is_that_of_the_forward_and_not_of_a_connection() -> None:
 def test_without_a_forward_there_is_no_port_yet() -> None:
     with pytest.raises(NotYet, match="no port"):
         forwarded_port(Answers(TABLE.splitlines()[1]))  # type: ignore[arg-type]  # the same
+
+
+PANIC = "[ 0.04] ---[ end Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0) ]---"
+
+
+def test_a_kernel_that_panicked_ends_the_wait_at_once_with_a_diagnosis(handle: Handle) -> None:
+    assert handle.folder is not None
+    (handle.folder / "serial.log").write_text(f"Linux version 6.1\n{PANIC.replace('---[ end ', '')}\n{PANIC}\n")
+    with pytest.raises(DriverError, match="did not find its root disk") as caught:
+        must_run(Answers({"status": "running"}), handle)  # type: ignore[arg-type]  # it only answers
+    assert "disk_bus" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("after", "ended"), [((), True), (("Rebooting in 5 seconds..",), False), (("Linux version 6.1",), False)]
+)
+def test_a_kernel_that_restarts_after_a_panic_is_waited_for(after: tuple[str, ...], ended: bool) -> None:
+    assert panicked(["Booting", PANIC, *after]) is ended
