@@ -16,7 +16,7 @@ from typing import Final, Literal
 from bakery.claim import Workshop
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, UsageError
-from bakery.model import Json
+from bakery.model import Json, Problem
 from bakery.state import cache_folder
 
 State = Literal["ok", "info", "warning", "missing"]
@@ -151,8 +151,14 @@ def _driver(drivers: Registry, name: str, shop: Workshop) -> Iterator[Finding]:
     except Exception as error:  # somebody else's package: that it is broken is what is to be found out here
         yield Finding(about=name, state="missing", text="it cannot be loaded", why=f"{type(error).__name__}: {error}")
         return
-    yield from (_program(name, program) for program in PROGRAMS.get(name, ()))
-    found = list(driver.doctor(shop))
+    programs = [_program(name, program) for program in PROGRAMS.get(name, ())]
+    yield from programs
+    if any(found.state == "missing" for found in programs):
+        return  # what it could tell needs them
+    try:
+        found = list(driver.doctor(shop))
+    except BakeryError as error:
+        found = [Problem(what=error.what, why=error.why, hint=error.hint)]
     if not found and name not in PROGRAMS:
         home = type(driver).__module__
         yield Finding(about=name, state="ok", text=f"installed ({home})", hint=driver.requires)
