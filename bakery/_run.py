@@ -66,12 +66,13 @@ def judged(call: Call, result: Result, voice: Voice, *, timeout: float | None = 
     if result.ok or warn:
         return result
     if result.exited == -1:
-        what = f"`{call.shown}` was ended: it ran longer than its timeout of {timeout or result.seconds:g} s"
+        limit = round(timeout or result.seconds, 1)
+        what = f"`{call.shown}` was ended: it ran longer than its timeout of {limit:g} s"
+        hint = "if it needs longer: timeout= of the call, or of its @bakery.task"
     else:
         what = f"`{call.shown}` ended with exit code {result.exited}"
-    error = CommandFailed(
-        what, result=result, why=voice.unseen(result.stdout, result.stderr), hint=HINTS.get(result.exited, "")
-    )
+        hint = HINTS.get(result.exited, "")
+    error = CommandFailed(what, result=result, why=voice.unseen(result.stdout, result.stderr), hint=hint)
     error.where = caller()
     raise error
 

@@ -49,6 +49,10 @@ PATH = click.Path(dir_okay=False, path_type=Path)
 @click.option("--junit", type=PATH, metavar="FILE", help="Write a JUnit report here; the run's folder has one anyway.")
 @click.option("--deadline", type=Duration(), metavar="TIME", help="Stop and clean up after this time: 90s, 30m, 2h.")
 @click.option(
+    "--connect-timeout", type=Duration(), default="10m", metavar="TIME", show_default=True,
+    help="How long a machine may take from its launch until it lets us in.",
+)  # fmt: skip
+@click.option(
     "--expire", type=Duration(), default="24h", metavar="TIME", help="Rented things older than this count as forgotten."
 )
 @click.option(
@@ -102,7 +106,7 @@ def _options(project: Project, given: dict[str, Any]) -> Options:
         jobs=given["jobs"], on_failure=given["on_failure"], cache=given["cache"], refresh=refresh, test=given["test"],
         output=project.path(given["output"]), depfile=project.path(given["depfile"]), deadline=given["deadline"],
         resume=_run_to_resume(project, given["resume"]), offline=given["offline"], expire=given["expire"],
-        clones=given["clones"],
+        clones=given["clones"], connect_timeout=given["connect_timeout"],
     )  # fmt: skip
 
 
