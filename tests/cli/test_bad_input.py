@@ -1,0 +1,146 @@
+"""What users get wrong: each mistake ends with one clear message, the documented exit code, and no traceback."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bakery
+
+from .conftest import Place
+
+SOURCE = "import bakery\nfrom bakery.testing.folder.driver import Folder\n\n"
+HERE = SOURCE + "@bakery.source\ndef here() -> Folder:\n    return Folder(cloud='cloud')\n\n"
+TASK = "@bakery.task\ndef go(m):\n    m.run('true')\n\n"
+MISTAKES = {
+    "raises on import": (HERE + "print(1 / 0)\n", 3, 8, "ZeroDivisionError"),
+    "syntax": (HERE + "def go(:\n", 3, 8, "syntax"),
+    "unknown import": ("import nowhere\n", 3, 1, "nowhere"),
+    "too few parameters": (HERE + "@bakery.task\ndef go():\n    pass\n", 3, 8, "def go(machine, v)"),
+    "too many parameters": (HERE + "@bakery.task\ndef go(m, v, more):\n    pass\n", 3, 8, "go"),
+    "misspelt keyword": (HERE + "@bakery.task(retrys=2)\ndef go(m):\n    pass\n", 3, 8, "retries"),
+    "a test under tasks": (
+        HERE + "@bakery.test\ndef works(host):\n    pass\n\n@bakery.image(tasks=[works])\ndef web():\n    pass\n",
+        3, 12, "works",
+    ),
+    "unknown axis": (
+        HERE + "@bakery.variables\nclass Vars:\n    release: str = 'a'\n\n"
+        "@bakery.image(matrix={'relase': ['a', 'b']})\ndef web():\n    pass\n", 3, 12, "release",
+    ),
+    "another source": (SOURCE + "@bakery.source\ndef here():\n    return 'debian'\n\n" + TASK, 3, 4, "here"),
+    "two images of one name": (
+        HERE + TASK + "@bakery.image\ndef web():\n    return 'x'\n\n@bakery.image\ndef other():\n    return 'x'\n",
+        3, 0, "'x'",
+    ),
+    "value of the wrong type": (
+        HERE + "@bakery.variables\nclass Vars:\n    workers: int = 'many'\n\n" + TASK, 3, 0, "workers",
+    ),
+    "missing secret": (
+        HERE + "@bakery.variables\nclass Vars:\n    password: bakery.Secret = bakery.secret(env='NOWHERE')\n\n" + TASK,
+        3, 0, "NOWHERE",
+    ),
+}  # fmt: skip
+
+
+def one_message(told: str) -> str:
+    assert len(re.findall(r"^(?:\d\d:\d\d:\d\d )?error: ", told, re.MULTILINE)) == 1, told
+    assert "Traceback" not in told
+    assert "defect" not in told
+    return told
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_in_the_imagefile(empty: Place, name: str) -> None:
+    text, code, line, part = MISTAKES[name]
+    empty.write(text)
+    done = empty.shell("build")
+    told = one_message(done.err)
+    assert (done.code, done.out) == (code, ""), told
+    assert part in told
+    if line:
+        assert f"imagefile.py:{line}" in told, told
+    assert not [*empty.folder.glob(".bakery/runs/*/machines/*")]
+
+
+IMAGE = """
+import bakery
+from bakery.drivers import CloudImage, Qemu
+
+@bakery.source
+def here() -> Qemu:
+    return Qemu(base=CloudImage({url!r}, checksum={checksum!r}), memory="64M", accel="tcg")
+
+@bakery.task
+def go(m):
+    m.run("true")
+"""
+
+
+@pytest.mark.live
+def test_a_wrong_checksum(empty: Place) -> None:
+    disk = empty.folder / "disk.raw"
+    disk.write_bytes(bytes(510) + b"\x55\xaa")
+    right, wrong = hashlib.sha256(disk.read_bytes()).hexdigest(), hashlib.sha256(b"other").hexdigest()
+    empty.write(IMAGE.format(url=disk.as_uri(), checksum=f"sha256:{wrong}"))
+    done = empty.shell("build")
+    told = one_message(done.err)
+    assert done.code == 4, told
+    assert right in told
+    assert wrong in told
+    assert "hint:" in told
+    assert not [*empty.folder.glob(".bakery/images/*/*")]
+
+
+def test_a_host_without_qemu_is_told_what_to_install(empty: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = empty.folder / "tools"
+    tools.mkdir()
+    monkeypatch.setenv("PATH", str(tools))
+    empty.write(IMAGE.format(url="file:///nowhere", checksum="sha256:" + "0" * 64))
+    done = empty.shell("build")
+    told = one_message(done.err)
+    assert done.code == 4, told
+    assert "qemu-system-x86_64 is not installed" in told
+    assert "apt install qemu-system-x86" in told
+    assert empty.shell("doctor").code in (0, 4)
+
+
+def test_a_cache_that_cannot_be_made_is_named(place: Place, secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place.folder / "file").write_text("")
+    monkeypatch.setenv("BAKERY_CACHE_DIR", str(place.folder / "file" / "cache"))
+    done = place.shell("build")
+    told = one_message(done.err)
+    assert done.code == 4, told
+    assert "BAKERY_CACHE_DIR" in told
+
+
+def test_a_project_folder_that_cannot_be_written_to_is_named(place: Place, secret: str) -> None:
+    (place.folder / ".bakery").write_text("in the way")
+    done = place.shell("build")
+    told = one_message(done.err)
+    assert done.code == 4, told
+    assert ".bakery" in told
+
+
+def test_no_wait_can_be_cut_short_or_made_endless_by_a_clock_that_jumps() -> None:
+    """Only dates that are written down come from the clock on the wall."""
+    root = Path(bakery.__file__).parent
+    files = [*root.glob("transport/*.py"), *root.glob("smoke/shell.py"), root / "retry.py", root / "context.py"]
+    files += [root / name for name in ("scope.py", "phases.py", "_waits.py", "_machine.py", "signals.py", "undo.py")]
+    for file in [*files, *root.glob("disk/*.py"), *root.glob("drivers/qemu/p*.py"), root / "cache" / "lock.py"]:
+        calls = [node.func for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
+        assert "time.time" not in {ast.unparse(call) for call in calls}, file
+
+
+def test_a_pipe_that_closes_and_a_terminal_that_hangs_up_are_no_defects(place: Place, secret: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", '"$0" -m bakery build web-trixie --no-test 2>&1 | head -n 1', sys.executable],
+        cwd=place.folder, capture_output=True, text=True, check=False, env={**os.environ},
+    )  # fmt: skip
+    assert "Traceback" not in done.stdout + done.stderr
