@@ -219,6 +219,8 @@ def test_a_restored_machine_runs_on_with_the_new_runs_keys_and_the_time_of_day(
     said(machine, "echo two >/root/two")
     second = DRIVER.checkpoint(handle, "second", bench.folder / "cache" / "second", claim)
     said(machine, "echo three >/root/three")
+    assert first is not None
+    assert second is not None
     assert first.folder is not None
     assert first.folder.stat().st_mode & 0o077 == 0
     captured = DRIVER.capture(handle, "whole", claim)
@@ -237,6 +239,7 @@ def test_a_restored_machine_runs_on_with_the_new_runs_keys_and_the_time_of_day(
 
     restored, fresh, again = bench.launch(second)
     third = DRIVER.checkpoint(restored, "third", bench.folder / "cache" / "third", fresh)
+    assert third is not None
     said(again, "echo four >/root/four")
     grown = DRIVER.capture(restored, "grown", fresh)
     DRIVER.destroy(restored.resource)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bakery.claim import Workshop
 from bakery.doctor import Finding, examine
 from bakery.drivers.base import Driver
 from bakery.drivers.registry import Registry
@@ -41,7 +42,8 @@ class Shelf(Driver[Any]):
             raise self._error
         return self._whole
 
-    def doctor(self) -> Iterator[Problem]:
+    def doctor(self, shop: Workshop) -> Iterator[Problem]:
+        del shop
         yield Problem(what="all there", fatal=False)
         yield Problem(what="no shelf", hint="buy one")
 

@@ -1,0 +1,1 @@
+../../imagefile.py.example

@@ -1,0 +1,133 @@
+"""The manual says what the code does: commands, options, names, exit codes, examples and links."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+import bakery
+import bakery.drivers
+from bakery import errors, loader
+from bakery.cli.app import COMMANDS, bake
+from bakery.describe import describe
+from bakery.plan import Plan, plan
+from bakery.resolve import Settings
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMPLETE = Path(__file__).parent / "data" / "complete_imagefile.py"
+CLI = (ROOT / "docs" / "cli.md").read_text()
+ALL = "\n".join(page.read_text() for page in PAGES)
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(bake)
+    yield "bake", bake
+    for name in COMMANDS:
+        command = bake.get_command(context, name)
+        assert command is not None
+        yield f"bake {name}", command
+        if isinstance(command, click.Group):
+            yield from ((f"bake {name} {inner}", command.commands[inner]) for inner in command.commands)
+
+
+def options() -> Iterator[str]:
+    for _, command in commands():
+        for option in command.params:
+            if isinstance(option, click.Option) and not option.hidden:
+                yield from option.opts
+
+
+def examples() -> Iterator[tuple[str, str]]:
+    """Blocks of Python that are whole imagefiles."""
+    for page in PAGES:
+        for number, block in enumerate(re.findall(r"(?ms)^```python\n(.*?)^```", page.read_text())):
+            if "import bakery\n" in block and "@bakery.source" in block:
+                yield f"{page.name}-{number}", block
+
+
+def planned(file: Path) -> Plan:
+    return plan(loader.load(file), Settings(environ={}))
+
+
+@pytest.mark.parametrize("name", [name for name, _ in commands() if name not in ("bake", "bake build")])
+def test_the_manual_names_every_command(name: str) -> None:
+    assert re.search(rf"`{name}\b", CLI)
+
+
+@pytest.mark.parametrize("option", sorted(set(options())))
+def test_the_manual_names_every_option(option: str) -> None:
+    assert re.search(rf"(?<![\w-]){option}(?![\w-])", CLI)
+
+
+def test_the_manual_names_no_option_that_does_not_exist() -> None:
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", CLI))
+    assert named - set(options()) - {"--help"} == set()
+
+
+@pytest.mark.parametrize("name", bakery.__all__)
+def test_every_public_name_is_in_the_manual(name: str) -> None:
+    assert re.search(rf"\bbakery\.{name}\b|`{name}\b|\b{name}\(|import [\w, ]*\b{name}\b", ALL)
+
+
+@pytest.mark.parametrize("name", bakery.drivers.__all__)
+def test_every_source_and_base_is_in_the_manual(name: str) -> None:
+    assert re.search(rf"\b{name}\(|`{name}`", ALL)
+
+
+def test_the_manual_has_the_exit_codes_that_errors_have() -> None:
+    codes = {
+        thing.exit_code
+        for _, thing in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(thing, errors.BakeryError)
+    }
+    for page, pattern in (("cli.md", r"^\| (\d+) \|"), ("reliability.md", r"\| (\d+) \|")):
+        text = (ROOT / "docs" / page).read_text()
+        table = text.partition("## Exit codes")[2].partition("\n## ")[0]
+        assert {int(code) for code in re.findall(pattern, table, re.MULTILINE)} == {0, *codes}, page
+
+
+@pytest.mark.parametrize(("name", "block"), [pytest.param(*example, id=example[0]) for example in examples()])
+def test_an_example_that_is_a_whole_imagefile_loads_and_plans(name: str, block: str, tmp_path: Path) -> None:
+    file = tmp_path / "imagefile.py"
+    file.write_text(block)
+    assert planned(file).builds, name
+
+
+@pytest.mark.parametrize("source", [ROOT / "imagefile.py.example", COMPLETE], ids=["the example", "a complete file"])
+def test_a_file_of_ours_loads_lists_and_plans(source: Path, tmp_path: Path) -> None:
+    file = tmp_path / "imagefile.py"
+    file.write_bytes(source.read_bytes())
+    assert [image["name"] for image in describe(loader.load(file))["images"]] == ["web"]
+    assert planned(file).builds
+
+
+def test_the_complete_file_makes_an_image_for_each_release_and_source(tmp_path: Path) -> None:
+    file = tmp_path / "imagefile.py"
+    file.write_bytes(COMPLETE.read_bytes())
+    builds = {build.name: build for build in planned(file).builds}
+    assert sorted(builds) == [f"web[release={r}]@{s}" for r in ("bookworm", "bullseye") for s in ("aws", "laptop")]
+    assert {build.image for build in builds.values()} == {"web-bookworm", "web-bullseye"}
+    assert [len(builds[f"web[release=bookworm]@{source}"].post) for source in ("aws", "laptop")] == [1, 0]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)", page.read_text()):
+        there = page.parent / target if target else page
+        assert there.exists(), target
+        if anchor:
+            heads = re.findall(r"^#+ (.*)$", there.read_text(), re.MULTILINE)
+            slugs = {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+            assert anchor in slugs, f"{target}#{anchor}"
+
+
+def test_the_table_of_contents_has_every_page() -> None:
+    listed = re.search(r"```\{toctree\}.*?\n\n(.*?)```", (ROOT / "docs" / "index.md").read_text(), re.DOTALL)
+    assert listed
+    assert {page.stem for page in PAGES[1:]} - {"index"} == set(listed[1].split())
