@@ -68,4 +68,5 @@ class Watch:
             found.update(self._fetch(names[first : first + BATCH]))
         with self._lock:
             self._known = {name: found.get(name) for name in names}
-            self._looked = started
+            # From the end of the look: those who waited for it share its answer, however long it took.
+            self._looked = time.monotonic()
