@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 from collections.abc import Iterator
@@ -12,14 +13,19 @@ import pytest
 
 import bakery
 import bakery.drivers
-from bakery import errors, loader
+from bakery import errors, events, loader
 from bakery.cli.app import COMMANDS, bake
 from bakery.describe import describe
 from bakery.plan import Plan, plan
 from bakery.resolve import Settings
+from bakery.smoke import builtin
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SETTINGS = {
+    "CloudImage": "cloud-images", "Debian": "bases", "Ec2": "aws", "Nspawn": "nspawn", "OpenStack": "openstack",
+    "Qemu": "qemu",
+}  # fmt: skip
 COMPLETE = Path(__file__).parent / "data" / "complete_imagefile.py"
 CLI = (ROOT / "docs" / "cli.md").read_text()
 ALL = "\n".join(page.read_text() for page in PAGES)
@@ -78,6 +84,33 @@ def test_every_public_name_is_in_the_manual(name: str) -> None:
 @pytest.mark.parametrize("name", bakery.drivers.__all__)
 def test_every_source_and_base_is_in_the_manual(name: str) -> None:
     assert re.search(rf"\b{name}\(|`{name}`", ALL)
+
+
+@pytest.mark.parametrize("name", sorted(set(bakery.drivers.__all__) & SETTINGS.keys()))
+def test_every_setting_of_a_source_or_base_is_in_its_page(name: str) -> None:
+    pages = "\n".join(page.read_text() for page in PAGES if page.stem.startswith(SETTINGS[name]))
+    settings = {field.name for field in dataclasses.fields(getattr(bakery.drivers, name)) if field.init}
+    assert {setting for setting in settings if not re.search(rf"`{setting}\b|\b{setting}[=,)]", pages)} == set()
+
+
+def test_every_part_of_the_seal_is_in_the_manual() -> None:
+    named = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "machine.md").read_text(), re.MULTILINE))
+    assert {field.name for field in dataclasses.fields(bakery.Seal)} <= named
+
+
+def test_every_event_and_field_is_in_the_manual() -> None:
+    text = (ROOT / "docs" / "reports.md").read_text()
+    for event in events.Event.__subclasses__():
+        kind = re.sub(r"(?<!^)(?=[A-Z])", "-", event.__name__).lower()
+        assert {kind, *(field.name for field in dataclasses.fields(event))} <= set(re.findall(r"`([\w-]+)`", text)), (
+            kind
+        )
+
+
+def test_every_built_in_test_is_in_the_manual() -> None:
+    named = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "smoke-tests.md").read_text(), re.MULTILINE))
+    tests = {name for name, _ in inspect.getmembers(builtin, inspect.isfunction) if not name.startswith("_")}
+    assert {name for name in tests if getattr(builtin, name).__module__ == builtin.__name__} == named
 
 
 def test_the_manual_has_the_exit_codes_that_errors_have() -> None:
