@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -112,7 +112,7 @@ class Course:
     # ---- a step that runs ---------------------------------------------------------------------------------------
 
     @contextmanager
-    def traced(self, task: Function) -> Iterator[Tracer]:
+    def traced(self, task: Function) -> Generator[Tracer]:
         """Watch what a step takes in."""
         with self._made().steps.tracer(task, self.variables) as tracer:
             yield tracer
