@@ -14,7 +14,7 @@ from bakery.cache.steps import Made
 from bakery.cache.trace import Tracer
 from bakery.chain import Chain, base_key, chain, image_key, tests_key
 from bakery.context import Context
-from bakery.errors import BakeryError, ConnectError, DriverError
+from bakery.errors import BakeryError, ConnectError, DriverError, PreflightError
 from bakery.events import Notice, StepEnded
 from bakery.model import Artifact, Checkpoint, Source
 from bakery.plan import Build, Step, variables_of
@@ -204,5 +204,5 @@ def standing(context: Context, build: Build, base: Artifact | None) -> tuple[Art
 def _intact(context: Context, artifact: Artifact) -> bool:
     try:
         return context.drivers.get(artifact.driver).intact(artifact)
-    except NotImplementedError:
-        return False
+    except (NotImplementedError, DriverError, PreflightError):
+        return False  # what cannot be asked is not reused; the build itself says what is wrong there
