@@ -19,8 +19,8 @@ test: setup  ## unit, contract, command line, and a bounded set of live tests
 test-all: setup  ## everything that needs no account: all kill points, all live tests
 	$(BIN)/pytest -m "not aws and not openstack" $(AGAIN)
 
-test-openstack: setup  ## against an OpenStack: OS_CLOUD says which
-	$(BIN)/pytest -m openstack
+test-openstack: setup  ## against an OpenStack: OS_CLOUD says which, or OPENSTACK_UP=tests/rigs/openstack-up brings one up
+	tests/rigs/with-openstack $(BIN)/pytest -m openstack
 
 test-aws: setup  ## against a real account; costs a little, tagged and swept
 	$(BIN)/pytest -m aws

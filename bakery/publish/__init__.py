@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from bakery.publish.base import Publisher
     from bakery.publish.ec2 import Ec2
+    from bakery.publish.openstack import OpenStack
 
-_HOMES: Final = {"Ec2": "bakery.publish.ec2", "Publisher": "bakery.publish.base"}
+_HOMES: Final = {
+    "Ec2": "bakery.publish.ec2",
+    "OpenStack": "bakery.publish.openstack",
+    "Publisher": "bakery.publish.base",
+}
 
-__all__ = ["Ec2", "Publisher"]
+__all__ = ["Ec2", "OpenStack", "Publisher"]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,9 @@ from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import DriverError
 from bakery.model import Artifact, Handle
 
+VERIFIED = "signature_verified"
+"""Cinder (Zed) writes this on the images that it uploads, and then cannot make a volume of an image that has it."""
+
 
 def capture(cloud: Cloud, handle: Handle, name: str, claim: Claim) -> Artifact:
     """Power the machine off, and make an image of its disk; nothing refers to it yet but its temporary name.
@@ -84,4 +87,5 @@ def _uploaded(cloud: Cloud, source: OpenStack, handle: Handle, claim: Claim) -> 
     made = things.once(call, lambda: things.by_key(cloud, "image", key), claim)["id"]
     intent.made(made)
     images.patch(cloud, made, tags.temporary(claim, key))
-    return images.wait_active(cloud, made, claim, source.image_timeout)
+    images.wait_active(cloud, made, claim, source.image_timeout)
+    return images.patch(cloud, made, {tags.IMAGE: ""}, gone=(VERIFIED,))

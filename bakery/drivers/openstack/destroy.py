@@ -39,7 +39,7 @@ def _ids(cloud: Cloud, resource: Resource) -> list[str]:
     """By our key, so that a second one whose answer was lost goes too; and by id, should the name be lost."""
     if resource.kind in {"volume", "snapshot"} and not cloud.has("block_storage"):
         return []
-    known = [] if resource.id in {None, resource.key} else [str(resource.id)]
+    known = [resource.id] if resource.id else []
     found = [things.id_of(resource.kind, thing) for thing in things.by_key(cloud, resource.kind, resource.key)]
     return list(dict.fromkeys([*known, *found]))
 

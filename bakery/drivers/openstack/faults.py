@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -81,7 +81,7 @@ def _found(body: Any) -> str:
 
 
 @contextmanager
-def speaking(what: str) -> Iterator[None]:
+def speaking(what: str) -> Generator[None]:
     """Turn errors of openstacksdk and keystoneauth into ours.
 
     Args:

@@ -57,7 +57,7 @@ class Volume:
 
     Args:
         size: GiB; None is what the base asks for.
-        type: the volume type; None is the cloud's default.
+        volume_type: None is the cloud's default.
         zone: the volume's availability zone.
         capture: `upload` makes a Glance image that holds all data; `snapshot` leaves the data in a Cinder snapshot
             that the image points to, which is quick where the store is.
@@ -65,7 +65,7 @@ class Volume:
     """
 
     size: int | None = None
-    type: str | None = None
+    volume_type: str | None = None
     zone: str | None = None
     capture: Literal["upload", "snapshot"] = "upload"
     disk_format: str = "qcow2"

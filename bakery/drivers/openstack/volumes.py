@@ -31,7 +31,8 @@ def boot_device(
     key = tags.new_key(claim)
     intent = claim.intend("volume", key, **cloud.record)
     body: dict[str, Any] = {
-        "name": key, "size": wanted.size or least(image, flavor), "imageRef": image["id"], "volume_type": wanted.type,
+        "name": key, "size": wanted.size or least(image, flavor), "imageRef": image["id"],
+        "volume_type": wanted.volume_type,
         "availability_zone": wanted.zone, "metadata": tags.temporary(claim, key), "description": tags.line(claim),
     }  # fmt: skip
     given = {name: value for name, value in body.items() if value is not None}

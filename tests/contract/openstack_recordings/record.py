@@ -41,7 +41,7 @@ class Recorder:
             self.take(response)
             return response
 
-        Session.request = request  # type: ignore[method-assign]  # only in this script
+        Session.request = request  # type: ignore[method-assign,assignment]  # only here
 
     def take(self, response: Any) -> None:
         """Note an answer."""
@@ -94,8 +94,10 @@ def main() -> None:
         for number, source in enumerate((plain, plain.on("tiny"))):
             life = Life(source=source if number == 0 else _volume(), folder=Path(folder), number=number)
             print(*life.driver.check(life.source))  # noqa: T201  a script
-            kept = life.whole()
-            life.driver.delete(kept)
+            kept, said = life.tried()
+            print(said)  # noqa: T201  a script
+            if kept:
+                life.driver.delete(kept)
         for wrong in ({"flavor": "none"}, {"base": "none"}, {"network": "none"}, {"zone": "none"}):
             refused = OpenStack(**{"base": "tiny", "flavor": "tiny", "network": "private", **wrong})  # type: ignore[arg-type]  # one of them wrong
             life = Life(source=refused, folder=Path(folder), number=9)
