@@ -76,8 +76,10 @@ class _Ssh(Connection):
     def spawn(self) -> Pipes:
         from paramiko.ssh_exception import SSHException
 
+        from bakery.transport.connect import session_of
+
         try:
-            channel: paramiko.Channel = self._connection.transport.open_session(timeout=ATTEMPT)
+            channel = session_of(self._connection).open_session(timeout=ATTEMPT)
             channel.exec_command(self._command)
         except (SSHException, EOFError, OSError) as error:
             raise Lost(f"the connection to {self._name} is closed: {error}") from error

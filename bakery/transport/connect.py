@@ -13,7 +13,7 @@ import logging
 import socket
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from paramiko import Ed25519Key, MissingHostKeyPolicy, RejectPolicy, SSHClient
 from paramiko import Transport as Session
@@ -137,14 +137,24 @@ def connect(endpoint: Endpoint, private_key: str, timeout: float) -> Connection:
             endpoint.host, user=endpoint.user, port=endpoint.port, gateway=gateway, config=config, forward_agent=False,
             connect_timeout=timeout, connect_kwargs=options,
         )  # fmt: skip
-        connection.client.set_missing_host_key_policy(policy)
+        client_of(connection).set_missing_host_key_policy(policy)
         _open(connection)
     except BaseException:
         if gateway is not None:
             gateway.close()
         raise
-    connection.client.set_missing_host_key_policy(RejectPolicy())
+    client_of(connection).set_missing_host_key_policy(RejectPolicy())
     return connection
+
+
+def client_of(connection: Connection) -> SSHClient:
+    """Return paramiko's client, which a Fabric connection has from the start; Fabric carries no types."""
+    return cast("SSHClient", connection.client)
+
+
+def session_of(connection: Connection) -> Session:
+    """Return paramiko's transport, which an open Fabric connection has."""
+    return cast("Session", connection.transport)
 
 
 def _tcp(endpoint: Endpoint, timeout: float) -> socket.socket:
@@ -189,9 +199,10 @@ def _open(connection: Connection) -> None:
 
 def _abandon(connection: Connection) -> None:
     """Close what a failed attempt left open, paramiko's thread included."""
-    session = connection.client.get_transport()
+    client = client_of(connection)
+    session = client.get_transport()
     with contextlib.suppress(SSHException, EOFError, OSError):  # it is broken already
-        connection.client.close()
+        client.close()
     if session is not None:
         session.join(timeout=1.0)
 

@@ -12,7 +12,7 @@ from paramiko.ssh_exception import SSHException
 from bakery.errors import ConnectError
 from bakery.model import Endpoint
 from bakery.transport.base import Lost, OnOutput, Result, Shell, TimedOut, Transport
-from bakery.transport.connect import SILENCE, NotReached, connect
+from bakery.transport.connect import SILENCE, NotReached, connect, session_of
 from bakery.transport.process import CHUNK, GRACE, PATIENCE, POLL, Collected, Feeder, ready
 from bakery.transport.remote import PROBE, end_line, framed, read_pid
 from bakery.transport.wait import Cancel
@@ -45,7 +45,7 @@ class SshTransport(Transport):
         self._cancel = cancel
         self._connection: Connection = connect(endpoint, private_key, timeout)
         self._closed = threading.Event()
-        self._session = self._connection.transport
+        self._session = session_of(self._connection)
         self._own_session = ""
         threading.Thread(target=self._pulse, name="bakery-pulse", daemon=True).start()
         try:
@@ -132,7 +132,7 @@ class SshTransport(Transport):
 
     def _channel(self, line: str) -> Channel:
         try:
-            channel: Channel = self._session.open_session(timeout=SILENCE)
+            channel = self._session.open_session(timeout=SILENCE)
             channel.exec_command(line)
         except BROKEN as error:
             raise Lost(str(error) or "the connection is closed") from error
