@@ -36,7 +36,7 @@ class Life:
     def claim(self, role: str) -> Claim:
         folder = self.folder / f"{self.number}-{role}"
         folder.mkdir(parents=True, exist_ok=True)
-        run = f"life-{self.number}"
+        run = f"20261122-160627-{self.number:04x}"
         return Claim(
             cache=self.folder, run=run, build=f"web@cloud-{self.number}", role=role, name=f"bakery-{run}-{role}",
             folder=folder, keys=make_keys("life"), images=self.folder, ledger=self.ledger, driver="openstack",

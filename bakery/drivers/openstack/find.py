@@ -35,9 +35,10 @@ def _marks(cloud: Cloud, kind: str, item: Mapping[str, Any], where: Where) -> di
         marks = tags.of(item)
         return marks if tags.RUN in marks and tags.EXPIRES in marks else {}
     name = str(item["name"])
-    if not name.startswith(f"bakery-{where.run or ''}"):
+    run = where.run if where.run and name.startswith(f"bakery-{where.run}-") else tags.run_of(name)
+    if not run:
         return {}
-    marks = {tags.RUN: where.run if where.run and name.startswith(f"bakery-{where.run}-") else tags.run_of(name)}
+    marks = {tags.RUN: run}
     if where.older_than is not None:
         shown = things.get(cloud, kind, name)
         marks[tags.STARTED] = str(shown["created_at"]) if shown else ""

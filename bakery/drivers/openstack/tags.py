@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ STEP = "bakery:step"
 """Only on checkpoints: the content key of the last step inside."""
 TEMPORARY = (RUN, EXPIRES, KEY, STARTED)
 """What a kept image loses."""
+RUN_ID = re.compile(r"bakery-([0-9]{8}-[0-9]{6}-[0-9a-f]+)-")
 LONGEST = 255
 """Characters of a name, a description, a value of metadata."""
 
@@ -54,5 +56,6 @@ def of(item: Mapping[str, Any]) -> dict[str, str]:
 
 
 def run_of(name: str) -> str:
-    """Return a key's run, as far as the key tells: `bakery-RUN-...` begins with it."""
-    return name.removeprefix("bakery-") if name.startswith("bakery-") else ""
+    """Return a key's run, as far as the key tells: `bakery-20261122-160627-1d7e-...`; empty where it is not ours."""
+    found = RUN_ID.match(name)
+    return found[1] if found else ""

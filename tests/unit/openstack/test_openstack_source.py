@@ -88,3 +88,8 @@ def test_named_networks_may_reach_port_22_and_nothing_is_guessed() -> None:
 def test_a_filter_is_data() -> None:
     source = OpenStack(base=GlanceImage(name="debian-12*", owner="o"), flavor="f")
     assert source.base.newest
+
+
+def test_a_key_tells_its_run_and_another_s_name_tells_nothing() -> None:
+    assert tags.run_of("bakery-20261122-160627-1d7e-web-cloud-1-0a1b2c3d") == "20261122-160627-1d7e"
+    assert tags.run_of("bakery-shop-frontend") == ""
