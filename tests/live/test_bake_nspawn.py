@@ -1,0 +1,84 @@
+"""Builds in a container: tested in QEMU, and the same image as a virtual machine's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bakery.drivers.nspawn import host
+from tests.live.baking import Project, clean
+from tests.live.content import differences, listing
+
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.skipif(bool(host.why_plain()), reason=f"no container: {host.why_plain()}"),
+]
+
+BOTH = """
+import bakery
+from bakery.drivers import Debian, Nspawn, Qemu
+
+UNIT = '''
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/true
+[Install]
+WantedBy=multi-user.target
+'''
+
+
+@bakery.source
+def machine() -> Qemu:
+    return Qemu(base=Debian("bookworm"))
+
+
+@bakery.source
+def container() -> Nspawn:
+    return Nspawn(base=Debian("bookworm"))
+
+
+@bakery.task
+def hello(m):
+    m.write("/etc/systemd/system/hello.service", UNIT)
+    m.run("systemctl enable --now hello")
+    m.run("useradd --create-home app && install -d -o app -g app -m 2750 /srv/app && echo 1 >/srv/app/data")
+    m.write("/srv/app/own", "own\\n", owner="app", mode=0o640)
+
+
+@bakery.test
+def hello_runs(host):
+    assert host.service("hello").is_running
+    assert host.file("/srv/app").mode == 0o2750
+    assert host.file("/srv/app/own").user == "app"
+
+
+@bakery.image(sources=[machine, container], tasks=[hello], tests=[hello_runs])
+def web():
+    return None
+"""
+
+
+@pytest.mark.timeout(1800)
+def test_one_imagefile_gives_the_same_image_in_a_machine_and_in_a_container(project: Project, tmp_path: Path) -> None:
+    project.write(BOTH)
+    done = project.bake("--no-test", timeout=1700)  # both at once
+    clean(done, 0)
+    paths = {Path(line).parent.name: Path(line) for line in done.out.splitlines()}
+    assert set(paths) == {"machine", "container"}
+    seen = {source: listing(path, tmp_path / f"{source}.raw") for source, path in paths.items()}
+    assert len(seen["machine"]) > 10_000
+    assert differences(seen["machine"], seen["container"]) == []
+
+
+@pytest.mark.all
+@pytest.mark.timeout(1800)
+def test_what_a_container_is_captured_as_is_tested_as_a_virtual_machine(project: Project) -> None:
+    project.write(BOTH)
+    done = project.bake("--only", "container", timeout=1700)
+    clean(done, 0)
+    tests = {event["test"]: event["outcome"] for event in project.events() if event["type"] == "test-ended"}
+    assert tests["hello_runs"] == "passed"
+    assert "failed" not in tests.values()
+    assert project.left() == {"file .bakery/images/container/web.qcow2"}
