@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bakery.drivers.openstack.driver import OpenStackDriver
-from bakery.drivers.openstack.options import GlanceImage, Old, Volume
+from bakery.drivers.openstack.options import GlanceImage, GlanceUrl, Old, Volume
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import DriverError
 from bakery.model import Where
@@ -277,3 +277,11 @@ def test_pre_flight_says_what_is_wrong_and_makes_nothing(
     assert any(said in problem.what for problem in problems), problems
     assert cloud.left() == before
     assert not [request for request in cloud.requests if not request.startswith("GET")]
+
+
+def test_the_base_s_id_stands_for_its_content(cloud: StandIn, life: Callable[..., Life]) -> None:
+    one = life()
+    key = one.driver.prepare(one.source, one.claim("build"))
+    assert key in cloud.things["images"]
+    fetched = OpenStack(base=GlanceUrl(url="http://example.org/x"), flavor="tiny")
+    assert one.driver.prepare(fetched, one.claim("build")) is None

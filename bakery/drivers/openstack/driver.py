@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from bakery.claim import Claim
+from bakery.claim import Claim, Workshop
 from bakery.drivers.base import Driver
-from bakery.drivers.openstack import capture, check, destroy, find, images, keep, launch, servers, tags, things
+from bakery.drivers.openstack import bases, capture, check, destroy, find, images, keep, launch, servers, tags, things
 from bakery.drivers.openstack.cloud import Account, Cloud, Clouds
+from bakery.drivers.openstack.options import GlanceImage, GlanceUrl
 from bakery.drivers.openstack.source import OpenStack
 from bakery.drivers.qemu.login import from_console
 from bakery.errors import DriverError, NotYet, RetryableError
@@ -28,6 +29,16 @@ class OpenStackDriver(Driver[OpenStack]):
     def check(self, boot: OpenStack) -> Iterator[Problem]:
         """Look at credentials, base, flavors, networks, names and quota; all problems at once."""
         yield from check.check(self.clouds, boot)
+
+    def prepare(self, boot: OpenStack, shop: Workshop) -> str | None:
+        """Look up the base; its id stands for its content, as Glance never changes an image's data."""
+        match boot.base:
+            case GlanceUrl():
+                return boot.base.sha512 or None
+            case str() | GlanceImage():
+                cloud = self.clouds.get(check.account(boot)).within(shop.cancel)
+                return str(bases.resolve(cloud, boot.base)["id"])
+        return super().prepare(boot, shop)
 
     def launch(self, boot: OpenStack | Artifact | Checkpoint, claim: Claim) -> Handle:
         """Start a machine from a source, or from an image of ours with the settings it was built with."""
