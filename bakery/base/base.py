@@ -6,10 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from bakery.claim import Workshop
-from bakery.model import Problem
+if TYPE_CHECKING:
+    from bakery.claim import Workshop
+    from bakery.model import Problem
 
 
 @dataclass(frozen=True, kw_only=True)

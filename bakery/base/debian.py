@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from bakery.base import debian_recipe as recipe
-from bakery.base.aptsource import HostApt, host_apt
 from bakery.base.base import Base, BaseDisk, BaseTree
-from bakery.base.shelf import Shelf
-from bakery.claim import Workshop
-from bakery.disk import build
-from bakery.disk.tool import alone, missing, root, run
 from bakery.errors import ImagefileError
 from bakery.model import Problem
 
+if TYPE_CHECKING:
+    from bakery.base.shelf import Shelf
+    from bakery.claim import Workshop
+
+SUITES = ("bullseye", "bookworm", "trixie")
 PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 TIMESTAMP = re.compile(r"\d{8}T\d{6}Z")
 
@@ -56,8 +52,8 @@ class Debian(Base):
             ImagefileError: a value is wrong.
         """
         object.__setattr__(self, "packages", tuple(self.packages))
-        if self.suite not in recipe.SUITES:
-            known = ", ".join(recipe.SUITES)
+        if self.suite not in SUITES:
+            known = ", ".join(SUITES)
             raise ImagefileError(f"Debian has no suite {self.suite!r} that bakery knows", hint=f"one of {known}")
         for name in self.packages:
             if not PACKAGE.fullmatch(name):
@@ -71,6 +67,9 @@ class Debian(Base):
 
     def check(self) -> Iterator[Problem]:
         """Yield the programs that are missing, and the user ids that somebody who is not root needs."""
+        from bakery.disk import build
+        from bakery.disk.tool import missing, root
+
         yield from missing({"mmdebstrap": "mmdebstrap"})
         yield from build.check()
         if root():
@@ -106,72 +105,21 @@ class Debian(Base):
 
     @property
     def _login(self) -> Literal["credentials", "nocloud"]:
+        from bakery.base import debian_recipe as recipe
+
         return "credentials" if recipe.SUITES[self.suite].credentials else "nocloud"
 
+    # What makes a base is imported when one is looked for: an imagefile that is only listed loads none of it.
+
     def _shelf(self, shop: Workshop) -> Shelf:
-        name = f"debian-{self.suite}-{self._recipe()[:16]}"
-        age = None if self.snapshot else self.max_age.total_seconds()
-        return Shelf(shop.cache / "bases" / name, shop=shop, what=f"Debian {self.suite}", max_age=age)
+        from bakery.base import debian_make
 
-    def _recipe(self) -> str:
-        """Digest all that decides the content; not the host's mirror, which has the same packages."""
-        own = {path: [hashlib.sha256(data).hexdigest(), mode] for path, (data, mode) in recipe.own_files().items()}
-        decides = [
-            recipe.VERSION, self.suite, recipe.PACKAGES, recipe.SUITES[self.suite].packages, sorted(set(self.packages)),
-            self.mirror, self.snapshot, recipe.DEBCONF, own,
-        ]  # fmt: skip
-        return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
-
-    def _lines(self, host: HostApt | None) -> tuple[list[str], list[str]]:
-        """Return sources.list while the tree is made, and the one that stays inside."""
-        stays = recipe.sources(self.suite, self.mirror or recipe.ARCHIVE)
-        if self.snapshot:
-            at = [f"{recipe.SNAPSHOT}/{name}/{self.snapshot}" for name in ("debian", "debian-security")]
-            return recipe.sources(self.suite, *at, options="check-valid-until=no"), stays
-        if self.mirror is None and host is not None:
-            return recipe.sources(self.suite, host.archive, host.security, options=host.options), stays
-        return stays, stays
+        return debian_make.shelf(self, shop)
 
     def _make(self, folder: Path, shop: Workshop) -> None:
-        """Make `folder/tree`."""
-        host = host_apt(self.suite)
-        used, stays = self._lines(host)
-        archived = folder / "tree.tar"
-        with TemporaryDirectory(dir=folder) as scratch:
-            words = self._words(Path(scratch), stays, host)
-            run(
-                (*alone(), *words, archived if root() else folder / "tree", *used), shop,
-                what=f"making Debian {self.suite}", timeout=3600, on_line=self._teller(shop),
-                hint="is the mirror reachable, and the name of every package right?",
-            )  # fmt: skip
-        if root():
-            (folder / "tree").mkdir()
-            build.unpack(archived, folder / "tree", shop)
-            archived.unlink()
+        from bakery.base import debian_make
 
-    def _words(self, scratch: Path, stays: list[str], host: HostApt | None) -> list[str]:
-        """Write what mmdebstrap reads, and return how to call it."""
-        contents = recipe.own_files()
-        late = {path: contents.pop(path) for path in ("setup.sh", "etc/hostname", "etc/hosts")}
-        late["etc/apt/sources.list"] = ("".join(f"{line}\n" for line in stays).encode(), 0o644)
-        (scratch / "early.tar").write_bytes(recipe.archive(contents))
-        (scratch / "late.tar").write_bytes(recipe.archive(late))
-        conf = scratch / "apt.conf" if host is not None and host.conf else None
-        if conf is not None and host is not None:
-            conf.write_text(host.conf)
-        return recipe.words(
-            self.suite, self.packages, early=scratch / "early.tar", late=scratch / "late.tar", conf=conf,
-            mode="unshare" if root() else "root",
-        )  # fmt: skip
-
-    def _teller(self, shop: Workshop) -> Callable[[str], None]:
-        """Return what hands mmdebstrap's progress on."""
-
-        def heard(line: str) -> None:
-            if line.startswith("I: ") and "hook" not in line:
-                shop.waiting(f"Debian {self.suite}: {line[3:].removesuffix('...')}")
-
-        return heard
+        debian_make.tree(self, folder, shop)
 
 
 def _subordinate_ids() -> Iterator[Problem]:

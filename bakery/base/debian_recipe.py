@@ -11,7 +11,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-VERSION = 1
+VERSION = 2
 """Part of every key. Raise it when something else than packages and files changes what is made."""
 
 ARCHIVE = "http://deb.debian.org/debian"

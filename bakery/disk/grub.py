@@ -89,10 +89,11 @@ def core_image(core: bytes, at_sector: int) -> bytes:
 
 def _image(tree: Path, target: str, modules: tuple[str, ...], folder: Path, shop: Workshop) -> bytes:
     # The tree's own program with the tree's own libraries; a chroot would need root, and the files in the tree.
-    libraries = tree / "usr/lib/x86_64-linux-gnu"
+    # /lib is a folder of its own in bullseye, and a link to /usr/lib since.
+    base, more = (tree / place / "x86_64-linux-gnu" for place in ("lib", "usr/lib"))
     out = folder / target
     words: tuple[str | Path, ...] = (
-        libraries / "ld-linux-x86-64.so.2", "--library-path", libraries, tree / "usr/bin/grub-mkimage",
+        base / "ld-linux-x86-64.so.2", "--library-path", f"{base}:{more}", tree / "usr/bin/grub-mkimage",
         "--directory", tree / "usr/lib/grub" / target, "--format", target, "--prefix", ON_DISK,
         "--config", folder / EARLY, "--output", out, *modules,
     )  # fmt: skip

@@ -54,8 +54,8 @@ class _Ssh(Connection):
     """One SSH connection, one channel a shell."""
 
     def __init__(self, endpoint: Endpoint, keys: Keys) -> None:
-        from bakery.transport.connect import NotReached
         from bakery.transport.connect import connect as log_in
+        from bakery.transport.stage import NotReached
 
         self._command = "exec /bin/sh" if endpoint.user == "root" else "exec sudo -n -- /bin/sh"
         self._name = f"{endpoint.user}@{endpoint.host} port {endpoint.port}"

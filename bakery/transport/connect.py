@@ -10,8 +10,6 @@ import contextlib
 import hashlib
 import io
 import logging
-import socket
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -22,36 +20,25 @@ from paramiko.ssh_exception import AuthenticationException, ChannelException, In
 
 from bakery.errors import ConnectError
 from bakery.model import Endpoint
-from bakery.transport.stage import Stage
+from bakery.transport.knock import knock
+from bakery.transport.stage import NotReached
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from fabric import Connection
     from paramiko import PKey
 
 
 LOG: Final = "bakery.ssh"
-SILENCE: Final = 60
-"""Seconds without a sign from the other side after which a connection counts as lost."""
+TALK: Final = 30.0
+"""Seconds for each stage once a server speaks. It is there, if slow: to leave it and ask again would make it slower,
+and it holds each departure before the login against us.
+"""
 
 # Without a handler Python prints paramiko's tracebacks of refused connections to standard error; they are reported
 # by `NotReached` here, and remain available to whoever configures logging.
 logging.getLogger(LOG).addHandler(logging.NullHandler())
-
-
-class NotReached(Exception):  # noqa: N818  part of a wait, not an error yet
-    """An attempt to connect got as far as `stage`, and no further.
-
-    Args:
-        stage: what did not work.
-        reason: why, in the other side's words.
-    """
-
-    def __init__(self, stage: Stage, reason: str) -> None:
-        super().__init__(f"{stage}: {reason}")
-        self.stage: Stage = stage
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -107,13 +94,16 @@ def fingerprint(text: str) -> str:
     return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
-def connect(endpoint: Endpoint, private_key: str, timeout: float) -> Connection:
+def connect(
+    endpoint: Endpoint, private_key: str, timeout: float, watch: Callable[[], object] | None = None
+) -> Connection:
     """Open a connection through the endpoint's gateways.
 
     Args:
         endpoint: where to, with the pinned key.
         private_key: ed25519 in OpenSSH's text form.
-        timeout: seconds for each stage of this one attempt.
+        timeout: seconds for this one attempt until the server speaks; the stages after that have `TALK` each.
+        watch: called while whoever accepted the connection is silent, which may then last longer; see `knock`.
 
     Raises:
         NotReached: with the stage that failed. Asking again may help.
@@ -123,19 +113,20 @@ def connect(endpoint: Endpoint, private_key: str, timeout: float) -> Connection:
 
     policy = HostKeys.of(endpoint)
     gateway = connect(endpoint.gateway, private_key, timeout) if endpoint.gateway else None
+    talk = max(TALK, timeout) if gateway is None else timeout  # beyond a gateway we see no server's first word
     options: dict[str, Any] = {
         "pkey": Ed25519Key.from_private_key(io.StringIO(private_key)), "allow_agent": False, "look_for_keys": False,
-        "banner_timeout": timeout, "auth_timeout": timeout, "channel_timeout": timeout, "compress": False,
+        "banner_timeout": talk, "auth_timeout": talk, "channel_timeout": talk, "compress": False,
         "transport_factory": _factory(policy.types),
     }  # fmt: skip
     try:
         if gateway is None:
-            options["sock"] = _tcp(endpoint, timeout)
+            options["sock"] = knock(endpoint, timeout, watch)
         # An explicit, empty ssh_config and lazy=True: neither OpenSSH's nor Fabric's files are looked at.
         config = fabric.Config(ssh_config=SSHConfig(), lazy=True)
         connection = fabric.Connection(
             endpoint.host, user=endpoint.user, port=endpoint.port, gateway=gateway, config=config, forward_agent=False,
-            connect_timeout=timeout, connect_kwargs=options,
+            connect_timeout=talk, connect_kwargs=options,
         )  # fmt: skip
         client_of(connection).set_missing_host_key_policy(policy)
         _open(connection)
@@ -155,21 +146,6 @@ def client_of(connection: Connection) -> SSHClient:
 def session_of(connection: Connection) -> Session:
     """Return paramiko's transport, which an open Fabric connection has."""
     return cast("Session", connection.transport)
-
-
-def _tcp(endpoint: Endpoint, timeout: float) -> socket.socket:
-    """Open the TCP connection and tune it."""
-    try:
-        sock = socket.create_connection((endpoint.host, endpoint.port), timeout)
-    except OSError as error:
-        reason = "timed out" if isinstance(error, TimeoutError) else error.strerror or str(error)
-        raise NotReached("port", f"{endpoint.host} port {endpoint.port}: {reason}") from error
-    # Nagle's algorithm holds the second small packet of a call back until the first is acknowledged: 40 ms each.
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if sys.platform == "linux":  # what was sent and is not acknowledged: tcp(7); elsewhere the pulse finds out
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE * 1000)
-    return sock
 
 
 def _open(connection: Connection) -> None:

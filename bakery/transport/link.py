@@ -142,12 +142,14 @@ class _Attempts:
         return self._endpoint
 
     def _ssh(self, endpoint: Endpoint) -> Transport:
-        from bakery.transport.connect import NotReached
         from bakery.transport.ssh import SshTransport
+        from bakery.transport.stage import NotReached
 
         try:
             return interruptible(
-                lambda: SshTransport(endpoint, self._link.keys.user_private, self._shop.cancel, self._patience()),
+                lambda: SshTransport(
+                    endpoint, self._link.keys.user_private, self._shop.cancel, self._patience(), self._watch
+                ),
                 self._shop.cancel,
                 discard=SshTransport.close,
             )
@@ -155,6 +157,20 @@ class _Attempts:
             self._stage, self._reason = error.stage, error.reason
             self._give_up_if_refused()
             raise NotYet(f"{error.stage}: {error.reason}") from error
+
+    def _watch(self) -> None:
+        """End an attempt that is met with silence when the time is over, or the driver knows more.
+
+        Raises:
+            NotReached: the time is over, or the machine is elsewhere.
+            NotYet, DriverError: as the driver says.
+        """
+        self._shop.cancel.check()
+        before = self._endpoint
+        if time.monotonic() - self._started > self._timeout or self._where() != before:
+            from bakery.transport.stage import NotReached
+
+            raise NotReached("banner", "no SSH server answers")
 
     def _patience(self) -> float:
         """Return the seconds for one attempt: few at first, so that a packet lost while the network comes up is sent

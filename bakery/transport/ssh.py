@@ -12,12 +12,16 @@ from paramiko.ssh_exception import SSHException
 from bakery.errors import ConnectError
 from bakery.model import Endpoint
 from bakery.transport.base import Lost, OnOutput, Result, Shell, TimedOut, Transport
-from bakery.transport.connect import SILENCE, NotReached, connect, session_of
+from bakery.transport.connect import TALK, connect, session_of
+from bakery.transport.knock import SILENCE
 from bakery.transport.process import CHUNK, GRACE, PATIENCE, POLL, Collected, Feeder, ready
 from bakery.transport.remote import PROBE, end_line, framed, read_pid
+from bakery.transport.stage import NotReached
 from bakery.transport.wait import Cancel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fabric import Connection
     from paramiko import Channel
 
@@ -33,23 +37,27 @@ class SshTransport(Transport):
         endpoint: where to, with the pinned host key.
         private_key: what we log in with.
         cancel: ends commands.
-        timeout: seconds for each stage of connecting.
+        timeout: seconds for each stage of connecting, at least `TALK` for those that follow a server's first word.
+        watch: called while whoever accepts the connection says nothing; see `knock`.
 
     Raises:
         NotReached: with the stage that failed.
         ConnectError: the endpoint has no host key, or the login shell is none that we can use.
     """
 
-    def __init__(self, endpoint: Endpoint, private_key: str, cancel: Cancel, timeout: float = 15.0) -> None:
+    def __init__(
+        self, endpoint: Endpoint, private_key: str, cancel: Cancel, timeout: float = 15.0,
+        watch: Callable[[], object] | None = None,
+    ) -> None:  # fmt: skip
         self._endpoint = endpoint
         self._cancel = cancel
-        self._connection: Connection = connect(endpoint, private_key, timeout)
+        self._connection: Connection = connect(endpoint, private_key, timeout, watch)
         self._closed = threading.Event()
         self._session = session_of(self._connection)
         self._own_session = ""
         threading.Thread(target=self._pulse, name="bakery-pulse", daemon=True).start()
         try:
-            self._greet(timeout)
+            self._greet(max(TALK, timeout))
         except BaseException:
             self.close()
             raise

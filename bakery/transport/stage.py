@@ -3,3 +3,18 @@
 from typing import Literal
 
 Stage = Literal["process", "address", "port", "banner", "host key", "authentication", "session"]
+"""The staged wait for a machine."""
+
+
+class NotReached(Exception):  # noqa: N818  part of a wait, not an error yet
+    """An attempt to connect got as far as `stage`, and no further.
+
+    Args:
+        stage: what did not work.
+        reason: why, in the other side's words.
+    """
+
+    def __init__(self, stage: Stage, reason: str) -> None:
+        super().__init__(f"{stage}: {reason}")
+        self.stage: Stage = stage
+        self.reason = reason

@@ -49,6 +49,12 @@ def test_help_list_and_plan_load_no_heavy_library(empty: Place) -> None:
         assert not heavy & loaded
 
 
+def test_naming_a_base_loads_nothing_of_what_makes_it() -> None:
+    code = "import sys; from bakery.drivers import Debian; Debian('bookworm'); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"tarfile", "hashlib", "filelock", "subprocess", "bakery.disk.build"} & set(done.stdout.split())
+
+
 def test_list_shows_images_and_variables(place: Place) -> None:
     out = place.bake("list").out
     for part in (

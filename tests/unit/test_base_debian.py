@@ -13,7 +13,8 @@ import pytest
 
 from bakery.base import debian_recipe as recipe
 from bakery.base.base import Base
-from bakery.base.debian import Debian
+from bakery.base.debian import SUITES, Debian
+from bakery.base.debian_make import digest, lines
 from bakery.base.shelf import Shelf
 from bakery.claim import Workshop
 from bakery.errors import DriverError, ImagefileError, PreflightError
@@ -43,24 +44,28 @@ def test_it_is_frozen_data() -> None:
     assert hash(base) == hash(Debian("bookworm", ("curl",)))
 
 
+def test_every_suite_that_can_be_named_has_a_recipe() -> None:
+    assert set(SUITES) == set(recipe.SUITES)
+
+
 def test_the_recipe_knows_what_decides_the_content_and_nothing_else() -> None:
     plain = Debian("bookworm")
-    assert plain._recipe() == Debian("bookworm")._recipe()
-    assert Debian("bookworm", ("a0", "b0"))._recipe() == Debian("bookworm", ("b0", "a0"))._recipe()
+    assert digest(plain) == digest(Debian("bookworm"))
+    assert digest(Debian("bookworm", ("a0", "b0"))) == digest(Debian("bookworm", ("b0", "a0")))
     others = {
-        Debian("trixie")._recipe(),
-        Debian("bookworm", ("curl",))._recipe(),
-        Debian("bookworm", mirror="http://m/debian")._recipe(),
-        Debian("bookworm", snapshot="20261101T000000Z")._recipe(),
+        digest(Debian("trixie")),
+        digest(Debian("bookworm", ("curl",))),
+        digest(Debian("bookworm", mirror="http://m/debian")),
+        digest(Debian("bookworm", snapshot="20261101T000000Z")),
     }
-    assert len(others | {plain._recipe()}) == 5
+    assert len(others | {digest(plain)}) == 5
 
 
 def test_a_named_mirror_stays_in_the_image_and_a_snapshot_does_not() -> None:
-    used, stays = Debian("bookworm", mirror="http://m/debian")._lines(None)
+    used, stays = lines(Debian("bookworm", mirror="http://m/debian"), None)
     assert used == stays
     assert used[0] == "deb http://m/debian bookworm main"
-    used, stays = Debian("bookworm", snapshot="20261101T000000Z")._lines(None)
+    used, stays = lines(Debian("bookworm", snapshot="20261101T000000Z"), None)
     assert used[2] == (
         "deb [check-valid-until=no] http://snapshot.debian.org/archive/debian-security/20261101T000000Z "
         "bookworm-security main"

@@ -5,6 +5,10 @@ systemctl enable --quiet systemd-networkd.service systemd-resolved.service syste
 systemctl enable --quiet ssh-host-keys.service
 # Looks for LVM snapshots to check at every boot; there is no LVM in here.
 systemctl disable --quiet e2scrub_reap.service e2scrub_all.timer
+# Reads network settings from the kernel's command line, for systems whose initramfs wants a network. Ours does not.
+systemctl disable --quiet systemd-network-generator.service || :  # not in bullseye
+# systemd-repart wants these for encrypted and image-backed partitions; the kernel loads them by itself when first used.
+systemctl mask --quiet modprobe@loop.service modprobe@dm_mod.service
 # Copied rather than installed: grub-install would want the disk. A later `grub-install /dev/vda` finds its partitions.
 for target in i386-pc x86_64-efi; do
 	mkdir -p /boot/grub/$target

@@ -12,9 +12,9 @@ from bakery.claim import Keys, Workshop
 from bakery.errors import ConnectError, DriverError, Interrupted, NotYet
 from bakery.events import Event, Waiting
 from bakery.model import Endpoint
-from bakery.transport.connect import HostKeys, NotReached, fingerprint
+from bakery.transport.connect import HostKeys, fingerprint
 from bakery.transport.link import Link
-from bakery.transport.stage import Stage
+from bakery.transport.stage import NotReached, Stage
 from bakery.transport.wait import Cancel, interruptible
 
 KEYS = Keys(user_private="", user_public="", host_private="", host_public="")

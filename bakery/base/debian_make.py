@@ -1,0 +1,97 @@
+"""How a Debian base is made, and where it is kept. Imported when one is looked for, not when one is named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from bakery.base import debian_recipe as recipe
+from bakery.base.aptsource import HostApt, host_apt
+from bakery.base.shelf import Shelf
+from bakery.disk import build
+from bakery.disk.tool import alone, root, run
+
+if TYPE_CHECKING:
+    from bakery.base.debian import Debian
+    from bakery.claim import Workshop
+
+
+def shelf(base: Debian, shop: Workshop) -> Shelf:
+    """Return where a base is in the cache."""
+    name = f"debian-{base.suite}-{digest(base)[:16]}"
+    age = None if base.snapshot else base.max_age.total_seconds()
+    return Shelf(shop.cache / "bases" / name, shop=shop, what=f"Debian {base.suite}", max_age=age)
+
+
+def digest(base: Debian) -> str:
+    """Digest all that decides the content; not the host's mirror, which has the same packages."""
+    own = {path: [hashlib.sha256(data).hexdigest(), mode] for path, (data, mode) in recipe.own_files().items()}
+    decides = [
+        recipe.VERSION, base.suite, recipe.PACKAGES, recipe.SUITES[base.suite].packages, sorted(set(base.packages)),
+        base.mirror, base.snapshot, recipe.DEBCONF, own,
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
+
+
+def lines(base: Debian, host: HostApt | None) -> tuple[list[str], list[str]]:
+    """Return sources.list while the tree is made, and the one that stays inside."""
+    stays = recipe.sources(base.suite, base.mirror or recipe.ARCHIVE)
+    if base.snapshot:
+        at = [f"{recipe.SNAPSHOT}/{name}/{base.snapshot}" for name in ("debian", "debian-security")]
+        return recipe.sources(base.suite, *at, options="check-valid-until=no"), stays
+    if base.mirror is None and host is not None:
+        return recipe.sources(base.suite, host.archive, host.security, options=host.options), stays
+    return stays, stays
+
+
+def tree(base: Debian, folder: Path, shop: Workshop) -> None:
+    """Make `folder/tree`.
+
+    Raises:
+        DriverError: mmdebstrap fails.
+        Interrupted: when cancelled.
+    """
+    host = host_apt(base.suite)
+    used, stays = lines(base, host)
+    archived = folder / "tree.tar"
+    with TemporaryDirectory(dir=folder) as scratch:
+        words = _words(base, Path(scratch), stays, host)
+        run(
+            (*alone(), *words, archived if root() else folder / "tree", *used), shop,
+            what=f"making Debian {base.suite}", timeout=3600, on_line=_teller(base, shop),
+            hint="is the mirror reachable, and the name of every package right?",
+        )  # fmt: skip
+    if root():
+        (folder / "tree").mkdir()
+        build.unpack(archived, folder / "tree", shop)
+        archived.unlink()
+
+
+def _words(base: Debian, scratch: Path, stays: list[str], host: HostApt | None) -> list[str]:
+    """Write what mmdebstrap reads, and return how to call it."""
+    contents = recipe.own_files()
+    late = {path: contents.pop(path) for path in ("setup.sh", "etc/hostname", "etc/hosts")}
+    late["etc/apt/sources.list"] = ("".join(f"{line}\n" for line in stays).encode(), 0o644)
+    (scratch / "early.tar").write_bytes(recipe.archive(contents))
+    (scratch / "late.tar").write_bytes(recipe.archive(late))
+    conf = scratch / "apt.conf" if host is not None and host.conf else None
+    if conf is not None and host is not None:
+        conf.write_text(host.conf)
+    return recipe.words(
+        base.suite, base.packages, early=scratch / "early.tar", late=scratch / "late.tar", conf=conf,
+        mode="unshare" if root() else "root",
+    )  # fmt: skip
+
+
+def _teller(base: Debian, shop: Workshop) -> Callable[[str], None]:
+    """Return what hands mmdebstrap's progress on."""
+
+    def heard(line: str) -> None:
+        if line.startswith("I: ") and "hook" not in line:
+            shop.waiting(f"Debian {base.suite}: {line[3:].removesuffix('...')}")
+
+    return heard
