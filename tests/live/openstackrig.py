@@ -22,6 +22,8 @@ dropbearkey -t ed25519 -f /etc/dropbear/dropbear_ed25519_host_key >/tmp/made
 BASE = os.environ.get("BAKERY_OPENSTACK_BASE", "tiny")
 FLAVOR = os.environ.get("BAKERY_OPENSTACK_FLAVOR", "tiny")
 NETWORK = os.environ.get("BAKERY_OPENSTACK_NETWORK", "provider")
+HERE = os.environ.get("BAKERY_OPENSTACK_HERE", "10.98.0.1")
+"""This host's address, as the cloud's services see it; Glance refuses to fetch from 127.0.0.1."""
 INSIDE = os.environ.get("BAKERY_OPENSTACK_INSIDE", "private")
 
 
