@@ -8,7 +8,6 @@ import pytest
 
 from bakery.drivers.openstack.cloud import Cloud
 from bakery.drivers.openstack.driver import OpenStackDriver
-from bakery.drivers.openstack.options import Volume
 from bakery.drivers.openstack.source import OpenStack
 from bakery.model import Source
 from bakery.testing.contract import DriverContract, Exists
@@ -60,15 +59,4 @@ class TestOpenStackDriverVolume(TestOpenStackDriver):
         return OpenStack(
             base=rig.BASE, flavor=rig.FLAVOR, network=rig.NETWORK, volume=1, host_key="console",
             user_data=rig.SHOW_HOST_KEY,
-        )  # fmt: skip
-
-
-class TestOpenStackDriverSnapshot(TestOpenStackDriver):
-    """The same from a volume whose data stay in a Cinder snapshot."""
-
-    @pytest.fixture
-    def source(self) -> Source:
-        return OpenStack(
-            base=rig.BASE, flavor=rig.FLAVOR, network=rig.NETWORK, volume=Volume(size=1, capture="snapshot"),
-            host_key="console", user_data=rig.SHOW_HOST_KEY,
         )  # fmt: skip

@@ -25,7 +25,7 @@ def capture(cloud: Cloud, handle: Handle, name: str, claim: Claim) -> Artifact:
     source = OpenStack.from_settings(handle.settings["source"])
     servers.stop(cloud, handle.id, source, claim)
     volume = source.boot_volume
-    if handle.data.get("volume") and volume and volume.capture == "upload" and handle.data["volume"] != "nova":
+    if volume and handle.data.get("volume") not in {None, "nova"}:
         found = _uploaded(cloud, source, handle, claim)
     else:
         found = snapshot(cloud, handle.id, source, claim, {})

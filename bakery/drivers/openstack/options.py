@@ -59,23 +59,18 @@ class Volume:
         size: GiB; None is what the base asks for.
         volume_type: None is the cloud's default.
         zone: the volume's availability zone.
-        capture: `upload` makes a Glance image that holds all data; `snapshot` leaves the data in a Cinder snapshot
-            that the image points to, which is quick where the store is.
         disk_format: of the uploaded image.
     """
 
     size: int | None = None
     volume_type: str | None = None
     zone: str | None = None
-    capture: Literal["upload", "snapshot"] = "upload"
     disk_format: str = "qcow2"
 
     def __post_init__(self) -> None:
         """Check what can be checked here."""
         if self.size is not None and self.size < 1:
             raise ImagefileError(f"Volume(size={self.size}): at least 1 GiB")
-        if self.capture not in {"upload", "snapshot"}:
-            raise ImagefileError(f"Volume(capture={self.capture!r}): 'upload' or 'snapshot'")
 
 
 @dataclass(frozen=True, kw_only=True)

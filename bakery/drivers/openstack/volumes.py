@@ -41,7 +41,7 @@ def boot_device(
     wait(cloud, volume, "available", claim, source.image_timeout)
     return {
         "uuid": volume, "source_type": "volume", "destination_type": "volume", "boot_index": 0,
-        "delete_on_termination": wanted.capture == "snapshot",
+        "delete_on_termination": False,
     }  # fmt: skip
 
 
