@@ -23,14 +23,24 @@ pytestmark = pytest.mark.live
 NO_KEYS = Keys(user_private="", user_public="", host_private="", host_public="")
 
 
+START = """
+mount -t tmpfs tmpfs "$1"
+mkdir "$1/upper" "$1/work" "$1/root"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
+mount -t proc proc "$1/root/proc"
+mount --rbind /dev "$1/root/dev"
+hostname inside-of-it
+exec chroot "$1/root" sleep 600
+"""
+
+
 @pytest.fixture
-def leader() -> Iterator[int]:
-    """A process with namespaces of its own, as a container's init is."""
+def leader(tmp_path: Path) -> Iterator[int]:
+    """A process with namespaces and a root folder of its own, as a container's init is."""
     if os.geteuid() != 0:
         pytest.skip("namespaces are made by root here")
-    words = ["unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    script = "hostname inside-of-it; exec sleep 600"
-    with subprocess.Popen([*words, "sh", "-c", script]) as process:
+    words = ["unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--kill-child"]
+    with subprocess.Popen([*words, "sh", "-e", "-c", START, "container", str(tmp_path)]) as process:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
 
         def started() -> int:
