@@ -60,6 +60,7 @@ def web():
 """
 
 
+@pytest.mark.all
 @pytest.mark.timeout(1800)
 def test_one_imagefile_gives_the_same_image_in_a_machine_and_in_a_container(project: Project, tmp_path: Path) -> None:
     project.write(BOTH)

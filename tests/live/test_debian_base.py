@@ -145,7 +145,7 @@ def bookworm(shop: Workshop) -> Path:
         ("bios", "bare", "e1000"),
         pytest.param("bios", "sata", "e1000e", marks=pytest.mark.all),
         pytest.param("uefi", "virtio", "virtio-net-pci", marks=pytest.mark.all),
-        ("uefi", "sata", "e1000e"),
+        pytest.param("uefi", "sata", "e1000e", marks=pytest.mark.all),
         pytest.param("bios", "nvme", "virtio-net-pci", marks=pytest.mark.all),
         pytest.param("bios", "vmware", "vmxnet3", marks=pytest.mark.all),
     ],
@@ -162,6 +162,7 @@ def test_it_boots_whole_and_grows_into_the_disk(
         assert guest.run("ls /etc/ssh/ssh_host_*_key") == "/etc/ssh/ssh_host_ed25519_key"
 
 
+@pytest.mark.all
 def test_two_machines_of_one_disk_are_two_machines_and_make_their_own_host_keys(bookworm: Path, tmp_path: Path) -> None:
     found = set()
     for name in ("one", "two"):
@@ -186,8 +187,9 @@ UPGRADE = (
 )
 
 
+@pytest.mark.all
 @pytest.mark.timeout(3600)  # dpkg and the initramfs take minutes on an emulated processor
-@pytest.mark.parametrize("command", [RECONFIGURE, pytest.param(UPGRADE, marks=pytest.mark.all)], ids=["kernel", "all"])
+@pytest.mark.parametrize("command", [RECONFIGURE, UPGRADE], ids=["kernel", "all"])
 def test_a_new_kernel_and_update_grub_leave_it_bootable(bookworm: Path, tmp_path: Path, command: str) -> None:
     with booted(bookworm, tmp_path, firmware="bios", bus="virtio") as guest:
         first = guest.run("cat /proc/sys/kernel/random/boot_id")
@@ -212,6 +214,7 @@ def test_the_tree_has_nothing_of_this_host(shop: Workshop) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.all
 def test_a_flipped_byte_is_found_and_the_disk_made_anew(shop: Workshop, tmp_path: Path, bookworm: Path) -> None:
     own = Workshop(cache=tmp_path)
     recipe = bookworm.parent.parent

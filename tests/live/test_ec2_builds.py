@@ -74,6 +74,7 @@ def things(cloud: Aws) -> set[str]:
     return {f"{kind} {name}" for region in regions for kind, names in cloud.left(region).items() for name in names}
 
 
+@pytest.mark.all
 def test_one_imagefile_bakes_the_same_tasks_here_and_on_ec2_at_once(cloud: Aws, project: Path) -> None:
     done = bake(project, cloud, "build", "--jobs", "2")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -81,6 +82,7 @@ def test_one_imagefile_bakes_the_same_tasks_here_and_on_ec2_at_once(cloud: Aws, 
     assert kinds == ["image", "image", "snapshot", "snapshot"]
 
 
+@pytest.mark.all
 def test_a_build_killed_at_any_point_leaves_nothing_after_gc(cloud: Aws, project: Path) -> None:
     """At some points; `BAKERY_KILL_POINTS=all` tries every one, `3,9` those two."""
     matrix = KillMatrix(
