@@ -129,6 +129,7 @@ def test_the_image_boots_by_itself(image: Path, tmp_path: Path, firmware: str, b
         assert guest.run("test -d /sys/firmware/efi && echo uefi || echo bios") == firmware
 
 
+@pytest.mark.all
 def test_a_changed_last_task_goes_on_from_the_one_before_and_gives_what_a_whole_build_gives(
     baked: Done, place: Project, tmp_path: Path
 ) -> None:
