@@ -6,17 +6,17 @@ SHELL := /bin/bash
 # Tests that boot machines are tried once more: a host that stalls for minutes is no defect of ours, a defect fails twice.
 AGAIN := --reruns 1 --reruns-delay 5
 
-.PHONY: example test test-all test-aws test-openstack check docs bench setup clean
+.PHONY: example test-host test test-all test-aws test-openstack check docs bench setup clean
 
 example: setup  ## bake the example, from nothing to a tested image
 	mkdir -p example && cp imagefile.py.example example/imagefile.py
 	$(BIN)/bake -C example
 
-test: setup  ## unit, contract, command line, and a bounded set of live tests
+test: setup test-host  ## unit, contract, command line, and a bounded set of live tests
 	$(BIN)/pytest tests/unit tests/cli -n auto -m "not all"
 	$(BIN)/pytest tests/contract tests/live -m "not all and not aws and not openstack" $(AGAIN)
 
-test-all: setup  ## everything that needs no account: all kill points, all live tests
+test-all: setup test-host  ## everything that needs no account: all kill points, all live tests
 	$(BIN)/pytest -m "not aws and not openstack" $(AGAIN)
 
 test-openstack: setup  ## against an OpenStack: OS_CLOUD says which, or OPENSTACK_UP=tests/rigs/openstack-up brings one up
@@ -39,6 +39,9 @@ bench: setup  ## the figures of benchmarks/, in one run
 	$(BIN)/python -m benchmarks
 	$(BIN)/python benchmarks/transport.py
 	$(BIN)/python benchmarks/smoke_asserts.py
+
+test-host:
+	tools/host-packages tests
 
 setup: $(VENV)/.done
 
