@@ -37,8 +37,13 @@ def failure_text(event: e.Failed, track: Track | None = None) -> str:
 
 
 def outcome(track: Track) -> str:
-    """How a build ended, in a word."""
-    return "up to date" if track.outcome == "cached" else track.outcome or "unfinished"
+    """How a build ended, as events and styles name it."""
+    return track.outcome or "unfinished"
+
+
+def word(track: Track) -> str:
+    """How a build ended, as a person reads it."""
+    return "up to date" if track.outcome == "cached" else outcome(track)
 
 
 def times(track: Track) -> str:
@@ -61,7 +66,7 @@ def summary(board: Board) -> Iterator[str]:
     """Yield the closing table as plain lines."""
     width = max((len(name) for name in board.tracks), default=0)
     for track in board.tracks.values():
-        head = f"{track.name:<{width}}  {outcome(track):<10}  {duration(took(board, track)):>7}"
+        head = f"{track.name:<{width}}  {word(track):<10}  {duration(took(board, track)):>7}"
         yield f"{head}  {times(track)}".rstrip()
         if track.artifact:
             yield f"{'':<{width}}  {artifact(track.artifact)}"

@@ -12,7 +12,7 @@ from typing import IO
 
 from bakery import events as e
 from bakery.reporters.board import Bar, Board, Track
-from bakery.reporters.closing import artifact, failure_text, outcome, times, took
+from bakery.reporters.closing import artifact, failure_text, times, took, word
 from bakery.reporters.log import Log
 from bakery.reporters.narrate import Verbosity
 from bakery.reporters.text import duration, plain
@@ -88,7 +88,7 @@ def markdown(board: Board) -> str:
     rows = ["| build | | time | phases | image |", "|---|---|--:|---|---|"]
     for track in board.tracks.values():
         kept = artifact(track.artifact) if track.artifact else ""
-        cells = (track.name, outcome(track), duration(took(board, track)), times(track), kept)
+        cells = (track.name, word(track), duration(took(board, track)), times(track), kept)
         rows.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
     for failed in board.all_failures():
         rows += ["", "```text", failure_text(failed).replace("```", "'''"), "```"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bakery import events as e
 from bakery.reporters.board import Bar, Board, Track
-from bakery.reporters.closing import artifact, failure, outcome, took
+from bakery.reporters.closing import artifact, failure, outcome, took, word
 from bakery.reporters.text import duration, plain
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def _track(board: Board, track: Track, total: float) -> dict[str, Any]:
         "image": track.image,
         "driver": track.driver,
         "outcome": outcome(track),
+        "word": word(track),
         "seconds": took(board, track),
         "reason": track.ended.reason if track.ended else "",
         "artifact": artifact(track.artifact) if track.artifact else "",

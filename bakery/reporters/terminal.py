@@ -18,7 +18,7 @@ from rich.text import Text
 
 from bakery import events as e
 from bakery.reporters.board import Board, Track
-from bakery.reporters.closing import artifact, failure, outcome, times, took
+from bakery.reporters.closing import artifact, failure, outcome, times, took, word
 from bakery.reporters.narrate import Line, Verbosity, narrate
 from bakery.reporters.text import done, duration, plain
 
@@ -180,7 +180,7 @@ class Terminal:
             mark, colour = MARKS.get(ended, MARKS["info"])
             name = Text(track.name, style=self._colour(track.name))
             spent = Text(duration(took(self.board, track)))
-            table.add_row(name, Text(f"{mark} {ended}", style=colour), spent, Text(times(track), style="dim"))
+            table.add_row(name, Text(f"{mark} {word(track)}", style=colour), spent, Text(times(track), style="dim"))
         self._console.print(Padding(table, (1, 0, 0, 0)))
         for track in self.board.tracks.values():
             if track.artifact:  # outside of the table and unbroken, to be copied from the screen
