@@ -6,6 +6,7 @@ module: only the attributes that are used, or all of them where the module is ha
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import importlib.util
 import sys
@@ -238,7 +239,7 @@ class Walk:
             self._import(reference, function.__globals__.get("__package__") or "", where)
         elif reference.name in function.__globals__:
             self._take(reference.name, function.__globals__[reference.name], reference.attributes, where)
-        elif reference.name in function.__builtins__:  # type: ignore[attr-defined]  # typeshed lacks it (3.10)
+        elif hasattr(builtins, reference.name):
             self._dynamic("builtins", reference.name, where)
         else:
             self.items[f"name {reference.name} in {where}"] = "missing"
