@@ -60,9 +60,19 @@ def _mark(thing: T, kind: Kind, **options: Any) -> T:
     return thing
 
 
-def source(function: SourceF) -> SourceF:
-    """Mark a function that returns where an image starts and where it is built: `Qemu(...)`, `Ec2(...)`, ..."""
-    return _mark(function, "source")
+@overload
+def source(function: SourceF, /) -> SourceF: ...
+@overload
+def source(*, labels: Sequence[str] = ()) -> Callable[[SourceF], SourceF]: ...
+def source(function: SourceF | None = None, /, **options: Any) -> SourceF | Callable[[SourceF], SourceF]:
+    """Mark a function that returns where an image starts and where it is built: `Qemu(...)`, `Ec2(...)`, ...
+
+    Args:
+        function: the source.
+        labels: what each of its builds takes of things that there are only so many of: `["licence"]`, `["gpu:2"]`.
+            `bake build --limit licence:1`, or `BAKERY_LIMITS` on a host, says how many there are.
+    """
+    return _with_options("source", function, options, _SOURCE_OPTIONS)
 
 
 @overload
@@ -157,6 +167,7 @@ def image(function: ImageF | None = None, /, **options: Any) -> ImageF | Callabl
     return _with_options("image", function, options, _IMAGE_OPTIONS)
 
 
+_SOURCE_OPTIONS = ("labels",)
 _SCOPE_OPTIONS = ("only", "skip")
 _TASK_OPTIONS = ("retries", "timeout", "user", "only", "skip", "cache", "max_age", "checkpoint")
 _IMAGE_OPTIONS = ("sources", "tasks", "tests", "post", "matrix", "seal", "builtin_tests", "hygiene")

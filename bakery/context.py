@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -49,6 +49,7 @@ class Options:
         offline: nothing may be downloaded.
         expire: seconds after which whatever is rented counts as forgotten.
         connect_timeout: seconds until a launched machine must let us in.
+        limits: how much there is of each label.
         clones: machines booted from the image for the smoke tests; with two, they are compared.
     """
 
@@ -64,6 +65,7 @@ class Options:
     offline: bool = False
     expire: float = DAY
     connect_timeout: float = 600.0
+    limits: Mapping[str, int] = field(default_factory=dict[str, int])
     clones: int = 1
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
-from bakery.model import Needs
+from bakery.model import EMPTY, Needs
 
 RESERVE = 512 * 2**20  # for the host itself
 
@@ -33,23 +34,37 @@ class Capacity:
 
     Args:
         jobs: builds at once at most; None for no limit but the host's own.
-        total: what there is; this host when not given.
+        limits: how much there is of each label; of `memory` and `cpus` what this host has, when not given.
     """
 
-    def __init__(self, jobs: int | None = None, total: Needs | None = None) -> None:
+    def __init__(self, jobs: int | None = None, limits: Mapping[str, int] = EMPTY) -> None:
         self._jobs = jobs
-        self._total = total or Needs(memory=max(0, memory() - RESERVE), cpus=cpus())
+        self._limits = dict(limits)
+        self._memory = limits.get("memory", max(0, memory() - RESERVE))
+        self._cpus = limits.get("cpus", max(2, cpus() * 2))  # builds wait for networks and disks half of their time
         self._taken: dict[str, Needs] = {}
+
+    def lacks(self, needs: Needs) -> str:
+        """Say what there is too little of for one more build, now; empty when it fits."""
+        taken = self._taken.values()
+        if not taken:
+            return ""
+        if self._jobs is not None and len(taken) >= self._jobs:
+            return f"one of {self._jobs} jobs"
+        if needs.memory and sum(n.memory for n in taken) + needs.memory > self._memory:
+            return f"{needs.memory >> 20} MiB of memory"
+        if needs.cpus and sum(n.cpus for n in taken) + needs.cpus > self._cpus:
+            return f"{needs.cpus} processors"
+        for name, count in needs.labels:
+            used = sum(dict(n.labels).get(name, 0) for n in taken)
+            if used + count > self._limits.get(name, used + count):
+                return f"{count} of {self._limits[name]} {name}"
+        return ""
 
     def take(self, needs: Needs, name: str) -> bool:
         """Take room for a build; False when there is none now."""
-        if self._taken:
-            if self._jobs is not None and len(self._taken) >= self._jobs:
-                return False
-            if sum(n.memory for n in self._taken.values()) + needs.memory > self._total.memory and needs.memory:
-                return False
-            if needs.cpus and sum(n.cpus for n in self._taken.values()) + needs.cpus > max(2, self._total.cpus * 2):
-                return False  # twice over: builds wait for networks and disks half of their time
+        if self.lacks(needs):
+            return False
         self._taken[name] = needs
         return True
 

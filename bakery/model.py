@@ -223,10 +223,16 @@ class Needs:
     Args:
         memory: bytes.
         cpus: processors kept busy.
+        labels: how many it takes of what `bake build --limit` can bound: `(("kvm", 1),)`.
     """
 
     memory: int = 0
     cpus: int = 0
+    labels: tuple[tuple[str, int], ...] = ()
+
+    def taking(self, labels: Mapping[str, int]) -> Self:
+        """Return the same, and these labels."""
+        return replace(self, labels=tuple(sorted({**dict(self.labels), **labels}.items())))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,73 @@
+"""Labels: what builds share and there is only so much of, such as `kvm:1`: a device, a licence, an account.
+
+Two are this host's own: `memory` in bytes, and `cpus`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
+
+from bakery.errors import UsageError
+
+LABEL = re.compile(r"([A-Za-z][A-Za-z0-9._-]*)(?::(\d+)([KMGT]?))?")
+UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+HOST = ("memory", "cpus")
+"""What every build on this host takes, without saying so."""
+VARIABLE = "BAKERY_LIMITS"
+"""Where a host's own limits stand, for all projects that are built on it."""
+
+
+def parse(text: str) -> tuple[str, int]:
+    """Read `kvm`, `kvm:2` or `memory:8G`; without a number it is 1.
+
+    Raises:
+        ValueError: it is no label.
+    """
+    found = LABEL.fullmatch(text.strip())
+    if found is None or (found[2] is not None and int(found[2]) == 0):
+        raise ValueError(f"{text!r} is no label; write NAME or NAME:COUNT, as in kvm:1")
+    return found[1], int(found[2] or 1) * UNITS[found[3] or ""]
+
+
+def counts(texts: Iterable[str]) -> dict[str, int]:
+    """Read several labels; of one that is named twice the last counts.
+
+    Raises:
+        ValueError: one of them is no label.
+    """
+    return dict(parse(text) for text in texts)
+
+
+def limits(given: Iterable[str], environ: Mapping[str, str]) -> dict[str, int]:
+    """Return how much there is of what: this host's own limits, and those of the command line in their place.
+
+    Args:
+        given: from the command line.
+        environ: the environment.
+
+    Raises:
+        UsageError: one of them cannot be read.
+    """
+    try:
+        host = counts(environ.get(VARIABLE, "").replace(",", " ").split())
+    except ValueError as error:
+        raise UsageError(f"{VARIABLE}: {error}") from error
+    try:
+        return {**host, **counts(given)}
+    except ValueError as error:
+        raise UsageError(f"--limit: {error}") from error
+
+
+def refuse_unknown(given: Iterable[str], known: Collection[str]) -> None:
+    """See that every limit of the command line is about something: one that is misspelt would limit nothing.
+
+    Raises:
+        UsageError: no build has the label.
+    """
+    for name in counts(given):
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(sorted(known)) or 'none'}"
+            raise UsageError(f"--limit {name}: no build has this label", hint=hint)
