@@ -11,6 +11,7 @@ from bakery.gate import gate
 from bakery.model import Artifact
 from bakery.phases import differ, post, seal, smoke, step
 from bakery.plan import Build
+from bakery.publish.base import Publisher
 from bakery.scope import Scope
 
 
@@ -29,7 +30,7 @@ def bake(build: Build, context: Context, base: Artifact | None = None) -> Artifa
         course = Course(scope, base, lease)
         artifact, _ = standing(context, build, base)  # only its tests have changed
         if artifact is None:
-            artifact = _make(scope, course)
+            artifact = _publish(scope, course, base) if build.publishes else _make(scope, course)
         if context.options.test:
             gate(scope, artifact)
             with scope.machine(artifact, role="smoke") as machine:  # the very same line
@@ -52,3 +53,12 @@ def _make(scope: Scope, course: Course) -> Artifact:
             step(scope, course, task, machine)  # is restored, or runs and is saved
         seal(scope, machine)
         return course.sign(scope.capture(machine))
+
+
+def _publish(scope: Scope, course: Course, local: Artifact | None) -> Artifact:
+    """Take the image of another build to a provider, as it is."""
+    course.prepare()
+    publisher = scope.build.boot
+    assert isinstance(publisher, Publisher)  # noqa: S101  that is what such a build is
+    assert local is not None  # noqa: S101  it stands on the build that makes it
+    return course.sign(scope.publish(publisher, local))

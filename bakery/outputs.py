@@ -19,13 +19,19 @@ def check_outputs(plan: Plan, output: Path | None) -> None:
     Raises:
         UsageError: the plan has several builds that nothing else stands on.
     """
-    used = {name for build in plan.builds for name in build.after}
-    ends = [build.name for build in plan.builds if build.name not in used]
+    ends = _ends(plan)
     if output is not None and len(ends) != 1:
         raise UsageError(
             f"-o names one file, but {len(ends)} images would be built", why=", ".join(ends),
             hint="name one image, and one source with --only",
         )  # fmt: skip
+
+
+def _ends(plan: Plan) -> list[str]:
+    """The builds that no other build stands on; what is only published besides is made here all the same."""
+    here = [build for build in plan.builds if not build.publishes]
+    used = {name for build in here for name in build.after}
+    return [build.name for build in here if build.name not in used]
 
 
 def write_outputs(plan: Plan, artifacts: Mapping[str, Artifact], context: Context) -> None:
@@ -35,7 +41,7 @@ def write_outputs(plan: Plan, artifacts: Mapping[str, Artifact], context: Contex
         PostError: the image is not a file, or cannot be written there.
     """
     output, depfile = context.options.output, context.options.depfile
-    last = artifacts.get(plan.builds[-1].name)
+    last = artifacts.get(_ends(plan)[-1])
     try:
         if output is not None and last is not None:
             _place(last, output)

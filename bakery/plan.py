@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
 
 from bakery._dsl import Function, location_of, mark_of
 from bakery.errors import BakeryError, ImagefileError, UsageError
+from bakery.graph import stands_on
+from bakery.labels import counts
 from bakery.model import Json, Source, to_json
+from bakery.publish.base import Publisher
 from bakery.recipe import ImageSpec, Recipe, takes_variables
 from bakery.resolve import Cell, Settings, Value, resolve
 
@@ -73,6 +76,8 @@ class Build:
         steps, tests, post: what runs, in order.
         after: builds that must be done before.
         where: the image's line.
+        labels: how many it takes of what `--limit` bounds.
+        publishes: True where the image of the build that it stands on is taken to a provider as it is.
     """
 
     name: str
@@ -88,6 +93,8 @@ class Build:
     post: tuple[Step, ...]
     after: tuple[str, ...] = ()
     where: str = ""
+    publishes: bool = False
+    labels: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,14 +157,31 @@ def _drafts(recipe: Recipe, spec: ImageSpec, settings: Settings) -> list[_Draft]
         for function in spec.sources:
             boot = _source(function, cell)
             name = f"{spec.name}[{label}]@{function.__name__}" if label else f"{spec.name}@{function.__name__}"
+            publishes = isinstance(boot, Publisher)
             build = Build(
                 name=name, spec=spec.name, image=image, source=function.__name__, driver=boot.driver, boot=boot,
                 axes=dict(cell.axes), variables=cell.values, where=str(spec.where),
-                steps=_steps(spec.tasks, function), tests=_steps(spec.tests, function),
-                post=_steps(spec.post, function),
+                steps=() if publishes else _steps(spec.tasks, function), tests=_steps(spec.tests, function),
+                post=_steps(spec.post, function), publishes=publishes,
+                labels=_labels(function),
             )  # fmt: skip
             drafts.append(_Draft(build=build, cell=cell))
+    publications = {draft.build.source for draft in drafts if draft.build.publishes}
+    _refuse_tasks(spec, {function for function in spec.sources if function.__name__ in publications})
     return drafts
+
+
+def _refuse_tasks(spec: ImageSpec, publications: set[Function]) -> None:
+    """Refuse a task that could never run: none does where an image is published."""
+    for task in spec.tasks:
+        mark = mark_of(task)
+        only = mark.options.get("only", ()) if mark else ()
+        if only and publications.issuperset(only):
+            names = ", ".join(function.__name__ for function in only)
+            raise ImagefileError(
+                f"task {task.__name__} is only for {names}, where an image is published and no task runs",
+                where=location_of(task), hint="name the source that builds the image",
+            )  # fmt: skip
 
 
 def _image_name(spec: ImageSpec, cell: Cell) -> str:
@@ -180,6 +204,16 @@ def _source(function: Function, cell: Cell) -> Source:
             hint="return Qemu(...), Nspawn(...), Ec2(...), OpenStack(...) or another driver's source",
         )  # fmt: skip
     return boot
+
+
+def _labels(function: Function) -> Mapping[str, int]:
+    mark = mark_of(function)
+    try:
+        return counts(mark.options.get("labels", ()) if mark else ())
+    except (TypeError, ValueError) as error:
+        raise ImagefileError(
+            f"labels= of {function.__name__}: {error}", where=location_of(function), hint='as in labels=["licence:1"]'
+        ) from error
 
 
 def _user(kind: str, function: Function, cell: Cell) -> Any:
@@ -236,48 +270,13 @@ def _refuse_twins(builds: Sequence[Build], recipe: Recipe) -> None:
 
 
 def _link(drafts: Sequence[_Draft], recipe: Recipe) -> list[Build]:
-    """Replace a base that is an image function by a reference to the build that makes it."""
-    linked: list[Build] = []
-    for draft in drafts:
-        build, base = draft.build, draft.build.boot.base
-        mark = mark_of(base)
-        if mark is None:
-            linked.append(build)
-            continue
-        where = location_of(recipe.functions["source"][0])
-        if mark.kind != "image":
-            raise ImagefileError(f"the base of {build.source} is a {mark.kind}, not an image", where=where)
-        parent = _parent(build, base, [d.build for d in drafts], recipe)
-        linked.append(replace(build, boot=build.boot.on(ImageRef(build=parent.name)), after=(parent.name,)))
-    return linked
-
-
-def _parent(build: Build, base: Function, builds: Sequence[Build], recipe: Recipe) -> Build:
-    found = [b for b in builds if recipe.image(b.spec).function is base]
-    if not found:
-        raise ImagefileError(
-            f"{build.name} stands on {base.__name__}, which is no image of this imagefile", where=location_of(base)
-        )
-    found = _narrow(found, lambda b: all(build.axes.get(axis, value) == value for axis, value in b.axes.items()))
-    found = _narrow(found, lambda b: b.driver == build.driver or {b.driver, build.driver} <= LOCAL)
-    if any(b.source == build.source for b in found):
-        found = _narrow(found, lambda b: b.source == build.source)
-    if any(b.driver == build.driver for b in found):
-        found = _narrow(found, lambda b: b.driver == build.driver)
-    if len(found) != 1:
-        names = ", ".join(b.name for b in found) or "none"
-        raise ImagefileError(
-            f"{build.name} can stand on more than one build of {base.__name__}: {names}", where=location_of(base),
-            hint="give both images the same matrix axes, or build the base from one source of this driver",
-        )  # fmt: skip
-    return found[0]
-
-
-def _narrow(found: list[Build], keep: Callable[[Build], bool]) -> list[Build]:
-    return [build for build in found if keep(build)] if len(found) > 1 else found
-
-
-LOCAL = frozenset({"qemu", "nspawn"})  # their images are the same files
+    """Replace a base that is made by another build by a reference to that build."""
+    builds = [draft.build for draft in drafts]
+    parents = [stands_on(build, builds, recipe) for build in builds]
+    return [
+        replace(build, boot=build.boot.on(ImageRef(build=parent.name)), after=(parent.name,)) if parent else build
+        for build, parent in zip(builds, parents, strict=True)
+    ]
 
 
 def _chosen(builds: Sequence[Build], select: Selection) -> list[Build]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,13 +15,25 @@ from bakery.context import Asks, Context, Options
 from bakery.course import standing
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, CleanupError, Interrupted, PostError, PreflightError, UsageError
-from bakery.events import ArtifactKept, BuildEnded, BuildStarted, Bus, Failed, Notice, Reader, RunEnded, RunStarted
+from bakery.events import (
+    ArtifactKept,
+    BuildEnded,
+    BuildStarted,
+    Bus,
+    Failed,
+    Notice,
+    Reader,
+    RunEnded,
+    RunStarted,
+    Waiting,
+)
 from bakery.gc import collect
 from bakery.host import Capacity
 from bakery.journal import Journal
-from bakery.model import Artifact, Problem, to_json
+from bakery.model import Artifact, Needs, Problem, to_json
 from bakery.outputs import write_outputs
 from bakery.plan import Build, ImageRef, Plan, missing_secrets, variables_of
+from bakery.publish.base import Publisher
 from bakery.recipe import Recipe
 from bakery.redact import Redactor
 from bakery.resolve import Settings
@@ -177,14 +189,17 @@ class _Run:
             base = self.artifacts.get(build.after[0]) if build.after else None
             if build.after and base is None:
                 continue
-            artifact, tested = standing(self.context, build, base)
-            if artifact is not None and tested:
-                self.artifacts[build.name] = artifact
-                self.context.emit(
-                    BuildEnded(
-                        build=build.name, outcome="cached", seconds=0.0, artifact=_json(artifact), reason="up to date"
-                    )
-                )
+            self._is_up_to_date(build, base)
+
+    def _is_up_to_date(self, build: Build, base: Artifact | None) -> bool:
+        artifact, tested = standing(self.context, build, base)
+        if artifact is None or not tested:
+            return False
+        self.artifacts[build.name] = artifact
+        self.context.emit(
+            BuildEnded(build=build.name, outcome="cached", seconds=0.0, artifact=_json(artifact), reason="up to date")
+        )
+        return True
 
     def _left_to_do(self) -> list[Build]:
         return [build for build in self.plan.builds if build.name not in self.artifacts]
@@ -195,10 +210,12 @@ class _Run:
         for build in self._left_to_do():
             self.context.cancel.check()
             driver = self.context.drivers.get(build.driver)
+            found += [(build, problem) for problem in self._too_large(build)]
             boot = build.boot
-            if isinstance(boot.base, ImageRef):
-                continue  # its base does not exist yet; the driver looks again at launch
-            found += [(build, problem) for problem in driver.check(boot)]
+            if isinstance(boot, Publisher):
+                found += [(build, problem) for problem in boot.check()]
+            elif not isinstance(boot.base, ImageRef):  # whose base does not exist yet: the driver looks at launch
+                found += [(build, problem) for problem in driver.check(boot)]
         for build, problem in found:
             if not problem.fatal:
                 self.context.emit(Notice(build=build.name, level="warning", message=problem.what, hint=problem.hint))
@@ -215,17 +232,23 @@ class _Run:
 
     def _build_all(self) -> None:
         """Start what is ready and fits; a failed build stops only what stands on it."""
-        capacity = Capacity(self.context.options.jobs)
+        capacity = Capacity(self.context.options.jobs, self.context.options.limits)
         waiting = self._left_to_do()
+        told: set[str] = set()
         running: dict[Future[Artifact | None], Build] = {}
         with ThreadPoolExecutor(max_workers=max(1, len(waiting)), thread_name_prefix="build") as pool:
             while waiting or running:
                 for build in list(waiting):
                     if self._pruned(build) or self.context.cancel.reason:
                         waiting.remove(build)
-                    elif self._ready(build) and capacity.take(self._needs(build), build.name):
+                    elif not self._ready(build):
+                        continue
+                    elif capacity.take(needs := self._needs(build), build.name):
                         waiting.remove(build)
                         running[pool.submit(self._one, build)] = build
+                    elif build.name not in told:
+                        told.add(build.name)
+                        self.context.emit(Waiting(build=build.name, what=capacity.lacks(needs)))
                 done, _ = wait(running, timeout=POLL, return_when=FIRST_COMPLETED)
                 for future in done:
                     capacity.give_back(running.pop(future).name)
@@ -233,8 +256,16 @@ class _Run:
         if self.context.cancel.reason and not self.errors:
             raise Interrupted(self.context.cancel.reason)
 
-    def _needs(self, build: Build) -> Any:
-        return self.context.drivers.get(build.driver).needs(build.boot)
+    def _needs(self, build: Build) -> Needs:
+        needs = self.context.drivers.get(build.driver).needs(build.boot)
+        return needs.taking({build.driver: 1, **build.labels})
+
+    def _too_large(self, build: Build) -> Iterator[Problem]:
+        """What a build takes more of than there is: it would wait for ever."""
+        limits = self.context.options.limits
+        for name, count in self._needs(build).labels:
+            if count > limits.get(name, count):
+                yield Problem(what=f"it takes {count} of {name}, and the limit is {limits[name]}", hint="see --limit")
 
     def _ready(self, build: Build) -> bool:
         return all(name in self.artifacts for name in build.after)
@@ -263,6 +294,8 @@ class _Run:
         )
         base = self.artifacts[build.after[0]] if build.after else None
         try:
+            if base is not None and self._is_up_to_date(build, base):
+                return self.artifacts[build.name]  # what it stands on was made anew, and is the same
             artifact = bake(build, context, base)
         except Exception as error:
             raised = self._ours(error)

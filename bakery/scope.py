@@ -27,6 +27,7 @@ from bakery.undo import undo
 if TYPE_CHECKING:
     from bakery._machine import Machine
     from bakery.context import Context
+    from bakery.publish.base import Publisher
     from bakery.smoke.identity import Identity
     from bakery.transport.link import Link
 
@@ -251,10 +252,18 @@ class Scope:
         with self.phase("capture"):
             running.link.close()
             claim, held = self.claim("image", running.driver.name)
-            artifact = running.driver.capture(running.handle, self.build.image, claim)
-            self._images[artifact.id] = held
-            self.artifact = replace(artifact, build=self.build.name, created=artifact.created or datetime.now(UTC))
-            return self.artifact
+            return self._taken(running.driver.capture(running.handle, self.build.image, claim), held)
+
+    def publish(self, publisher: Publisher, local: Artifact) -> Artifact:
+        """Take an image made here to a provider, under a temporary name; ours until it is kept."""
+        with self.phase("publish"):
+            claim, held = self.claim("image", publisher.driver)
+            return self._taken(publisher.publish(local, self.build.image, claim), held)
+
+    def _taken(self, artifact: Artifact, held: Holding) -> Artifact:
+        self._images[artifact.id] = held
+        self.artifact = replace(artifact, build=self.build.name, created=artifact.created or datetime.now(UTC))
+        return self.artifact
 
     def keep(self, artifact: Artifact) -> Artifact:
         """Make the tested image the user's: final name, copies, catalogue. No clean-up touches it afterwards."""

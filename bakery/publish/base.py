@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from bakery.claim import Claim
-from bakery.model import Artifact, Problem
+from bakery.model import Artifact, Problem, Source
 
 
-class Publisher(ABC):
-    """Takes a local image to a provider. What comes of it is an image like any other: launched, smoke tested, kept.
+@dataclass(frozen=True, kw_only=True)
+class Publisher(Source, ABC):
+    """A source that begins with an image made here: it takes that to a provider, and no task runs there.
 
-    The run asks `publish` for an image under a temporary name, boots a machine of it with the driver named `driver`,
-    smoke tests that, and lets the same driver keep it. Nothing is the user's before.
+    What comes of it is an image like any other. The run asks `publish` for one under a temporary name, boots a machine
+    of it with the driver named `driver`, smoke tests that, and lets the same driver keep it. Nothing is the user's
+    before.
+
+    Args:
+        base: the source whose image is published, as a function of the same image; None for the only one there is.
+            Or another `@bakery.image`.
     """
 
-    driver: ClassVar[str]
-    """Name of the driver that launches and keeps what comes of it."""
+    takes: ClassVar[frozenset[str]] = frozenset({"qemu", "nspawn"})
+    """Names of the drivers whose images it can read."""
+    base: Any = None
 
     @abstractmethod
     def check(self) -> Iterator[Problem]:

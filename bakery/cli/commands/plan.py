@@ -54,8 +54,12 @@ def _reasons(project: Project, planned: Plan, build: Build, settings: Settings) 
 
 
 def _build(build: Build, reasons: dict[str, str]) -> str:
-    head = f"{click.style(build.name, bold=True)}  makes {build.image} with {build.driver}"
-    lines = [head + (f", after {', '.join(build.after)}" if build.after else "")]
+    head = click.style(build.name, bold=True)
+    if build.publishes:
+        lines = [f"{head}  publishes {build.image} of {', '.join(build.after)} with {build.driver}"]
+    else:
+        after = f", after {', '.join(build.after)}" if build.after else ""
+        lines = [f"{head}  makes {build.image} with {build.driver}{after}"]
     lines += _steps("tasks", build.steps, reasons)
     lines += _steps("tests", build.tests, {})
     lines += _steps("post", build.post, {})

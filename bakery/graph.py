@@ -1,0 +1,102 @@
+"""Which build stands on which: bases that are made by other builds of the same imagefile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from bakery._dsl import Function, location_of, mark_of
+from bakery.errors import ImagefileError
+from bakery.publish.base import Publisher
+from bakery.recipe import ImageSpec, Recipe
+
+if TYPE_CHECKING:
+    from bakery.plan import Build
+
+LOCAL = frozenset({"qemu", "nspawn"})  # their images are the same files
+
+
+def stands_on(build: Build, builds: Sequence[Build], recipe: Recipe) -> Build | None:
+    """Return the build that makes another one's base; None where no build does.
+
+    Args:
+        build: the one whose base is wanted.
+        builds: all of the imagefile.
+        recipe: the imagefile.
+
+    Raises:
+        ImagefileError: there is none that fits, or more than one.
+    """
+    base = build.boot.base
+    mark = mark_of(base)
+    if isinstance(build.boot, Publisher) and (mark is None or mark.kind == "source"):
+        return _published(build, build.boot, builds, recipe.image(build.spec))
+    if mark is None:
+        return None
+    if mark.kind != "image":
+        where = _source_of(build, recipe.image(build.spec))
+        raise ImagefileError(f"the base of {build.source} is a {mark.kind}, not an image", where=location_of(where))
+    return _of_image(build, base, builds, recipe)
+
+
+def _source_of(build: Build, spec: ImageSpec) -> Function:
+    return next(function for function in spec.sources if function.__name__ == build.source)
+
+
+def _of_image(build: Build, base: Function, builds: Sequence[Build], recipe: Recipe) -> Build:
+    found = [b for b in builds if recipe.image(b.spec).function is base]
+    if not found:
+        raise ImagefileError(
+            f"{build.name} stands on {base.__name__}, which is no image of this imagefile", where=location_of(base)
+        )
+    if isinstance(build.boot, Publisher):
+        found = _readable(found, build.boot)
+    found = _narrow(found, lambda b: all(build.axes.get(axis, value) == value for axis, value in b.axes.items()))
+    found = _narrow(found, lambda b: b.driver == build.driver or {b.driver, build.driver} <= LOCAL)
+    if any(b.source == build.source for b in found):
+        found = _narrow(found, lambda b: b.source == build.source)
+    if any(b.driver == build.driver for b in found):
+        found = _narrow(found, lambda b: b.driver == build.driver)
+    if len(found) != 1:
+        names = ", ".join(b.name for b in found) or "none"
+        raise ImagefileError(
+            f"{build.name} can stand on more than one build of {base.__name__}: {names}", where=location_of(base),
+            hint="give both images the same matrix axes, or build the base from one source of this driver",
+        )  # fmt: skip
+    return found[0]
+
+
+def _published(build: Build, boot: Publisher, builds: Sequence[Build], spec: ImageSpec) -> Build:
+    """The build of the same image, and of the same values, whose disk is published."""
+    where = location_of(_source_of(build, spec))
+    if boot.base is not None and boot.base not in spec.sources:
+        name = getattr(boot.base, "__name__", repr(boot.base))
+        raise ImagefileError(
+            f"{build.source} publishes what {name} makes, which is no source of image {spec.name}", where=where,
+            hint=f"list it: @bakery.image(sources=[{name}, {build.source}])",
+        )  # fmt: skip
+    family = [b for b in builds if b.spec == build.spec and b.axes == build.axes]
+    if boot.base is not None:
+        family = [b for b in family if b.source == boot.base.__name__]
+    found = _readable(family, boot)
+    if len(found) == 1:
+        return found[0]
+    takes = " or ".join(sorted(boot.takes))
+    if not found:
+        others = ", ".join(f"{b.source} ({b.driver})" for b in family if not b.publishes) or "none"
+        raise ImagefileError(
+            f"{build.source} has no image to publish: none of image {spec.name} is made with {takes}", where=where,
+            why=f"sources: {others}", hint="add a source that builds on this host",
+        )  # fmt: skip
+    raise ImagefileError(
+        f"{build.source} can publish what {' or '.join(b.source for b in found)} makes", where=where,
+        hint=f"say which: base={found[0].source}",
+    )  # fmt: skip
+
+
+def _readable(builds: Sequence[Build], boot: Publisher) -> list[Build]:
+    return [build for build in builds if not build.publishes and build.driver in boot.takes]
+
+
+def _narrow(found: list[Build], keep: Callable[[Build], bool]) -> list[Build]:
+    return [build for build in found if keep(build)] if len(found) > 1 else found
