@@ -25,7 +25,7 @@ def parse(text: str) -> tuple[str, int]:
     Raises:
         ValueError: it is no label.
     """
-    found = LABEL.fullmatch(text.strip())
+    found = LABEL.fullmatch(text.strip()) if isinstance(text, str) else None
     if found is None or (found[2] is not None and int(found[2]) == 0):
         raise ValueError(f"{text!r} is no label; write NAME or NAME:COUNT, as in kvm:1")
     return found[1], int(found[2] or 1) * UNITS[found[3] or ""]
@@ -35,8 +35,10 @@ def counts(texts: Iterable[str]) -> dict[str, int]:
     """Read several labels; of one that is named twice the last counts.
 
     Raises:
-        ValueError: one of them is no label.
+        ValueError: one of them is no label, or they are no list.
     """
+    if isinstance(texts, str):
+        raise ValueError(f"{texts!r} is a text, not a list of them")  # noqa: TRY004  one family of errors for callers
     return dict(parse(text) for text in texts)
 
 

@@ -15,6 +15,7 @@ from bakery.cli.project import Project
 
 if TYPE_CHECKING:
     from bakery.context import Options
+    from bakery.plan import Plan
 
 PATH = click.Path(dir_okay=False, path_type=Path)
 
@@ -32,6 +33,10 @@ PATH = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Builds at once; as many as fit if not given."
 )
+@click.option(
+    "--limit", "limits", multiple=True, metavar="LABEL:N",
+    help="Builds at once that take this label, or all their memory and processors: kvm:1, memory:8G, cpus:4.",
+)  # fmt: skip
 @click.option(
     "--on-failure", type=click.Choice(["destroy", "keep", "ask"]), default="destroy", show_default=True,
     help="What happens to the machine of a task that failed.",
@@ -82,6 +87,7 @@ def build(
     settings = project.settings(values, var_files)
     plan = project.plan(images, only, exclude, settings)
     options = _options(project, given)
+    _check_limits(project, plan, given["limits"])
     check_outputs(plan, options.output)
     shown = screen(project)
     asks = isinstance(shown, Terminal) and sys.stdin.isatty()
@@ -100,14 +106,25 @@ def build(
 
 def _options(project: Project, given: dict[str, Any]) -> Options:
     from bakery.context import Options
+    from bakery.labels import limits
 
     refresh = frozenset({"*"}) if given["refresh"] else frozenset(given["refresh_tasks"])
     return Options(
         jobs=given["jobs"], on_failure=given["on_failure"], cache=given["cache"], refresh=refresh, test=given["test"],
         output=project.path(given["output"]), depfile=project.path(given["depfile"]), deadline=given["deadline"],
         resume=_run_to_resume(project, given["resume"]), offline=given["offline"], expire=given["expire"],
-        clones=given["clones"], connect_timeout=given["connect_timeout"],
+        connect_timeout=given["connect_timeout"], clones=given["clones"],
+        limits=limits(given["limits"], project.environ),
     )  # fmt: skip
+
+
+def _check_limits(project: Project, plan: Plan, given: tuple[str, ...]) -> None:
+    from bakery.labels import HOST, refuse_unknown
+
+    if given:
+        needs = [project.drivers.get(build.driver).needs(build.boot) for build in plan.builds]
+        taken = {name for build in plan.builds for name in (build.driver, *build.labels)}
+        refuse_unknown(given, {*HOST, *taken, *(name for need in needs for name, _ in need.labels)})
 
 
 def _run_to_resume(project: Project, name: str | None) -> str | None:

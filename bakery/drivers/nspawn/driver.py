@@ -18,6 +18,7 @@ from bakery.drivers.nspawn import checkpoints, host, processes
 from bakery.drivers.nspawn.merged import merged
 from bakery.drivers.nspawn.source import Nspawn, Rooted
 from bakery.drivers.nspawn.start import Container
+from bakery.drivers.qemu import accel
 from bakery.errors import DriverError, NotYet
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Where
 from bakery.transport.wait import until
@@ -33,6 +34,7 @@ AT_REST = ["sleep", "infinity"]
 READY = frozenset({"running", "degraded"})
 LISTEN = 1.0
 """Seconds that systemd is listened to before we look whether the build was cancelled."""
+CONTAINER_NEEDS = Needs(memory=512 << 20, cpus=1)
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -187,9 +189,14 @@ class NspawnDriver(Driver[Nspawn]):
             )  # fmt: skip
 
     def needs(self, boot: Nspawn | Artifact | Checkpoint) -> Needs:
-        """A container takes what its tasks take; one processor is a fair guess."""
-        del boot
-        return Needs(memory=512 << 20, cpus=1)
+        """What the larger one takes: the container, whose tasks are guessed at, or the machine that tests its image."""
+        if not isinstance(boot, Nspawn):
+            return CONTAINER_NEEDS
+        shape = boot.shape("")
+        return Needs(
+            memory=max(CONTAINER_NEEDS.memory, shape.memory), cpus=max(CONTAINER_NEEDS.cpus, shape.cpus),
+            labels=accel.labels(shape.accel),
+        )  # fmt: skip
 
     def _power_off(self, handle: Handle, claim: Claim) -> None:
         """Let systemd stop its services, so that their files are whole."""

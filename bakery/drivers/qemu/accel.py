@@ -62,6 +62,16 @@ def absent(accel: str) -> str:
     return ""
 
 
+def labels(asked: str) -> tuple[tuple[str, int], ...]:
+    """What a machine takes that `--limit` can bound: the accelerator, where it may come to use it.
+
+    Args:
+        asked: what the source says.
+    """
+    native = NATIVE.get(platform.system(), "") if asked == "auto" else asked
+    return ((native, 1),) if native not in ("", "tcg") and not absent(native) else ()
+
+
 def trouble(native: str, shop: Workshop) -> str:
     """Why the host's accelerator cannot be used; empty when it can. Asks a guest the first time, then remembers.
 

@@ -79,7 +79,7 @@ class QemuDriver(Driver[Qemu]):
         shape = (
             Shape.of(boot, "") if isinstance(boot, Qemu) else Shape.from_json(boot.settings.get("shape", boot.settings))
         )
-        return Needs(memory=shape.memory, cpus=shape.cpus)
+        return Needs(memory=shape.memory, cpus=shape.cpus, labels=accel.labels(shape.accel))
 
     def doctor(self, shop: Workshop) -> Iterator[Problem]:
         """Say whether machines run at the host's own speed."""

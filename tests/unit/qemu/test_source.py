@@ -74,9 +74,9 @@ def test_no_two_identities_are_the_same_and_none_has_qemus_own_card() -> None:
 
 
 def test_the_scheduler_hears_what_a_machine_needs_whatever_it_starts_from() -> None:
-    driver, shape = QemuDriver(), Shape(memory=3 << 30, cpus=4)
+    driver, shape = QemuDriver(), Shape(memory=3 << 30, cpus=4, accel="tcg")
     starts = (
-        Qemu(base=None, memory="3G", cpus=4),
+        Qemu(base=None, memory="3G", cpus=4, accel="tcg"),
         Artifact(driver="qemu", id="/a", name="a", settings=shape.to_json()),
         Checkpoint(driver="qemu", key="k", settings={"shape": shape.to_json()}),
     )
