@@ -6,8 +6,9 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -100,16 +101,26 @@ class State:
             ignore.write_text("*\n", encoding="utf-8")
 
     def new_run(self) -> RunFolder:
-        """Make a folder for a run; its name sorts by time and is unique on this host and in an account."""
+        """Make a folder for a run; its name sorts by time and is unique on this host and in an account.
+
+        Where the clock was set back, the name goes on from the newest run's: the last run is the last of the list.
+        """
         self.prepare()
         while True:
-            name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+            name = f"{max(datetime.now(UTC), self._newest()):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
             path = self.runs_folder / name
             try:
                 path.mkdir(mode=0o700)
             except FileExistsError:
                 continue
             return RunFolder(path)
+
+    def _newest(self) -> datetime:
+        """A second after the newest run's name."""
+        for run in reversed(self.runs()):
+            with suppress(ValueError):
+                return datetime.strptime(f"{run.id[:15]}+0000", "%Y%m%d-%H%M%S%z") + timedelta(seconds=1)
+        return datetime.fromtimestamp(0, UTC)
 
     def runs(self) -> list[RunFolder]:
         """All runs, oldest first."""

@@ -184,7 +184,8 @@ class _Listing:
         self.local = Path(unquote(urlsplit(address).path)) if address.startswith(("file:", "/")) else None
         try:
             self._data: dict[str, str | float] = json.loads(self._path.read_text())
-        except (OSError, ValueError):  # none yet, or torn by a power cut: it is asked for again
+            self._data["time"] = float(self._data["time"])
+        except (OSError, ValueError, KeyError, TypeError):  # none yet, or damaged: it is asked for again
             self._data = {}
 
     @property

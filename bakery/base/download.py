@@ -278,10 +278,12 @@ def _resume_headers(url: str, part: Path) -> dict[str, str]:
     headers = {"range": f"bytes={part.stat().st_size}-"}
     try:
         note = json.loads(note_path(part).read_text())
-    except (OSError, ValueError):
+        is_its_own = note["url"] == shown(url)
+        validator = str(note["validator"])
+    except (OSError, ValueError, KeyError, TypeError):
         return headers
-    if note["url"] == shown(url) and note["validator"]:
-        headers["if-range"] = note["validator"]
+    if is_its_own and validator:
+        headers["if-range"] = validator
     return headers
 
 

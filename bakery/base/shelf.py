@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import zlib
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from bakery.cache.age import is_young
 from bakery.cache.lock import hold
 from bakery.claim import Workshop
 from bakery.disk.build import make_disk, remove
@@ -75,12 +77,19 @@ class Shelf:
             yield
 
     def _current(self) -> Path | None:
-        pointer = self.folder / CURRENT
-        found = self.folder / pointer.read_text().strip() if pointer.exists() else None
-        return found if found is not None and (found / META).exists() else None
+        try:
+            found = self.folder / (self.folder / CURRENT).read_text().strip()
+            _read(found)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:  # a damaged disk, or somebody's editor
+            self.shop.notice(f"what is noted about {self.what} in the cache cannot be read; it is made anew",
+                             hint=str(error), warning=True)  # fmt: skip
+            return None
+        return found
 
     def _young(self, found: Path) -> bool:
-        return self.max_age is None or time.time() - float(_read(found)["made"]) <= self.max_age
+        return self.max_age is None or is_young(float(_read(found)["made"]), self.max_age)
 
     def _tree(self, make: Make) -> Path:
         found = self._current()
@@ -112,7 +121,7 @@ class Shelf:
             name = hashlib.sha256(self.folder.name.encode() + status).hexdigest()
             target = self.folder / name
             if target.exists():
-                _write(target, {**_read(target), "made": time.time()})
+                _write(target, {**_known(target), "made": time.time()})
             else:
                 _write(new, {"made": time.time()})
                 new.rename(target)
@@ -150,12 +159,32 @@ class Shelf:
 
 
 def _read(folder: Path) -> dict[str, Any]:
+    """Read what is noted about a generation.
+
+    Raises:
+        ValueError: the note is damaged.
+    """
     found: dict[str, Any] = json.loads((folder / META).read_text())
+    total = found.pop("sum", None)  # bakery 0.1 wrote none at first
+    if not isinstance(found.get("made"), int | float) or total not in (None, _sum(found)):
+        raise ValueError(f"{folder / META} is damaged")
     return found
 
 
+def _known(folder: Path) -> dict[str, Any]:
+    """The same; nothing where the note is damaged: then the disk is made again."""
+    try:
+        return _read(folder)
+    except (OSError, ValueError):
+        return {}
+
+
 def _write(folder: Path, meta: dict[str, Any]) -> None:
-    _replace(folder / META, json.dumps(meta))
+    _replace(folder / META, json.dumps({**meta, "sum": _sum(meta)}))
+
+
+def _sum(meta: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(meta, sort_keys=True).encode())
 
 
 def _replace(path: Path, text: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from bakery.cache import inventory
+from bakery.cache.age import date_of_use
 from bakery.cache.store import Store
 
 KINDS: Final = ("bases", "downloads")
@@ -43,8 +44,8 @@ def _entries(cache: Path) -> Iterator[BaseEntry]:
         for folder in (cache / kind).glob("[!.]*"):
             lock = folder / LOCK
             if lock.is_file() and any(path.name != LOCK for path in folder.iterdir()):
-                name = f"{kind}/{folder.name}"
-                yield BaseEntry(name=name, size=inventory.size([folder]), used=lock.stat().st_mtime, folder=folder)
+                name, used = f"{kind}/{folder.name}", date_of_use(lock.stat().st_mtime)
+                yield BaseEntry(name=name, size=inventory.size([folder]), used=used, folder=folder)
 
 
 def prune(store: Store, older_than: float) -> list[BaseEntry]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from bakery.cache.age import seconds
+from bakery.cache.age import is_young, seconds
 from bakery.cache.code import Code, Follower
 from bakery.cache.digest import Keyed, of_json
 from bakery.cache.inputs import Input, World
@@ -120,19 +120,20 @@ class Steps:
         if code.problems:
             return Miss(_uncacheable(code.problems))
         prekey, world = _prekey(parent, code, options), World(self._root, self._keyed, v, self._environ)
-        youngest = time.time() - seconds(options["max_age"]) if options.get("max_age") else 0.0
-        too_old = False
+        most = seconds(options["max_age"]) if options.get("max_age") else None
+        too_old = ""
         for record in self._records.under(prekey):
             now = tuple(_safe(world, item) for item in record.inputs)
             if [item.digest for item in now] != [item.digest for item in record.inputs]:
                 continue
-            if record.made >= youngest:
+            if most is None or is_young(record.made, most):
                 if now != record.inputs:  # same content, other dates: the next look is quicker
                     self._records.add(prekey, replace(record, inputs=now))
                 return Hit(record.key, record, self._files(record.inputs))
-            too_old = True
+            ahead = record.made > time.time()
+            too_old = "the clock was set back since it ran" if ahead else f"older than {options['max_age']}"
         if too_old:
-            return Miss((f"older than {options['max_age']}",))
+            return Miss((too_old,))
         return Miss(tuple(self._why(parent, task, options, code, world)))
 
     def record(

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bakery.cache import inventory
+from bakery.cache.age import date_of_use
 from bakery.cache.flock import Flock
 from bakery.claim import Workshop
 from bakery.errors import ImagefileError
@@ -221,7 +222,7 @@ class Store:
 
     def _used(self, key: str) -> float:
         try:
-            return (self.folder / f"{key}.lock").stat().st_mtime
+            return date_of_use((self.folder / f"{key}.lock").stat().st_mtime)
         except FileNotFoundError:
             return 0.0
 

@@ -15,7 +15,7 @@ from bakery.base import debian_recipe as recipe
 from bakery.base.base import Base
 from bakery.base.debian import SUITES, Debian
 from bakery.base.debian_make import digest, lines
-from bakery.base.shelf import Shelf
+from bakery.base.shelf import Shelf, _read, _write
 from bakery.claim import Workshop
 from bakery.errors import DriverError, ImagefileError, PreflightError
 from bakery.events import Event, Notice
@@ -116,6 +116,28 @@ def test_an_old_generation_has_no_key_unless_it_cannot_age(tmp_path: Path) -> No
     shop = Workshop(cache=tmp_path)
     assert Shelf(tmp_path / "r", shop=shop, what="Debian", max_age=100).key() is None
     assert Shelf(tmp_path / "r", shop=shop, what="Debian", max_age=None).key() == "content"
+
+
+def test_a_generation_from_the_future_is_not_young_since_the_clock_was_set_back(tmp_path: Path) -> None:
+    generation(tmp_path / "r", made=time.time() + 86_400)
+    assert Shelf(tmp_path / "r", shop=Workshop(cache=tmp_path), what="Debian", max_age=100).key() is None
+
+
+def test_any_flipped_bit_of_the_note_is_found_and_said(tmp_path: Path) -> None:
+    target = generation(tmp_path / "r", made=0)
+    _write(target, {"made": 0.0, "disk": {"digest": "ab", "size": 1, "mtime_ns": 2}})
+    good = (target / "meta.json").read_bytes()
+    for place in range(len(good) * 8):
+        bad = bytearray(good)
+        bad[place // 8] ^= 1 << place % 8
+        (target / "meta.json").write_bytes(bad)
+        said: list[Event] = []
+        shelf = Shelf(tmp_path / "r", shop=Workshop(cache=tmp_path, emit=said.append), what="Debian", max_age=None)
+        if shelf.key() is None:
+            assert any(isinstance(event, Notice) and "cannot be read" in event.message for event in said)
+        else:  # the name of the checksum itself, or a letter in whose place JSON takes another
+            assert _read(target)["made"] == 0.0
+            assert _read(target)["disk"] == {"digest": "ab", "size": 1, "mtime_ns": 2}
 
 
 def test_offline_uses_the_old_one_and_says_so(tmp_path: Path) -> None:

@@ -40,7 +40,10 @@ def save(container: Path, leader: int, below: Path | None, folder: Path, cancel:
     earlier = Path(known["layer"]) if known else None
     with frozen(leader, cancel):
         begun = time.time_ns()
-        names = Saver(below=below, earlier=earlier, since=known.get("since", 0)).save(container / "upper", layer)
+        since = known.get("since", 0)
+        if since > begun:  # the clock was set back: dates of changes tell nothing
+            since = 0
+        names = Saver(below=below, earlier=earlier, since=since).save(container / "upper", layer)
     (folder / NAMES).write_text(json.dumps(names))
     note.write_text(json.dumps({"layer": str(layer), "since": begun}))
 
