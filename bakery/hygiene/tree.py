@@ -21,9 +21,9 @@ class Tree:
         self._mounts: dict[str, Ext4] = {}
         if self._root is not None:
             self._mounts["/"] = self._root
-            points = list(_fstab(self.text("/etc/fstab")))
+            points = list(fstab(self.text("/etc/fstab")))
             for system in systems:
-                point = next((point for spec, point in points if _is(spec, system.volume)), None)
+                point = next((point for spec, point in points if means(spec, system.volume)), None)
                 if system is not self._root and point:
                     self._mounts[point.rstrip("/") or "/"] = system
 
@@ -81,15 +81,16 @@ def _join(point: str, path: str) -> str:
     return path if point == "/" else f"{point}{path}"
 
 
-def _fstab(text: str) -> Iterable[tuple[str, str]]:
+def fstab(text: str) -> Iterable[tuple[str, str]]:
+    """Yield device and mount point of each line of an fstab."""
     for line in text.splitlines():
         words = line.split()
         if len(words) > 1 and not words[0].startswith("#") and words[1].startswith("/"):
             yield words[0], words[1]
 
 
-def _is(spec: str, volume: Volume) -> bool:
-    """Say whether a line of fstab means this volume."""
+def means(spec: str, volume: Volume) -> bool:
+    """Say whether the device of a line of fstab is this volume."""
     kind, _, value = spec.replace('"', "").partition("=")
     known = {"UUID": volume.uuid, "LABEL": volume.label, "PARTUUID": volume.part_uuid}
     return bool(value) and known.get(kind, "").lower() == value.lower()

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from bakery.claim import Claim, Workshop
 from bakery.disk import build, images, qemuimg, tool
 from bakery.drivers.base import Driver
-from bakery.drivers.nspawn import checkpoints, host, processes
+from bakery.drivers.nspawn import bases, checkpoints, host, processes
 from bakery.drivers.nspawn.merged import merged
 from bakery.drivers.nspawn.source import Nspawn, Rooted
 from bakery.drivers.nspawn.start import Container
@@ -72,18 +72,11 @@ class NspawnDriver(Driver[Nspawn]):
         yield from host.problems()
         yield from build.check()
         yield from tool.missing(qemuimg.PACKAGES)
-        if isinstance(boot.base, Rooted):
-            yield from boot.base.check()
-        else:
-            yield Problem(
-                what=f"Nspawn cannot start from {type(boot.base).__name__}",
-                why="a container starts from a tree of files, not from a disk",
-                hint='use base=Debian("bookworm"), or build this image with Qemu',
-            )
+        yield from bases.check(boot.base)
 
     def prepare(self, boot: Nspawn, shop: Workshop) -> str | None:
         """Make the base's tree, or find it in the cache; no disk is made of it."""
-        return boot.base.tree(shop).key if isinstance(boot.base, Rooted) else super().prepare(boot, shop)
+        return bases.tree(boot.base, shop).key if isinstance(boot.base, Rooted) else super().prepare(boot, shop)
 
     def launch(self, boot: Nspawn | Artifact | Checkpoint, claim: Claim) -> Handle:
         """Start a container from a base's tree, or from a saved layer above it."""
@@ -218,8 +211,8 @@ def _start(boot: Nspawn | Artifact | Checkpoint, claim: Claim) -> Start:
         case Checkpoint(folder=Path() as folder, settings=known):
             return Start(tree=Path(known["tree"]), layer=folder / checkpoints.LAYER, settings=dict(known["machine"]),
                          disk=known["disk"])  # fmt: skip
-        case Nspawn(base=Rooted() as base):
-            tree = base.tree(claim)
+        case Nspawn():
+            tree = bases.tree(boot.base, claim)
             return Start(tree=tree.path, layer=None, settings=boot.shape(tree.login).to_json(), disk=boot.disk_bytes)
     raise DriverError(f"a container cannot start from {type(boot).__name__}", why="it needs a base's file tree",
                       hint="images are disks: they are booted by the qemu driver")  # fmt: skip

@@ -1,0 +1,125 @@
+"""A disk as a tree of files, so that a container can stand on an image: its file systems are copied out once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bakery.base.base import BaseDisk, BaseTree
+from bakery.cache.lock import hold
+from bakery.claim import Workshop
+from bakery.disk.build import remove
+from bakery.disk.tool import alone, missing, root, run
+from bakery.errors import DriverError
+from bakery.hygiene.tree import fstab, means
+from bakery.hygiene.volumes import Volume, raw_disk, volumes
+from bakery.model import Problem
+
+KINDS = {"ext2": "noload", "ext3": "noload", "ext4": "noload", "xfs": "norecovery,nouuid"}
+"""File systems that are read, and the options by which one that nobody may write to is mounted."""
+FSTAB = "etc/fstab"
+READY = "ready.json"
+COPY = """\
+set -eu
+to=$1 point=$2
+shift 2
+while [ $# -gt 0 ]; do
+    mount -t "$1" -o "$2" "$3" "$point$4"
+    shift 4
+done
+cp --archive --reflink=auto "$point/." "$to"
+"""
+LOOK = 'set -eu; mount -t "$1" -o "$2" "$3" "$4"; test -d "$4/etc"; test -d "$4/usr"; cat "$4/etc/fstab" || true'
+
+
+def check() -> Iterator[Problem]:
+    """Yield what keeps a disk from being read here."""
+    if root():
+        yield Problem(
+            what="only root can build in a container on an image",
+            why="the image's file systems must be mounted, with all their owners, links and capabilities",
+            hint="run bake as root, use Qemu for this image, or stand on Debian(...)",
+        )
+    yield from missing({"qemu-img": "qemu-utils", "sfdisk": "fdisk", "blkid": "util-linux"})
+
+
+def tree(disk: BaseDisk, shop: Workshop) -> BaseTree:
+    """Make the tree or find it in the cache.
+
+    Args:
+        disk: the disk; its key says what is in it.
+        shop: where the cache is.
+
+    Raises:
+        DriverError: we are not root, or there is no root file system in it that this kernel reads.
+    """
+    for problem in check():
+        raise DriverError(problem.what, why=problem.why, hint=problem.hint)
+    folder = shop.cache / "bases" / f"image-{hashlib.sha256(disk.key.encode()).hexdigest()[:32]}"
+    with hold(folder / "lock", what=f"another bake is unpacking {disk.path.name}", shop=shop):
+        if not (folder / READY).exists():
+            _make(disk, folder, shop)
+    return BaseTree(path=folder / "tree", key=disk.key, login=disk.login)
+
+
+def _make(disk: BaseDisk, folder: Path, shop: Workshop) -> None:
+    shop.waiting(f"unpacking {disk.path.name}")
+    files, point = folder / "tree", folder / "point"
+    remove(files, shop)  # of a process that was killed: nobody else is here while we hold the lock
+    files.mkdir()
+    point.mkdir(exist_ok=True)
+    try:
+        with raw_disk(disk.path, disk.format, folder, shop) as raw:
+            mounts = _mounts(raw, point, shop)
+            words = [word for volume, place in mounts for word in (*_mount(raw, volume), place)]
+            run((*alone(), "sh", "-c", COPY, "sh", files, point, *words), shop, timeout=3600,
+                what=f"copying the files of {disk.path.name}")  # fmt: skip
+            _forget_disk(files, [volume for volume, _ in mounts[1:]], volumes(raw, shop))
+    except BaseException:
+        remove(files, shop)
+        raise
+    point.rmdir()
+    (folder / READY).write_text(json.dumps({"key": disk.key}))
+
+
+def _mount(raw: Path, volume: Volume) -> tuple[str, str, str]:
+    """Type, options and file, for mount(8): the loop device goes with the mount, and that with its namespace."""
+    options = f"ro,loop,offset={volume.start},sizelimit={volume.size},{KINDS[volume.kind]}"
+    return volume.kind, options, str(raw)
+
+
+def _mounts(raw: Path, point: Path, shop: Workshop) -> list[tuple[Volume, str]]:
+    """The root file system, and those that its fstab puts into it, each with its place; outer ones first."""
+    found = [volume for volume in volumes(raw, shop) if volume.kind in KINDS]
+    for volume in sorted(found, key=lambda each: each.size, reverse=True):
+        try:
+            said = run((*alone(), "sh", "-c", LOOK, "sh", *_mount(raw, volume), point), shop, what="looking for files")
+        except DriverError:
+            continue  # another one may be the root; if none is, that is said below
+        inside = [(other, place) for spec, place in fstab(said.decode(errors="replace"))
+                  for other in found if other is not volume and place != "/" and means(spec, other)]  # fmt: skip
+        return [(volume, ""), *sorted(inside, key=lambda each: each[1])]
+    kinds = ", ".join(sorted({volume.kind or "unknown" for volume in volumes(raw, shop)}))
+    raise DriverError(
+        f"{raw.name} has no root file system that can be read here", why=f"there are: {kinds}; read are: "
+        f"{', '.join(KINDS)}, where this kernel has them", hint="build on this image with Qemu",
+    )  # fmt: skip
+
+
+def _forget_disk(files: Path, copied: Sequence[Volume], all_volumes: Sequence[Volume]) -> None:
+    """Take the old disk's other partitions out of fstab: the new disk has none of them, and would wait for them."""
+    table = files / FSTAB
+    if not table.is_file():
+        return
+    gone = [*copied, *(volume for volume in all_volumes if volume.kind not in KINDS)]
+    text = table.read_text()
+    kept = [line for line in text.splitlines() if not _about(line, gone)]
+    if len(kept) < len(text.splitlines()):
+        table.write_text("\n".join((*kept, "")))
+
+
+def _about(line: str, gone: Sequence[Volume]) -> bool:
+    spec = (line.split() or [""])[0]
+    return any(means(spec, volume) for volume in gone)
