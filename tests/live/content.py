@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import stat
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from bakery.base.base import BaseDisk
+from bakery.claim import Workshop
+from bakery.drivers.nspawn import disktree
 
 BY_A_BOOT: Mapping[str, str] = {
     r"/var/log/.*": "what a boot logged; emptied by the seal, but which files there are depends on what ran",
@@ -28,45 +33,41 @@ BY_A_BOOT: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class File:
-    """A name in an image: type and permissions, owner, group, and what is in it."""
+    """A name in an image: type and permissions, owner, group, how many names it has, and what is in it."""
 
     mode: int
     owner: tuple[int, int]
+    names: int
     content: str
 
 
-def listing(image: Path, raw: Path) -> dict[str, File]:
+def listing(image: Path, cache: Path) -> dict[str, File]:
     """Read the root file system of an image.
 
     Args:
         image: qcow2 or raw.
-        raw: where to unpack it; removed afterwards.
+        cache: where to unpack it; removed afterwards.
     """
-    folder = raw.with_suffix(".tree")
+    disk = BaseDisk(path=image, format="raw" if image.suffix == ".raw" else "qcow2", key=str(image), login="nocloud")
     try:
-        subprocess.run(["qemu-img", "convert", "-O", "raw", image, raw], check=True)
-        table = subprocess.run(["sfdisk", "--json", raw], check=True, capture_output=True, text=True).stdout
-        starts = [(int(size), int(start)) for start, size in re.findall(r'"start": (\d+),\s*"size": (\d+)', table)]
-        _, start = max(starts)  # the largest partition is the root
-        folder.mkdir()
-        subprocess.run(
-            ["debugfs", "-R", f"rdump / {folder}", f"{raw}?offset={start * 512}"], check=True, capture_output=True
-        )
-        return {f"/{path.relative_to(folder)}": _file(path) for path in sorted(folder.rglob("*"))}
+        tree = disktree.tree(disk, Workshop(cache=cache)).path
+        return {f"/{path.relative_to(tree)}": _file(path) for path in sorted(tree.rglob("*"))}
     finally:
-        raw.unlink(missing_ok=True)
-        subprocess.run(["rm", "-rf", folder], check=True)
+        subprocess.run(["rm", "-rf", cache], check=True)
 
 
 def _file(path: Path) -> File:
     info = path.lstat()
+    content = [f"{name}={os.getxattr(path, name, follow_symlinks=False).hex()}"
+               for name in sorted(os.listxattr(path, follow_symlinks=False))]  # fmt: skip
     if stat.S_ISLNK(info.st_mode):
-        content = str(path.readlink())
+        content.append(str(path.readlink()))
     elif stat.S_ISREG(info.st_mode):
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-    else:
-        content = ""
-    return File(info.st_mode, (info.st_uid, info.st_gid), content)
+        content.append(hashlib.sha256(path.read_bytes()).hexdigest())
+    elif not stat.S_ISDIR(info.st_mode):
+        content.append(f"device {info.st_rdev}")
+    names = 1 if stat.S_ISDIR(info.st_mode) else info.st_nlink
+    return File(info.st_mode, (info.st_uid, info.st_gid), names, " ".join(content))
 
 
 def differences(one: Mapping[str, File], other: Mapping[str, File], known: Mapping[str, str] = BY_A_BOOT) -> list[str]:

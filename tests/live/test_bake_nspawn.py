@@ -68,7 +68,7 @@ def test_one_imagefile_gives_the_same_image_in_a_machine_and_in_a_container(proj
     clean(done, 0)
     paths = {Path(line).parent.name: Path(line) for line in done.out.splitlines()}
     assert set(paths) == {"machine", "container"}
-    seen = {source: listing(path, tmp_path / f"{source}.raw") for source, path in paths.items()}
+    seen = {source: listing(path, tmp_path / source) for source, path in paths.items()}
     assert len(seen["machine"]) > 10_000
     assert differences(seen["machine"], seen["container"]) == []
 
