@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -11,9 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from bakery.aside import Aside
 from bakery.claim import Claim
 from bakery.drivers.base import Driver
-from bakery.errors import BakeryError, CleanupError, Interrupted
+from bakery.errors import BakeryError, CleanupError, DriverError, Interrupted
 from bakery.events import Event, Notice, PhaseEnded, PhaseStarted
 from bakery.journal import Journal
 from bakery.keys import make_keys, save_keys
@@ -87,6 +89,9 @@ class Scope:
         self.identity: Identity | None = None
         self.artifact: Artifact | None = None
         self.keep_machine = False
+        self._aside = Aside()
+        self._ending: list[Future[None]] = []
+        self._foreseen: tuple[Claim, Holding, Future[None]] | None = None
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -96,10 +101,15 @@ class Scope:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Destroy what is left; raise when that fails and nothing else did."""
+        self._aside.settle()
         for held in reversed(self._holdings):
             self._undo(held)
-        if self.clean_up and error is None:
+        if error is not None:
+            return
+        if self.clean_up:
             raise self.clean_up[0]
+        for one in self._ending:
+            one.result()
 
     # ---- small helpers ------------------------------------------------------------------------------------------
 
@@ -165,13 +175,15 @@ class Scope:
     def machine(self, boot: Source | Artifact | Checkpoint, role: str = "build") -> Generator[Running]:
         """Launch, reach, hand over; afterwards destroy, whatever happened in between."""
         driver = self.context.drivers.get(boot.driver)
-        claim, held = self.claim(role, driver.name)
+        claim, held = self._claim_of_machine(role, driver)
         save_keys(claim.keys, claim.folder)
         kept: Running | None = None
+        well = False
         try:
             running = self._launch(driver, boot, claim, held)
             try:
                 yield running
+                well = True
             except BaseException as error:
                 if self._explain_failure(running, error):
                     kept = running
@@ -181,10 +193,37 @@ class Scope:
         finally:
             if kept is not None:
                 self._leave(kept, held)
+            elif well and self._may_overlap(driver):
+                self._ending.append(self._aside.begin(lambda: self._end(claim, held)))
             else:
-                self._undo(held)
-                (claim.folder / "keys.json").unlink(missing_ok=True)
-                clean_logs(claim.folder, self.context.redactor)
+                self._end(claim, held)
+
+    def _end(self, claim: Claim, held: Holding) -> None:
+        """Destroy a machine, and what nobody needs any more."""
+        self._undo(held)
+        (claim.folder / "keys.json").unlink(missing_ok=True)
+        clean_logs(claim.folder, self.context.redactor)
+
+    def _may_overlap(self, driver: Driver[Any]) -> bool:
+        return driver.name == self.build.driver and driver.overlaps(self.build.boot)
+
+    def _claim_of_machine(self, role: str, driver: Driver[Any]) -> tuple[Claim, Holding]:
+        """Return the claim under which things were made beforehand, else a fresh one."""
+        foreseen = self._foreseen
+        if foreseen is None or foreseen[0].role != role:
+            return self.claim(role, driver.name)
+        claim, held, made = foreseen
+        self._foreseen = None
+        if (error := made.exception()) is not None:
+            self.emit(Notice(message=f"not made beforehand: {user_text(error)}"))
+        return claim, held
+
+    def _foresee(self, driver: Driver[Any]) -> None:
+        """While the image is being captured, make what the machine that tests it will need."""
+        if not (self.context.options.test and self._may_overlap(driver)):
+            return
+        claim, held = self.claim("smoke", driver.name)
+        self._foreseen = claim, held, self._aside.begin(lambda: driver.foresee(self.build.boot, claim))
 
     def _leave(self, running: Running, held: Holding) -> None:
         """Leave the machine for somebody to look at, and say how."""
@@ -203,7 +242,7 @@ class Scope:
 
         again = "re" if claim.role != "build" else ""
         with self.phase(f"{again}launch"):
-            handle = self._retried(lambda: driver.launch(boot, claim))
+            handle = self._retried(lambda: self._started(driver, boot, claim))
         link = Link(
             lambda: driver.endpoint(handle), claim.keys, claim, console=lambda: driver.console(handle),
             timeout=claim.launch_timeout,
@@ -220,6 +259,18 @@ class Scope:
             link.close()
             raise
         return running
+
+    def _started(self, driver: Driver[Any], boot: Source | Artifact | Checkpoint, claim: Claim) -> Handle:
+        """Launch; where there is no room before the machine before this one is gone, wait for that."""
+        crowded = self._aside.busy
+        try:
+            return driver.launch(boot, claim)
+        except DriverError as error:
+            if not crowded:
+                raise
+            self.emit(Notice(message=f"{user_text(error)}; once more, when the machine before is gone"))
+        self._aside.settle()
+        return driver.launch(boot, claim)
 
     def _retried(self, call: Callable[[], Handle]) -> Handle:
         """Ask a provider again while it says "for now"; the last error is the one that is raised, with the history."""
@@ -251,12 +302,14 @@ class Scope:
         """Power off through the guest and make an image under a temporary name; ours until it is kept."""
         with self.phase("capture"):
             running.link.close()
+            self._foresee(running.driver)
             claim, held = self.claim("image", running.driver.name)
             return self._taken(running.driver.capture(running.handle, self.build.image, claim), held)
 
     def publish(self, publisher: Publisher, local: Artifact) -> Artifact:
         """Take an image made here to a provider, under a temporary name; ours until it is kept."""
         with self.phase("publish"):
+            self._foresee(self.context.drivers.get(publisher.driver))
             claim, held = self.claim("image", publisher.driver)
             return self._taken(publisher.publish(local, self.build.image, claim), held)
 

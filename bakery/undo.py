@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -14,6 +15,8 @@ from bakery.retry import again
 from bakery.transport.wait import Cancel
 
 ATTEMPTS = 6
+TOGETHER = 8
+"""Things that are destroyed at the same time, at most."""
 
 
 def undo(
@@ -24,7 +27,7 @@ def undo(
     cancel: Cancel,
     notify: Callable[[str], None] = lambda _: None,
 ) -> list[CleanupError]:
-    """Destroy things, newest first, from their records alone.
+    """Destroy things from their records alone, newest first or as their driver says.
 
     Goes on after a failure, so that one stubborn thing does not save the others. Never interrupted: the cancellation
     that may have brought us here is shielded.
@@ -32,24 +35,39 @@ def undo(
     Returns:
         What could not be destroyed; the journal knows it too.
     """
-    errors: list[CleanupError] = []
-    with cancel:
-        for resource in reversed(list(resources)):
-            notify(str(resource))
-            try:
-                _destroy(driver(resource.driver), resource, cancel)
-            except Exception as error:  # anything at all: the rest must still be tried
-                errors.append(_explained(resource, error))
-                with suppress(OSError):  # a full disk: what is not written down counts as being there
-                    journal.failed(resource)
-            else:
-                with suppress(OSError):  # the same; to destroy it once more does no harm
-                    journal.gone(resource)
-    return errors
+
+    def end(resource: Resource) -> CleanupError | None:
+        notify(str(resource))
+        try:
+            with cancel:  # shields this thread
+                again(lambda: driver(resource.driver).destroy(resource), cancel, attempts=ATTEMPTS)
+        except Exception as error:  # anything at all: the rest must still be tried
+            with suppress(OSError):  # a full disk: what is not written down counts as being there
+                journal.failed(resource)
+            return _explained(resource, error)
+        with suppress(OSError):  # the same; to destroy it once more does no harm
+            journal.gone(resource)
+        return None
+
+    errors: list[CleanupError | None] = []
+    for wave in _waves(list(resources), driver):
+        if len(wave) == 1:
+            errors.append(end(wave[0]))
+            continue
+        with ThreadPoolExecutor(min(len(wave), TOGETHER), thread_name_prefix="clean-up") as pool:
+            errors += pool.map(end, wave)
+    return [error for error in errors if error is not None]
 
 
-def _destroy(driver: Driver[Any], resource: Resource, cancel: Cancel) -> None:
-    again(lambda: driver.destroy(resource), cancel, attempts=ATTEMPTS)
+def _waves(resources: list[Resource], driver: Callable[[str], Driver[Any]]) -> Iterator[list[Resource]]:
+    """What may go at the same time, driver by driver; one whose driver cannot be had fails alone, in its turn."""
+    for name in dict.fromkeys(resource.driver for resource in reversed(resources)):
+        own = [resource for resource in resources if resource.driver == name]
+        try:
+            waves = driver(name).waves(own)
+        except BakeryError:
+            waves = [[resource] for resource in reversed(own)]
+        yield from waves
 
 
 def _explained(resource: Resource, error: Exception) -> CleanupError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -131,6 +131,33 @@ class Driver(ABC, Generic[S]):
         """
         del handle, key, folder, claim
         return None
+
+    def overlaps(self, boot: S) -> bool:
+        """Say whether a machine may be started while the one before it is still being destroyed.
+
+        Worth it where destroying takes seconds; wrong where both want the same address or port.
+        """
+        del boot
+        return False
+
+    def foresee(self, boot: S, claim: Claim) -> None:
+        """Make beforehand what `launch` will need under this claim besides the image, which is still being captured.
+
+        Called only where machines overlap. A refusal is no failure: `launch` then makes what is missing itself.
+
+        Args:
+            boot: what the captured machine was built from.
+            claim: under which `launch` will be called.
+        """
+        del boot, claim
+
+    def waves(self, resources: Sequence[Resource]) -> list[list[Resource]]:
+        """Say in which order things are destroyed: one list after the other, what is in a list at the same time.
+
+        Args:
+            resources: oldest first.
+        """
+        return [[resource] for resource in reversed(resources)]
 
     def doctor(self, shop: Workshop) -> Iterator[Problem]:
         """Say what this host can do with this driver, for `bake doctor`: a line each; no hint means that it is well."""

@@ -93,6 +93,7 @@ def until(
     cancel: Cancel,
     notify: Callable[[str, float], None] | None = None,
     every: tuple[float, float] = (0.05, 1.0),
+    late: float = 1.0,
     error: type[BakeryError] = DriverError,
     hint: str = "",
 ) -> T:
@@ -105,6 +106,8 @@ def until(
         cancel: ends the wait at once.
         notify: called with the reason and the seconds waited whenever the reason changes.
         every: first and longest pause between two questions, in seconds; doubling in between.
+        late: most that a pause may be, as a part of the time waited already: with 0.2, what happens after 3 s is seen
+            at most 0.6 s later, however long the longest pause.
         error: what to raise at the deadline: a `BakeryError` class.
         hint: what the user can do about a wait that ran out.
 
@@ -129,7 +132,7 @@ def until(
             message = f"waited {timeout:g} s and still: {reason}"
             raise error(f"{what}: timed out", why=message, hint=hint)
         cancel.sleep(min(pause, max(0.0, timeout - waited)))
-        pause = min(pause * 2, longest)
+        pause = min(pause * 2, longest, max(every[0], waited * late))
 
 
 def interruptible(call: Callable[[], T], cancel: Cancel, *, discard: Callable[[T], object]) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from bakery.base.base import Base
@@ -15,6 +16,7 @@ from bakery.model import Artifact, Problem
 
 MORE = {"maxTotalInstances": "servers", "maxTotalCores": "cores", "maxTotalRAMSize": "MiB of memory"}
 UNLIMITED = -1
+Part = Callable[[Cloud, OpenStack], Iterator[Problem]]
 
 
 def account(source: OpenStack) -> Account:
@@ -41,14 +43,23 @@ def check(clouds: Clouds, source: OpenStack) -> Iterator[Problem]:
         yield Problem(what=f"this OpenStack has no service {name.replace('_', ' ')}")
     if missing:
         return
-    parts: tuple[Callable[[Cloud, OpenStack], Iterator[Problem]], ...] = (_start, _places, _zones, _limits, _addresses)
-    for part in parts:
-        try:
-            yield from part(cloud, source)
-        except BakeryError as error:
-            yield _problem(error)
+    parts: tuple[Part, ...] = (_start, _places, _zones, _limits, _addresses)
+    with ThreadPoolExecutor(len(parts), thread_name_prefix="openstack") as pool:
+        looked = list(pool.map(lambda part: _looked(part, cloud, source), parts))
+    for found in looked:
+        yield from found
     for member, entry in source.accept.items():
         yield from _member(clouds, member, entry)
+
+
+def _looked(part: Part, cloud: Cloud, source: OpenStack) -> list[Problem]:
+    """All that one part finds, up to where the cloud refuses to say more."""
+    found: list[Problem] = []
+    try:
+        found.extend(part(cloud, source))
+    except BakeryError as error:
+        found.append(_problem(error))
+    return found
 
 
 def _services(source: OpenStack) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bakery.drivers.openstack import images, network, servers, things
@@ -15,6 +15,18 @@ from bakery.transport.wait import Cancel, until
 TIMEOUT = 600.0
 BUSY_VOLUME = frozenset({400, 409})
 """Cinder's ways to say that a volume is in use or on its way into another state."""
+
+
+ORDER = (("server", "floating-address", "association", "keypair", "image", "snapshot"), ("port", "volume"))
+"""What can go at the same time; what is in no list comes last."""
+
+
+def waves(resources: Sequence[Resource]) -> list[list[Resource]]:
+    """First what uses others, then what it used."""
+    known = [kind for kinds in ORDER for kind in kinds]
+    found = [[resource for resource in reversed(resources) if resource.kind in kinds] for kinds in ORDER]
+    last = [resource for resource in reversed(resources) if resource.kind not in known]
+    return [wave for wave in (*found, last) if wave]
 
 
 def destroy(cloud: Cloud, resource: Resource) -> None:
@@ -60,18 +72,28 @@ def _step(cloud: Cloud, kind: str, name: str) -> None:
     if kind == "server":
         servers.ended(cloud, name)
         return
-    found = things.get(cloud, kind, name)
-    if found is None:
+    if kind == "volume" and _leaving(cloud, kind, name):
         return
-    if found.get("status") in {"deleting", "pending_delete"}:
-        raise NotYet(f"the {kind} is {found['status']}")
     try:
         _ask(cloud, kind, name)
     except Refused as error:
         if status_of(error) == CONFLICT or (kind == "volume" and status_of(error) in BUSY_VOLUME):
             raise NotYet(error.why) from error
         raise
-    raise NotYet(f"the {kind} is on its way out")
+    if not _leaving(cloud, kind, name):
+        raise NotYet(f"the {kind} is on its way out")
+
+
+def _leaving(cloud: Cloud, kind: str, name: str) -> bool:
+    """Say whether a thing is gone.
+
+    Raises:
+        NotYet: it is going.
+    """
+    found = things.get(cloud, kind, name)
+    if found is not None and found.get("status") in {"deleting", "pending_delete"}:
+        raise NotYet(f"the {kind} is {found['status']}")
+    return found is None
 
 
 def _ask(cloud: Cloud, kind: str, name: str) -> None:
@@ -99,4 +121,4 @@ def _wait(what: str, probe: Callable[[], Any]) -> None:
         except RetryableError as error:
             raise NotYet(error.why) from error
 
-    until(ask, what=what, timeout=TIMEOUT, cancel=Cancel(), every=(0.1, 2.0), error=RefusedForNow)
+    until(ask, what=what, timeout=TIMEOUT, cancel=Cancel(), every=(0.1, 2.0), late=0.2, error=RefusedForNow)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bakery.claim import Claim, Workshop
@@ -25,6 +25,7 @@ class OpenStackDriver(Driver[OpenStack]):
 
     def __init__(self) -> None:
         self.clouds = Clouds()
+        self._ready: dict[str, launch.Ready] = {}
 
     def check(self, boot: OpenStack) -> Iterator[Problem]:
         """Look at credentials, base, flavors, networks, names and quota; all problems at once."""
@@ -47,7 +48,17 @@ class OpenStackDriver(Driver[OpenStack]):
         else:
             source = OpenStack.from_settings(boot.settings["source"], base=boot)
             cloud = self.clouds.of(boot.settings)
-        return launch.launch(launch.Job(cloud=cloud.within(claim.cancel), source=source, claim=claim))
+        job = launch.Job(cloud=cloud.within(claim.cancel), source=source, claim=claim)
+        return launch.launch(job, self._ready.pop(claim.name, None))
+
+    def overlaps(self, boot: OpenStack) -> bool:
+        """Where each machine has ports and addresses of its own."""
+        return not (boot.ports or boot.fixed_address or boot.floating_address)
+
+    def foresee(self, boot: OpenStack, claim: Claim) -> None:
+        """Make the key pair, the group, the ports and the floating address."""
+        cloud = self.clouds.get(check.account(boot)).within(claim.cancel)
+        self._ready[claim.name] = launch.foresee(launch.Job(cloud=cloud, source=boot, claim=claim))
 
     def endpoint(self, handle: Handle) -> Endpoint:
         """Say where it listens and which key it shows."""
@@ -64,6 +75,10 @@ class OpenStackDriver(Driver[OpenStack]):
     def destroy(self, resource: Resource) -> None:
         """Destroy from the record alone."""
         destroy.destroy(self.clouds.of(resource.data), resource)
+
+    def waves(self, resources: Sequence[Resource]) -> list[list[Resource]]:
+        """Machines, keys, images and addresses at once; then ports and volumes; then security groups."""
+        return destroy.waves(resources)
 
     def find(self, where: Where) -> Iterator[Resource]:
         """Find what carries our marks; `where.settings` may hold `cloud`, `region` and `interface`."""

@@ -60,7 +60,7 @@ def wait_active(cloud: Cloud, image: str, shop: Workshop, timeout: float, *, exp
 
     return until(
         probe, what=f"the image {image} becomes active", timeout=timeout, cancel=shop.cancel, notify=shop.waiting,
-        hint="OpenStack(image_timeout=...) is how long an image may take, in seconds",
+        late=0.2, hint="OpenStack(image_timeout=...) is how long an image may take, in seconds",
     )  # fmt: skip
 
 
@@ -87,6 +87,7 @@ def wait_snapshots(cloud: Cloud, image: Mapping[str, Any], shop: Workshop, timeo
         until(
             lambda name=name: ready(name),  # type: ignore[misc]  # a bound default
             what=f"the snapshot {name} is done", timeout=timeout, cancel=shop.cancel, notify=shop.waiting,
+            late=0.2,
         )  # fmt: skip
     return names
 

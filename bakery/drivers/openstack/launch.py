@@ -25,39 +25,62 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a machine hangs in the network."""
+class Ground:
+    """What a machine needs before it is: its login key, and its place in the network.
 
+    Args:
+        keypair: its name.
+        ports: their ids.
+        address: the first port's own.
+        group: the security group's id, where it is ours.
+    """
+
+    keypair: str
     ports: tuple[str, ...]
     address: str
     group: str
 
 
-def launch(job: Job) -> Handle:
+Ready = tuple[Ground, str]
+"""Ground, and the address at which what stands on it will answer."""
+
+
+def launch(job: Job, ready: Ready | None = None) -> Handle:
     """Start a machine.
+
+    Args:
+        job: which.
+        ready: what was made for it beforehand.
 
     Raises:
         PreflightError: there is no such base, flavor or network.
         Refused: the cloud said no; `RefusedForNow` where asking again may help.
     """
     cloud, source, claim = job.cloud, job.source, job.claim
-    with ThreadPoolExecutor(3, thread_name_prefix="openstack") as pool:
+    with ThreadPoolExecutor(6, thread_name_prefix="openstack") as pool:
         base = pool.submit(bases.at_hand, cloud, source, claim)
         sizes = pool.submit(flavors, cloud, source.flavors)
-        key = pool.submit(_keypair, job)
-        group = "" if source.security_groups or source.ports else network.group(cloud, claim)
-        place = _place(job, group)
-        image, keypair = base.result(), key.result()
-    server = _first_with_room(job, image, sizes.result(), place, keypair)
-    address = _address(job, place)
-    if group:
-        network.open_ssh(cloud, group, network.allowed(source, address))
+        ground, known = ready or (_ground(job, pool), "")
+        reach = pool.submit(lambda: known or _opened(job, ground))  # while the server is being built
+        server = _first_with_room(job, base.result(), sizes.result(), ground)
+        address = reach.result()
     settings = {"source": source.settings(), **cloud.record}
     data = {**cloud.record, "address": address, "host_public": claim.keys.host_public, "volume": server.get("volume")}
     return Handle(
         driver="openstack", id=server["id"], resource=server["resource"], folder=claim.folder, settings=settings,
         data=data,
     )  # fmt: skip
+
+
+def foresee(job: Job) -> Ready:
+    """Make all that a machine needs besides its image.
+
+    Raises:
+        PreflightError, Refused: as `launch`.
+    """
+    with ThreadPoolExecutor(3, thread_name_prefix="openstack") as pool:
+        ground = _ground(job, pool)
+    return ground, _opened(job, ground)
 
 
 def flavors(cloud: Cloud, names: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -87,22 +110,38 @@ def _keypair(job: Job) -> str:
     return key
 
 
-def _place(job: Job, group: str) -> Place:
-    """Make ports, so that the address is known before the machine is.
+def _ground(job: Job, pool: ThreadPoolExecutor) -> Ground:
+    """Make ports, so that the address is known before the machine is; and at the same time the key pair.
 
     Raises:
         PreflightError: there is no such network.
     """
-    cloud, source = job.cloud, job.source
+    cloud, source, claim = job.cloud, job.source, job.claim
+    key = pool.submit(_keypair, job)
     if source.ports:
         found = [_port(cloud, one) for one in source.ports]
-        return Place(ports=source.ports, address=_own(found[0], source), group=group)
+        return Ground(keypair=key.result(), ports=source.ports, address=_own(found[0], source), group="")
+    places = pool.submit(network.networks, cloud, source)
+    group = "" if source.security_groups else network.group(cloud, claim)
     groups = [group] if group else network.group_ids(cloud, source)
     made = [
-        network.port(cloud, one, groups, job.claim, source.fixed_address if number == 0 else None)
-        for number, one in enumerate(network.networks(cloud, source))
+        network.port(cloud, one, groups, claim, source.fixed_address if number == 0 else None)
+        for number, one in enumerate(places.result())
     ]
-    return Place(ports=tuple(port["id"] for port in made), address=_own(made[0], source), group=group)
+    ports = tuple(port["id"] for port in made)
+    return Ground(keypair=key.result(), ports=ports, address=_own(made[0], source), group=group)
+
+
+def _opened(job: Job, ground: Ground) -> str:
+    """Lead a floating address there if one is wanted, let this host in, and say where the machine will answer."""
+    source = job.source
+    address = ground.address
+    if source.floating_network or source.floating_address:
+        floating = network.floating(job.cloud, source, ground.ports[0], job.claim)
+        address = floating if source.connect in {None, "floating"} else address
+    if ground.group:
+        network.open_ssh(job.cloud, ground.group, network.allowed(source, address))
+    return address
 
 
 def _port(cloud: Cloud, name: str) -> dict[str, Any]:
@@ -122,16 +161,7 @@ def _own(port: dict[str, Any], source: OpenStack) -> str:
     return address
 
 
-def _address(job: Job, place: Place) -> str:
-    source = job.source
-    wanted = bool(source.floating_network or source.floating_address)
-    floating = network.floating(job.cloud, source, place.ports[0], job.claim) if wanted else ""
-    return floating if floating and source.connect in {None, "floating"} else place.address
-
-
-def _first_with_room(
-    job: Job, image: Mapping[str, Any], sizes: list[dict[str, Any]], place: Place, keypair: str
-) -> dict[str, Any]:
+def _first_with_room(job: Job, image: Mapping[str, Any], sizes: list[dict[str, Any]], ground: Ground) -> dict[str, Any]:
     """Try each flavor in each zone until there is room for one.
 
     Raises:
@@ -140,7 +170,7 @@ def _first_with_room(
     said: list[str] = []
     for flavor in sizes:
         for zone in job.source.zones:
-            made = _asked(job, image, flavor=flavor, zone=zone, place=place, keypair=keypair)
+            made = _asked(job, image, flavor=flavor, zone=zone, ground=ground)
             refusal = servers.wait_placed(job.cloud, made["id"], job.source, job.claim)
             if not refusal:
                 return made
@@ -153,7 +183,7 @@ def _first_with_room(
 
 
 def _asked(
-    job: Job, image: Mapping[str, Any], *, flavor: Mapping[str, Any], zone: str | None, place: Place, keypair: str
+    job: Job, image: Mapping[str, Any], *, flavor: Mapping[str, Any], zone: str | None, ground: Ground
 ) -> dict[str, Any]:
     """Ask for one server, with a volume to boot from where one is wanted."""
     cloud, source, claim = job.cloud, job.source, job.claim
@@ -163,8 +193,8 @@ def _asked(
     request: dict[str, Any] = {
         "name": key,
         "flavorRef": flavor["id"],
-        "networks": [{"port": port} for port in place.ports],
-        "key_name": keypair,
+        "networks": [{"port": port} for port in ground.ports],
+        "key_name": ground.keypair,
         "metadata": {**source.metadata, **tags.temporary(claim, key)},
         "user_data": userdata.compose(source, claim),
         "availability_zone": zone,

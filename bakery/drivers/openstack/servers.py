@@ -67,7 +67,7 @@ def wait_placed(cloud: Cloud, server: str, source: OpenStack, claim: Claim) -> s
 
     return until(
         probe, what="OpenStack finds a host for the server", timeout=source.launch_timeout, cancel=claim.cancel,
-        notify=claim.waiting, every=(0.2, source.poll),
+        notify=claim.waiting, every=(0.1, source.poll), late=0.2,
         hint="OpenStack(launch_timeout=...) is how long building a server may take, in seconds",
     )  # fmt: skip
 
@@ -128,7 +128,7 @@ def stop(cloud: Cloud, server: str, source: OpenStack, claim: Claim) -> None:
 
     until(
         probe, what="the server powers off", timeout=source.stop_timeout, cancel=claim.cancel, notify=claim.waiting,
-        every=(0.2, source.poll),
+        every=(0.1, source.poll), late=0.2,
         hint="does the guest react to its power button (acpid, systemd-logind)? OpenStack(stop_timeout=...)",
     )  # fmt: skip
 

@@ -69,7 +69,10 @@ def wait(cloud: Cloud, volume: str, wanted: str, shop: Workshop, timeout: float)
         if status != wanted:
             raise NotYet(f"the volume is {status}")
 
-    until(probe, what=f"the volume {volume} is {wanted}", timeout=timeout, cancel=shop.cancel, notify=shop.waiting)
+    until(
+        probe, what=f"the volume {volume} is {wanted}", timeout=timeout, cancel=shop.cancel, notify=shop.waiting,
+        late=0.2,
+    )  # fmt: skip
 
 
 def gone(cloud: Cloud, server: str) -> None:
@@ -77,5 +80,5 @@ def gone(cloud: Cloud, server: str) -> None:
     servers.end(cloud, server)
     until(
         lambda: servers.ended(cloud, server), what=f"the server {server} ends", timeout=TIMEOUT, cancel=Cancel(),
-        every=(0.1, 2.0),
+        every=(0.1, 2.0), late=0.2,
     )  # fmt: skip

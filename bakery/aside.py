@@ -1,0 +1,37 @@
+"""What goes on beside a build: a machine is destroyed, and the next one's things are made, while the build goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Aside:
+    """Work begun and not yet waited for. Whoever begins some must call `settle` before the end."""
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        self._begun: list[Future[object]] = []
+
+    @property
+    def busy(self) -> bool:
+        """True while some of it goes on."""
+        return any(not one.done() for one in self._begun)
+
+    def begin(self, work: Callable[[], T]) -> Future[T]:
+        """Begin some."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(thread_name_prefix="aside")
+        future = self._pool.submit(work)
+        self._begun.append(future)  # type: ignore[arg-type]  # nobody puts a result into it
+        return future
+
+    def settle(self) -> None:
+        """Wait until all of it is done, however it ended; whoever began it asks for its result."""
+        wait(self._begun)
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
