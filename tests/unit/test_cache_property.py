@@ -1,7 +1,7 @@
 """Random edits of random imagefiles: a step key is never stale, and comments and unrelated code never waste a run.
 
-The judge is the program itself: what the task did, run again from nothing after the edit. Where that differs, the cache
-must miss. Where an edit cannot change what any run does (a comment, a docstring, the layout, code that the task does
+The judge is the program itself: what the tasks did, run again from nothing after the edit. Where that differs, the
+cache must miss. Where an edit cannot change what any run does (a comment, a docstring, the layout, code that the tasks do
 not reach, the order of definitions), it must hit.
 """
 
@@ -26,6 +26,7 @@ from bakery.cache.steps import Hit, Steps
 
 NAMES = itertools.count()
 SIZE = 4
+TASKS = 3
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Text:
         constants: values of C0, C1, ...
         helpers: for each function f0, f1, ... the constants and later helpers that it uses, and a number of its own.
         factory: what the factory's product encloses.
-        task: what the task uses, in order.
+        tasks: what each task uses, in order.
+        sequence: the order in which an image has the tasks.
         files: contents of file0, ...
         variables: values of v0, ...
         comments: sprinkled over the text; a seed.
@@ -47,7 +49,8 @@ class Text:
     constants: tuple[int, ...]
     helpers: tuple[tuple[int, tuple[str, ...]], ...]
     factory: int
-    task: tuple[str, ...]
+    tasks: tuple[tuple[str, ...], ...]
+    sequence: tuple[int, ...]
     files: tuple[str, ...]
     variables: tuple[int, ...]
     environ: tuple[str, ...]
@@ -78,11 +81,13 @@ class Text:
         )
         fields = "".join(f"    v{n}: int = {value}{comment()}\n" for n, value in enumerate(self.variables))
         parts.append(f"@dataclass(frozen=True)\nclass Vars:\n{docstring()}{fields}")
-        body = "".join(f"    did.append({_use(use)}){comment()}\n{blank()}" for use in self.task)
-        parts.append(f"def task(did, v):\n{docstring()}    did.append('task')\n{body}")
+        for n, uses in enumerate(self.tasks):
+            body = "".join(f"    did.append({_use(use)}){comment()}\n{blank()}" for use in uses)
+            parts.append(f"def task{n}(did, v):\n{docstring()}    did.append('task{n}')\n{body}")
         random.Random(self.order).shuffle(parts)
         head = "import os\nfrom dataclasses import dataclass\nfrom pathlib import Path\nHERE = Path(__file__).parent\n"
-        return head + "".join(blank() + part for part in parts) + f"made = make({self.factory})\nv = Vars()\n"
+        tail = f"made = make({self.factory})\nv = Vars()\nTASKS = [{', '.join(f'task{n}' for n in self.sequence)}]\n"
+        return head + "".join(blank() + part for part in parts) + tail
 
 
 def _use(use: str) -> str:
@@ -113,8 +118,8 @@ def texts(draw: st.DrawFn) -> Text:
     words = st.lists(st.sampled_from(["", "a", "b"]), min_size=SIZE, max_size=SIZE).map(tuple)
     return Text(
         constants=draw(small), helpers=tuple(helper(n) for n in range(SIZE)), factory=draw(st.integers(0, 9)),
-        task=tuple(draw(st.lists(USE, max_size=5))), files=draw(words), variables=draw(small), environ=draw(words),
-        order=draw(st.integers(0, 99)),
+        tasks=tuple(tuple(draw(st.lists(USE, max_size=3))) for _ in range(TASKS)), sequence=tuple(range(TASKS)),
+        files=draw(words), variables=draw(small), environ=draw(words), order=draw(st.integers(0, 99)),
     )  # fmt: skip
 
 
@@ -132,8 +137,6 @@ def edited(text: Text, kind: str, n: int, value: int, use: str) -> Text:
             return replace(text, helpers=_at(text.helpers, n, (text.helpers[n][0], () if use[0] == "f" else (use,))))
         case "factory":
             return replace(text, factory=value)
-        case "task":
-            return replace(text, task=(*text.task, use))
         case "file":
             return replace(text, files=_at(text.files, n, str(value)))
         case "file gone":
@@ -142,6 +145,22 @@ def edited(text: Text, kind: str, n: int, value: int, use: str) -> Text:
             return replace(text, variables=_at(text.variables, n, value))
         case "environment":
             return replace(text, environ=_at(text.environ, n, str(value)))
+    return _edited_tasks(text, kind, n, value, use)
+
+
+def _edited_tasks(text: Text, kind: str, n: int, value: int, use: str) -> Text:
+    place, lines = value % TASKS, text.tasks[value % TASKS]
+    match kind:
+        case "line":
+            return replace(text, tasks=_at(text.tasks, place, (*lines, use)))
+        case "line gone":
+            return replace(text, tasks=_at(text.tasks, place, lines[1:]))
+        case "order of lines":
+            return replace(text, tasks=_at(text.tasks, place, lines[::-1]))
+        case "order of tasks":
+            return replace(text, sequence=tuple(itertools.permutations(range(TASKS)))[(n * value) % 6])
+        case "task gone":
+            return replace(text, sequence=text.sequence[1:])
     return text
 
 
@@ -150,7 +169,11 @@ EDITS = (
     "helper",
     "helper's uses",
     "factory",
-    "task",
+    "line",
+    "line gone",
+    "order of lines",
+    "order of tasks",
+    "task gone",
     "file",
     "file gone",
     "variable",
@@ -195,30 +218,48 @@ class World:
         finally:
             del sys.modules[name]
 
-    def behaviour(self, module: ModuleType) -> str:
+    def behaviour(self, module: ModuleType) -> list[str]:
+        """What had been done after each task."""
         did: list[object] = []
-        try:
-            module.task(did, module.v)
-        except Exception as error:  # a missing file is behaviour, too
-            did.append(type(error).__name__)
-        return repr(did)
+        states: list[str] = []
+        for task in module.TASKS:
+            try:
+                task(did, module.v)
+            except Exception as error:  # a missing file is behaviour, too
+                did.append(type(error).__name__)
+            states.append(repr(did))
+        return states
 
-    def key(self, module: ModuleType) -> str:
-        """Hit or run, as a build does."""
+    def keys(self, module: ModuleType) -> list[str]:
+        """Hit or run each step, as a build does."""
         steps = Steps(self.cache, self.root)
-        found = steps.find("base", module.task, {}, module.v)
-        if isinstance(found, Hit):
-            return found.key
-        with steps.tracer(module.task, module.v) as tracer:
-            did: list[object] = []
-            with suppress(OSError):
-                module.task(did, tracer.variables(module.v))
-        made = steps.record("base", module.task, {}, tracer, module.v)
-        assert made.reusable, made.reasons
-        again = steps.find("base", module.task, {}, module.v)
-        assert isinstance(again, Hit)
-        assert again.key == made.key
-        return made.key
+        keys = ["base"]
+        for task in module.TASKS:
+            found = steps.find(keys[-1], task, {}, module.v)
+            if isinstance(found, Hit):
+                keys.append(found.key)
+                continue
+            with steps.tracer(task, module.v) as tracer:
+                did: list[object] = []
+                with suppress(OSError):
+                    task(did, tracer.variables(module.v))
+            made = steps.record(keys[-1], task, {}, tracer, module.v)
+            assert made.reusable, made.reasons
+            again = steps.find(keys[-1], task, {}, module.v)
+            assert isinstance(again, Hit)
+            assert again.key == made.key
+            keys.append(made.key)
+        return keys[1:]
+
+    def known(self, module: ModuleType) -> list[str]:
+        """The keys of all steps, none of which may have to run."""
+        steps = Steps(self.cache, self.root)
+        keys = ["base"]
+        for task in module.TASKS:
+            found = steps.find(keys[-1], task, {}, module.v)
+            assert isinstance(found, Hit), found
+            keys.append(found.key)
+        return keys[1:]
 
 
 EXAMPLES = int(os.environ.get("BAKERY_EXAMPLES", "20"))
@@ -249,8 +290,9 @@ def test_a_key_is_never_stale(
                 text = edited(text, *edit)
             with world.loaded(text, monkeypatch) as module:
                 behaviour = world.behaviour(module)
-                key = world.key(module)
-            assert met.setdefault(key, behaviour) == behaviour, edit
+                keys = world.keys(module)
+            for key, done in zip(keys, behaviour, strict=True):
+                assert met.setdefault(key, done) == done, edit
 
 
 @PATIENT
@@ -264,13 +306,11 @@ def test_comments_layout_order_and_unrelated_code_never_waste_a_run(
     with tempfile.TemporaryDirectory() as folder:
         world = World(Path(folder))
         with world.loaded(text, monkeypatch) as module:
-            key = world.key(module)
+            keys = world.keys(module)
         for name, number in edits:
             text = HARMLESS[name](text, number)
             with world.loaded(text, monkeypatch) as module:
-                found = Steps(world.cache, world.root).find("base", module.task, {}, module.v)
-            assert isinstance(found, Hit), (name, found)
-            assert found.key == key
+                assert world.known(module) == keys, name
 
 
 @PATIENT
@@ -278,19 +318,32 @@ def test_comments_layout_order_and_unrelated_code_never_waste_a_run(
 def test_what_the_task_does_not_reach_never_wastes_a_run(
     text: Text, number: int, value: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reached = set(text.task)
+    reached = {use for uses in text.tasks for use in uses}
     for _ in range(SIZE):
         reached |= {use for each in set(reached) if each[0] == "f" for use in text.helpers[int(each[1:])][1]}
     others = {"C": "constant", "f": "helper", "v": "variable", "e": "environment"}
     with tempfile.TemporaryDirectory() as folder:
         world = World(Path(folder))
         with world.loaded(text, monkeypatch) as module:
-            key = world.key(module)
+            keys = world.keys(module)
         for kind, edit in others.items():
             if f"{kind}{number}" in reached:
                 continue
             text = edited(text, edit, number, value, "")
             with world.loaded(text, monkeypatch) as module:
-                found = Steps(world.cache, world.root).find("base", module.task, {}, module.v)
-            assert isinstance(found, Hit), (kind, found)
-            assert found.key == key
+                assert world.known(module) == keys, kind
+
+
+@PATIENT
+@given(text=texts(), edit=st.tuples(st.sampled_from(EDITS), NUMBER, st.integers(0, 9), USE))
+def test_an_edit_that_is_taken_back_wastes_no_run(
+    text: Text, edit: tuple[str, int, int, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(Path(folder))
+        with world.loaded(text, monkeypatch) as module:
+            keys = world.keys(module)
+        with world.loaded(edited(text, *edit), monkeypatch) as module:
+            world.keys(module)
+        with world.loaded(text, monkeypatch) as module:
+            assert world.known(module) == keys
