@@ -67,7 +67,8 @@ def disk(files: Path, tmp_path: Path) -> Path:
         file.truncate(48 << 20)
     subprocess.run(["sfdisk", "--quiet", raw], input=TABLE, text=True, check=True)
     for start, size, label, tree in ((20480, 20480, "kernels", kernels), (43008, 40960, "top", files)):
-        words = ["mke2fs", "-q", "-F", "-t", "ext4", "-L", label, "-d", tree, "-E", f"offset={start * 512}", raw]
+        place = f"offset={start * 512}"
+        words = ["mke2fs", "-q", "-F", "-t", "ext4", "-L", label, "-d", str(tree), "-E", place, str(raw)]
         subprocess.run([*words, f"{size // 2}k"], check=True)
     subprocess.run(["mformat", "-i", f"{raw}@@{2048 * 512}", "-T", "16384", "-v", "FIRMWARE", "::"], check=True)
     return raw

@@ -1,8 +1,8 @@
 """Random edits of random imagefiles: a step key is never stale, and comments and unrelated code never waste a run.
 
 The judge is the program itself: what the tasks did, run again from nothing after the edit. Where that differs, the
-cache must miss. Where an edit cannot change what any run does (a comment, a docstring, the layout, code that the tasks do
-not reach, the order of definitions), it must hit.
+cache must miss. Where an edit cannot change what any run does (a comment, a docstring, the layout, code that the tasks
+do not reach, the order of definitions), it must hit.
 """
 
 import importlib.util
