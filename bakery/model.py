@@ -171,6 +171,8 @@ class Endpoint:
         user: login user; root where it is not said.
         host_key: the key that the machine must present, as in known_hosts (`ssh-ed25519 AAAA...`). Never guessed:
             a driver that cannot know it raises.
+        key: what to log in with: the file of a private key without a passphrase, or `agent` for the keys of the SSH
+            agent. Empty is the key that the machine was given; a bastion was given none, so it needs one here.
         gateway: a bastion to go through, reached in the same way.
         data: JSON data for the transport.
     """
@@ -180,6 +182,7 @@ class Endpoint:
     port: int = 22
     user: str = "root"
     host_key: str = ""
+    key: str = ""
     gateway: Endpoint | None = None
     data: Mapping[str, Any] = field(default_factory=dict[str, Any])
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from pathlib import Path
 
 from bakery.claim import Keys
 from bakery.errors import PreflightError
 from bakery.model import Endpoint
+from bakery.transport.stage import AGENT
 
 
 def shell_command(endpoint: Endpoint, folder: Path) -> list[str]:
@@ -21,21 +23,37 @@ def shell_command(endpoint: Endpoint, folder: Path) -> list[str]:
         case "namespace":
             return ["nsenter", "--target", str(endpoint.data["pid"]), "--all", "--root", "--wd", "--", "/bin/sh", "-l"]
         case _:
-            options = {
-                "IdentityFile": folder / "id", "IdentitiesOnly": "yes", "UserKnownHostsFile": folder / "known_hosts",
-                "StrictHostKeyChecking": "yes", "GlobalKnownHostsFile": "/dev/null", "ForwardAgent": "no",
-            }  # fmt: skip
-            words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-            return ["ssh", "-F", "none", *words, "-p", str(endpoint.port), f"{endpoint.user}@{endpoint.host}"]
+            return ["ssh", *_options(endpoint, folder), f"{endpoint.user}@{endpoint.host}"]
+
+
+def _options(endpoint: Endpoint, folder: Path) -> list[str]:
+    options: dict[str, object] = {
+        "IdentityFile": folder / "id", "IdentitiesOnly": "yes", "UserKnownHostsFile": folder / "known_hosts",
+        "StrictHostKeyChecking": "yes", "GlobalKnownHostsFile": "/dev/null", "ForwardAgent": "no",
+    }  # fmt: skip
+    if endpoint.key == AGENT:
+        del options["IdentityFile"], options["IdentitiesOnly"]
+    elif endpoint.key:
+        options["IdentityFile"] = Path(endpoint.key).expanduser()
+    if gateway := endpoint.gateway:
+        way = ["ssh", *_options(gateway, folder), "-W", "[%h]:%p", f"{gateway.user}@{gateway.host}"]
+        options["ProxyCommand"] = shlex.join(way)
+    words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+    return ["-F", "none", *words, "-p", str(endpoint.port)]
 
 
 def write_login(endpoint: Endpoint, keys: Keys, folder: Path) -> None:
-    """Write the key and the known host that `shell_command` names, readable by nobody else."""
+    """Write the key and the known hosts that `shell_command` names, readable by nobody else."""
     key = folder / "id"
     key.touch(mode=0o600)
     key.write_text(keys.user_private, encoding="utf-8")
-    host = endpoint.host if endpoint.port == 22 else f"[{endpoint.host}]:{endpoint.port}"  # noqa: PLR2004  SSH's port
-    (folder / "known_hosts").write_text(f"{host} {endpoint.host_key}\n", encoding="utf-8")
+    lines: list[str] = []
+    hop: Endpoint | None = endpoint
+    while hop is not None:
+        host = hop.host if hop.port == 22 else f"[{hop.host}]:{hop.port}"  # noqa: PLR2004  SSH's port
+        lines += [f"{host} {key}\n" for key in hop.host_key.splitlines()]
+        hop = hop.gateway
+    (folder / "known_hosts").write_text("".join(lines), encoding="utf-8")
 
 
 def open_shell(endpoint: Endpoint, keys: Keys, folder: Path) -> int:

@@ -11,24 +11,24 @@ import hashlib
 import io
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from paramiko import Ed25519Key, MissingHostKeyPolicy, RejectPolicy, SSHClient
+from paramiko import Ed25519Key, MissingHostKeyPolicy, PKey, RejectPolicy, SSHClient
 from paramiko import Transport as Session
 from paramiko.config import SSHConfig
+from paramiko.pkey import UnknownKeyType
 from paramiko.ssh_exception import AuthenticationException, ChannelException, IncompatiblePeer, SSHException
 
 from bakery.errors import ConnectError
 from bakery.model import Endpoint
 from bakery.transport.knock import knock
-from bakery.transport.stage import NotReached
+from bakery.transport.stage import AGENT, NotReached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fabric import Connection
-    from paramiko import PKey
-
 
 LOG: Final = "bakery.ssh"
 TALK: Final = 30.0
@@ -115,7 +115,7 @@ def connect(
     gateway = connect(endpoint.gateway, private_key, timeout) if endpoint.gateway else None
     talk = max(TALK, timeout) if gateway is None else timeout  # beyond a gateway we see no server's first word
     options: dict[str, Any] = {
-        "pkey": Ed25519Key.from_private_key(io.StringIO(private_key)), "allow_agent": False, "look_for_keys": False,
+        **_login(endpoint, private_key), "look_for_keys": False,
         "banner_timeout": talk, "auth_timeout": talk, "channel_timeout": talk, "compress": False,
         "transport_factory": _factory(policy.types),
     }  # fmt: skip
@@ -136,6 +136,22 @@ def connect(
         raise
     client_of(connection).set_missing_host_key_policy(RejectPolicy())
     return connection
+
+
+def _login(endpoint: Endpoint, private_key: str) -> dict[str, Any]:
+    """What to log in with: the one key that we know of, unless the endpoint says otherwise."""
+    if endpoint.key == AGENT:
+        return {"allow_agent": True}
+    if not endpoint.key:
+        return {"allow_agent": False, "pkey": Ed25519Key.from_private_key(io.StringIO(private_key))}
+    file = Path(endpoint.key).expanduser()
+    try:
+        return {"allow_agent": False, "pkey": PKey.from_path(file)}
+    except (OSError, SSHException, UnknownKeyType, ValueError, TypeError) as error:
+        raise ConnectError(
+            f"the key for {endpoint.host} cannot be used: {file}", why=str(error) or type(error).__name__,
+            hint=f"a file without a passphrase, or key={AGENT!r} for the keys of the SSH agent",
+        ) from error  # fmt: skip
 
 
 def client_of(connection: Connection) -> SSHClient:

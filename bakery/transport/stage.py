@@ -1,6 +1,9 @@
 """The stages of reaching a machine, in their order."""
 
-from typing import Literal
+from typing import Final, Literal
+
+AGENT: Final = "agent"
+"""`Endpoint.key` in place of a file: the user's SSH agent is asked."""
 
 Stage = Literal["process", "address", "port", "banner", "host key", "authentication", "session"]
 """The staged wait for a machine."""

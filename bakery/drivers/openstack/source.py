@@ -34,7 +34,7 @@ class OpenStack(Source):
         floating_network: the network that a floating address is taken from; None is no floating address.
         floating_address: a floating address that the project has and that is free, in place of a new one.
         connect: over the `floating`, `fixed` or `ipv6` address; None is floating where there is one, else fixed.
-        bastion: the host to go through, with its key.
+        bastion: the host to go through, with its host key, and the key to log in with.
         security_groups: names or ids; none means one of our own that lets in only `ssh_from`.
         ssh_from: networks that may reach port 22; `auto` is this host's address.
         user: login user; root is let in by user data. Others need sudo without a password.
@@ -174,6 +174,8 @@ def _problems(source: OpenStack) -> Iterator[str]:
         yield "connect='floating') needs floating_network=... or floating_address=..."
     if source.ports and (source.network or source.network_cidr or source.fixed_address):
         yield "ports=...) stands in place of network, network_cidr and fixed_address"
+    if source.bastion and not (source.bastion.key and source.bastion.host_key):
+        yield "bastion=Endpoint(...)) needs host_key='ssh-ed25519 ...', and key='~/.ssh/id_...' or key='agent'"
     if source.members and source.shown != "shared":
         yield f"members=...) needs visibility='shared', not {source.visibility!r}"
     for member in source.accept:

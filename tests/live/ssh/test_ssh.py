@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -19,12 +20,14 @@ import pytest
 import bakery._run
 import bakery.transport.ssh
 from bakery import Machine, Secret
-from bakery.errors import CommandFailed, ConnectError, DriverError, Interrupted, TaskError
+from bakery.errors import CommandFailed, ConnectError, DriverError, Interrupted, NotYet, TaskError
 from bakery.keys import make_keys
 from bakery.model import Endpoint
+from bakery.shell import shell_command, write_login
 from bakery.testing.sshd import Server
 from bakery.transport.base import Lost, TimedOut
 from bakery.transport.link import Link
+from bakery.transport.wait import Cancel, until
 
 pytestmark = pytest.mark.live
 
@@ -160,6 +163,57 @@ def test_a_bastion_is_gone_through_and_pinned_too(servers: Callable[[str], Serve
     wrong = replace(way, gateway=replace(bastion.endpoint, host_key=inner.keys.host_public))
     with pytest.raises(ConnectError, match="another host key"):
         inner.link(wrong, timeout=1).open()
+
+
+@pytest.fixture
+def jump(servers: Callable[[str], Server], tmp_path: Path) -> tuple[Server, Path]:
+    """Start a bastion that takes the user's key, and no machine's."""
+    mine = make_keys("me")
+    bastion = servers("jump")
+    (bastion.folder / "authorized_keys").write_text(mine.user_public + "\n")
+    key = tmp_path / "id_of_mine"
+    key.touch(mode=0o600)
+    key.write_text(mine.user_private)
+    return bastion, key
+
+
+def test_a_bastion_is_logged_in_to_with_a_key_of_its_own(
+    jump: tuple[Server, Path], server: Server, tmp_path: Path
+) -> None:
+    bastion, key = jump
+    refused = replace(server.endpoint, gateway=bastion.endpoint)
+    with pytest.raises(ConnectError, match="refuse"):
+        server.link(refused, timeout=1).open()
+    way = replace(server.endpoint, gateway=replace(bastion.endpoint, key=str(key)))
+    assert server.machine(way).run("echo through").stdout == "through\n"
+    lost = replace(server.endpoint, gateway=replace(bastion.endpoint, key=str(tmp_path / "none")))
+    with pytest.raises(ConnectError, match="cannot be used"):
+        server.link(lost, timeout=1).open()
+    write_login(way, server.keys, tmp_path)
+    shell = subprocess.run([*shell_command(way, tmp_path), "echo shell"], capture_output=True, text=True, check=False)
+    assert shell.stdout == "shell\n", shell.stderr
+
+
+def test_a_bastion_may_be_logged_in_to_by_the_agent(
+    jump: tuple[Server, Path], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bastion, key = jump
+    socket = tmp_path / "agent"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
+    try:
+        until(lambda: _there(socket), what="the agent listens", timeout=10, cancel=Cancel())
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+        subprocess.run(["ssh-add", "-q", str(key)], check=True, stderr=subprocess.DEVNULL)
+        way = replace(server.endpoint, gateway=replace(bastion.endpoint, key="agent"))
+        assert server.machine(way).run("echo through").stdout == "through\n"
+    finally:
+        agent.terminate()
+        agent.wait()
+
+
+def _there(path: Path) -> None:
+    if not path.exists():
+        raise NotYet(f"no {path}")
 
 
 def test_a_lost_connection_is_said_to_be_lost_and_opened_again(machine: Machine) -> None:
