@@ -38,6 +38,11 @@ class Chain:
         return [found for _, found in self.found if isinstance(found, Hit)]
 
     @property
+    def keys(self) -> list[str]:
+        """The key that the first step stands on, and those after each step that need not run; none without a base."""
+        return [] if self.parent is None else [self.parent, *(hit.key for hit in self.hits)]
+
+    @property
     def last(self) -> str | None:
         """The key after the last step that is known."""
         hits = self.hits

@@ -16,6 +16,7 @@ from bakery.journal import Journal
 from bakery.recipe import Recipe
 from bakery.redact import Redactor
 from bakery.resolve import Settings
+from bakery.resume import Resumed
 from bakery.state import RunFolder, State
 from bakery.transport.wait import Cancel
 
@@ -71,7 +72,10 @@ class Options:
 
 @dataclass(kw_only=True)
 class Context:
-    """One run's shared things. `recipe` is the only one that changes: when a failed task is tried again after a fix."""
+    """One run's shared things.
+
+    Two of them change: `recipe`, when a failed task is tried again after a fix, and `resumed`, once it is known.
+    """
 
     recipe: Recipe
     settings: Settings
@@ -86,6 +90,7 @@ class Context:
     ask: Asks | None = None
     asking: threading.Lock = field(default_factory=threading.Lock)
     inputs: set[Path] = field(default_factory=set[Path])
+    resumed: Resumed | None = None
 
     def workshop(self, build: str) -> Workshop:
         """Return what code that makes files needs."""

@@ -7,17 +7,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
-from bakery import buildtime
+from bakery import buildtime, progress
 from bakery._dsl import Function
 from bakery.cache.lease import Lease
 from bakery.cache.steps import Made
 from bakery.cache.trace import Tracer
 from bakery.chain import Chain, base_key, chain, image_key, tests_key
-from bakery.context import Context
+from bakery.context import Context, Options
 from bakery.errors import BakeryError, ConnectError, DriverError, PreflightError
 from bakery.events import Notice, StepEnded
 from bakery.model import Artifact, Checkpoint, Source
 from bakery.plan import Build, Step, variables_of
+from bakery.progress import Note, Progress
 from bakery.scope import Running, Scope
 
 
@@ -38,7 +39,10 @@ class Course:
         self.variables = variables_of(context.recipe, build, context.settings)
         self.key: str | None = None
         self._restored = 0
+        self._base: str | None = None
         self._chain: Chain | None = None
+        self._done = 0
+        self._stands_on: tuple[str, ...] = ()
 
     # ---- where it starts ----------------------------------------------------------------------------------------
 
@@ -49,32 +53,41 @@ class Course:
         driver = context.drivers.get(scope.build.driver)
         with scope.phase("base"):
             parent = base_key(self.boot.base, shop) or driver.prepare(self.boot, shop)
-        self._chain = chain(
-            scope.build, context.recipe, self.variables, parent, options=context.options, state=context.state
-        )
+        self._base = parent
+        self._chain = self._chained(context.options)
         self.key = self._chain.parent
         context.inputs.add(context.recipe.file)
 
+    def _chained(self, options: Options) -> Chain:
+        scope = self.scope
+        return chain(
+            scope.build, scope.context.recipe, self.variables, self._base, options=options, state=scope.context.state
+        )
+
     def start(self, stack: ExitStack) -> Running:
-        """Return a running machine: from the deepest checkpoint that works, else from the source.
+        """Return a running machine: one that a killed run left, from the deepest checkpoint that works, or a new one.
 
         Args:
             stack: where the machine's life is entered.
         """
+        if (running := self._taken_over(stack)) is not None:
+            return running
         for count, checkpoint in self._checkpoints():
             try:
                 running = stack.enter_context(self.scope.machine(checkpoint))
             except (DriverError, ConnectError) as error:
                 self.lease.reject(checkpoint.key, error.what)
                 continue
-            self._restored, self.key = count, checkpoint.key
-            self._tell_restored(count)
+            self._goes_on(count, checkpoint.key, (checkpoint.key,), self._made())
+            self._tell_resumed(f"{self._after(count)}, from a checkpoint")
+            self._note(running)
             return running
-        self._tell_resumed("from the start: there is no checkpoint of it")
+        self._tell_resumed("from the start: neither a machine nor a checkpoint of it is there")
         running = stack.enter_context(self.scope.machine(self.boot))
         buildtime.enter(running)
         if running.driver.saves_boot:  # the next build need not wait for the boot
             self._save(running, self.key)
+        self._note(running)
         return running
 
     def _checkpoints(self) -> Iterator[tuple[int, Checkpoint]]:
@@ -82,24 +95,104 @@ class Course:
         made = self._made()
         if not self.scope.context.options.cache or made.parent is None:
             return
-        keys = [made.parent, *(hit.key for hit in made.hits)]
+        keys = made.keys
         for count in range(len(keys) - 1, -1, -1):
             if (checkpoint := self.lease.get(keys[count])) is not None:
                 yield count, checkpoint
+
+    def _goes_on(self, count: int, key: str | None, stands_on: tuple[str, ...], made: Chain) -> None:
+        """Take so many steps for done."""
+        self._restored = self._done = count
+        self.key, self._stands_on = key, stands_on
+        for step, hit in zip(self.scope.build.steps[:count], made.hits, strict=False):
+            self.scope.context.inputs.update(hit.files)
+            self.scope.emit(
+                StepEnded(step=step.name, index=step.index, seconds=0.0, outcome="cached", reason="nothing changed")
+            )
+            made.steps.used(self._task(step), hit)
+
+    def _after(self, count: int) -> str:
+        return f"after {self.scope.build.steps[count - 1].name}" if count else "on the machine as it booted"
 
     def _tell_resumed(self, where: str) -> None:
         if self.scope.context.options.resume is not None:
             self.scope.emit(Notice(message=f"continues {where}"))
 
-    def _tell_restored(self, count: int) -> None:
-        done = f"after {self.scope.build.steps[count - 1].name}" if count else "on the machine as it booted"
-        self._tell_resumed(f"{done}, from a checkpoint")
-        for step, hit in zip(self.scope.build.steps[:count], self._made().hits, strict=False):
-            self.scope.context.inputs.update(hit.files)
+    # ---- a machine that a killed run left -----------------------------------------------------------------------
+
+    def _taken_over(self, stack: ExitStack) -> Running | None:
+        """Go on with the machine of the run that is continued, where it is further than any checkpoint."""
+        resumed = self.scope.context.resumed
+        survivor = None if resumed is None else resumed.survivor(self.scope.build.name)
+        if resumed is None or survivor is None:
+            return None
+        made, known = (
+            self._chained(replace(self.scope.context.options, cache=True, refresh=frozenset())),
+            survivor.progress,
+        )
+        reason = self._unfit(known, made)
+        if reason:
+            resumed.give_up(survivor)
+        else:
+            try:
+                running = stack.enter_context(self.scope.machine(survivor))
+            except (DriverError, ConnectError) as error:
+                reason = error.what
+            else:
+                self._goes_on(known.done, known.key, known.stands_on, made)
+                self._tell_resumed(f"{self._after(known.done)}, on the machine that still runs")
+                self._end_interrupted(running, known)
+                return running
+        self.scope.emit(Notice(message=f"the machine that the run left is not gone on with: {reason}"))
+        return None
+
+    def _unfit(self, known: Progress, made: Chain) -> str:
+        """Why a machine is not to be gone on with; empty when it is."""
+        keys, best = made.keys, next(self._checkpoints(), None)
+        if known.key is None or known.done >= len(keys) or keys[known.done] != known.key:
+            return "its finished steps have changed since, or cannot be compared"
+        if best is not None and (best[0] > known.done or (best[0] == known.done and known.began)):
+            return "there is a checkpoint that is as far"
+        if any(self.lease.get(key) is None for key in known.stands_on):
+            return "a checkpoint that it stands on is gone"
+        return ""
+
+    def _end_interrupted(self, running: Running, known: Progress) -> None:
+        """Let a task that was under way begin anew on the machine as it is, and end what still runs of it."""
+        if known.began:
+            running.link.open().end_leftovers()
+            self.spoil(running)
             self.scope.emit(
-                StepEnded(step=step.name, index=step.index, seconds=0.0, outcome="cached", reason="nothing changed")
+                Notice(
+                    level="warning",
+                    message=f"task {known.began} was interrupted, and runs again on the machine as it left it",
+                    hint="later builds do not reuse what comes of it",
+                )
             )
-            self._made().steps.used(self._task(step), hit)
+
+    def begins(self, step: Step, running: Running) -> None:
+        """Write down that a task is under way."""
+        self._note(running, began=step.name)
+
+    def spoil(self, running: Running) -> None:
+        """The machine is no longer what its inputs say: nothing that comes of it may be taken for that."""
+        self.key = None
+        self._note(running)
+
+    def _note(self, running: Running, *, began: str = "") -> None:
+        """Write down how far the machine is, for whoever resumes this run."""
+        folder = running.claim.folder
+        if self.key is None:
+            progress.forget(folder)
+            return
+        known = Progress(done=self._done, key=self.key, stands_on=self._stands_on, began=began)
+        progress.write(
+            folder,
+            Note(
+                name=running.claim.name, build=self.scope.build.name, handle=running.handle,
+                things=tuple(running.held.resources), progress=known,
+            ),
+        )  # fmt: skip
 
     def is_restored(self, step: Step) -> bool:
         """Say whether a step is inside the checkpoint that was booted."""
@@ -130,6 +223,8 @@ class Course:
         wanted = step.options.get("checkpoint")
         if made.reusable and (wanted is True or (wanted is None and not running.driver.checkpoints_cost)):
             self._save(running, made.key)
+        self._done = self.scope.build.steps.index(step) + 1
+        self._note(running)
 
     def _save(self, running: Running, key: str | None) -> None:
         """Save a checkpoint. A failure costs time later, never this build: the machine runs on."""
@@ -138,6 +233,7 @@ class Course:
         place = self.lease.make(key)
         if place is None:
             return
+        progress.forget(running.claim.folder)  # its disk is moved about meanwhile
         try:
             checkpoint = running.driver.checkpoint(running.handle, key, place.folder, running.claim)
         except (BakeryError, OSError) as error:
@@ -145,9 +241,11 @@ class Course:
             self.scope.emit(
                 Notice(level="warning", message=f"no checkpoint: {what}", hint="the next build takes longer")
             )
+            self._stands_on = (*self._stands_on, key)  # it may stand on files that go with this process
             return
         if checkpoint is not None:
             place.keep(checkpoint)
+            self._stands_on = (*self._stands_on, key)
 
     def _task(self, step: Step) -> Function:
         return self.scope.context.recipe.image(self.scope.build.spec).tasks[step.index]

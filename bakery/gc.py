@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from bakery import progress
 from bakery.drivers.base import Driver
 from bakery.errors import BakeryError, CleanupError
 from bakery.journal import Journal
@@ -93,13 +94,16 @@ def _one(
         failed = {str(error.what) for error in errors}
         swept.destroyed += [r for r in reversed(resources) if f"{r} could not be destroyed" not in failed]
         if folder.id not in swept.held:
-            _forget_keys(folder)
+            forget_keys(folder)
 
 
-def _forget_keys(folder: RunFolder) -> None:
-    """No machine is left that they would open."""
-    for keys in folder.path.glob("machines/*/keys.json"):
-        keys.unlink()
+def forget_keys(folder: RunFolder) -> None:
+    """No machine is left that they would open, or that could be gone on with; but one that another run took over."""
+    moved = {entry.resource.key for entry in folder.replay().entries if entry.op == "moved"}
+    for machine in folder.path.glob("machines/*"):
+        if (note := progress.read(machine)) is None or not moved.intersection(key for _, key in note.things):
+            (machine / "keys.json").unlink(missing_ok=True)
+            progress.forget(machine)
 
 
 def sweep(

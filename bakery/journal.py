@@ -23,7 +23,7 @@ from bakery.errors import BakeryError
 from bakery.model import Resource, to_json
 
 VERSION = 1
-Op = Literal["intend", "made", "gone", "kept", "held", "failed"]
+Op = Literal["intend", "made", "gone", "kept", "held", "failed", "moved"]
 LIVE: frozenset[str] = frozenset({"intend", "made", "held", "failed"})
 
 
@@ -169,6 +169,10 @@ class Journal:
     def held(self, resource: Resource) -> None:
         """Write that it is left on purpose (`--on-failure=keep`); only a `bake gc` that names the run takes it."""
         self.write("held", resource)
+
+    def moved(self, resource: Resource) -> None:
+        """Write that another run is responsible for it from now on (`--resume`)."""
+        self.write("moved", resource)
 
     def failed(self, resource: Resource) -> None:
         """Write that destroying it failed."""

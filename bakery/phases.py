@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
 
-from bakery import buildtime, loader
+from bakery import buildtime, loader, progress
 from bakery._dsl import Function
 from bakery.course import Course
 from bakery.errors import BakeryError, DriverError, Interrupted, Location, PostError, SmokeError, TaskError
@@ -44,6 +44,7 @@ def step(scope: Scope, course: Course, step: Step, running: Running) -> None:
                 scope.context.recipe = loader.load(scope.context.recipe.file)
                 continue
             if choice == "skip":
+                course.spoil(running)
                 scope.emit(Notice(level="warning", message=f"task {step.name} failed and was skipped"))
                 return
             if choice == "keep":
@@ -66,6 +67,7 @@ def _once(scope: Scope, course: Course, step: Step, running: Running, history: l
     machine = running.machine.for_step(step.name, user=options.get("user", "root"), timeout=options.get("timeout"))
     scope.emit(StepStarted(step=step.name, index=step.index, location=step.where, attempt=len(history) + 1))
     started = time.monotonic()
+    course.begins(step, running)
     try:
         scope.context.cancel.check()
         with course.traced(function) as tracer:
@@ -130,6 +132,7 @@ def seal(scope: Scope, running: Running) -> None:
     from bakery.seal import seal as sealed
 
     with scope.phase("seal"):
+        progress.forget(running.claim.folder)  # nobody can log in when this is done
         spec = scope.context.recipe.image(scope.build.spec)
         scope.identity = Identity.parse(running.link.open().run(SCRIPT).stdout)
         buildtime.leave(running)

@@ -14,7 +14,7 @@ from bakery.build import bake
 from bakery.context import Asks, Context, Options
 from bakery.course import standing
 from bakery.drivers.registry import Registry
-from bakery.errors import BakeryError, CleanupError, Interrupted, PostError, PreflightError, UsageError
+from bakery.errors import BakeryError, CleanupError, Interrupted, PostError, PreflightError
 from bakery.events import (
     ArtifactKept,
     BuildEnded,
@@ -27,7 +27,6 @@ from bakery.events import (
     RunStarted,
     Waiting,
 )
-from bakery.gc import collect
 from bakery.host import Capacity
 from bakery.journal import Journal
 from bakery.model import Artifact, Needs, Problem, to_json
@@ -37,6 +36,7 @@ from bakery.publish.base import Publisher
 from bakery.recipe import Recipe
 from bakery.redact import Redactor
 from bakery.resolve import Settings
+from bakery.resume import Resumed
 from bakery.signals import Signals
 from bakery.state import RunFolder, State
 from bakery.transport.wait import Cancel
@@ -145,6 +145,8 @@ class _Run:
                 write_outputs(self.plan, self.artifacts, context)
         except (BakeryError, OSError) as error:
             self._failed("", self._ours(error))
+        finally:
+            self._let_go_of_resumed()
         code = self._exit_code()
         with suppress(OSError):  # on a full disk
             context.run.write_about({**context.run.about(), "ended": time.time(), "exit_code": code})
@@ -166,22 +168,28 @@ class _Run:
                     context.redactor.add(getattr(variables, value.name), value.name)
 
     def _clear_resumed(self) -> None:
-        """Destroy what the run that is continued left; its finished steps live on as checkpoints.
+        """Destroy what the run that is continued left, but machines to go on with; others live on as checkpoints.
 
         Raises:
             UsageError: there is no such run, or it still goes on.
+            JournalDamaged: nobody knows what it left.
             CleanupError: something of it cannot be destroyed.
         """
         context = self.context
         if context.options.resume is None:
             return
-        swept = collect(context.state, context.drivers.get, run=context.options.resume, cancel=context.cancel)
-        if swept.alive:
-            raise UsageError(f"the run {swept.alive[0]} still goes on", hint="wait for it, or interrupt it")
-        if swept.left:
-            raise swept.left[0]
-        done = f", after destroying {len(swept.destroyed)} things that it left" if swept.destroyed else ""
-        context.emit(Notice(message=f"continuing {context.options.resume}{done}"))
+        context.resumed = Resumed(context.state.run(context.options.resume), context.drivers.get, context.cancel)
+        gone = context.resumed.clear({build.name for build in self.plan.builds})
+        done = f", after destroying {gone} things that it left" if gone else ""
+        context.emit(Notice(message=f"continuing {context.resumed.run.id}{done}"))
+
+    def _let_go_of_resumed(self) -> None:
+        """Destroy what nobody went on with."""
+        if self.context.resumed is not None:
+            try:
+                self.context.resumed.close()
+            except CleanupError as error:
+                self._failed("", error)
 
     def _reuse(self) -> None:
         """Find the builds of which nothing has changed: no machine, no base, no provider's library for them."""
@@ -365,6 +373,8 @@ class _Run:
         if any(entry.op != "held" for entry in left):
             return CleanupError.exit_code
         codes = [error.exit_code for error in self.errors.values()]
+        if CleanupError.exit_code in codes:
+            return CleanupError.exit_code
         if Interrupted.exit_code in codes:
             return Interrupted.exit_code
         return codes[0] if codes else 0

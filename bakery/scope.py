@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from bakery import progress
 from bakery.aside import Aside
 from bakery.claim import Claim
 from bakery.drivers.base import Driver
@@ -22,6 +23,7 @@ from bakery.keys import make_keys, save_keys
 from bakery.logs import clean_logs
 from bakery.model import Artifact, Checkpoint, Handle, Resource, Source, to_json
 from bakery.plan import Build
+from bakery.resume import Survivor
 from bakery.retry import again
 from bakery.state import write_whole
 from bakery.undo import undo
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from bakery.publish.base import Publisher
     from bakery.smoke.identity import Identity
     from bakery.transport.link import Link
+
+SETTLED = 60.0
+"""Seconds that a machine which was taken over has to let us in: it has booted long ago."""
 
 
 @dataclass(eq=False)
@@ -172,10 +177,12 @@ class Scope:
     # ---- machines -----------------------------------------------------------------------------------------------
 
     @contextmanager
-    def machine(self, boot: Source | Artifact | Checkpoint, role: str = "build") -> Generator[Running]:
-        """Launch, reach, hand over; afterwards destroy, whatever happened in between."""
+    def machine(self, boot: Source | Artifact | Checkpoint | Survivor, role: str = "build") -> Generator[Running]:
+        """Launch, or take over, reach, hand over; afterwards destroy, whatever happened in between."""
         driver = self.context.drivers.get(boot.driver)
         claim, held = self._claim_of_machine(role, driver)
+        if isinstance(boot, Survivor):
+            claim = boot.moves_to(claim, held)
         save_keys(claim.keys, claim.folder)
         kept: Running | None = None
         well = False
@@ -202,6 +209,7 @@ class Scope:
         """Destroy a machine, and what nobody needs any more."""
         self._undo(held)
         (claim.folder / "keys.json").unlink(missing_ok=True)
+        progress.forget(claim.folder)
         clean_logs(claim.folder, self.context.redactor)
 
     def _may_overlap(self, driver: Driver[Any]) -> bool:
@@ -235,17 +243,21 @@ class Scope:
         self.emit(Notice(message=f"the machine is kept: `bake ssh {run}` opens a shell, `bake gc {run}` destroys it"))
 
     def _launch(
-        self, driver: Driver[Any], boot: Source | Artifact | Checkpoint, claim: Claim, held: Holding
+        self, driver: Driver[Any], boot: Source | Artifact | Checkpoint | Survivor, claim: Claim, held: Holding
     ) -> Running:
         from bakery._machine import Machine
         from bakery.transport.link import Link
 
         again = "re" if claim.role != "build" else ""
-        with self.phase(f"{again}launch"):
-            handle = self._retried(lambda: self._started(driver, boot, claim))
+        if isinstance(boot, Survivor):
+            handle, patience = boot.handle, min(SETTLED, claim.launch_timeout)
+        else:
+            patience = claim.launch_timeout
+            with self.phase(f"{again}launch"):
+                handle = self._retried(lambda: self._started(driver, boot, claim))
         link = Link(
             lambda: driver.endpoint(handle), claim.keys, claim, console=lambda: driver.console(handle),
-            timeout=claim.launch_timeout,
+            timeout=patience,
         )  # fmt: skip
         running = Running(
             driver=driver, handle=handle, claim=claim, link=link, held=held,

@@ -134,6 +134,13 @@ class Transport(ABC):
         """
         raise NotImplementedError
 
+    def end_leftovers(self) -> None:  # noqa: B027  some transports have none
+        """End commands that an earlier process, which was killed, left running on the machine.
+
+        Raises:
+            Lost: the connection ended.
+        """
+
     def round_trip(self) -> float:
         """Measure the seconds of one round trip; 0 for a machine on this host."""
         return 0.0

@@ -17,6 +17,12 @@ PROBE: Final = (
 Field 6 of `/proc/PID/stat` is the session; source: proc(5). The name in field 2 may hold anything, so it is cut off.
 """
 
+LEFTOVERS: Final = (
+    "echo bakery-pi''d:$$ >&2; for f in /proc/[0-9]*/cmdline; do p=${f%/cmdline}; "
+    "grep -q 'bakery-pi[d]:[$][$]' \"$f\" 2>/dev/null && echo ${p#/proc/}; done; true"
+)
+"""Lists the process ids of framed commands that run: their shells have the frame in their command lines, this not."""
+
 # The process $1, its descendants and, where it leads a session, all of that session: a program that went into the
 # background has another parent, a program with a session of its own still has the parent.
 _END: Final = """

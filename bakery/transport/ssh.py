@@ -15,7 +15,7 @@ from bakery.transport.base import Lost, OnOutput, Result, Shell, TimedOut, Trans
 from bakery.transport.connect import TALK, connect, session_of
 from bakery.transport.knock import SILENCE
 from bakery.transport.process import CHUNK, GRACE, PATIENCE, POLL, Collected, Feeder, ready
-from bakery.transport.remote import PROBE, end_line, framed, read_pid
+from bakery.transport.remote import LEFTOVERS, PROBE, end_line, framed, read_pid
 from bakery.transport.stage import NotReached
 from bakery.transport.wait import Cancel
 
@@ -131,6 +131,15 @@ class SshTransport(Transport):
                 channel.status_event.wait(PATIENCE)
             if running.drain(PATIENCE):
                 return
+
+    def end_leftovers(self) -> None:
+        """End commands of an earlier process; see the base class."""
+        with contextlib.closing(self._channel(LEFTOVERS)) as channel:
+            found = _Running(self, channel, Collected("", None, keep=True), self._cancel).wait(TALK)
+        for pid in found.stdout.split():
+            for word in ("TERM", "KILL"):
+                with contextlib.closing(self._channel(end_line(int(pid), word, sudo=self.user != "root"))) as channel:
+                    channel.status_event.wait(PATIENCE)
 
     def answers(self) -> bool:
         """Ask for a sign of life: a channel is closed before its connection is known to be dead."""

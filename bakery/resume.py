@@ -1,0 +1,169 @@
+"""Going on with a run that was killed: its machines that still run may be taken over, all else that it left goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from bakery import progress
+from bakery.claim import Claim
+from bakery.drivers.base import Driver
+from bakery.errors import CleanupError, UsageError
+from bakery.gc import forget_keys
+from bakery.journal import Journal, JournalDamaged
+from bakery.keys import read_keys
+from bakery.model import Handle, Resource
+from bakery.progress import Note, Progress
+from bakery.state import RunFolder
+from bakery.transport.wait import Cancel
+from bakery.undo import undo
+
+
+class Takes(Protocol):
+    """Whoever is responsible for things from now on."""
+
+    def made(self, resource: Resource) -> None:
+        """Write durably that it exists."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survivor:
+    """A machine of a run that was killed.
+
+    Args:
+        note: what was written beside it.
+        folder: its folder.
+        resources: all that was made for it, as the dead run's journal knows it.
+        journal: that journal.
+    """
+
+    note: Note
+    folder: Path
+    resources: tuple[Resource, ...]
+    journal: Journal
+
+    @property
+    def driver(self) -> str:
+        """The name of its driver."""
+        return self.note.handle.driver
+
+    @property
+    def handle(self) -> Handle:
+        """How its driver knows it."""
+        return self.note.handle
+
+    @property
+    def progress(self) -> Progress:
+        """How far it has come."""
+        return self.note.progress
+
+    def moves_to(self, claim: Claim, held: Takes) -> Claim:
+        """Make a living run responsible for it, and return that run's claim with the machine's name, keys and folder.
+
+        The new journal is written first: a crash in between leaves both responsible, and neither is a leak. The new
+        run's folder for a machine becomes a link to the old one, where its programs have files open.
+        """
+        for resource in self.resources:
+            held.made(resource)
+        for resource in self.resources:
+            self.journal.moved(resource)
+        claim.folder.rmdir()
+        claim.folder.symlink_to(self.folder)
+        return replace(claim, name=self.note.name, folder=self.folder, keys=read_keys(self.folder))
+
+
+class Resumed:
+    """A run that was killed and is gone on with. While this is open, that run counts as alive, so that no `bake gc`
+    destroys what is about to be taken over.
+
+    Args:
+        run: its folder.
+        drivers: where drivers come from.
+        cancel: ends waits.
+
+    Raises:
+        UsageError: it still goes on.
+    """
+
+    def __init__(self, run: RunFolder, drivers: Callable[[str], Driver[Any]], cancel: Cancel) -> None:
+        self.run = run
+        self._drivers = drivers
+        self._cancel = cancel
+        self._survivors: dict[str, Survivor] = {}
+        try:
+            self._journal = Journal(run.path)
+        except BlockingIOError:
+            raise UsageError(f"the run {run.id} still goes on", hint="wait for it, or interrupt it") from None
+
+    def clear(self, builds: Collection[str]) -> int:
+        """Destroy all that it left but the machines that may be taken over.
+
+        Args:
+            builds: the names of the builds that are to be gone on with.
+
+        Returns:
+            How many things were destroyed.
+
+        Raises:
+            JournalDamaged: nobody knows all that it left.
+            CleanupError: something cannot be destroyed.
+        """
+        found = self.run.replay()
+        if found.damaged:
+            lines = ", ".join(map(str, found.damaged))
+            raise JournalDamaged(
+                f"the journal of {self.run.id} is damaged", why=f"lines that cannot be read: {lines}",
+                hint=f"`bake gc {self.run.id}` destroys what the other lines tell of; look at the provider for more",
+            )  # fmt: skip
+        live = [entry.resource for entry in found.live()]
+        for folder in sorted(self.run.path.glob(f"machines/*/{progress.FILE}")):
+            survivor = self._survivor(folder.parent, live)
+            if survivor is not None and survivor.note.build in builds:
+                self._survivors[survivor.note.build] = survivor
+        spared = [resource for survivor in self._survivors.values() for resource in survivor.resources]
+        return self._destroy([resource for resource in live if resource not in spared])
+
+    def _survivor(self, folder: Path, live: list[Resource]) -> Survivor | None:
+        """A machine counts only while all that was made for it is still there."""
+        note = progress.read(folder)
+        if note is None or not (folder / "keys.json").exists():
+            return None
+        things = {(resource.kind, resource.key): resource for resource in live if resource.driver == note.handle.driver}
+        if any(thing not in things for thing in note.things):
+            return None
+        resources = tuple(things[thing] for thing in note.things)
+        return Survivor(note=note, folder=folder.resolve(), resources=resources, journal=self._journal)
+
+    def survivor(self, build: str) -> Survivor | None:
+        """Return a build's machine, for whoever takes it over or gives it up; nobody else is given it."""
+        return self._survivors.pop(build, None)
+
+    def give_up(self, survivor: Survivor) -> None:
+        """Destroy a machine that nobody goes on with.
+
+        Raises:
+            CleanupError: it cannot be destroyed.
+        """
+        self._destroy(list(survivor.resources))
+
+    def close(self) -> None:
+        """Destroy what nobody took over, and let go of the run.
+
+        Raises:
+            CleanupError: something cannot be destroyed.
+        """
+        try:
+            for build in list(self._survivors):
+                if (survivor := self.survivor(build)) is not None:
+                    self.give_up(survivor)
+            forget_keys(self.run)
+        finally:
+            self._journal.close()
+
+    def _destroy(self, resources: list[Resource]) -> int:
+        left: list[CleanupError] = undo(resources, driver=self._drivers, journal=self._journal, cancel=self._cancel)
+        if left:
+            raise left[0]
+        return len(resources)
