@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bakery.base.aptsource import CONF, FAST, AptSetup, HostApt, apply, apt_setup, host_apt, undo
+from bakery.base.aptsource import CONF, DPKG, FAST, HASTY, AptSetup, HostApt, apply, apt_setup, host_apt, undo
 
 ENV: dict[str, str] = {}
 
@@ -22,7 +22,7 @@ def host(tmp_path: Path) -> Path:
 def test_a_host_that_uses_the_default_needs_nothing(host: Path) -> None:
     (host / "etc/apt/sources.list").write_text("deb http://deb.debian.org/debian bookworm main\n")
     assert host_apt("bookworm", root=host, env=ENV) is None
-    assert apt_setup(None) == AptSetup(swaps={}, files={CONF: FAST})
+    assert apt_setup(None) == AptSetup(swaps={}, files={CONF: FAST, DPKG: HASTY})
 
 
 def test_one_line_sources_are_read(host: Path) -> None:
@@ -51,7 +51,7 @@ def test_deb822_sources_are_read_and_disabled_ones_are_not(host: Path) -> None:
 def test_a_proxy_on_this_hosts_loopback_is_reached_through_the_machines_gateway(host: Path) -> None:
     (host / "etc/apt/apt.conf.d/proxy").write_text('Acquire::http::Proxy "http://127.0.0.1:3142";\n')
     setup = apt_setup(host_apt("bookworm", root=host, env=ENV), loopback="10.0.2.2")
-    assert setup.files == {CONF: f'{FAST}Acquire::http::Proxy "http://10.0.2.2:3142";\n'}
+    assert setup.files == {CONF: f'{FAST}Acquire::http::Proxy "http://10.0.2.2:3142";\n', DPKG: HASTY}
 
 
 def test_a_proxy_of_the_environment_counts_when_apt_has_none(host: Path) -> None:

@@ -66,7 +66,8 @@ def command(shape: Shape, identity: Identity, place: Place) -> list[str]:
 def accelerator(accel: str) -> list[str]:
     """The processor: the host's own, or all that QEMU can emulate, with a thread for each."""
     if accel == "tcg":
-        return ["-accel", "tcg,thread=multi", "-cpu", "max"]
+        # Less what only costs time where it is emulated: a fifth level of page tables, and virtual machines inside.
+        return ["-accel", "tcg,thread=multi", "-cpu", "max,-la57,-svm"]
     return ["-accel", accel, "-cpu", "host"]
 
 
