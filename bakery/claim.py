@@ -85,6 +85,9 @@ class Ledger(Protocol):
     def made(self, resource: Resource) -> None:
         """Write durably that it exists, with its id."""
 
+    def kept(self, resource: Resource) -> None:
+        """Write durably that this one is not to be destroyed any more."""
+
     def commit(self) -> None:
         """Write durably that all that was made under this claim is the user's now."""
 
@@ -155,3 +158,7 @@ class Intent:
         )  # fmt: skip
         self._ledger.made(self.resource)
         return self.resource
+
+    def keep(self) -> None:
+        """Hand over this one thing alone: no clean-up touches it from here on."""
+        self._ledger.kept(self.resource)

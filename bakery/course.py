@@ -235,6 +235,8 @@ class Course:
             return
         progress.forget(running.claim.folder)  # its disk is moved about meanwhile
         try:
+            if running.driver.syncs:
+                running.link.open().run("sync")
             checkpoint = running.driver.checkpoint(running.handle, key, place.folder, running.claim)
         except (BakeryError, OSError) as error:
             what = error.what if isinstance(error, BakeryError) else str(error)

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from bakery import progress
-from bakery.aside import Aside
+from bakery.aside import Aside, T
 from bakery.claim import Claim
 from bakery.drivers.base import Driver
 from bakery.errors import BakeryError, CleanupError, DriverError, Interrupted
@@ -55,6 +55,11 @@ class Holding:
         """The same, with its id."""
         self.resources[resource.kind, resource.key] = resource
         self.journal.made(resource)
+
+    def kept(self, resource: Resource) -> None:
+        """Hand one thing over."""
+        self.journal.kept(resource)
+        self.resources.pop((resource.kind, resource.key), None)
 
     def commit(self) -> None:
         """Hand everything over to the user."""
@@ -173,6 +178,10 @@ class Scope:
         from bakery.events import Waiting
 
         self.emit(Waiting(what=f"destroying {what}"))
+
+    def beside(self, work: Callable[[], T]) -> Future[T]:
+        """Do something while the build goes on; it has come to its end when the scope is left."""
+        return self._aside.begin(work)
 
     # ---- machines -----------------------------------------------------------------------------------------------
 
@@ -364,6 +373,9 @@ class _Both:
 
     def made(self, resource: Resource) -> None:
         self.new.made(resource)
+
+    def kept(self, resource: Resource) -> None:
+        self.new.kept(resource)
 
     def commit(self) -> None:
         self.image.commit()

@@ -31,6 +31,9 @@ class Driver(ABC, Generic[S]):
     checkpoints_cost: ClassVar[bool] = False
     """True where a checkpoint costs money: then only tasks with `checkpoint=True` make one."""
 
+    syncs: ClassVar[bool] = False
+    """True where a checkpoint holds only what the machine has written to its disk: `sync` runs before one is made."""
+
     saves_boot: ClassVar[bool] = False
     """Whether a checkpoint of the freshly booted machine saves more time than it costs."""
 

@@ -55,6 +55,12 @@ class Ledger:
         """Take a line."""
         self._write(resource)
 
+    def kept(self, resource: Resource) -> None:
+        """Forget one: it is to stay."""
+        self._point()
+        self.resources.pop((resource.kind, resource.key), None)
+        self._point()
+
     def commit(self) -> None:
         """Forget all: it is the user's."""
         self._point()

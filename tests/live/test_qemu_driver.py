@@ -51,6 +51,9 @@ class Ledger:
 
     made = intend
 
+    def kept(self, resource: Resource) -> None:
+        del self.resources[resource.key]
+
     def commit(self) -> None:
         """The images of these tests go away with their folder."""
 

@@ -24,6 +24,7 @@ class Ec2Driver(Driver[Ec2]):
     source = Ec2
     requires = "pip install imagebakery[aws]"
     checkpoints_cost = True
+    syncs = True
 
     def __init__(self) -> None:
         self.clouds = Clouds()

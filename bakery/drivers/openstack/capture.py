@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from bakery.claim import Claim
+from bakery.claim import Claim, Intent
 from bakery.drivers.openstack import images, servers, tags, things, volumes
 from bakery.drivers.openstack.cloud import Cloud
 from bakery.drivers.openstack.source import OpenStack
@@ -28,7 +28,7 @@ def capture(cloud: Cloud, handle: Handle, name: str, claim: Claim) -> Artifact:
     if volume and handle.data.get("volume") not in {None, "nova"}:
         found = _uploaded(cloud, source, handle, claim)
     else:
-        found = snapshot(cloud, handle.id, source, claim, {})
+        _, found = snapshot(cloud, handle.id, source, claim, {})
     return finished(cloud, source, found, name)
 
 
@@ -41,8 +41,13 @@ def finished(cloud: Cloud, source: OpenStack, found: dict[str, Any], name: str) 
     )  # fmt: skip
 
 
-def snapshot(cloud: Cloud, server: str, source: OpenStack, claim: Claim, more: dict[str, str]) -> dict[str, Any]:
+def snapshot(
+    cloud: Cloud, server: str, source: OpenStack, claim: Claim, more: dict[str, str]
+) -> tuple[Intent, dict[str, Any]]:
     """Let Nova make an image of a server.
+
+    Returns:
+        Its record, and what Glance says of it.
 
     Raises:
         DriverError: it failed.
@@ -62,7 +67,7 @@ def snapshot(cloud: Cloud, server: str, source: OpenStack, claim: Claim, more: d
     intent.made(made)
     found = images.wait_active(cloud, made, claim, source.image_timeout)
     images.wait_snapshots(cloud, found, claim, source.image_timeout)
-    return found
+    return intent, found
 
 
 def _uploaded(cloud: Cloud, source: OpenStack, handle: Handle, claim: Claim) -> dict[str, Any]:

@@ -7,7 +7,19 @@ from pathlib import Path
 
 from bakery.claim import Claim, Workshop
 from bakery.drivers.base import Driver
-from bakery.drivers.openstack import bases, capture, check, destroy, find, images, keep, launch, servers, tags, things
+from bakery.drivers.openstack import (
+    bases,
+    capture,
+    check,
+    checkpoints,
+    destroy,
+    find,
+    images,
+    keep,
+    launch,
+    servers,
+    things,
+)
 from bakery.drivers.openstack.cloud import Account, Cloud, Clouds
 from bakery.drivers.openstack.options import GlanceImage, GlanceUrl
 from bakery.drivers.openstack.source import OpenStack
@@ -22,6 +34,7 @@ class OpenStackDriver(Driver[OpenStack]):
     name = "openstack"
     source = OpenStack
     requires = "pip install imagebakery[openstack]"
+    syncs = True
 
     def __init__(self) -> None:
         self.clouds = Clouds()
@@ -106,16 +119,18 @@ class OpenStackDriver(Driver[OpenStack]):
             return f"(no console text: {error.what}: {error.why})"
 
     def checkpoint(self, handle: Handle, key: str, folder: Path, claim: Claim) -> Checkpoint | None:
-        """Make an image of the running machine, where the source asks for that; what is not synced is not in it."""
+        """Make an image of the running machine, where the source asks for that."""
         source = OpenStack.from_settings(handle.settings["source"])
         if not source.checkpoints or handle.data.get("volume"):
             return None
-        cloud = self._cloud(handle).within(claim.cancel)
-        found = capture.snapshot(cloud, handle.id, source, claim, {tags.STEP: key[: tags.LONGEST]})
-        images.patch(cloud, found["id"], {"tags": ["bakery-checkpoint"]}, gone=(tags.EXPIRES,))
-        claim.commit()
-        settings = {**handle.settings, "image": found["id"]}
-        return Checkpoint(driver=self.name, key=key, folder=folder, settings=settings)
+        del folder
+        return checkpoints.save(self._cloud(handle).within(claim.cancel), handle, key, claim)
+
+    def recall(self, boot: OpenStack, key: str) -> Checkpoint | None:
+        """Return the checkpoint of a step's key that any host has made, or None."""
+        if not boot.checkpoints:
+            return None
+        return checkpoints.recall(self.clouds.get(check.account(boot)), boot, key)
 
     def _cloud(self, handle: Handle) -> Cloud:
         return self.clouds.of(handle.data)

@@ -58,6 +58,7 @@ class OpenStack(Source):
         old: what happens to older images of the name.
         download: also leave the image's data as a local file beside the imagefile.
         checkpoints: save the machine as an image after each step. Slow on most clouds; off by default.
+        keep_checkpoints: how many of them stay for each build.
         launch_timeout: seconds until a server is built.
         stop_timeout: seconds the guest may take to power off.
         image_timeout: seconds an image may take.
@@ -104,6 +105,7 @@ class OpenStack(Source):
     old: Old = field(default_factory=Old)
     download: bool = False
     checkpoints: bool = False
+    keep_checkpoints: int = 5
 
     launch_timeout: float = 600.0
     stop_timeout: float = 300.0

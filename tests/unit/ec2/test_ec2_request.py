@@ -34,7 +34,7 @@ def claim(tmp_path: Path) -> Callable[[str], Claim]:
         def intend(self, resource: object) -> None:
             pass
 
-        made = intend
+        made = kept = intend
 
         def commit(self) -> None:
             pass
