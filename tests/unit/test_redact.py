@@ -210,7 +210,7 @@ def test_random_secrets_in_random_chunks_never_pass(case: tuple[list[str], str, 
 
 @given(
     st.text(st.characters(codec="utf-8"), min_size=4, max_size=90).filter(
-        lambda text: len(text.strip().encode()) >= 12
+        lambda text: len(text.strip().encode()) >= 12 and len(text.strip()) >= 4
     ),
     st.binary(max_size=90),
     st.sampled_from([60, 64, 76]),
