@@ -49,8 +49,9 @@ def _make(scope: Scope, course: Course) -> Artifact:
     course.prepare()
     with ExitStack() as stack:
         machine = course.start(stack)
-        for task in scope.build.steps:
-            step(scope, course, task, machine)  # is restored, or runs and is saved
+        with scope.limited("provision"):
+            for task in scope.build.steps:
+                step(scope, course, task, machine)  # is restored, or runs and is saved
         seal(scope, machine)
         return course.sign(scope.capture(machine))
 

@@ -51,6 +51,7 @@ class Options:
         expire: seconds after which whatever is rented counts as forgotten.
         connect_timeout: seconds until a launched machine must let us in.
         limits: how much there is of each label.
+        phase_timeouts: seconds for each phase that has a limit; see `bakery.limits`.
         clones: machines booted from the image for the smoke tests; with two, they are compared.
     """
 
@@ -67,6 +68,7 @@ class Options:
     expire: float = DAY
     connect_timeout: float = 600.0
     limits: Mapping[str, int] = field(default_factory=dict[str, int])
+    phase_timeouts: Mapping[str, float] = field(default_factory=dict[str, float])
     clones: int = 1
 
 

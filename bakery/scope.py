@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from bakery.errors import BakeryError, CleanupError, DriverError, Interrupted
 from bakery.events import Event, Notice, PhaseEnded, PhaseStarted
 from bakery.journal import Journal
 from bakery.keys import make_keys, save_keys
+from bakery.limits import within
 from bakery.logs import clean_logs
 from bakery.model import Artifact, Checkpoint, Handle, Resource, Source, to_json
 from bakery.plan import Build
@@ -134,12 +135,17 @@ class Scope:
         started = time.monotonic()
         self.emit(PhaseStarted(phase=name))
         try:
-            yield
+            with self.limited(name):
+                yield
         except BaseException as error:
             outcome = "cancelled" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
             self.emit(PhaseEnded(phase=name, seconds=time.monotonic() - started, outcome=outcome))  # type: ignore[arg-type]  # one of two literals
             raise
         self.emit(PhaseEnded(phase=name, seconds=time.monotonic() - started))
+
+    def limited(self, phase: str) -> AbstractContextManager[None]:
+        """Bound a phase by what `--phase-timeout` says of it."""
+        return within(self.context.cancel, phase, self.context.options.phase_timeouts.get(phase))
 
     def claim(self, role: str, driver: str) -> tuple[Claim, Holding]:
         """Make the right to make things, with fresh keys and a private folder."""

@@ -35,6 +35,19 @@ class Duration(click.ParamType[float]):
         return float(match[1]) * _UNITS[match[2] or "s"]
 
 
+class PhaseTime(click.ParamType[tuple[str, float]]):
+    """`capture=10m`: a phase, and seconds."""
+
+    name = "phase"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
+        """Return both."""
+        phase, equals, text = str(value).partition("=")
+        if not equals:
+            self.fail(f"{value!r} is not PHASE=TIME; write capture=10m", param, ctx)
+        return phase.strip(), Duration().convert(text, param, ctx)
+
+
 class Size(click.ParamType[int]):
     """`500M`, `20G`: bytes."""
 

@@ -45,6 +45,15 @@ def alone() -> tuple[str, ...]:
     return ("setpriv", "--pdeathsig", "KILL", *spaces)
 
 
+def dies_with_us(path: str | None = None) -> tuple[str, ...]:
+    """Return the words in front of a program that must not go on writing when this process was killed.
+
+    The kernel looks at the thread that started it, which here waits for its end. Linux only: elsewhere none.
+    """
+    setpriv = shutil.which("setpriv", path=path)
+    return () if setpriv is None else (setpriv, "--pdeathsig", "KILL", "--")
+
+
 def missing(packages: Mapping[str, str]) -> Iterator[Problem]:
     """Yield a problem for each program that is not there.
 
@@ -86,15 +95,14 @@ def run(
     """
     line = shlex.join(map(str, words))
     path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+    if shutil.which(words[0], path=path) is None:
+        raise DriverError(f"{what}: {words[0]} is not installed", why=line, hint=hint)
     with tempfile.TemporaryFile() as out, (stdin or Path(os.devnull)).open("rb") as given:
-        try:
-            process = subprocess.Popen(
-                [str(word) for word in words],
-                stdin=given, stdout=out, stderr=subprocess.PIPE, start_new_session=True,
-                env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": path, **(env or {})},
-            )  # fmt: skip
-        except FileNotFoundError as error:
-            raise DriverError(f"{what}: {words[0]} is not installed", why=line, hint=hint) from error
+        process = subprocess.Popen(
+            [*dies_with_us(path), *map(str, words)],
+            stdin=given, stdout=out, stderr=subprocess.PIPE, start_new_session=True,
+            env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": path, **(env or {})},
+        )  # fmt: skip
         with process:
             said = _finish(process, shop, what, timeout, on_line)
         if process.returncode:

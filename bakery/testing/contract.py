@@ -25,6 +25,7 @@ from bakery.claim import Claim
 from bakery.drivers.base import Driver
 from bakery.keys import make_keys
 from bakery.model import Artifact, Handle, Resource, Source, Where, to_json
+from bakery.progress import handle_from_json
 from bakery.transport.link import Link
 
 Exists = Callable[[], set[str]]
@@ -189,6 +190,28 @@ class DriverContract:
         image_ledger.commit()
         assert driver.intact(kept)
         driver.delete(kept)
+        assert exists() == before
+
+    def test_another_process_reaches_a_machine_by_its_handle_and_makes_an_image_of_it(
+        self, driver: Driver[Any], source: Source, exists: Exists, claim: Callable[..., Claim]
+    ) -> None:
+        before = exists()
+        ledger, image_ledger = Ledger(), Ledger()
+        made = claim(ledger)
+        try:
+            handle = driver.launch(source, made)
+            Link(lambda: driver.endpoint(handle), made.keys, made).open().close()
+            other = self.driver_class()  # as in another process, after this one was killed
+            known = handle_from_json(json.loads(json.dumps(to_json(handle))))
+            link = Link(lambda: other.endpoint(known), made.keys, made, console=lambda: other.console(known))
+            link.open().end_leftovers()
+            assert link.open().run("echo here").stdout == "here\n"
+            link.close()
+            artifact = other.capture(known, "contract", claim(image_ledger, "image"))
+            assert artifact.id
+        finally:
+            ledger.undo(self.driver_class())
+            image_ledger.undo(self.driver_class())
         assert exists() == before
 
     def test_a_crash_at_any_line_of_the_launch_leaves_nothing_that_the_journal_does_not_know(

@@ -8,7 +8,8 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from functools import partial
 from typing import Final, NoReturn, Self, TypeVar
 
@@ -41,16 +42,34 @@ class Cancel:
     @property
     def reason(self) -> str:
         """Why it was cancelled; empty while it is not, and inside `shielded` code."""
-        if getattr(self._shield, "depth", 0):
+        if self.shielded:
             return ""
         if not self._event.is_set() and self._deadline is not None and time.monotonic() > self._deadline:
             self.set("the build's deadline has passed")
-        return self._reason if self._event.is_set() else ""
+        if self._event.is_set():
+            return self._reason
+        return next((what for until, what in self._limits if time.monotonic() > until), "")
 
     @property
     def shielded(self) -> bool:
         """True inside `with cancel:` of this thread."""
         return getattr(self._shield, "depth", 0) > 0
+
+    @property
+    def _limits(self) -> tuple[tuple[float, str], ...]:
+        """When this thread's own time is over, and what to say then."""
+        limits: tuple[tuple[float, str], ...] = getattr(self._shield, "limits", ())
+        return limits
+
+    @contextmanager
+    def limited(self, seconds: float, reason: str) -> Generator[None]:
+        """Count as cancelled in this thread, and only inside the block, once it has taken so long."""
+        before = self._limits
+        self._shield.limits = (*before, (time.monotonic() + seconds, reason))
+        try:
+            yield
+        finally:
+            self._shield.limits = before
 
     def check(self) -> None:
         """Raise when cancelled.
@@ -68,11 +87,12 @@ class Cancel:
             Interrupted: with the reason.
         """
         self.check()
-        if getattr(self._shield, "depth", 0):
+        if self.shielded:
             time.sleep(seconds)
             return
-        left = seconds if self._deadline is None else min(seconds, max(0.0, self._deadline - time.monotonic()))
-        self._event.wait(left)
+        ends = [until for until, _ in self._limits]
+        ends += [] if self._deadline is None else [self._deadline]
+        self._event.wait(min([seconds, *(max(0.0, end - time.monotonic()) for end in ends)]))
         self.check()
 
     def __enter__(self) -> Self:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -45,3 +48,32 @@ def test_a_cancelled_program_ends_with_all_its_children(tmp_path: Path) -> None:
     assert time.monotonic() - started < 40
     left = [process.info["cmdline"] or () for process in psutil.process_iter(["cmdline"])]
     assert not any("4711" in words for words in left)
+
+
+ALONE = """
+import sys
+from pathlib import Path
+from bakery.claim import Workshop
+from bakery.disk.tool import run
+run(("sleep", sys.argv[1]), Workshop(cache=Path("/nowhere")), what="a long sleep")
+"""
+
+
+def test_a_program_ends_with_a_bake_that_is_killed(tmp_path: Path) -> None:
+    name = "471147.11"
+    with subprocess.Popen([sys.executable, "-c", ALONE, name]) as bake:
+        until_true(lambda: running(name))
+        bake.kill()
+    until_true(lambda: not running(name), seconds=2)
+
+
+def running(word: str) -> bool:
+    found = (process.info["cmdline"] or () for process in psutil.process_iter(["cmdline"]))
+    return any(words[:1] == ["sleep"] and word in words for words in found)
+
+
+def until_true(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -10,7 +10,7 @@ import click
 
 from bakery.cli import show
 from bakery.cli.complete import runs
-from bakery.cli.options import Command, Duration, selection, variables
+from bakery.cli.options import Command, Duration, PhaseTime, selection, variables
 from bakery.cli.project import Project
 
 if TYPE_CHECKING:
@@ -56,6 +56,10 @@ PATH = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--connect-timeout", type=Duration(), default="10m", metavar="TIME", show_default=True,
     help="How long a machine may take from its launch until it lets us in.",
+)  # fmt: skip
+@click.option(
+    "--phase-timeout", "phase_timeouts", multiple=True, type=PhaseTime(), metavar="PHASE=TIME",
+    help="Fail when a phase takes longer: capture=10m; provision is all tasks together.",
 )  # fmt: skip
 @click.option(
     "--expire", type=Duration(), default="24h", metavar="TIME", help="Rented things older than this count as forgotten."
@@ -107,6 +111,7 @@ def build(
 def _options(project: Project, given: dict[str, Any]) -> Options:
     from bakery.context import Options
     from bakery.labels import limits
+    from bakery.limits import checked
 
     refresh = frozenset({"*"}) if given["refresh"] else frozenset(given["refresh_tasks"])
     return Options(
@@ -114,7 +119,7 @@ def _options(project: Project, given: dict[str, Any]) -> Options:
         output=project.path(given["output"]), depfile=project.path(given["depfile"]), deadline=given["deadline"],
         resume=_run_to_resume(project, given["resume"]), offline=given["offline"], expire=given["expire"],
         connect_timeout=given["connect_timeout"], clones=given["clones"],
-        limits=limits(given["limits"], project.environ),
+        limits=limits(given["limits"], project.environ), phase_timeouts=checked(dict(given["phase_timeouts"])),
     )  # fmt: skip
 
 
