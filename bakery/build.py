@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 
 from bakery.cache.lease import Lease
 from bakery.context import Context
@@ -32,8 +33,9 @@ def bake(build: Build, context: Context, base: Artifact | None = None) -> Artifa
         if artifact is None:
             artifact = _publish(scope, course, base) if build.publishes else _make(scope, course)
         if context.options.test:
-            gate(scope, artifact)
+            looked = scope.beside(partial(gate, scope, artifact))  # at its file, while a machine boots from it
             with scope.machine(artifact, role="smoke") as machine:  # the very same line
+                looked.result()
                 first = smoke(scope, machine)
             for _ in range(1, context.options.clones):
                 with scope.machine(artifact, role="clone") as machine:
