@@ -55,7 +55,7 @@ class Guest:
         host_key = " ".join(keys.host_public.split()[:2])
         (folder / "known").write_text(f"[127.0.0.1]:{self.port} {host_key}\n")
         self.process = subprocess.Popen(
-            ("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024",
+            ("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max,-la57,-svm", "-smp", "2", "-m", "1024",
              "-display", "none", "-serial", "file:console.log", *words,
              *(word for name in credentials for word in ("-smbios", f"type=11,path={name}")),
              "-netdev", f"user,id=n,hostfwd=tcp:127.0.0.1:{self.port}-:22", "-device", f"{nic},netdev=n"),
