@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bakery import publish
     from bakery._dsl import image, post, secret, source, task, test, var, variables
     from bakery._host import Host
     from bakery._machine import Machine
@@ -31,6 +32,7 @@ _HOMES = {
     "Secret": "bakery._secret",
     "image": "bakery._dsl",
     "post": "bakery._dsl",
+    "publish": "bakery.publish",
     "secret": "bakery._dsl",
     "source": "bakery._dsl",
     "task": "bakery._dsl",
@@ -42,8 +44,8 @@ _HOMES = {
 _NAMES = {"Hygiene": "Options"}
 
 __all__ = [
-    "Artifact", "Host", "Hygiene", "Machine", "Result", "Seal", "Secret", "image", "post", "secret", "source", "task",
-    "test", "var", "variables",
+    "Artifact", "Host", "Hygiene", "Machine", "Result", "Seal", "Secret", "image", "post", "publish", "secret",
+    "source", "task", "test", "var", "variables",
 ]  # fmt: skip
 
 
@@ -53,7 +55,8 @@ def __getattr__(name: str) -> Any:
         home = _HOMES[name]
     except KeyError:
         raise AttributeError(f"module 'bakery' has no attribute {name!r}") from None
-    value = getattr(import_module(home), _NAMES.get(name, name))
+    module = import_module(home)
+    value = module if home == f"bakery.{name}" else getattr(module, _NAMES.get(name, name))
     globals()[name] = value
     return value
 

@@ -45,7 +45,8 @@ def upload(cloud: Cloud, disk: Path, claim: Claim, *, parent: str, key: str | No
         cloud: where.
         disk: the raw file.
         claim: for the snapshot.
-        parent: a snapshot to write only the differences to; empty for none, and where its content is not known here.
+        parent: a snapshot to write only the differences to; empty for none. Without effect where its content is not
+            known here. What stands on it is encrypted as it is.
         key: KMS key, or an empty text for the default key, or None for no encryption.
         timeout: seconds without progress.
     """
@@ -62,8 +63,8 @@ def upload(cloud: Cloud, disk: Path, claim: Claim, *, parent: str, key: str | No
         Description=claim.build,
         ClientToken=name,
         Timeout=MINUTES,
-        Encrypted=True if key is not None else None,
-        KmsKeyArn=key or None,
+        Encrypted=True if key is not None and not known else None,
+        KmsKeyArn=(key or None) if not known else None,
     )
     made = Upload(snapshot=started["SnapshotId"], whole=dict(known))
     intent.made(made.snapshot)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from bakery.claim import Claim
-from bakery.drivers.ec2 import images, tags
+from bakery.drivers.ec2 import check, images, tags
 from bakery.drivers.ec2.account import Cloud, Clouds
 from bakery.drivers.ec2.capture import disk_mappings, register, registration
 from bakery.drivers.ec2.source import Ec2 as Source
@@ -40,15 +41,24 @@ class Ec2(Source, Publisher):
     delta: bool = True
 
     def check(self) -> Iterator[Problem]:
-        """Look at credentials and at what the way of uploading needs."""
-        try:
-            cloud = Clouds().get(self.account)
-            cloud.call("get_caller_identity", "say who we are", service="sts")
-            if self.by == "s3":
-                cloud.call("head_bucket", f"use the bucket {self.bucket}", service="s3", Bucket=self.bucket)
-                cloud.call("get_role", "find the role vmimport", service="iam", RoleName="vmimport")
-        except BakeryError as error:
-            yield Problem(what=error.what, why=error.why, hint=error.hint)
+        """Look at credentials, at what the machine of the smoke tests needs, and at the way of uploading."""
+        found = list(check.check(Clouds(), self))
+        yield from found
+        if self.by != "s3" or any(problem.fatal for problem in found):
+            return
+        if not self.bucket:
+            yield Problem(what="publishing by S3 needs a bucket", hint='Ec2(by="s3", bucket="...")')
+            return
+        cloud = Clouds().get(self.account)
+        asks: tuple[Callable[[], object], ...] = (
+            lambda: cloud.call("head_bucket", f"use the bucket {self.bucket}", service="s3", Bucket=self.bucket),
+            lambda: cloud.call("get_role", "find the role vmimport", service="iam", RoleName="vmimport"),
+        )
+        for ask in asks:
+            try:
+                ask()
+            except BakeryError as error:
+                yield Problem(what=error.what, why=error.why, hint=error.hint)
 
     def publish(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
         """Upload the disk and register it under a temporary name."""
@@ -58,7 +68,7 @@ class Ec2(Source, Publisher):
         if self.by == "s3":
             snapshot = s3import.upload(cloud, disk, claim, bucket=self.bucket, key=key, timeout=self.image_timeout)
         else:
-            parent = _newest_snapshot(cloud, name) if self.delta else ""
+            parent = _parent(cloud, name, disk, key) if self.delta else ""
             made = ebs.upload(cloud, disk, claim, parent=parent, key=key, timeout=self.image_timeout)
             snapshot = made.snapshot
         return self._registered(cloud, snapshot, artifact, name, claim)
@@ -91,12 +101,24 @@ def _boot_mode(artifact: Artifact) -> str:
     return "uefi" if artifact.settings.get("firmware") == "uefi" else "legacy-bios"
 
 
-def _newest_snapshot(cloud: Cloud, name: str) -> str:
-    """The newest snapshot of a kept image of this name, or an empty text."""
-    found = list(
-        cloud.pages(
+def _parent(cloud: Cloud, name: str, disk: Path, key: str | None) -> str:
+    """The newest snapshot of a kept image of this name on which the new one can stand, or an empty text.
+
+    A snapshot is encrypted as its parent is, and is not smaller (StartSnapshot refuses `Encrypted` beside a parent).
+    """
+    found = [
+        snapshot
+        for snapshot in cloud.pages(
             "describe_snapshots", "Snapshots", OwnerIds=["self"],
             Filters=tags.filters({f"tag:{tags.IMAGE}": name, "status": "completed"}),
         )
-    )  # fmt: skip
+        if snapshot["VolumeSize"] <= -(-disk.stat().st_size // ebs.GIB) and _same_key(snapshot, key)
+    ]  # fmt: skip
     return str(max(found, key=lambda snapshot: snapshot["StartTime"])["SnapshotId"]) if found else ""
+
+
+def _same_key(snapshot: Mapping[str, Any], key: str | None) -> bool:
+    """Whether a snapshot is encrypted as the new one is to be. An alias is not looked up: then all is uploaded."""
+    if key is None or not snapshot.get("Encrypted"):
+        return key is None and not snapshot.get("Encrypted")
+    return not key or str(snapshot.get("KmsKeyId", "")).endswith(key)

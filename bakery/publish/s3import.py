@@ -31,7 +31,7 @@ def upload(cloud: Cloud, disk: Path, claim: Claim, *, bucket: str, key: str | No
         # The transfer manager sends parts in parallel, with checksums of its own.
         cloud.client("s3").upload_file(str(disk), bucket, path)
     upload.made(f"{bucket}/{path}")
-    intent = claim.intend("snapshot", name, **cloud.record)
+    intent = claim.intend("import", name, **cloud.record)
     task = cloud.call(
         "import_snapshot",
         "import the disk",
@@ -41,11 +41,12 @@ def upload(cloud: Cloud, disk: Path, claim: Claim, *, bucket: str, key: str | No
         KmsKeyId=key or None,
         TagSpecifications=tags.specification(tags.temporary(claim, name, {}), "import-snapshot-task"),
     )
+    intent.made(task["ImportTaskId"])
     snapshot = _imported(cloud, task["ImportTaskId"], claim, timeout)
+    intent.made(task["ImportTaskId"], snapshot=snapshot)  # no tag of the task is handed on to it
     cloud.call(
         "create_tags", "tag the snapshot", Resources=[snapshot], Tags=tags.listed(tags.temporary(claim, name, {}))
     )
-    intent.made(snapshot)
     images.wait_snapshot(cloud, snapshot, claim, timeout)
     delete(cloud, bucket, path)
     return snapshot

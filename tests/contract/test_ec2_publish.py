@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,11 +48,6 @@ def local(path: Path, blocks: dict[int, bytes], count: int = 64) -> Artifact:
     return Artifact(driver="qemu", id=str(path), name="web", format="qcow2", settings={"firmware": "bios"})
 
 
-def left(cloud: Aws) -> dict[str, list[str]]:
-    """All but volumes: moto makes one behind each snapshot of the direct API, and leaves it."""
-    return {kind: names for kind, names in cloud.left().items() if kind != "volume"}
-
-
 def puts(proxy: Proxy) -> list[int]:
     found = [call.split("/") for call in proxy.calls if call.startswith("PUT /snapshots/")]
     return sorted(int(words[-1].split("?")[0]) for words in found)
@@ -91,7 +88,7 @@ def test_only_used_blocks_travel_and_the_image_can_be_started_and_kept(
     assert puts(proxy) == [9, 40, 41], "what changed, what became empty, what is new"
     again.ledger.undo(again.driver)
     life.driver.delete(kept)
-    assert left(cloud) == {}
+    assert cloud.left() == {}
 
 
 @pytest.mark.parametrize("action", ["PUT /snapshots/.*", "POST /snapshots", "POST /snapshots/completion/.*"])
@@ -104,7 +101,7 @@ def test_an_upload_survives_throttling(cloud: Aws, proxy: Proxy, tmp_path: Path,
     assert proxy.faults[0].met == 2
     assert len(content(cloud, made.data["snapshots"][0])) == 8
     life.ledger.undo(Ec2Driver())
-    assert left(cloud) == {}
+    assert cloud.left() == {}
 
 
 def test_an_upload_that_is_forbidden_leaves_nothing(cloud: Aws, proxy: Proxy, tmp_path: Path) -> None:
@@ -113,4 +110,17 @@ def test_an_upload_that_is_forbidden_leaves_nothing(cloud: Aws, proxy: Proxy, tm
     with pytest.raises(DriverError, match="did not take block"):
         PUBLISHER.publish(local(tmp_path / "web.qcow2", {0: b"x"}), "web", life.claim("image"))
     life.ledger.undo(Ec2Driver())
-    assert left(cloud) == {}
+    assert cloud.left() == {}
+
+
+def test_a_block_that_was_changed_on_its_way_is_refused(cloud: Aws) -> None:
+    ebs = cloud.client("ebs")
+    snapshot = ebs.start_snapshot(VolumeSize=1)["SnapshotId"]
+    digest = base64.b64encode(hashlib.sha256(b"x".ljust(SIZE, b"\0")).digest()).decode()
+    with pytest.raises(ebs.exceptions.ValidationException, match="not what its checksum says"):
+        ebs.put_snapshot_block(
+            SnapshotId=snapshot, BlockIndex=0, BlockData=b"y".ljust(SIZE, b"\0"), DataLength=SIZE, Checksum=digest,
+            ChecksumAlgorithm="SHA256",
+        )  # fmt: skip
+    cloud.client().delete_snapshot(SnapshotId=snapshot)
+    assert cloud.left() == {}

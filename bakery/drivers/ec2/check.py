@@ -105,17 +105,16 @@ def _profile(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
 
 def _permissions(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
     """Ask for the important things with DryRun: AWS then says only whether it would allow them."""
-    if not isinstance(source.base, str | Newest | Parameter | Artifact):
-        return
-    image = bases.resolve(cloud, source.base)
     place = network.places(cloud, source)[0]
     questions: dict[str, dict[str, Any]] = {
-        "run_instances": {
+        "register_image": {"Name": "bakery-permission", "RootDeviceName": "/dev/xvda"}
+    }
+    if isinstance(source.base, str | Newest | Parameter | Artifact):  # else another build of this run makes it
+        image = bases.resolve(cloud, source.base)
+        questions["run_instances"] = {
             "ImageId": image["ImageId"], "InstanceType": source.types[0], "MinCount": 1, "MaxCount": 1,
             "SubnetId": place.subnet, "BlockDeviceMappings": mappings(volumes(source, image, "build")),
-        },
-        "register_image": {"Name": "bakery-permission", "RootDeviceName": image.get("RootDeviceName", "/dev/xvda")},
-    }  # fmt: skip
+        }  # fmt: skip
     if not source.security_groups:
         questions["create_security_group"] = {"GroupName": "bakery", "Description": "dry run", "VpcId": place.vpc}
     for operation, parameters in questions.items():

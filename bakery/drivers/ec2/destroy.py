@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bakery.drivers.ec2 import images, profile, ssm, tags
+from bakery.drivers.ec2 import images, imports, profile, ssm, tags
 from bakery.drivers.ec2.account import Cloud
 from bakery.drivers.ec2.faults import Refused, RefusedForNow, code_of
 from bakery.drivers.ec2.made import by_key
@@ -32,6 +32,7 @@ def destroy(cloud: Cloud, resource: Resource) -> None:
         "key-pair": _key_pair,
         "instance-profile": lambda cloud, resource: profile.delete_profile(cloud, resource.key),
         "s3-object": _object,
+        "import": imports.destroy,
         "tunnel": lambda _, resource: ssm.close(Path(resource.data["folder"])),
         "role": lambda cloud, resource: profile.delete_role(cloud, resource.key),
     }

@@ -98,7 +98,7 @@ def aws(folder: Path, *, base: Path | None = None, tiny: bool = True, plain: boo
     url = process.stdout.readline().decode().strip()
     found = Aws(url=url, folder=folder, environment={**CREDENTIALS, "AWS_ENDPOINT_URL": url})
     if base:
-        found.guests = Guests(found.client(), base, folder, tiny=tiny)
+        found.guests = Guests(found.client(), found.client("ebs"), base, folder, tiny=tiny)
         found.guests.start()
     try:
         yield found

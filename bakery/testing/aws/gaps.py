@@ -22,6 +22,8 @@ from moto.ec2.models.instances import InstanceBackend
 from moto.ec2.responses.amis import AmisResponse
 from moto.ec2.responses.general import General
 
+from bakery.testing.aws import ebsgaps
+
 
 def first_address() -> IPv4Address:
     """Return where a server's addresses begin: in a block of its own, as several servers may run at once."""
@@ -47,6 +49,8 @@ def fill(consoles: Path) -> None:
     _replace(AmisResponse, "enable_image_deprecation", _enable_deprecation)
     _replace(AmisResponse, "enable_image_deregistration_protection", _enable_protection)
     _replace(General, "get_console_output", _console(consoles))
+    for owner, name, value in ebsgaps.replacements():
+        _replace(owner, name, value)
 
 
 def _replace(owner: Any, name: str, value: Any) -> None:

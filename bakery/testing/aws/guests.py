@@ -28,13 +28,14 @@ class Guests:
 
     Args:
         client: a boto3 EC2 client of the server itself.
+        ebs: a boto3 client of the EBS direct APIs, by which snapshots may have been written.
         base: the disk of every image that was not made here.
         folder: where disks and consoles are.
         tiny: the base is a guest without cloud-init, for which `tinyinit` stands in.
     """
 
-    def __init__(self, client: Any, base: Path, folder: Path, *, tiny: bool = True) -> None:
-        self._client, self._base, self._folder, self._tiny = client, base, folder, tiny
+    def __init__(self, client: Any, ebs: Any, base: Path, folder: Path, *, tiny: bool = True) -> None:
+        self._client, self._ebs, self._base, self._folder, self._tiny = client, ebs, base, folder, tiny
         self._guests: dict[str, Guest] = {}
         self._volumes: dict[str, str] = {}
         self._saved: dict[str, Path] = {}
@@ -113,12 +114,24 @@ class Guests:
                 raise RuntimeError(f"the guest of {name} does not stay up; see {self._folder}")
 
     def _disk(self, image: str) -> Path:
-        """The disk behind an image: of a snapshot that we saw, or the base."""
+        """The disk behind an image: of a snapshot that we saw, or that was written block by block, or the base."""
         for disk in self._client.describe_images(ImageIds=[image])["Images"][0]["BlockDeviceMappings"]:
             snapshot = disk.get("Ebs", {}).get("SnapshotId")
             if snapshot in self._saved:
                 return self._saved[snapshot]
+            if snapshot and (written := self._written(snapshot)):
+                return written
         return self._base
+
+    def _written(self, snapshot: str) -> Path | None:
+        """The disk of a snapshot that was written block by block; None for any other."""
+        from bakery.testing.aws.ebsgaps import disk  # it knows moto
+
+        try:
+            self._saved[snapshot] = disk(self._ebs, snapshot, self._folder / f"{snapshot}.qcow2")
+        except self._ebs.exceptions.ResourceNotFoundException:
+            return None
+        return self._saved[snapshot]
 
     def _user_data(self, name: str) -> str:
         answer = self._client.describe_instance_attribute(InstanceId=name, Attribute="userData")

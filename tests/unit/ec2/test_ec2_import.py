@@ -10,8 +10,10 @@ from botocore.stub import ANY, Stubber
 
 from bakery.claim import Claim
 from bakery.drivers.ec2.account import Account, Cloud
+from bakery.drivers.ec2.destroy import destroy
 from bakery.errors import DriverError
 from bakery.keys import make_keys
+from bakery.model import Resource
 from bakery.publish.s3import import _imported
 from bakery.testing.contract import Ledger
 
@@ -50,6 +52,50 @@ def test_an_import_that_ec2_gives_up_ends_with_its_words(cloud: Cloud, claim: Cl
         with pytest.raises(DriverError, match="could not import") as caught:
             _imported(cloud, "t-1", claim, 60)
         assert caught.value.why == said
+
+
+def record(**data: Any) -> Resource:
+    return Resource(driver="ec2", kind="import", key="k-1", id="t-1", data=data)
+
+
+ASKED = {"ImportTaskIds": ["t-1"]}
+MINE = {"Filters": [{"Name": "tag:bakery:key", "Values": ["k-1"]}]}
+
+
+def test_an_import_that_still_goes_on_is_cancelled_and_waited_for(cloud: Cloud) -> None:
+    with Stubber(cloud.client("ec2")) as stub:
+        stub.add_response("describe_import_snapshot_tasks", task("active"), MINE)
+        stub.add_response("cancel_import_task", {}, {"ImportTaskId": "t-1"})
+        stub.add_response("describe_import_snapshot_tasks", task("deleting"), ASKED)
+        stub.add_response("describe_import_snapshot_tasks", task("deleted"), ASKED)
+        destroy(cloud, record())
+        stub.assert_no_pending_responses()
+
+
+def test_what_an_import_made_before_its_builder_was_killed_goes_too(cloud: Cloud) -> None:
+    with Stubber(cloud.client("ec2")) as stub:
+        stub.add_response("describe_import_snapshot_tasks", task("completed", SnapshotId="snap-1"), MINE)
+        stub.add_response("describe_import_snapshot_tasks", task("completed", SnapshotId="snap-1"), ASKED)
+        stub.add_response("delete_snapshot", {}, {"SnapshotId": "snap-1"})
+        destroy(cloud, record())
+        stub.assert_no_pending_responses()
+
+
+def test_an_import_that_ended_before_it_could_be_cancelled_is_no_error(cloud: Cloud) -> None:
+    with Stubber(cloud.client("ec2")) as stub:
+        stub.add_response("describe_import_snapshot_tasks", task("active"), MINE)
+        stub.add_client_error("cancel_import_task", "IncorrectState")
+        stub.add_response("describe_import_snapshot_tasks", task("completed", SnapshotId="snap-1"), ASKED)
+        stub.add_response("delete_snapshot", {}, {"SnapshotId": "snap-1"})
+        destroy(cloud, record(snapshot="snap-1"))
+        stub.assert_no_pending_responses()
+
+
+def test_an_import_that_was_never_begun_is_gone(cloud: Cloud) -> None:
+    with Stubber(cloud.client("ec2")) as stub:
+        stub.add_response("describe_import_snapshot_tasks", {"ImportSnapshotTasks": []}, MINE)
+        destroy(cloud, record())
+        stub.assert_no_pending_responses()
 
 
 def test_boto3_knows_every_call_that_the_driver_makes(cloud: Cloud) -> None:
