@@ -144,6 +144,8 @@ def download(local: Local | None, remote: str, folder: Path) -> Generator[tuple[
     if local is not None and not isinstance(local, str | os.PathLike):
         yield local, local
         return
+    from bakery.cache.trace import note_output  # not needed to read an imagefile
+
     name = remote.rstrip("/").rpartition("/")[2]
     path = folder / Path(local or name).expanduser()
     if path.is_dir() or str(local or "").endswith("/"):
@@ -154,6 +156,7 @@ def download(local: Local | None, remote: str, folder: Path) -> Generator[tuple[
         with part.open("xb") as file:
             yield file, str(path)
         part.replace(path)
+        note_output(path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise

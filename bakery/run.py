@@ -151,7 +151,8 @@ class _Run:
         with suppress(OSError):  # on a full disk
             context.run.write_about({**context.run.about(), "ended": time.time(), "exit_code": code})
         context.emit(RunEnded(seconds=time.monotonic() - started, exit_code=code))
-        return Outcome(exit_code=code, run=context.run, artifacts=self.artifacts, errors=self.errors)
+        made = {build.name: self.artifacts[build.name] for build in self.plan.builds if build.name in self.artifacts}
+        return Outcome(exit_code=code, run=context.run, artifacts=made, errors=self.errors)
 
     def _secrets(self) -> None:
         """Know every secret before anything else can print it; refuse to start without one."""

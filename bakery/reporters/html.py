@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bakery import events as e
 from bakery.reporters.board import Bar, Board, Track
 from bakery.reporters.closing import artifact, failure, outcome, took, word
+from bakery.reporters.page import Page
 from bakery.reporters.text import duration, plain
 
 if TYPE_CHECKING:
@@ -17,27 +17,14 @@ if TYPE_CHECKING:
 FILE = "report.html"
 
 
-class Html:
-    """Writes one self-contained file when the run is over: no script, nothing loaded from elsewhere.
+class Html(Page):
+    """Writes one self-contained file when the run is over: no script, nothing loaded from elsewhere."""
 
-    Args:
-        path: where to; None for `report.html` in the run's folder.
-    """
+    file: ClassVar[str] = FILE
 
-    def __init__(self, path: Path | None = None) -> None:
-        self._path = path
-        self.board = Board()
-
-    def read(self, event: e.Event) -> None:
-        """Take it in."""
-        self.board.read(event)
-
-    def close(self) -> None:
-        """Write the file."""
-        path = self._path or (Path(self.board.folder) / FILE if self.board.folder else None)
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(page(self.board), encoding="utf-8", errors="backslashreplace")
+    def content(self) -> bytes:
+        """Return the whole page."""
+        return page(self.board).encode(errors="backslashreplace")
 
 
 def page(board: Board) -> str:

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import ClassVar
 from xml.etree import ElementTree as ET
 
 from bakery import events as e
 from bakery.reporters.board import Board, Track
 from bakery.reporters.closing import failure_text
+from bakery.reporters.page import Page
 from bakery.reporters.text import plain
 
 FILE = "junit.xml"
 
 
-class JUnit:
-    """Writes one file when the run is over: into the run's folder, or where it is told.
+class JUnit(Page):
+    """Writes one file when the run is over: into the run's folder, or where it is told."""
 
-    Args:
-        path: where to; None for `junit.xml` in the run's folder.
-    """
+    file: ClassVar[str] = FILE
 
-    def __init__(self, path: Path | None = None) -> None:
-        self._path = path
-        self.board = Board()
-
-    def read(self, event: e.Event) -> None:
-        """Take it in."""
-        self.board.read(event)
-
-    def close(self) -> None:
-        """Write the file."""
-        path = self._path or (Path(self.board.folder) / FILE if self.board.folder else None)
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(xml(self.board))
+    def content(self) -> bytes:
+        """Return the whole document."""
+        return xml(self.board)
 
 
 def xml(board: Board) -> bytes:

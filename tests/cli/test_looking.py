@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -249,3 +251,15 @@ def test_colours_come_on_request_only(place: Place, monkeypatch: pytest.MonkeyPa
     assert "\x1b" in place.bake("list", "--color=always").out
     monkeypatch.setenv("TEST_PASSWORD", PASSWORD)
     assert "\x1b" not in place.bake("--color=never", "plan").out
+
+
+def test_bases_that_nobody_asked_for_lately_are_pruned(empty: Place, tmp_path: Path) -> None:
+    for name, used in (("old", time.time() - 90_000), ("young", time.time())):
+        folder = tmp_path / "cache" / "bases" / name
+        folder.mkdir(parents=True)
+        (folder / "disk.raw").write_bytes(bytes(8192))
+        (folder / "lock").touch()
+        os.utime(folder / "lock", (used, used))
+    assert empty.bake("cache", "prune").err == "nothing to remove\n"
+    assert "removed bases/old" in empty.bake("cache", "prune", "--older-than", "1d").out
+    assert sorted(path.parent.name for path in tmp_path.glob("cache/bases/*/disk.raw")) == ["young"]

@@ -66,18 +66,24 @@ def ls(project: Project, as_json: bool) -> None:
     epilog="""Examples:
     bake cache prune                down to the limit: BAKERY_CACHE_LIMIT, else 20 GiB
     bake cache prune --keep 0       all that is not in use
-    bake cache prune --older-than 7d""",
+    bake cache prune --older-than 7d     bases and downloads, too""",
 )
 @click.option("--keep", type=Size(), metavar="SIZE", help="Bytes of checkpoints that may stay: 500M, 20G.")
-@click.option("--older-than", type=Duration(), metavar="TIME", help="Those not used for this long.")
+@click.option(
+    "--older-than", type=Duration(), metavar="TIME", help="Those not used for this long; bases and downloads as well."
+)
 @click.pass_obj
 def prune(project: Project, keep: int | None, older_than: float | None) -> None:
     """Remove checkpoints, the least recently used first. What a run uses, and what others stand on, stays."""
+    from bakery.cache import places
     from bakery.reporters.text import size
 
-    gone = _store(project).prune(keep, older_than)
-    for entry in gone:
-        show.out(f"removed {entry.key}  {size(entry.size)}", project)
+    store = _store(project)
+    gone = [(entry.key, entry.size) for entry in store.prune(keep, older_than)]
+    if older_than is not None:
+        gone += [(entry.name, entry.size) for entry in places.prune(store, older_than)]
+    for name, amount in gone:
+        show.out(f"removed {name}  {size(amount)}", project)
     if not gone:
         show.note("nothing to remove", project)
 
