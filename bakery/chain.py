@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bakery._dsl import Function
 from bakery.base.base import Base
 from bakery.cache.steps import Hit, Miss, Steps, artifact_key, first_parent, functions_key
 from bakery.claim import Workshop
 from bakery.context import Options
+from bakery.errors import ImagefileError
 from bakery.model import Artifact, Json, to_json
 from bakery.plan import Build, Step
 from bakery.recipe import Recipe
@@ -56,6 +59,23 @@ class Chain:
         return self.why or ("a step before it runs",)
 
 
+def function_of(functions: Sequence[Function], step: Step) -> Function:
+    """Find a step's function, also in an imagefile that was changed and read again since the plan was made.
+
+    Raises:
+        ImagefileError: it is not there any more.
+    """
+    if step.index < len(functions) and functions[step.index].__name__ == step.name:
+        return functions[step.index]
+    found = [function for function in functions if function.__name__ == step.name]
+    if len(found) != 1:
+        raise ImagefileError(
+            f"the imagefile has no task {step.name} any more", why=f"it was read again; the plan names {step.where}",
+            hint="put it back, or start a new build",
+        )  # fmt: skip
+    return found[0]
+
+
 def settings_of(build: Build) -> dict[str, Json]:
     """Return the source's settings, without its base, which has a key of its own."""
     shown = to_json(build.boot)
@@ -71,7 +91,16 @@ def base_key(base: Any, shop: Workshop) -> str | None:
     return base.key(shop) if isinstance(base, Base) else None
 
 
-def chain(build: Build, recipe: Recipe, variables: Any, parent: str | None, *, options: Options, state: State) -> Chain:
+def chain(
+    build: Build,
+    recipe: Recipe,
+    variables: Any,
+    parent: str | None,
+    *,
+    options: Options,
+    state: State,
+    notes: Sequence[str] = (),
+) -> Chain:
     """Look up the steps of a build, up to the first that must run.
 
     Args:
@@ -81,8 +110,11 @@ def chain(build: Build, recipe: Recipe, variables: Any, parent: str | None, *, o
         parent: the base's content key.
         options: `cache`, `refresh`.
         state: where the cache is.
+        notes: what other hosts wrote beside the checkpoints that a provider holds.
     """
     steps = Steps(state.cache, recipe.folder, build=build.name)
+    for note in notes:
+        steps.learn(note)
     if parent is None:
         return Chain(steps=steps, parent=None, why=("the base is not made yet",))
     key = first_parent(parent, driver=build.driver, **settings_of(build))

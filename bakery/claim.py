@@ -106,6 +106,7 @@ class Claim(Workshop):
         images: the folder beside the imagefile where local images are kept.
         ledger: the journal.
         driver: the driver's name, for the journal.
+        note: for a checkpoint that lives at a provider: a text to keep beside it, and to return from `recall`.
     """
 
     run: str
@@ -118,6 +119,7 @@ class Claim(Workshop):
     ledger: Ledger
     driver: str
     launch_timeout: float = 600.0
+    note: str = ""
 
     def intend(self, kind: str, key: str | None = None, **data: Any) -> Intent:
         """Write down, durably, that a thing is about to be made.

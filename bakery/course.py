@@ -9,16 +9,19 @@ from typing import Any
 
 from bakery import buildtime, progress
 from bakery._dsl import Function
+from bakery.cache import notes
 from bakery.cache.lease import Lease
+from bakery.cache.records import Record
 from bakery.cache.steps import Made
 from bakery.cache.trace import Tracer
-from bakery.chain import Chain, base_key, chain, image_key, tests_key
+from bakery.chain import Chain, base_key, chain, function_of, image_key, tests_key
 from bakery.context import Context, Options
 from bakery.errors import BakeryError, ConnectError, DriverError, PreflightError
 from bakery.events import Notice, StepEnded
 from bakery.model import Artifact, Checkpoint, Source
 from bakery.plan import Build, Step, variables_of
 from bakery.progress import Note, Progress
+from bakery.recall import Recalled, recall
 from bakery.scope import Running, Scope
 
 
@@ -43,6 +46,8 @@ class Course:
         self._chain: Chain | None = None
         self._done = 0
         self._stands_on: tuple[str, ...] = ()
+        self._recalled = Recalled()
+        self._records: list[Record] = []
 
     # ---- where it starts ----------------------------------------------------------------------------------------
 
@@ -53,6 +58,7 @@ class Course:
         driver = context.drivers.get(scope.build.driver)
         with scope.phase("base"):
             parent = base_key(self.boot.base, shop) or driver.prepare(self.boot, shop)
+            self._recalled = recall(scope, driver, self.boot)
         self._base = parent
         self._chain = self._chained(context.options)
         self.key = self._chain.parent
@@ -61,8 +67,9 @@ class Course:
     def _chained(self, options: Options) -> Chain:
         scope = self.scope
         return chain(
-            scope.build, scope.context.recipe, self.variables, self._base, options=options, state=scope.context.state
-        )
+            scope.build, scope.context.recipe, self.variables, self._base, options=options, state=scope.context.state,
+            notes=self._recalled.notes,
+        )  # fmt: skip
 
     def start(self, stack: ExitStack) -> Running:
         """Return a running machine: one that a killed run left, from the deepest checkpoint that works, or a new one.
@@ -78,7 +85,8 @@ class Course:
             except (DriverError, ConnectError) as error:
                 self.lease.reject(checkpoint.key, error.what)
                 continue
-            self._goes_on(count, checkpoint.key, (checkpoint.key,), self._made())
+            here = checkpoint.key not in self._recalled.checkpoints  # the machine may stand on its files
+            self._goes_on(count, checkpoint.key, (checkpoint.key,) if here else (), self._made())
             self._tell_resumed(f"{self._after(count)}, from a checkpoint")
             self._note(running)
             return running
@@ -97,7 +105,8 @@ class Course:
             return
         keys = made.keys
         for count in range(len(keys) - 1, -1, -1):
-            if (checkpoint := self.lease.get(keys[count])) is not None:
+            checkpoint = self._recalled.checkpoints.get(keys[count]) or self.lease.get(keys[count])
+            if checkpoint is not None:
                 yield count, checkpoint
 
     def _goes_on(self, count: int, key: str | None, stands_on: tuple[str, ...], made: Chain) -> None:
@@ -110,6 +119,7 @@ class Course:
                 StepEnded(step=step.name, index=step.index, seconds=0.0, outcome="cached", reason="nothing changed")
             )
             made.steps.used(self._task(step), hit)
+            self._records.append(hit.record)
 
     def _after(self, count: int) -> str:
         return f"after {self.scope.build.steps[count - 1].name}" if count else "on the machine as it booted"
@@ -217,6 +227,7 @@ class Course:
         steps = self._made().steps
         made: Made = steps.record(self.key, self._task(step), step.options, tracer, self.variables)
         self.key = made.key
+        self._records += [made.record] if made.record else []
         self.scope.context.inputs.update(made.files)
         if made.reasons:
             self.scope.emit(Notice(message=f"{step.name} cannot be cached: {'; '.join(made.reasons)}"))
@@ -237,7 +248,8 @@ class Course:
         try:
             if running.driver.syncs:
                 running.link.open().run("sync")
-            checkpoint = running.driver.checkpoint(running.handle, key, place.folder, running.claim)
+            claim = replace(running.claim, note=notes.write(self._records))
+            checkpoint = running.driver.checkpoint(running.handle, key, place.folder, claim)
         except (BakeryError, OSError) as error:
             what = error.what if isinstance(error, BakeryError) else str(error)
             self.scope.emit(
@@ -250,7 +262,7 @@ class Course:
             self._stands_on = (*self._stands_on, key)
 
     def _task(self, step: Step) -> Function:
-        return self.scope.context.recipe.image(self.scope.build.spec).tasks[step.index]
+        return function_of(self.scope.context.recipe.image(self.scope.build.spec).tasks, step)
 
     def _made(self) -> Chain:
         if self._chain is None:

@@ -31,6 +31,7 @@ class Record:
         inputs: what it read.
         made: seconds since the epoch.
         problems: why its result must not be reused; empty for most.
+        prekey: what was known before it ran; empty in what older versions wrote.
     """
 
     key: str
@@ -41,12 +42,13 @@ class Record:
     inputs: tuple[Input, ...] = ()
     made: float = field(default_factory=time.time)
     problems: tuple[str, ...] = ()
+    prekey: str = ""
 
     def to_json(self) -> dict[str, Json]:
         """A JSON object."""
         plain: dict[str, Json] = {"key": self.key, "parent": self.parent, "made": self.made}
         tables: dict[str, Json] = {"options": dict(self.options), "code": dict(self.code), "shown": dict(self.shown)}
-        plain["problems"] = [*self.problems]
+        plain |= {"problems": [*self.problems], "prekey": self.prekey}
         return {**plain, **tables, "inputs": [item.to_json() for item in self.inputs]}
 
     @classmethod

@@ -12,7 +12,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from bakery.cache.age import is_young, seconds
 from bakery.cache.code import Code, Follower
 from bakery.cache.digest import Keyed, of_json
 from bakery.cache.inputs import Input, World
+from bakery.cache.notes import Noted, read
 from bakery.cache.records import Record, Records
 from bakery.cache.trace import Tracer, changed
 from bakery.cache.values import Unstable
@@ -68,12 +69,14 @@ class Made:
         reusable: False then.
         reasons: why it must not.
         files: the local files and folders that it depends on.
+        record: what is remembered of it; None then.
     """
 
     key: str
     reusable: bool = True
     reasons: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
+    record: Record | None = field(default=None, compare=False, repr=False)
 
 
 class Steps:
@@ -93,6 +96,12 @@ class Steps:
         self._records = Records(cache)
         self._keyed = Keyed.of(cache)
         self._follower = Follower(root, self._keyed)
+        self._notes: dict[str, list[Noted]] = {}
+
+    def learn(self, text: str) -> None:
+        """Take in what another host noted beside a checkpoint: steps found here may turn out to have run there."""
+        for noted in read(text):
+            self._notes.setdefault(noted.prekey, []).append(noted)
 
     def tracer(self, task: Callable[..., Any], v: object) -> Tracer:
         """Watch one run of one step: `with steps.tracer(task, v) as t: task(machine, t.variables(v))`.
@@ -122,6 +131,7 @@ class Steps:
         prekey, world = _prekey(parent, code, options), World(self._root, self._keyed, v, self._environ)
         most = seconds(options["max_age"]) if options.get("max_age") else None
         too_old = ""
+        self._adopt(prekey, parent, world)
         for record in self._records.under(prekey):
             now = tuple(_safe(world, item) for item in record.inputs)
             if [item.digest for item in now] != [item.digest for item in record.inputs]:
@@ -135,6 +145,14 @@ class Steps:
         if too_old:
             return Miss((too_old,))
         return Miss(tuple(self._why(parent, task, options, code, world)))
+
+    def _adopt(self, prekey: str, parent: str, world: World) -> None:
+        """Remember a run of another host, where its inputs are the same here: then so is its key."""
+        for noted in self._notes.pop(prekey, ()):
+            inputs = tuple(_safe(world, Input(kind, name, "")) for kind, name in noted.inputs)
+            if _key(prekey, inputs) == noted.key:
+                record = Record(key=noted.key, parent=parent, inputs=inputs, made=noted.made, prekey=prekey)
+                self._records.add(prekey, record)
 
     def record(
         self, parent: str, task: Callable[..., Any], options: Mapping[str, Json], tracer: Tracer, v: object
@@ -160,13 +178,14 @@ class Steps:
             self._records.set_last(self._slot(task), Record(key=key, parent=parent, problems=problems))
             return Made(key, reusable=False, reasons=problems, files=files)
         prekey = _prekey(parent, code, options)
-        key = PREFIX + of_json([prekey, [[item.kind, item.name, item.digest] for item in inputs]])[:40]
+        key = _key(prekey, inputs)
         record = Record(
-            key=key, parent=parent, options=_what(options), code=code.items, shown=code.shown, inputs=inputs
-        )
+            key=key, parent=parent, options=_what(options), code=code.items, shown=code.shown, inputs=inputs,
+            prekey=prekey,
+        )  # fmt: skip
         self._records.add(prekey, record)
         self._records.set_last(self._slot(task), record)
-        return Made(key, files=files)
+        return Made(key, files=files, record=record)
 
     def used(self, task: Callable[..., Any], hit: Hit) -> None:
         """Remember that a hit was used, so that the next change is told against it."""
@@ -237,6 +256,10 @@ def functions_key(root: Path, cache: Path, functions: list[Callable[..., Any]], 
 
 def _prekey(parent: str, code: Code, options: Mapping[str, Json]) -> str:
     return of_json([VERSION, parent, code.digest, dict(_what(options))])
+
+
+def _key(prekey: str, inputs: tuple[Input, ...]) -> str:
+    return PREFIX + of_json([prekey, [[item.kind, item.name, item.digest] for item in inputs]])[:40]
 
 
 def _what(options: Mapping[str, Json]) -> dict[str, Json]:

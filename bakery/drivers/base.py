@@ -130,10 +130,21 @@ class Driver(ABC, Generic[S]):
     def checkpoint(self, handle: Handle, key: str, folder: Path, claim: Claim) -> Checkpoint | None:
         """Save the running machine under a step's key, into `folder` of the cache; it runs on afterwards.
 
-        Returns None where this driver, or this machine, cannot.
+        One that lives at the provider keeps `claim.note` beside it. Returns None where this driver, or this machine,
+        cannot.
         """
         del handle, key, folder, claim
         return None
+
+    def recall(self, boot: S, build: str) -> Iterator[tuple[Checkpoint, str]]:
+        """Find the checkpoints of a build that live at the provider, whichever host made them, each with its note.
+
+        Args:
+            boot: where to look.
+            build: the build's name.
+        """
+        del boot, build
+        yield from ()
 
     def overlaps(self, boot: S) -> bool:
         """Say whether a machine may be started while the one before it is still being destroyed.

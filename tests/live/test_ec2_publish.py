@@ -84,7 +84,7 @@ def test_only_what_changed_travels_and_what_fails_there_is_kept_here(published: 
 
         kept = images(cloud)
         published.write(PUBLISHED.replace("echo hello", "echo hello thrice"))
-        proxy.faults.append(Fault(action="RegisterImage", code="UnauthorizedOperation", status=403, times=-1))
+        proxy.faults.append(Fault(action="POST /snapshots/completion/.*", code="AccessDeniedException", status=403))
         done = published.bake("build")
         assert done.code == 5, done.err
         assert images(cloud) == kept

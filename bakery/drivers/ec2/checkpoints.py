@@ -6,6 +6,7 @@ the same one twice, and one that was made before its builder was killed is found
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from bakery.claim import Claim
@@ -16,12 +17,18 @@ from bakery.drivers.ec2.source import Ec2
 from bakery.model import Checkpoint, Handle
 
 TAKEN = "InvalidAMIName.Duplicate"
+MOST = 50
+"""Tags of one thing (docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html)."""
 
 
 def save(cloud: Cloud, handle: Handle, key: str, claim: Claim) -> Checkpoint:
     """Make an image of the machine as it runs, crash-consistent; wait until it can be used, then prune older ones."""
     source = Ec2.from_settings(handle.settings["source"])
-    marks = {"Name": title(key), tags.STEP: key, tags.BUILD: claim.build, **source.run_tags}
+    marks = {"Name": title(key), **source.run_tags, tags.STEP: key, tags.BUILD: claim.build}
+    noted = tags.split(tags.NOTE, claim.note, MOST - len(marks))
+    if claim.note and not noted:
+        claim.notice("the checkpoint reads more than its tags can say: only this host finds it again")
+    marks |= noted
     try:
         answer = cloud.call(
             "create_image",
@@ -44,10 +51,12 @@ def save(cloud: Cloud, handle: Handle, key: str, claim: Claim) -> Checkpoint:
     return _checkpoint(cloud, source, key, image)
 
 
-def recall(cloud: Cloud, source: Ec2, key: str) -> Checkpoint | None:
-    """Return the checkpoint of a step's key, whoever made it; None where there is none that can be used."""
-    found = [image for image in images.named(cloud, title(key)) if image["State"] == "available"]
-    return _checkpoint(cloud, source, key, found[0]["ImageId"]) if found else None
+def recall(cloud: Cloud, source: Ec2, build: str) -> Iterator[tuple[Checkpoint, str]]:
+    """Yield the checkpoints of a build that can be used, whoever made them, each with its note."""
+    for image in kept(cloud, build):
+        marks = tags.read(image)
+        if image["State"] == "available":
+            yield _checkpoint(cloud, source, marks[tags.STEP], str(image["ImageId"])), tags.joined(tags.NOTE, marks)
 
 
 def _checkpoint(cloud: Cloud, source: Ec2, key: str, image: str) -> Checkpoint:

@@ -76,9 +76,9 @@ class Ec2Driver(Driver[Ec2]):
         del folder
         return checkpoints.save(self.clouds.of(handle.data), handle, key, claim)
 
-    def recall(self, boot: Ec2, key: str) -> Checkpoint | None:
-        """Return the checkpoint of a step's key that any host has made, or None."""
-        return checkpoints.recall(self.clouds.get(boot.account), boot, key)
+    def recall(self, boot: Ec2, build: str) -> Iterator[tuple[Checkpoint, str]]:
+        """Find the checkpoints of a build by their tags, whichever host made them."""
+        yield from checkpoints.recall(self.clouds.get(boot.account), boot, build)
 
     def prepare(self, boot: Ec2, shop: Workshop) -> str | None:
         """Return what decides the first disk's content: an AMI never changes, so its id does."""

@@ -17,6 +17,8 @@ IMAGE = "bakery:image"
 """Only on kept images: the image's name in the imagefile."""
 STEP = "bakery:step"
 """Only on checkpoints: the content key of the last step inside."""
+NOTE = "bakery:note"
+"""Only on checkpoints, numbered: what another host needs to know its steps again."""
 TEMPORARY = (RUN, EXPIRES, KEY, STARTED)
 """What a kept image loses."""
 
@@ -56,3 +58,17 @@ def filters(conditions: Mapping[str, str | Sequence[str]]) -> list[dict[str, Any
         {"Name": name, "Values": [value] if isinstance(value, str) else list(value)}
         for name, value in conditions.items()
     ]
+
+
+def split(name: str, text: str, most: int) -> dict[str, str]:
+    """Return a long text as tags `NAME-0`, `NAME-1`, ...; none at all where it does not fit into that many."""
+    parts = [text[start : start + LONGEST] for start in range(0, len(text), LONGEST)]
+    return {f"{name}-{number}": part for number, part in enumerate(parts)} if len(parts) <= most else {}
+
+
+def joined(name: str, marks: Mapping[str, str]) -> str:
+    """Return the text that `split` made tags of; empty where there is none."""
+    parts: list[str] = []
+    while f"{name}-{len(parts)}" in marks:
+        parts.append(marks[f"{name}-{len(parts)}"])
+    return "".join(parts)

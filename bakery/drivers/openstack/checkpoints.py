@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from bakery.claim import Claim
@@ -12,6 +13,8 @@ from bakery.drivers.openstack.source import OpenStack
 from bakery.model import Checkpoint, Handle
 
 TAG = "bakery-checkpoint"
+MOST = 60_000
+"""Characters of a property's value: Glance keeps it in a column of 65,535 bytes."""
 
 
 def save(cloud: Cloud, handle: Handle, key: str, claim: Claim) -> Checkpoint:
@@ -19,7 +22,8 @@ def save(cloud: Cloud, handle: Handle, key: str, claim: Claim) -> Checkpoint:
     source = OpenStack.from_settings(handle.settings["source"])
     step = key[: tags.LONGEST]
     intent, found = capture.snapshot(cloud, handle.id, source, claim, {tags.STEP: step})
-    marks = {"tags": [TAG], "name": f"bakery-step-{step}"[: tags.LONGEST]}
+    noted = {tags.NOTE: claim.note} if 0 < len(claim.note) <= MOST else {}
+    marks = {"tags": [TAG], "name": f"bakery-step-{step}"[: tags.LONGEST], **noted}
     images.patch(cloud, found["id"], marks, gone=tags.TEMPORARY)
     intent.keep()
     _prune(cloud, claim, source.keep_checkpoints)
@@ -35,10 +39,10 @@ def _prune(cloud: Cloud, claim: Claim, newest: int) -> None:
             claim.notice(f"the old checkpoint {old['id']} stays: {error.why}")
 
 
-def recall(cloud: Cloud, source: OpenStack, key: str) -> Checkpoint | None:
-    """Return the checkpoint of a step's key, whoever made it in this project; None where there is none."""
-    found = _listed(cloud, **{tags.STEP: key[: tags.LONGEST]})
-    return _checkpoint(cloud, source, key, found[0]["id"]) if found else None
+def recall(cloud: Cloud, source: OpenStack, build: str) -> Iterator[tuple[Checkpoint, str]]:
+    """Yield the checkpoints of a build, whoever made them in this project, each with its note."""
+    for image in kept(cloud, build):
+        yield _checkpoint(cloud, source, image[tags.STEP], image["id"]), image.get(tags.NOTE, "")
 
 
 def kept(cloud: Cloud, build: str) -> list[dict[str, Any]]:

@@ -126,11 +126,10 @@ class OpenStackDriver(Driver[OpenStack]):
         del folder
         return checkpoints.save(self._cloud(handle).within(claim.cancel), handle, key, claim)
 
-    def recall(self, boot: OpenStack, key: str) -> Checkpoint | None:
-        """Return the checkpoint of a step's key that any host has made, or None."""
-        if not boot.checkpoints:
-            return None
-        return checkpoints.recall(self.clouds.get(check.account(boot)), boot, key)
+    def recall(self, boot: OpenStack, build: str) -> Iterator[tuple[Checkpoint, str]]:
+        """Find the checkpoints of a build by their properties, whichever host made them."""
+        if boot.checkpoints:
+            yield from checkpoints.recall(self.clouds.get(check.account(boot)), boot, build)
 
     def _cloud(self, handle: Handle) -> Cloud:
         return self.clouds.of(handle.data)

@@ -18,6 +18,8 @@ IMAGE = "bakery:image"
 """Only on kept images: the image's name in the imagefile."""
 STEP = "bakery:step"
 """Only on checkpoints: the content key of the last step inside."""
+NOTE = "bakery:note"
+"""Only on checkpoints: what another host needs to know its steps again."""
 TEMPORARY = (RUN, EXPIRES, KEY, STARTED)
 """What a kept image loses."""
 RUN_ID = re.compile(r"bakery-([0-9]{8}-[0-9]{6}-[0-9a-f]+)-")

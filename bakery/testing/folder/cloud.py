@@ -64,6 +64,8 @@ class FolderCloud:
                 if record["name"] == name:
                     found: str = record["id"]
                     return found
+            if image is not None and not (self.path / "images" / image).is_dir():
+                raise DriverError(f"there is no image {image}")
             number = f"m-{secrets.token_hex(4)}"
             folder = self.path / "machines" / number
             folder.mkdir()
@@ -96,19 +98,20 @@ class FolderCloud:
         """Stop a machine; its disk stays."""
         self._call("stop_machine", lambda: _end(self._visible("machines", number)))
 
-    def create_image(self, number: str, name: str, tags: Mapping[str, str]) -> str:
-        """Make an image of a stopped machine, and return its id at once; it becomes `available` later."""
+    def create_image(self, number: str, name: str, tags: Mapping[str, str], *, running: bool = False) -> str:
+        """Make an image of a machine, stopped unless it may run, and return its id; it becomes `available` later."""
 
         def create() -> str:
             machine = self._visible("machines", number)
-            if _alive(machine):
+            if _alive(machine) and not running:
                 raise DriverError(f"the machine {number} is not stopped")
             image = f"i-{secrets.token_hex(4)}"
             folder = self.path / "images" / image
             folder.mkdir()
             self._write("images", image, {"id": image, "name": name, "tags": dict(tags), "state": "pending"})
             root = self.path / "machines" / number / "root"
-            subprocess.run(["tar", "-C", root, "-cf", folder / "tree.tar", "."], check=True, capture_output=True)
+            words = ["tar", "-C", str(root), "--one-file-system", "--warning=no-file-changed"]
+            subprocess.run([*words, "-cf", str(folder / "tree.tar"), "."], check=True, capture_output=True)
             self._update("images", image, state="available")
             return image
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,6 +41,7 @@ class FolderDriver(Driver[Folder]):
     name: ClassVar[str] = "folder"
     source: ClassVar[type[Source]] = Folder
     requires: ClassVar[str] = "apt-get install busybox-static"
+    checkpoints_cost: ClassVar[bool] = True
 
     def check(self, boot: Folder) -> Iterator[Problem]:
         """See that machines can be made at all."""
@@ -132,6 +133,23 @@ class FolderDriver(Driver[Folder]):
         """See whether the image is there."""
         return any(record["id"] == artifact.id for record in _cloud(artifact.settings).list("images"))
 
+    def checkpoint(self, handle: Handle, key: str, folder: Path, claim: Claim) -> Checkpoint | None:
+        """Make an image of the machine as it runs, with the step's key and the note in its tags."""
+        del folder
+        cloud = _cloud(handle.settings)
+        intent = claim.intend("image", f"step-{key}", cloud=handle.settings["cloud"])
+        tags = {"bakery:build": claim.build, "bakery:step": key, "bakery:note": claim.note}
+        intent.made(again(lambda: cloud.create_image(handle.id, f"step-{key}", tags, running=True), claim.cancel))
+        intent.keep()
+        return _checkpoint(handle.settings, key, str(intent.resource.id))
+
+    def recall(self, boot: Folder, build: str) -> Iterator[tuple[Checkpoint, str]]:
+        """Find them by their tags."""
+        for record in FolderCloud(Path(boot.cloud)).list("images"):
+            tags = record["tags"]
+            if "bakery:step" in tags and tags["bakery:build"] == build:
+                yield _checkpoint(_settings(boot)[0], tags["bakery:step"], record["id"]), tags["bakery:note"]
+
     def destroy(self, resource: Resource) -> None:
         """Delete by id, or by the name that we chose, where the answer with the id was lost."""
         cloud, kind = FolderCloud(Path(resource.data["cloud"])), KINDS[resource.kind]
@@ -158,9 +176,13 @@ def _settings(boot: Folder | Artifact | Checkpoint) -> tuple[dict[str, Any], str
     if isinstance(boot, Artifact):
         return dict(boot.settings), boot.id
     if isinstance(boot, Checkpoint):
-        raise DriverError("the folder cloud has no checkpoints")
+        return {name: value for name, value in boot.settings.items() if name != "image"}, boot.settings["image"]
     image = boot.base.id if isinstance(boot.base, Artifact) else boot.base
     return {"cloud": boot.cloud, "patience": boot.patience}, image
+
+
+def _checkpoint(settings: Mapping[str, Any], key: str, image: str) -> Checkpoint:
+    return Checkpoint(driver="folder", key=key, settings={**settings, "image": image})
 
 
 def _cloud(settings: Any) -> FolderCloud:

@@ -1,0 +1,48 @@
+"""Checkpoints that live at a provider: found again by whoever builds the same, also on another host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from bakery.drivers.base import Driver
+from bakery.errors import BakeryError
+from bakery.events import Notice
+from bakery.model import Checkpoint, Source
+from bakery.scope import Scope
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """What a provider holds of one build.
+
+    Args:
+        checkpoints: by the key of the last step inside.
+        notes: what their makers wrote beside them, which `Steps.learn` understands.
+    """
+
+    checkpoints: dict[str, Checkpoint] = field(default_factory=dict[str, Checkpoint])
+    notes: tuple[str, ...] = ()
+
+
+def recall(scope: Scope, driver: Driver[Any], boot: Source) -> Recalled:
+    """Ask the provider for the checkpoints of this build; not where none of its steps would have made one.
+
+    A refusal costs time later, never this build.
+    """
+    steps, options = scope.build.steps, scope.context.options
+    wanted = any(step.options.get("checkpoint", not driver.checkpoints_cost) for step in steps)
+    if not wanted or not options.cache or "*" in options.refresh:
+        return Recalled()
+    try:
+        found = list(driver.recall(boot, scope.build.name))
+    except BakeryError as error:
+        scope.emit(
+            Notice(
+                level="warning",
+                message=f"no look at the provider's checkpoints: {error.what}",
+                hint="this build may take longer",
+            )
+        )
+        return Recalled()
+    return Recalled({checkpoint.key: checkpoint for checkpoint, _ in found}, tuple(note for _, note in found if note))
