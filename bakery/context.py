@@ -28,8 +28,15 @@ DAY = 86400.0
 class Asks(Protocol):
     """Whoever can ask the user what to do with a failed task: a terminal."""
 
-    def __call__(self, step: str, error: BaseException, shell: Callable[[], None]) -> Choice:
-        """Return the user's choice; `shell` opens one on the machine and returns when it ends."""
+    def __call__(self, step: str, error: BaseException, shell: Callable[[], None], check: Callable[[], None]) -> Choice:
+        """Return the user's choice.
+
+        Args:
+            step: what failed.
+            error: how.
+            shell: opens one on the machine, and returns when it ends.
+            check: raises when the run is cancelled, which must not wait for an answer.
+        """
         ...
 
 

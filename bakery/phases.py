@@ -8,22 +8,25 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from bakery import buildtime, loader, progress
-from bakery._dsl import Function
+from bakery.chain import function_of
 from bakery.course import Course
-from bakery.errors import BakeryError, DriverError, Interrupted, Location, PostError, SmokeError, TaskError
+from bakery.errors import (
+    BakeryError,
+    DriverError,
+    ImagefileError,
+    Interrupted,
+    Location,
+    PostError,
+    SmokeError,
+    TaskError,
+    UsageError,
+)
 from bakery.events import Notice, Output, StepEnded, StepStarted, TestEnded
 from bakery.model import Artifact
 from bakery.plan import Step, call, variables_of
 from bakery.retry import again
 from bakery.scope import Running, Scope, user_text
 from bakery.smoke.identity import SCRIPT, Identity, compare
-
-
-def function_of(scope: Scope, kind: str, step: Step) -> Function:
-    """Find a step's function in the recipe as it is now."""
-    spec = scope.context.recipe.image(scope.build.spec)
-    functions: tuple[Function, ...] = {"task": spec.tasks, "test": spec.tests, "post": spec.post}[kind]
-    return functions[step.index]
 
 
 def variables(scope: Scope) -> Any:
@@ -39,18 +42,36 @@ def step(scope: Scope, course: Course, step: Step, running: Running) -> None:
         try:
             _attempts(scope, course, step, running)
         except (TaskError, DriverError) as error:
-            choice = _ask(scope, step, running, error)
-            if choice == "retry":
-                scope.context.recipe = loader.load(scope.context.recipe.file)
-                continue
+            choice = _decided(scope, course, step, running, error)
             if choice == "skip":
                 course.spoil(running)
                 scope.emit(Notice(level="warning", message=f"task {step.name} failed and was skipped"))
                 return
-            if choice == "keep":
-                scope.keep_machine = True
-            raise
-        return
+            if choice != "retry":
+                scope.keep_machine = choice == "keep"
+                raise
+        else:
+            return
+
+
+def _decided(scope: Scope, course: Course, step: Step, running: Running, error: BakeryError) -> str:
+    """Ask what to do, and again where the mended imagefile cannot be read: a slip must not cost the machine."""
+    while (choice := _ask(scope, step, running, error)) == "retry":
+        try:
+            _read_again(scope, course, step)
+        except (ImagefileError, UsageError) as slip:
+            error = slip
+            continue
+        break
+    return choice
+
+
+def _read_again(scope: Scope, course: Course, step: Step) -> None:
+    context, build = scope.context, scope.build
+    recipe = loader.load(context.recipe.file)
+    function_of(recipe.image(build.spec).tasks, step)
+    course.variables = variables_of(recipe, build, context.settings)
+    context.recipe = recipe
 
 
 def _attempts(scope: Scope, course: Course, step: Step, running: Running) -> None:
@@ -62,7 +83,7 @@ def _attempts(scope: Scope, course: Course, step: Step, running: Running) -> Non
 
 
 def _once(scope: Scope, course: Course, step: Step, running: Running, history: list[BaseException]) -> None:
-    function = function_of(scope, "task", step)
+    function = function_of(scope.context.recipe.image(scope.build.spec).tasks, step)
     options = step.options
     machine = running.machine.for_step(step.name, user=options.get("user", "root"), timeout=options.get("timeout"))
     scope.emit(StepStarted(step=step.name, index=step.index, location=step.where, attempt=len(history) + 1))
@@ -123,7 +144,7 @@ def _ask(scope: Scope, step: Step, running: Running, error: BakeryError) -> str:
         open_shell(running.driver.endpoint(running.handle), running.claim.keys, running.claim.folder)
 
     with context.asking:  # one question at a time, also with many builds
-        return context.ask(f"{scope.build.name}: {step.name}", error, shell)
+        return context.ask(f"{scope.build.name}: {step.name}", error, shell, context.cancel.check)
 
 
 def seal(scope: Scope, running: Running) -> None:
@@ -182,7 +203,7 @@ def post(scope: Scope, step: Step, artifact: Artifact) -> None:
     Raises:
         PostError: it raised.
     """
-    function: Callable[..., Any] = function_of(scope, "post", step)
+    function: Callable[..., Any] = function_of(scope.context.recipe.image(scope.build.spec).post, step)
     scope.emit(StepStarted(step=step.name, index=step.index, location=step.where))
     started = time.monotonic()
     try:

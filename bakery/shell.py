@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import signal
 import subprocess
+import sys
+import termios
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bakery.claim import Keys
@@ -64,8 +70,31 @@ def open_shell(endpoint: Endpoint, keys: Keys, folder: Path) -> int:
     """
     write_login(endpoint, keys, folder)
     try:
-        return subprocess.run(shell_command(endpoint, folder), check=False).returncode
+        with _terminal_back():
+            return subprocess.run(shell_command(endpoint, folder), check=False).returncode
     except FileNotFoundError as error:
         raise PreflightError(f"{error.filename} is not installed", hint="apt-get install openssh-client") from error
     finally:
         (folder / "id").unlink(missing_ok=True)
+
+
+@contextmanager
+def _terminal_back() -> Generator[None]:
+    """Take the terminal back as it was. A shell makes its own group of processes the one that the terminal belongs to,
+    and one in a container cannot give it back: it does not see ours. Reading from the terminal would fail then.
+    """
+    terminal = sys.__stdin__.fileno() if sys.__stdin__ is not None else -1
+    if terminal < 0 or not os.isatty(terminal):
+        yield
+        return
+    modes = termios.tcgetattr(terminal)
+    try:
+        yield
+    finally:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})  # else the change itself would stop us
+        try:
+            with suppress(OSError):  # it does not control us
+                os.tcsetpgrp(terminal, os.getpgrp())
+            termios.tcsetattr(terminal, termios.TCSADRAIN, modes)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import select
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
 from bakery.context import Choice
+from bakery.errors import BakeryError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +24,9 @@ ANSWERS: Final = {
     "d": ("destroy", "stop, and destroy it"),
 }
 
+LOOK: Final = 0.2
+"""Seconds between two looks whether the run was cancelled meanwhile."""
+
 
 class Ask:
     """Asks on the terminal, while the live lines make room.
@@ -32,22 +39,32 @@ class Ask:
         self._terminal = terminal
 
     @staticmethod
-    def _answer(console: Console) -> str:
-        """One letter; nothing, or the end of the input, means destroy."""
-        try:
-            return console.input(f"What now? {'/'.join(ANSWERS)} [d] ", markup=False).strip().lower()[:1] or "d"
-        except EOFError:
-            return "d"
+    def _answer(console: Console, check: Callable[[], None]) -> str:
+        """One letter; nothing, or the end of the input, means destroy. A Ctrl-C is not left waiting for a line."""
+        console.print(f"What now? {'/'.join(ANSWERS)} [d] ", markup=False, end="")
+        source = sys.stdin.fileno()
+        while not select.select([source], [], [], LOOK)[0]:
+            check()
+        line = os.read(source, 1024).decode(errors="replace")  # a terminal gives a line at a time
+        return line.strip().lower()[:1] or "d"
 
-    def __call__(self, step: str, error: BaseException, shell: Callable[[], None]) -> Choice:
+    def __call__(self, step: str, error: BaseException, shell: Callable[[], None], check: Callable[[], None]) -> Choice:
         """Return the user's choice; a shell is opened in between as often as wanted."""
         with self._terminal.paused() as console:
             console.print(f"\n{step}: {error}", style="red", markup=False)
             for key, (name, text) in ANSWERS.items():
                 console.print(f"  {key}  {name:<8} {text}", markup=False)
             while True:
-                key = self._answer(console)
+                key = self._answer(console, check)
                 if key == "h":
-                    shell()
+                    self._shell(console, shell)
                 elif key in ANSWERS:
                     return cast("Choice", ANSWERS[key][0])
+
+    @staticmethod
+    def _shell(console: Console, shell: Callable[[], None]) -> None:
+        """A machine that lets nobody in is said, and asked about again."""
+        try:
+            shell()
+        except BakeryError as error:
+            console.print(str(error), style="red", markup=False)

@@ -228,25 +228,6 @@ def test_a_terminal_gets_live_lines_and_no_ids_twice(place: Place, secret: str) 
     assert PASSWORD not in text
 
 
-def test_a_failed_task_asks_what_to_do(place: Place, secret: str) -> None:
-    reader, writer = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bakery", "web-trixie", "--on-failure=ask", "--no-test", "-v", "greeting=other"],
-        cwd=place.folder, stdin=writer, stdout=writer, stderr=writer, env={**os.environ, "TERM": "xterm"},
-    )  # fmt: skip
-    os.close(writer)
-    text, answers = "", iter(["x", "r", "s"])
-    while chunk := _read(reader):
-        text += chunk.decode(errors="replace")
-        if text.count("What now?") > text.count("<answered>"):
-            text += "<answered>"
-            os.write(reader, f"{next(answers)}\n".encode())
-    assert process.wait() == 0, text
-    assert "run this task once more" in text
-    assert "was skipped" in text
-    assert PASSWORD not in text
-
-
 def _read(reader: int) -> bytes:
     try:
         return os.read(reader, 65536)

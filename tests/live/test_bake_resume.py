@@ -14,7 +14,7 @@ pytestmark = pytest.mark.live
 
 TWO = TINY.replace(
     LINE, "    m.run('echo first >>/root/hello')\n"
-    "\n\n@bakery.task\ndef second(m):\n    m.run('echo begun >>/root/hello; {}; echo hello >>/root/hello')\n",
+    "\n\n@bakery.task\ndef second(m):\n    m.run('echo begun >>/root/hello; WAIT; echo hello >>/root/hello')\n",
 )  # fmt: skip
 TEST = '    assert host.file("/root/hello").contains("hello")\n'
 EXACTLY = '    assert host.file("/root/hello").content_string.split() == {!r}\n'
@@ -22,7 +22,7 @@ EXACTLY = '    assert host.file("/root/hello").content_string.split() == {!r}\n'
 
 def killed(project: Project, *words: str) -> psutil.Process:
     """Kill a build in its second task, and return the machine that runs on."""
-    project.write(TWO.format("sleep 4000"))
+    project.write(TWO.replace("WAIT", "sleep 4000"))
     with project.start("build", *words) as bake:
         project.wait(bake, lambda event: event["type"] == "step-started" and event["step"] == "second")
         os.kill(bake.pid, signal.SIGKILL)
@@ -36,7 +36,7 @@ def is_machine(process: psutil.Process, project: Project) -> bool:
 
 
 def resumed(project: Project, *words: str, expect: list[str]) -> Done:
-    project.write(TWO.format("true").replace(TEST, EXACTLY.format(expect)))
+    project.write(TWO.replace("WAIT", "true").replace(TEST, EXACTLY.format(expect)))
     done = project.bake("build", "--resume", *words)
     clean(done, 0)
     assert not [thing for thing in project.left() if not thing.startswith("file .bakery/images/")]

@@ -1,0 +1,107 @@
+"""Debian's releases baked as a user does, and another kernel in an image: it boots, by itself, on the new one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bakery.drivers.nspawn import host
+from bakery.state import cache_folder
+from tests.live.baking import Project, clean, shared
+
+pytestmark = [pytest.mark.live, pytest.mark.all, pytest.mark.timeout(3600)]
+
+HEAD = """
+import bakery
+from bakery import Host, Machine
+from bakery.drivers import Debian, Nspawn, Qemu
+
+"""
+RELEASE = (
+    HEAD
+    + """
+@bakery.source
+def laptop() -> Qemu:
+    return Qemu(base=Debian({release!r}), memory="1G")
+
+
+@bakery.task
+def login(m: Machine) -> None:
+    m.run("useradd --create-home --shell /bin/bash baker && echo baker:secret | chpasswd")
+    m.run("echo 'baker was here' >/home/baker/note", user="baker")
+
+
+@bakery.test
+def right_release(host: Host) -> None:
+    assert host.system_info.codename == {release!r}
+
+
+@bakery.test
+def somebody_can_log_in(host: Host) -> None:
+    assert host.user("baker").shell == "/bin/bash"
+    assert host.file("/home/baker/note").user == "baker"
+"""
+)
+KERNEL = (
+    HEAD
+    + """
+INSTALL = (
+    "apt-get update && apt-get --yes install --no-install-recommends linux-image-6.12-amd64 && "
+    "apt-get --yes full-upgrade && update-grub && update-initramfs -u -k all"
+)
+
+
+@bakery.source
+def here() -> {driver}:
+    return {driver}(base=Debian("bookworm"))
+
+
+@bakery.task(timeout=2700)
+def another_kernel(m: Machine) -> None:
+    m.run(INSTALL, env={{"DEBIAN_FRONTEND": "noninteractive"}})
+    {after}
+
+
+@bakery.test
+def runs_the_new_kernel(host: Host) -> None:
+    assert host.check_output("uname -r").startswith("6.12.")
+    menu = host.file("/boot/grub/grub.cfg").content_string
+    assert "root=UUID=" in menu or "root=LABEL=" in menu
+"""
+)
+REBOOTS = 'm.reboot(timeout=600)\n    assert m.run("uname -r").stdout.startswith("6.12.")'
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Project:
+    return Project(tmp_path / "project", shared(cache_folder(os.environ), tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("release", ["bullseye", "bookworm", "trixie"])
+def test_a_release_bakes_is_logged_in_to_and_boots(place: Project, release: str) -> None:
+    place.write(RELEASE.format(release=release))
+    clean(place.bake("build", timeout=3000), 0)
+    passed = {
+        event["test"] for event in place.events() if event["type"] == "test-ended" if event["outcome"] == "passed"
+    }
+    assert {"right_release", "somebody_can_log_in", "no_failed_units"} <= passed
+    assert place.left() == {"file .bakery/images/laptop/project.qcow2"}
+
+
+@pytest.mark.parametrize(
+    ("driver", "after"),
+    [
+        pytest.param("Qemu", REBOOTS, id="qemu"),
+        pytest.param(
+            "Nspawn", "pass", id="nspawn",
+            marks=pytest.mark.skipif(bool(host.why_plain()), reason=f"no container: {host.why_plain()}"),
+        ),
+    ],
+)  # fmt: skip
+def test_another_kernel_is_installed_and_the_image_boots_on_it(place: Project, driver: str, after: str) -> None:
+    place.write(KERNEL.format(driver=driver, after=after))
+    clean(place.bake("build", "--no-cache", timeout=3500), 0)
+    (image,) = place.images()
+    assert Path(image["id"]).stat().st_size == image["size"]
