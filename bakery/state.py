@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from bakery.errors import UsageError
+from bakery.errors import PreflightError, UsageError
 from bakery.journal import Replay, is_locked, replay
 from bakery.model import Artifact, to_json
 
@@ -37,6 +38,17 @@ def write_whole(path: Path, text: str) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sum(images: object) -> int:
+    return zlib.crc32(json.dumps(images, sort_keys=True).encode())
+
+
+def _artifacts(catalogue: Any) -> list[Artifact]:
+    images = catalogue["images"]
+    if catalogue.get("sum", _sum(images)) != _sum(images):  # bakery 0.1 wrote none at first
+        raise ValueError("its checksum is another")
+    return [Artifact.from_json(image) for image in images]
 
 
 @dataclass(frozen=True)
@@ -148,12 +160,21 @@ class State:
         return self.folder / "catalogue.json"
 
     def images(self) -> list[Artifact]:
-        """What was built here and is not removed, oldest first."""
+        """What was built here and is not removed, oldest first.
+
+        Raises:
+            PreflightError: the catalogue is damaged. Nothing is guessed from it.
+        """
         try:
-            entries = json.loads(self._catalogue.read_text(encoding="utf-8"))
+            return _artifacts(json.loads(self._catalogue.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return []
-        return [Artifact.from_json(entry) for entry in entries["images"]]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise PreflightError(
+                f"the catalogue of images is damaged: {self._catalogue}", why=f"{type(error).__name__}: {error}",
+                hint="bring it back from a backup, or delete it: images stay where they are; runs/*/artifact-*.json "
+                "beside it say what it said of each",
+            ) from error  # fmt: skip
 
     def add_image(self, artifact: Artifact) -> None:
         """Write down a kept image; it takes the place of an older one with the same id."""
@@ -169,7 +190,8 @@ class State:
         self.prepare()
         with FileLock(str(self.folder / "catalogue.lock")):
             images = change(self.images())
-            text = json.dumps({"version": 1, "images": [to_json(image) for image in images]}, indent=2)
+            known = [to_json(image) for image in images]
+            text = json.dumps({"version": 1, "sum": _sum(known), "images": known}, indent=2)
             write_whole(self._catalogue, text)
 
     def image(self, name: str) -> Artifact:
