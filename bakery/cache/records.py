@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from bakery.cache.digest import of_json
 from bakery.cache.inputs import Input
 from bakery.model import Json
 
@@ -99,12 +100,16 @@ class Records:
 
     def _read(self, path: Path) -> list[Record]:
         try:
-            return [Record.from_json(item) for item in json.loads(path.read_text())]
-        except (OSError, ValueError, KeyError, TypeError):  # none, torn, or of another version: the step runs again
+            known = json.loads(path.read_text())
+            if known["sum"] != of_json(known["records"]):
+                return []
+            return [Record.from_json(item) for item in known["records"]]
+        except (OSError, ValueError, KeyError, TypeError):  # none, damaged, or of another version: the step runs again
             return []
 
 
 def _write(path: Path, records: list[Record]) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    part.write_text(json.dumps(cast("Json", [record.to_json() for record in records])))
+    known = cast("Json", [record.to_json() for record in records])
+    part.write_text(json.dumps({"sum": of_json(known), "records": known}))
     part.replace(path)

@@ -163,6 +163,21 @@ def test_two_builds_in_one_folder_at_once_both_succeed(project: Project) -> None
     assert [thing.split()[0] for thing in project.exists()] == ["images"]
 
 
+def test_many_builds_in_one_folder_and_on_one_cache_tear_nothing(project: Project) -> None:
+    started = [project.start("build") for _ in range(5)]
+    outputs = [bake.communicate(timeout=240)[0] for bake in started]
+    assert [bake.returncode for bake in started] == [0] * 5, outputs
+    with project.start("images", "--json", "--check") as images:
+        listed, _ = images.communicate(timeout=60)
+    assert images.returncode == 0, listed
+    assert [thing.split()[0] for thing in project.exists()] == ["images"]
+    with project.start("build") as bake:
+        output, _ = bake.communicate(timeout=120)
+    assert "up to date" in output
+    with project.start("gc") as gc:
+        assert gc.communicate(timeout=60)[0] == "nothing was left behind\n"
+
+
 def log(project: Project) -> str:
     runs = State(project.folder / ".bakery", project.folder).runs()
     events = runs[-1].path / "events.jsonl" if runs else None

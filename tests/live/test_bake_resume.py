@@ -14,7 +14,7 @@ pytestmark = pytest.mark.live
 
 TWO = TINY.replace(
     LINE, "    m.run('echo first >>/root/hello')\n"
-    "\n\n@bakery.task\ndef second(m):\n    m.run('echo begun >>/root/hello; WAIT; echo hello >>/root/hello')\n",
+    "\n\n@bakery.task\ndef second(m):\n    m.run('echo begun | tee -a /root/hello; WAIT; echo hello >>/root/hello')\n",
 )  # fmt: skip
 TEST = '    assert host.file("/root/hello").contains("hello")\n'
 EXACTLY = '    assert host.file("/root/hello").content_string.split() == {!r}\n'
@@ -24,7 +24,7 @@ def killed(project: Project, *words: str) -> psutil.Process:
     """Kill a build in its second task, and return the machine that runs on."""
     project.write(TWO.replace("WAIT", "sleep 4000"))
     with project.start("build", *words) as bake:
-        project.wait(bake, lambda event: event["type"] == "step-started" and event["step"] == "second")
+        project.wait(bake, lambda event: event["type"] == "output" and "begun" in event["text"])
         os.kill(bake.pid, signal.SIGKILL)
         bake.communicate(timeout=60)
     (machine,) = (p for p in psutil.process_iter(["name", "cwd"]) if is_machine(p, project))

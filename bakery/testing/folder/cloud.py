@@ -142,7 +142,7 @@ class FolderCloud:
 
     def rename_image(self, number: str, name: str) -> None:
         """Give an image another name."""
-        self._call("rename_image", lambda: self._update("images", number, name=name))
+        self._call("rename_image", lambda: self._update("images", number, name=name, named=time.time()))
 
     def delete(self, kind: Kind, number: str) -> None:
         """Delete a thing; raises `NotFound` when it is gone already."""

@@ -116,13 +116,14 @@ class FolderDriver(Driver[Folder]):
     def keep(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
         """Give the image its final name; then, and only then, retire older ones of that name."""
         cloud = _cloud(artifact.settings)
-        old = [
-            record["id"] for record in cloud.list("images") if record["name"] == name and record["id"] != artifact.id
-        ]
         again(lambda: cloud.rename_image(artifact.id, name), claim.cancel)
         claim.commit()
-        for number in old:
-            _gone(cloud, "images", number)
+        # Looked up only now, and only those named before: of two builders at once, the image of the later one stays.
+        named = [record for record in again(lambda: cloud.list("images"), claim.cancel) if record["name"] == name]
+        (own,) = (record for record in named if record["id"] == artifact.id)
+        for record in named:
+            if (record.get("named", 0), record["id"]) < (own["named"], own["id"]):
+                _gone(cloud, "images", record["id"])
         return artifact
 
     def delete(self, artifact: Artifact) -> None:
