@@ -221,6 +221,7 @@ class _Run:
             driver = self.context.drivers.get(build.driver)
             found += [(build, problem) for problem in self._too_large(build)]
             boot = build.boot
+            found += [(build, problem) for problem in driver.taken(boot, build.image)]
             if isinstance(boot, Publisher):
                 found += [(build, problem) for problem in boot.check()]
             elif not isinstance(boot.base, ImageRef):  # whose base does not exist yet: the driver looks at launch

@@ -73,7 +73,7 @@ def _unpacked(text: str) -> bytes:
 
 
 def _noted(prekey: Any, key: Any, made: Any, inputs: Any) -> Noted:
-    pairs = tuple((cast("Kind", str(kind)), str(name)) for kind, name in inputs)
+    pairs: tuple[tuple[Kind, str], ...] = tuple((cast("Kind", str(kind)), str(name)) for kind, name in inputs)
     if not {kind for kind, _ in pairs} <= set(get_args(Kind)):
         raise ValueError("a kind of input that this version does not know")
     return Noted(prekey=str(prekey), key=str(key), made=float(made), inputs=pairs)

@@ -41,6 +41,16 @@ class Driver(ABC, Generic[S]):
     def check(self, boot: S) -> Iterator[Problem]:
         """Look, read-only, at whatever would make the build fail; yield all problems at once."""
 
+    def taken(self, boot: S, name: str) -> Iterator[Problem]:
+        """Say, before anything is made, what would keep the finished image from getting its name; read-only.
+
+        Args:
+            boot: the build's source.
+            name: the image's name.
+        """
+        del boot, name
+        yield from ()
+
     @abstractmethod
     def launch(self, boot: S | Artifact | Checkpoint, claim: Claim) -> Handle:
         """Start a machine from a source, or from an image or a checkpoint that this driver made.

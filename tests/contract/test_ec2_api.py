@@ -22,6 +22,7 @@ from tests.contract.ec2life import Life, OneLedger
 
 REGIONS = (REGION, "eu-central-1", "eu-west-1")
 SOURCE = Ec2(base=BASE, region=REGION, instance_type="t3.micro", poll=0.02, copy_to=REGIONS[1:])
+EXACT = replace(SOURCE, naming="exact", replace=True)
 IMAGE_WAY = replace(SOURCE, capture_with="image", spot=True, key_pair=True)
 
 
@@ -79,7 +80,9 @@ def test_the_kept_image_is_found_by_no_sweep_and_carries_the_users_tags(cloud: A
 
 @pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.all)])
 @pytest.mark.parametrize(
-    "source", [SOURCE, pytest.param(IMAGE_WAY, marks=pytest.mark.all)], ids=["snapshots", "create-image"]
+    "source",
+    [SOURCE, pytest.param(EXACT, marks=pytest.mark.all), pytest.param(IMAGE_WAY, marks=pytest.mark.all)],
+    ids=["snapshots", "exact", "create-image"],
 )
 def test_a_crash_at_any_line_of_the_journal_leaves_nothing(cloud: Aws, tmp_path: Path, source: Ec2, step: int) -> None:
     driver = Ec2Driver()
@@ -263,6 +266,30 @@ def test_an_exact_name_is_taken_over_only_when_told_to(cloud: Aws, tmp_path: Pat
     assert not third.driver.intact(first)
     assert last.data["ami_name"] == "web"
     third.driver.delete(last)
+
+
+def test_an_exact_name_is_taken_over_in_every_region_only_after_the_copies_are_made(
+    cloud: Aws, proxy: Proxy, tmp_path: Path
+) -> None:
+    source = replace(EXACT, copy_to=REGIONS[1:2])
+    first = Life(source, tmp_path, number=1).whole()
+    assert names(cloud) == ["web", "web"]
+    proxy.faults.append(Fault(action="CopyImage", code="UnauthorizedOperation", status=403, times=-1))
+    kept, _ = Life(source, tmp_path, number=2).tried()
+    assert kept is None
+    assert Ec2Driver().intact(first), "a copy that fails leaves the old image where it is"
+    proxy.faults.clear()
+    third = Life(source, tmp_path, number=3)
+    last = third.whole()
+    assert names(cloud) == ["web", "web"]
+    assert not third.driver.intact(first)
+    assert set(last.data["images"].values()).isdisjoint(first.data["images"].values())
+    third.driver.delete(last)
+
+
+def names(cloud: Aws) -> list[str]:
+    found = (cloud.client(region=region).describe_images(Owners=["self"])["Images"] for region in REGIONS)
+    return [image["Name"] for images in found for image in images]
 
 
 def test_a_base_is_found_by_name_and_by_parameter(cloud: Aws) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
-from bakery.drivers.ec2 import bases, images, network, ssm
+from bakery.drivers.ec2 import bases, images, network, quota, retire, ssm
 from bakery.drivers.ec2.account import Cloud, Clouds
 from bakery.drivers.ec2.faults import Refused, code_of
-from bakery.drivers.ec2.options import Newest, Parameter
+from bakery.drivers.ec2.keep import final_name
+from bakery.drivers.ec2.options import Filter, Newest, Parameter
 from bakery.drivers.ec2.request import mappings, volumes
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import BakeryError
@@ -32,7 +34,9 @@ def check(clouds: Clouds, source: Ec2) -> Iterator[Problem]:
     except BakeryError as error:
         yield _problem(error)
         return
-    parts: tuple[Callable[[Cloud, Ec2], Iterator[Problem]], ...] = (_start, _places, _groups, _profile, _permissions)
+    parts: tuple[Callable[[Cloud, Ec2], Iterator[Problem]], ...] = (
+        _start, _places, _groups, _profile, _permissions, quota.check,
+    )  # fmt: skip
     for part in parts:
         try:
             yield from part(cloud, source)
@@ -64,6 +68,8 @@ def _start(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
                 what=f"{kind['InstanceType']} cannot run the base image {image['ImageId']}",
                 why=f"the image is for {image.get('Architecture')}, the type runs {', '.join(runs)}",
             )
+    if source.fast_launch and image.get("Platform") != "windows":
+        yield Problem(what="fast launch is for Windows images", why=f"the base {image['ImageId']} is none")
 
 
 def _places(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
@@ -82,7 +88,9 @@ def _places(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
 
 
 def _groups(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
-    if source.security_groups:
+    if isinstance(source.security_groups, Filter):
+        network.named_groups(cloud, source, network.places(cloud, source)[0].vpc)
+    elif source.security_groups:
         cloud.call("describe_security_groups", "find the security groups", GroupIds=list(source.security_groups))
     elif source.connect != "ssm":
         network.allowed(cloud, source)
@@ -125,11 +133,26 @@ def _permissions(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
                 yield _problem(error)
 
 
-def name_taken(cloud: Cloud, source: Ec2, title: str) -> Iterator[Problem]:
-    """With `naming="exact"`: whether the name is free."""
-    if source.naming == "exact" and not source.replace:
-        for old in images.named(cloud, title):
-            yield Problem(what=f"there is an image {title} already: {old['ImageId']}", hint="Ec2(replace=True)")
+def taken(clouds: Clouds, source: Ec2, name: str) -> Iterator[Problem]:
+    """With `naming="exact"`: whether the image could have its name, in all its regions."""
+    if source.naming != "exact":
+        return
+    try:
+        home = clouds.get(source.account)
+        title = final_name(source, name, datetime.now(UTC))
+        for region in dict.fromkeys((home.region, *source.copies)):
+            yield from _taken(clouds.region(home, region), source, title)
+    except BakeryError as error:
+        yield _problem(error)
+
+
+def _taken(cloud: Cloud, source: Ec2, title: str) -> Iterator[Problem]:
+    for old in images.named(cloud, title):
+        what = f"there is an image {title} in {cloud.region} already: {old['ImageId']}"
+        if not source.replace:
+            yield Problem(what=what, hint="Ec2(replace=True), or naming='dated'")
+        elif source.keep.in_use == "refuse" and (used := retire.users(cloud, old["ImageId"])):
+            yield Problem(what=f"{what}, and is in use", why=", ".join(used), hint="Ec2(keep=Keep(in_use='delete'))")
 
 
 def _reachable(cloud: Cloud) -> Iterator[Problem]:

@@ -71,6 +71,7 @@ def copy(job: Job, image: Mapping[str, Any], region: str, marks: Mapping[str, st
         Description=image.get("Description") or None,
         Encrypted=True if key or job.source.encrypt else None,
         KmsKeyId=key or None,
+        SnapshotCopyCompletionDurationMinutes=job.source.copy_minutes,
         TagSpecifications=tags.specification(temporary, "image", "snapshot"),
     )
     intent.made(answer["ImageId"])

@@ -34,6 +34,10 @@ class Ec2Driver(Driver[Ec2]):
         """Look at credentials, base, network, permissions, names and quota; all problems at once."""
         yield from check.check(self.clouds, boot)
 
+    def taken(self, boot: Ec2, name: str) -> Iterator[Problem]:
+        """Look for images of exactly that name, where no date makes it unique."""
+        yield from check.taken(self.clouds, boot, name)
+
     def launch(self, boot: Ec2 | Artifact | Checkpoint, claim: Claim) -> Handle:
         """Start a machine from a source, or from an image of ours with the settings it was built with."""
         if isinstance(boot, Ec2):

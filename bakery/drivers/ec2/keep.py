@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bakery.claim import Claim
-from bakery.drivers.ec2 import images, retire, share, tags
+from bakery.drivers.ec2 import fastlaunch, images, retire, share, tags
 from bakery.drivers.ec2.account import Cloud, Clouds
 from bakery.drivers.ec2.capture import bound, register, registration
 from bakery.drivers.ec2.copies import copy, copy_all
@@ -51,19 +51,40 @@ def keep(clouds: Clouds, artifact: Artifact, name: str, claim: Claim) -> Artifac
     tested = images.wait_image(home, artifact.id, claim, source.image_timeout)
     marks = share.kept_tags(source, name, claim.tags)
     title = final_name(source, name, datetime.now(UTC))
-    if source.naming == "exact":
-        retire.make_room(home, source, title)
-    image = _final(job, tested, title, marks)
-    found = images.wait_image(home, image, claim, source.image_timeout)
-    copied = copy_all(job, found, marks)
+    if source.naming == "exact":  # copies first: then no name is free for longer than a moment, in any region
+        temporary = copy_all(job, tested, marks)
+        found = _named(job, tested, title, marks)
+        copied = {region: _renamed(job.at(region), one, title, marks) for region, one in temporary.items()}
+    else:
+        found = _named(job, tested, title, marks)
+        copied = copy_all(job, found, marks)
+    image = str(found["ImageId"])
     all_of_it = {home.region: image, **copied}
     snapshots = {region: _settle(job.at(region), one, marks) for region, one in all_of_it.items()}
-    _drop(home, artifact, tested, found)
+    _drop(home, tested, found)
+    for region, one in all_of_it.items() if source.fast_launch else ():
+        fastlaunch.enable(job.at(region), one)
     claim.commit()
     retire.older(job, name, all_of_it)
     settings = {**artifact.settings, "image": image, "copies": copied}
     data = {"region": home.region, "ami_name": found["Name"], "images": all_of_it, "snapshots": snapshots}
     return replace(artifact, id=image, settings=settings, data=data)
+
+
+def _named(job: Job, tested: Mapping[str, Any], title: str, marks: Mapping[str, str]) -> dict[str, Any]:
+    """Make the image of that name, in place of an older one where that is asked for, and return its description."""
+    if job.source.naming == "exact":
+        retire.make_room(job.cloud, job.source, title)
+    image = _final(job, tested, title, marks)
+    return images.wait_image(job.cloud, image, job.claim, job.source.image_timeout)
+
+
+def _renamed(job: Job, temporary: str, title: str, marks: Mapping[str, str]) -> str:
+    """Give a copy its name, as at home: from the same snapshots."""
+    copied = images.wait_image(job.cloud, temporary, job.claim, job.source.image_timeout)
+    found = _named(job, copied, title, marks)
+    _drop(job.cloud, copied, found)
+    return str(found["ImageId"])
 
 
 def _final(job: Job, tested: Mapping[str, Any], title: str, marks: Mapping[str, str]) -> str:
@@ -100,9 +121,9 @@ def _settle(job: Job, image: str, marks: Mapping[str, str]) -> list[str]:
     return snapshots
 
 
-def _drop(cloud: Cloud, artifact: Artifact, tested: Mapping[str, Any], final: Mapping[str, Any]) -> None:
+def _drop(cloud: Cloud, tested: Mapping[str, Any], final: Mapping[str, Any]) -> None:
     """Deregister the temporary image; its snapshots go only where the final one does not stand on them."""
-    images.deregister(cloud, artifact.id)
+    images.deregister(cloud, str(tested["ImageId"]))
     for snapshot in set(images.snapshots_of(tested)) - set(images.snapshots_of(final)):
         images.delete_snapshot(cloud, snapshot)
 

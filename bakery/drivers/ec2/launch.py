@@ -31,7 +31,8 @@ def launch(job: Job) -> Handle:
     cloud, source, claim = job.cloud, job.source, job.claim
     image = bases.resolve(cloud, source.base)
     places = network.places(cloud, source)
-    groups = source.security_groups or (str(network.group(cloud, source, places[0].vpc, claim).id),)
+    vpc = places[0].vpc
+    groups = network.named_groups(cloud, source, vpc) or (str(network.group(cloud, source, vpc, claim).id),)
     order = Order(
         image=image,
         key=tags.new_key(claim),

@@ -90,6 +90,24 @@ def _ordered(subnets: list[dict[str, Any]], source: Ec2) -> list[dict[str, Any]]
     )
 
 
+def named_groups(cloud: Cloud, source: Ec2, vpc: str) -> tuple[str, ...]:
+    """Return the ids of the user's security groups; none where the machine is to have one of its own.
+
+    Raises:
+        PreflightError: a filter finds none in this VPC.
+    """
+    match source.security_groups:
+        case Filter(filters=conditions):
+            asked = tags.filters({**conditions, "vpc-id": vpc})
+            found = cloud.pages("describe_security_groups", "SecurityGroups", Filters=asked)
+            ids = tuple(sorted(str(one["GroupId"]) for one in found))
+            if not ids:
+                raise PreflightError(f"no security group in {vpc} fits", why=f"{dict(conditions)}")
+            return ids
+        case ids:
+            return ids
+
+
 def group(cloud: Cloud, source: Ec2, vpc: str, claim: Claim) -> Resource:
     """Make a security group that lets in nobody but `ssh_from`, and with Session Manager nobody at all."""
     key = tags.new_key(claim)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bakery.claim import Workshop
-from bakery.drivers.ec2 import images, tags
+from bakery.drivers.ec2 import fastlaunch, images, tags
 from bakery.drivers.ec2.account import Cloud
 from bakery.drivers.ec2.job import Job
 from bakery.drivers.ec2.source import Ec2
@@ -87,6 +87,8 @@ def remove(cloud: Cloud, image: str) -> None:
     """Deregister an image and delete its snapshots, except those that another image stands on."""
     found = cloud.call("describe_images", f"find the image {image}", ImageIds=[image])["Images"]
     snapshots = images.snapshots_of(found[0]) if found else []
+    if found and found[0].get("Platform") == "windows":
+        fastlaunch.disable(cloud, image)
     images.deregister(cloud, image)
     for snapshot in snapshots:
         others = cloud.pages(

@@ -20,6 +20,9 @@ def finish(cloud: Cloud, source: Ec2, image: str, snapshots: Iterable[str]) -> N
         cooldown = source.protect == "cooldown"
         what = "protect the image"
         cloud.call("enable_image_deregistration_protection", what, ImageId=image, WithCooldown=cooldown)
+    if source.product_codes:
+        codes = list(source.product_codes)
+        cloud.call("modify_image_attribute", "set the product codes", ImageId=image, ProductCodes=codes)
     if not source.share_with:
         return
     accounts = [who for who in source.share_with if who.isdigit()]

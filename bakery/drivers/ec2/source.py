@@ -8,13 +8,15 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, Self
 
 from bakery.drivers.ec2.account import Account
-from bakery.drivers.ec2.options import Filter, Keep, Metadata, Role, Spot, Volume, read
+from bakery.drivers.ec2.options import FastLaunch, Filter, Keep, Metadata, Role, Spot, Volume, read
 from bakery.errors import ImagefileError
 from bakery.model import Endpoint, Source, to_json
 
 Texts = str | tuple[str, ...]
 THROUGHPUT = 500
 """MiB/s of the root volume while an image is built: a gp3 volume's 3,000 IOPS allow up to 750."""
+LEAST_PARALLEL = 6
+COPY_MINUTES = range(15, 48 * 60 + 1, 15)
 RAW = frozenset({"instance_policy", "launch_options", "image_options"})
 """Fields that hold AWS's own JSON."""
 
@@ -47,7 +49,7 @@ class Ec2(Source):
         launch_options: raw parameters of RunInstances, laid over ours.
         vpc: id or `Filter`; only needed for an own security group without a subnet.
         subnet: id, `Filter`, or several ids tried in order.
-        security_groups: ids; none means one of our own that lets in only `ssh_from`.
+        security_groups: ids, or a `Filter`; none means one of our own that lets in only `ssh_from`.
         ssh_from: networks that may reach port 22; `auto` is this host's address.
         public_ip: True, False, or None for the subnet's own way.
         connect: over the `public`, `private` or `ipv6` address, or by Session Manager (`ssm`, no open port at all).
@@ -64,6 +66,7 @@ class Ec2(Source):
         keep: what happens to older images of the name.
         keep_checkpoints: how many images of `@bakery.task(checkpoint=True)` stay for each build.
         copy_to: regions, or a mapping from region to a KMS key ("" for the default).
+        copy_minutes: 15 to 2880, in steps of 15: minutes that the copy of a snapshot may take; AWS bills for that.
         share_with: account ids, `all`, organisation and OU ARNs.
         share_snapshots: the accounts may also use the snapshots.
         description: of the AMI.
@@ -73,6 +76,8 @@ class Ec2(Source):
         tpm: `v2.0`.
         deprecate_after: days until the AMI is deprecated.
         protect: deregistration protection: True, or `cooldown`.
+        fast_launch: for Windows: True or `FastLaunch(...)`.
+        product_codes: of the AWS Marketplace.
         image_options: raw parameters of RegisterImage (or CreateImage), laid over ours.
         tags: of the image and its snapshots.
         run_tags: of everything temporary.
@@ -106,7 +111,7 @@ class Ec2(Source):
 
     vpc: str | Filter | None = None
     subnet: Texts | Filter | None = None
-    security_groups: tuple[str, ...] = ()
+    security_groups: tuple[str, ...] | Filter = ()
     ssh_from: Texts = "auto"
     public_ip: bool | None = None
     connect: Literal["public", "private", "ipv6", "ssm"] = "public"
@@ -123,6 +128,7 @@ class Ec2(Source):
     keep: Keep = field(default_factory=Keep)
     keep_checkpoints: int = 5
     copy_to: tuple[str, ...] | Mapping[str, str] = ()
+    copy_minutes: int | None = None
     share_with: tuple[str, ...] = ()
     share_snapshots: bool = False
     description: str = ""
@@ -132,6 +138,8 @@ class Ec2(Source):
     tpm: Literal["v2.0"] | None = None
     deprecate_after: float | None = None
     protect: bool | Literal["cooldown"] = False
+    fast_launch: bool | FastLaunch = False
+    product_codes: tuple[str, ...] = ()
     image_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     run_tags: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -211,7 +219,7 @@ def _problems(source: Ec2) -> Iterator[str]:
     for name, allowed in CHOICES.items():
         if getattr(source, name) not in allowed:
             yield f"{name}={getattr(source, name)!r}): allowed are {', '.join(map(repr, allowed))}"
-    for name in ("share_with", "security_groups", "copy_to"):
+    for name in ("share_with", "security_groups", "copy_to", "product_codes"):
         if isinstance(getattr(source, name), str):
             yield f"{name}={getattr(source, name)!r}): a tuple is needed, as in ({getattr(source, name)!r},)"
     for name in ("tags", "run_tags"):
@@ -228,6 +236,10 @@ def _contradictions(source: Ec2) -> Iterator[str]:
     """Values that are well by themselves, but not together."""
     if not source.types:
         yield "instance_type=()): at least one type is needed"
+    if source.copy_minutes is not None and source.copy_minutes not in COPY_MINUTES:
+        yield f"copy_minutes={source.copy_minutes}): 15 to 2880, in steps of 15"
+    if isinstance(source.fast_launch, FastLaunch) and source.fast_launch.parallel < LEAST_PARALLEL:
+        yield f"fast_launch=FastLaunch(parallel={source.fast_launch.parallel})): EC2 wants 6 or more"
     if source.instance_profile and source.instance_policy:
         yield "instance_profile=..., instance_policy=...): one or the other"
     if source.connect == "public" and source.public_ip is False:

@@ -75,7 +75,14 @@ class Aws:
 
 
 @contextmanager
-def aws(folder: Path, *, base: Path | None = None, tiny: bool = True, plain: bool = False) -> Generator[Aws]:
+def aws(
+    folder: Path,
+    *,
+    base: Path | None = None,
+    tiny: bool = True,
+    plain: bool = False,
+    quotas: Mapping[str, float] | None = None,
+) -> Generator[Aws]:
     """Run a server, with guests where there is a disk for them.
 
     Args:
@@ -83,11 +90,12 @@ def aws(folder: Path, *, base: Path | None = None, tiny: bool = True, plain: boo
         base: the disk behind the base image; None plays no machines.
         tiny: the disk holds a guest without cloud-init.
         plain: moto as it is, gaps and all.
+        quotas: EC2's quotas by their codes: `{"L-1216C47A": 32}`; of the others nothing is known.
     """
     amis = folder / "amis.json"
     amis.write_text(json.dumps([_image(BASE, "base-1.0", "2026-01-02T03:04:05.000Z")]))
     command = [sys.executable, "-m", "bakery.testing.aws.server", "--consoles", str(folder)]
-    environment = {**os.environ, **STRICT, "MOTO_AMIS_PATH": str(amis)}
+    environment = {**os.environ, **STRICT, "MOTO_AMIS_PATH": str(amis), "BAKERY_TEST_QUOTAS": json.dumps(quotas or {})}
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
             command + (["--plain"] if plain else []), env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,

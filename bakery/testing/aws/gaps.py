@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import itertools
+import json
+import os
 import secrets
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address
@@ -21,8 +23,12 @@ from moto.ec2.models.elastic_block_store import EBSBackend
 from moto.ec2.models.instances import InstanceBackend
 from moto.ec2.responses.amis import AmisResponse
 from moto.ec2.responses.general import General
+from moto.servicequotas.models import ServiceQuotasBackend
 
 from bakery.testing.aws import ebsgaps
+
+QUOTAS = "BAKERY_TEST_QUOTAS"
+"""Environment variable of the server: a JSON object from quota code to value."""
 
 
 def first_address() -> IPv4Address:
@@ -49,6 +55,7 @@ def fill(consoles: Path) -> None:
     _replace(AmisResponse, "enable_image_deprecation", _enable_deprecation)
     _replace(AmisResponse, "enable_image_deregistration_protection", _enable_protection)
     _replace(General, "get_console_output", _console(consoles))
+    _replace(ServiceQuotasBackend, "get_service_quota", _quota(ServiceQuotasBackend.get_service_quota))
     for owner, name, value in ebsgaps.replacements():
         _replace(owner, name, value)
 
@@ -210,6 +217,19 @@ def _enable_deprecation(response: Any) -> ActionResult:
 def _enable_protection(response: Any) -> ActionResult:
     _image(response).deregistration_protection = "enabled"
     return ActionResult({"Return": "enabled"})
+
+
+def _quota(moto: Callable[..., Any]) -> Callable[..., Any]:
+    """EC2 has quotas too; here those that the test names."""
+    known: dict[str, float] = json.loads(os.environ.get(QUOTAS, "{}"))
+
+    def get_service_quota(backend: Any, service_code: str, quota_code: str) -> dict[str, Any]:
+        if service_code == "ec2" and quota_code in known:
+            return {"ServiceCode": "ec2", "QuotaCode": quota_code, "Value": float(known[quota_code])}
+        found: dict[str, Any] = moto(backend, service_code, quota_code)
+        return found
+
+    return get_service_quota
 
 
 def _console(consoles: Path) -> Callable[[Any], ActionResult | EmptyResult]:

@@ -107,7 +107,7 @@ def test_boto3_knows_every_call_that_the_driver_makes(cloud: Cloud) -> None:
 
     known = {
         operation
-        for service in ("ec2", "iam", "ssm", "sts", "s3", "ebs", "autoscaling", "secretsmanager")
+        for service in ("ec2", "iam", "ssm", "sts", "s3", "ebs", "autoscaling", "secretsmanager", "service-quotas")
         for operation in dir(cloud.client(service))
     }
     for root in (package, publish):
