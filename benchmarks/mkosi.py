@@ -92,7 +92,7 @@ class Mkosi:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir(parents=True)
+        (folder / "nothing").mkdir(parents=True)
         host = host_apt(SUITE)
         # It hides /etc/apt while apt runs; what a host needs to reach its mirror goes in by the environment.
         self.conf = folder / "apt.conf"
@@ -101,7 +101,7 @@ class Mkosi:
         self.words = [
             "mkosi", "--distribution", "debian", "--release", SUITE, "--format", "gpt_ext4", "--bootable=no",
             "--root-size", SIZE, "--package", ",".join(packages), "--output", "image.raw", "--with-docs=yes",
-            "--workspace-dir", str(folder), "--force",
+            "--nspawn-keep-unit", "--workspace-dir", str(folder), "--build-sources", str(folder / "nothing"), "--force",
             *(("--mirror", host.archive) if host else ()),
         ]  # fmt: skip
 

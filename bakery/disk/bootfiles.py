@@ -18,6 +18,17 @@ LABEL={LABEL} / ext4 errors=remount-ro,x-systemd.growfs 0 1
 """`x-systemd.growfs`: the file system follows its partition, which systemd-repart grows, at every boot."""
 
 
+def ties(tree: Path, layout: Layout) -> dict[str, str]:
+    """Return the files, by absolute path, that tie a tree to a disk.
+
+    Raises:
+        DriverError: the tree has nothing to boot.
+    """
+    old = tree / "etc/fstab"
+    menu = grub_cfg(layout, kernels(tree), kernel_line(tree))
+    return {"/etc/fstab": fstab(old.read_text() if old.is_file() else ""), "/boot/grub/grub.cfg": menu}
+
+
 def kernels(tree: Path) -> list[str]:
     """Return the releases of the kernels in the tree, newest first.
 

@@ -47,13 +47,10 @@ def make_disk(tree: Path, out: Path, shop: Workshop, *, size: int | None = None,
     with tempfile.TemporaryDirectory(prefix=".disk-", dir=out.parent) as scratch, _folder(tree, out, shop) as files:
         folder = Path(scratch)
         layout = Layout(size=_size(files, size, shop), identity=identity or uuid4())
-        releases = bootfiles.kernels(files)
-        old = files / "etc/fstab"
-        table = bootfiles.fstab(old.read_text() if old.is_file() else "")
-        menu = bootfiles.grub_cfg(layout, releases, bootfiles.kernel_line(files))
+        ties = bootfiles.ties(files, layout)
         partition(out, layout, folder, shop)
         ext4.make(out, layout, files, folder, shop)
-        ext4.write(out, layout, {"/etc/fstab": table, "/boot/grub/grub.cfg": menu}, folder, shop)
+        ext4.write(out, layout, ties, folder, shop)
         grub.install(out, layout, files, folder, shop)
 
 
@@ -62,6 +59,11 @@ def _size(tree: Path, size: int | None, shop: Workshop) -> int:
         words: tuple[str | Path, ...] = (*root(), "du", "--summarize", "--block-size=1", "--one-file-system", tree)
         used = int(run(words, shop, what="measuring the tree").split()[0])
         return -(-(used + SPARE) // GIB) * GIB
+    return rounded(size)
+
+
+def rounded(size: int) -> int:
+    """Return the size that a disk gets when somebody asks for one of `size` bytes."""
     return -(-size // MIB) * MIB
 
 

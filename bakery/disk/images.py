@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,15 +40,37 @@ def write(
     Raises:
         DriverError: qemu-img failed; with its words.
     """
+
+    def converted(path: Path) -> str:
+        qemuimg.convert(source, path, format=format, shop=claim)
+        return digest(path, "sha256", claim)
+
+    return make(converted, name, format=format, settings=settings, claim=claim)
+
+
+def make(
+    write_to: Callable[[Path], str],
+    name: str,
+    *,
+    format: Format,  # noqa: A002  the same
+    settings: Mapping[str, Any],
+    claim: Claim,
+) -> Artifact:
+    """Make an image under a temporary name.
+
+    Args:
+        write_to: writes the file, and returns its SHA-256.
+        name, format, settings, claim: as for `write`.
+    """
     claim.images.mkdir(parents=True, exist_ok=True)
     unique = hashlib.sha256(claim.name.encode()).hexdigest()[:12]
     path = (claim.images / f".{name}.{unique}.{format}").absolute()
     intent = claim.intend(KIND, str(path))
-    qemuimg.convert(source, path, format=format, shop=claim)
+    sha256 = write_to(path)
     intent.made(str(path))
     return Artifact(
         driver="qemu", id=str(path), name=name, format=format, settings=settings, build=claim.build,
-        created=datetime.now(UTC), **_looks(path, digest(path, "sha256", claim)),
+        created=datetime.now(UTC), **_looks(path, sha256),
     )  # fmt: skip
 
 

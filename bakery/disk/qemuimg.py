@@ -16,6 +16,8 @@ Format: TypeAlias = Literal["qcow2", "raw"]
 PACKAGES = {"qemu-img": "qemu-utils"}
 BLOCK = 4096
 """Bytes: the block size of ext4 and XFS as they are usually made."""
+CLUSTER = 65536
+"""Bytes: qemu-img's own choice for the images that it writes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,15 @@ def info(path: Path, format: Format | None, shop: Workshop) -> Info:  # noqa: A0
     )  # fmt: skip
 
 
-def overlay(path: Path, *, base: Path, format: Format, size: int, shop: Workshop) -> None:  # noqa: A002  qemu-img's word
+def overlay(
+    path: Path,
+    *,
+    base: Path,
+    format: Format,  # noqa: A002  the same
+    size: int,
+    shop: Workshop,
+    cluster: int = BLOCK,
+) -> None:
     """Make an empty qcow2 disk that shows `base` wherever it was not written to.
 
     Its clusters are as small as a file system's blocks: QEMU gives back only whole ones, and a deleted file of one
@@ -68,9 +78,10 @@ def overlay(path: Path, *, base: Path, format: Format, size: int, shop: Workshop
         format: the base's format; never guessed, because a guest can write any header into a raw disk.
         size: bytes that a guest sees; more than the base has is allowed.
         shop: can cancel it.
+        cluster: bytes of its clusters.
     """
     words: list[str | Path] = ["qemu-img", "create", "-q", "-u", "-f", "qcow2", "-F", format, "-b", base.absolute()]
-    words += ["-o", f"cluster_size={BLOCK}"]
+    words += ["-o", f"cluster_size={cluster}"]
     tool.run([*words, path, str(size)], shop, what=f"making {path.name}", timeout=60)
     path.chmod(0o600)
 
@@ -91,6 +102,20 @@ def convert(source: Mapping[str, Any], to: Path, *, format: Format, shop: Worksh
     if format == "qcow2":
         words += ["-c", "-o", "compression_type=zstd"]
     tool.run([*words, f"json:{json.dumps(source)}", to], shop, what=f"writing {to.name}", timeout=3 * 3600)
+
+
+def changes(overlay: Path, to: Path, *, base: Path, shop: Workshop) -> None:
+    """Write what an overlay says itself as a compressed qcow2 file that stands on the same base.
+
+    Args:
+        overlay: qcow2, standing on `base`; no machine writes to it.
+        to: the file to make.
+        base: qcow2.
+        shop: can cancel it.
+    """
+    words: list[str | Path] = ["qemu-img", "convert", "-f", "qcow2", "-O", "qcow2", "-W", "-m", _coroutines()]
+    words += ["-T", "unsafe", "-t", "unsafe", "-c", "-o", "compression_type=zstd", "-B", base, "-F", "qcow2"]
+    tool.run([*words, overlay, to], shop, what=f"writing {to.name}", timeout=3600)
 
 
 def _coroutines() -> str:

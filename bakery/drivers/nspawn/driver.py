@@ -14,11 +14,11 @@ from typing import Any, ClassVar
 from bakery.claim import Claim, Workshop
 from bakery.disk import build, images, qemuimg, tool
 from bakery.drivers.base import Driver
-from bakery.drivers.nspawn import bases, checkpoints, host, processes
-from bakery.drivers.nspawn.merged import merged
+from bakery.drivers.nspawn import bases, checkpoints, disks, host, processes
 from bakery.drivers.nspawn.source import Nspawn, Rooted
 from bakery.drivers.nspawn.start import Container
 from bakery.drivers.qemu import accel
+from bakery.drivers.qemu.shape import Shape
 from bakery.errors import DriverError, NotYet
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Where
 from bakery.transport.wait import until
@@ -44,12 +44,14 @@ class Start:
 
     Args:
         tree: the base's file tree.
+        key: the base's.
         layer: a saved layer above it.
         settings: for the artifact.
         disk: bytes of the artifact's disk.
     """
 
     tree: Path
+    key: str
     layer: Path | None
     settings: dict[str, Any]
     disk: int
@@ -98,7 +100,8 @@ class NspawnDriver(Driver[Nspawn]):
         resource = intent.made(str(pid), started=processes.started(pid))
         return Handle(
             driver=self.name, id=claim.name, resource=resource, folder=claim.folder, settings=start.settings,
-            data={"mode": mode, "tree": str(start.tree), "layer": str(start.layer or ""), "disk": start.disk},
+            data={"mode": mode, "tree": str(start.tree), "key": start.key, "layer": str(start.layer or ""),
+                  "disk": start.disk},
         )  # fmt: skip
 
     def endpoint(self, handle: Handle) -> Endpoint:
@@ -126,13 +129,16 @@ class NspawnDriver(Driver[Nspawn]):
     def capture(self, handle: Handle, name: str, claim: Claim) -> Artifact:
         """Power off, put the layers together, and make the same kind of disk as a virtual machine has."""
         self._power_off(handle, claim)
-        folder = handle.folder / CONTAINER
-        raw = folder / "disk.raw"
-        layers = [folder / "upper", *(Path(p) for p in (handle.data["layer"], handle.data["tree"]) if p)]
-        with merged(layers, folder / "merged", claim) as tree:
-            build.make_disk(tree, raw, claim, size=handle.data["disk"])
-        source = {"driver": "raw", "file": {"driver": "file", "filename": str(raw)}}
-        return images.write(source, name, format=handle.settings["format"], settings=handle.settings, claim=claim)
+        folder, shape = handle.folder / CONTAINER, Shape.from_json(handle.settings)
+        layers = [folder / "upper", *(Path(layer) for layer in (handle.data["layer"],) if layer)]
+
+        def write(path: Path) -> str:
+            return disks.write(path, format=shape.format, layers=layers, tree=Path(handle.data["tree"]),
+                               layout=disks.layout_of(handle.data["key"], handle.data["disk"]), folder=folder,
+                               shop=claim)  # fmt: skip
+
+        form: qemuimg.Format = "raw" if shape.format == "raw" else "qcow2"
+        return images.make(write, name, format=form, settings=handle.settings, claim=claim)
 
     def keep(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
         """Give the image its final name, in the old one's place."""
@@ -156,7 +162,7 @@ class NspawnDriver(Driver[Nspawn]):
             raise DriverError("the container has ended", why=_last_words(self.console(handle)))
         below = Path(handle.data["layer"]) if handle.data["layer"] else None
         checkpoints.save(handle.folder / CONTAINER, leader, below, folder, claim.cancel)
-        settings = {"tree": handle.data["tree"], "disk": handle.data["disk"], "machine": dict(handle.settings)}
+        settings = {name: handle.data[name] for name in ("tree", "key", "disk")} | {"machine": dict(handle.settings)}
         return Checkpoint(driver=self.name, key=key, folder=folder, settings=settings)
 
     def destroy(self, resource: Resource) -> None:
@@ -209,11 +215,17 @@ class NspawnDriver(Driver[Nspawn]):
 def _start(boot: Nspawn | Artifact | Checkpoint, claim: Claim) -> Start:
     match boot:
         case Checkpoint(folder=Path() as folder, settings=known):
-            return Start(tree=Path(known["tree"]), layer=folder / checkpoints.LAYER, settings=dict(known["machine"]),
-                         disk=known["disk"])  # fmt: skip
+            return Start(tree=Path(known["tree"]), key=known.get("key", ""), layer=folder / checkpoints.LAYER,
+                         settings=dict(known["machine"]), disk=known["disk"])  # fmt: skip
         case Nspawn():
             tree = bases.tree(boot.base, claim)
-            return Start(tree=tree.path, layer=None, settings=boot.shape(tree.login).to_json(), disk=boot.disk_bytes)
+            return Start(
+                tree=tree.path,
+                key=tree.key,
+                layer=None,
+                settings=boot.shape(tree.login).to_json(),
+                disk=boot.disk_bytes,
+            )
     raise DriverError(f"a container cannot start from {type(boot).__name__}", why="it needs a base's file tree",
                       hint="images are disks: they are booted by the qemu driver")  # fmt: skip
 

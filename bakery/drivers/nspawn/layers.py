@@ -60,7 +60,7 @@ class Saver:
         self, upper: Path, below: Path | None, earlier: Path | None, target: Path, names: dict[int, list[Path]]
     ) -> None:
         target.mkdir()
-        hides = _is_opaque(upper)
+        hides = is_opaque(upper)
         theirs = {} if below is None or hides else {entry.name: entry for entry in os.scandir(below)}
         with os.scandir(upper) as entries:
             ours = {entry.name: entry for entry in entries}
@@ -76,8 +76,8 @@ class Saver:
                          earlier and earlier / name, target / name, names)  # fmt: skip
             if under is not None and not is_folder:
                 _make_opaque(target / name)
-        _copy_attributes(upper, target)
-        if hides or (below is not None and _is_opaque(below)):
+        copy_attributes(upper, target)
+        if hides or (below is not None and is_opaque(below)):
             _make_opaque(target)
 
     def _file(self, source: Path, earlier: Path | None, target: Path, names: dict[int, list[Path]]) -> None:
@@ -88,7 +88,7 @@ class Saver:
         if known:
             os.link(known[0], target, follow_symlinks=False)
         elif earlier is None or not self._linked(status, earlier, target):
-            _copy(source, status, target)
+            copy(source, status, target)
         known.append(target)
 
     def _linked(self, status: os.stat_result, earlier: Path, target: Path) -> bool:
@@ -113,7 +113,7 @@ def plant(layer: Path, groups: Sequence[Sequence[str]], upper: Path) -> None:
     for first, *others in groups:
         for name in (first, *others):
             _plant_folder(layer, Path(name).parent, upper)
-        _copy(layer / first, (layer / first).lstat(), upper / first)
+        copy(layer / first, (layer / first).lstat(), upper / first)
         for name in others:
             os.link(upper / first, upper / name, follow_symlinks=False)
 
@@ -122,14 +122,14 @@ def _plant_folder(layer: Path, name: Path, upper: Path) -> None:
     if not (upper / name).exists():
         _plant_folder(layer, name.parent, upper)
         (upper / name).mkdir()
-        _copy_attributes(layer / name, upper / name)
+        copy_attributes(layer / name, upper / name)
 
 
 def _looks(status: os.stat_result) -> tuple[int, ...]:
     return (status.st_mode, status.st_uid, status.st_gid, status.st_size, status.st_mtime_ns, status.st_rdev)
 
 
-def _copy(source: Path, status: os.stat_result, target: Path) -> None:
+def copy(source: Path, status: os.stat_result, target: Path) -> None:
     """Copy one file of whatever kind; a deleted file is a character device 0/0 (overlayfs.rst, "whiteouts")."""
     if stat.S_ISREG(status.st_mode):
         _copy_content(source, status.st_size, target)
@@ -137,7 +137,7 @@ def _copy(source: Path, status: os.stat_result, target: Path) -> None:
         target.symlink_to(source.readlink())
     else:
         os.mknod(target, status.st_mode, status.st_rdev)
-    _copy_attributes(source, target)
+    copy_attributes(source, target)
 
 
 def _copy_content(source: Path, size: int, target: Path) -> None:
@@ -152,7 +152,7 @@ def _copy_content(source: Path, size: int, target: Path) -> None:
             shutil.copyfileobj(reader, writer)
 
 
-def _copy_attributes(source: Path, target: Path) -> None:
+def copy_attributes(source: Path, target: Path) -> None:
     """Owner, extended attributes (capabilities, access lists), mode and times, in the order that keeps them."""
     status = source.lstat()
     os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
@@ -173,12 +173,12 @@ def link_tree(source: Path, target: Path) -> None:
     with os.scandir(source) as entries:
         for entry in entries:
             link_tree(Path(entry.path), target / entry.name)
-    _copy_attributes(source, target)
-    if _is_opaque(source):
+    copy_attributes(source, target)
+    if is_opaque(source):
         _make_opaque(target)
 
 
-def _is_opaque(folder: Path) -> bool:
+def is_opaque(folder: Path) -> bool:
     with suppress(OSError):
         return os.getxattr(folder, OPAQUE, follow_symlinks=False) == b"y"
     return False
