@@ -120,9 +120,9 @@ class FolderDriver(Driver[Folder]):
         claim.commit()
         # Looked up only now, and only those named before: of two builders at once, the image of the later one stays.
         named = [record for record in again(lambda: cloud.list("images"), claim.cancel) if record["name"] == name]
-        (own,) = (record for record in named if record["id"] == artifact.id)
-        for record in named:
-            if (record.get("named", 0), record["id"]) < (own["named"], own["id"]):
+        own = [(record["named"], record["id"]) for record in named if record["id"] == artifact.id]
+        for record in named if own else ():  # ours is gone already, where a later builder was quicker
+            if (record.get("named", 0), record["id"]) < own[0]:
                 _gone(cloud, "images", record["id"])
         return artifact
 
