@@ -214,13 +214,20 @@ def _patched(path: Path, size: int, patches: list[tuple[int, bytes]], shop: Work
     with path.open("rb") as file:
         while at < size:
             shop.cancel.check()
-            data = bytearray(file.read(CHUNK).ljust(min(CHUNK, size - at), b"\0"))
-            for place, new in patches:
-                start, end = max(place, at), min(place + len(new), at + len(data))
-                if start < end:
-                    data[start - at : end - at] = new[start - place : end - place]
+            data = file.read(min(CHUNK, size - at)) or bytes(min(CHUNK, size - at))
+            yield _with(patches, data, at)
             at += len(data)
-            yield bytes(data)
+
+
+def _with(patches: list[tuple[int, bytes]], data: bytes, at: int) -> bytes:
+    """Replace what patches say about the bytes from `at` on."""
+    changed: bytearray | None = None
+    for place, new in patches:
+        start, end = max(place, at), min(place + len(new), at + len(data))
+        if start < end:
+            changed = bytearray(data) if changed is None else changed
+            changed[start - at : end - at] = new[start - place : end - place]
+    return data if changed is None else bytes(changed)
 
 
 def _up(number: int, step: int) -> int:
