@@ -16,11 +16,6 @@ class Aside:
         self._pool: ThreadPoolExecutor | None = None
         self._begun: list[Future[object]] = []
 
-    @property
-    def busy(self) -> bool:
-        """True while some of it goes on."""
-        return any(not one.done() for one in self._begun)
-
     def begin(self, work: Callable[[], T]) -> Future[T]:
         """Begin some."""
         if self._pool is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -101,6 +101,7 @@ class Scope:
         self.artifact: Artifact | None = None
         self.keep_machine = False
         self._aside = Aside()
+        self._due: list[Callable[[], None]] = []
         self._ending: list[Future[None]] = []
         self._foreseen: tuple[Claim, Holding, Future[None]] | None = None
 
@@ -112,6 +113,7 @@ class Scope:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Destroy what is left; raise when that fails and nothing else did."""
+        self._end_due()
         self._aside.settle()
         for held in reversed(self._holdings):
             self._undo(held)
@@ -216,7 +218,7 @@ class Scope:
             if kept is not None:
                 self._leave(kept, held)
             elif well and self._may_overlap(driver):
-                self._ending.append(self._aside.begin(lambda: self._end(claim, held)))
+                self._due.append(lambda: self._end(claim, held))
             else:
                 self._end(claim, held)
 
@@ -226,6 +228,11 @@ class Scope:
         (claim.folder / "keys.json").unlink(missing_ok=True)
         progress.forget(claim.folder)
         clean_logs(claim.folder, self.context.redactor)
+
+    def _end_due(self) -> None:
+        """Begin to destroy the machines that are done with; the next one has been asked for, or there is none."""
+        self._ending += [self._aside.begin(end) for end in self._due]
+        self._due.clear()
 
     def _may_overlap(self, driver: Driver[Any]) -> bool:
         return driver.name == self.build.driver and driver.overlaps(self.build.boot)
@@ -289,14 +296,16 @@ class Scope:
 
     def _started(self, driver: Driver[Any], boot: Source | Artifact | Checkpoint, claim: Claim) -> Handle:
         """Launch; where there is no room before the machine before this one is gone, wait for that."""
-        crowded = self._aside.busy
+        crowded = bool(self._due) or not all(one.done() for one in self._ending)
         try:
             return driver.launch(boot, claim)
         except DriverError as error:
             if not crowded:
                 raise
             self.emit(Notice(message=f"{user_text(error)}; once more, when the machine before is gone"))
-        self._aside.settle()
+        finally:
+            self._end_due()
+        wait(self._ending)
         return driver.launch(boot, claim)
 
     def _retried(self, call: Callable[[], Handle]) -> Handle:
@@ -351,6 +360,7 @@ class Scope:
             self.context.state.add_image(artifact)
             return artifact
         with self.phase("keep"):
+            self._end_due()
             driver = self.context.drivers.get(artifact.driver)
             claim, held = self.claim("keep", artifact.driver)
             image = self._images.pop(artifact.id)

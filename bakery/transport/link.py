@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from bakery.model import Endpoint
     from bakery.transport.stage import Stage
 
+PAUSES: Final = (0.05, 0.5)
+"""Seconds between two attempts, first and at most."""
 SETTLE: Final = 90.0
 """Seconds that a machine may refuse our key or show another host key: some systems take keys after sshd's start."""
 ASK_AGAIN: Final = 2.0
@@ -114,7 +116,7 @@ class _Attempts:
         try:
             return until(
                 self._attempt, what="the machine lets us in", timeout=self._timeout, cancel=self._shop.cancel,
-                notify=self._shop.waiting, error=_Expired,
+                notify=self._shop.waiting, every=PAUSES, error=_Expired,
             )  # fmt: skip
         except _Expired as error:
             raise self._explained(f"waited {self._timeout:g} s") from error

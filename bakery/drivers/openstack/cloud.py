@@ -18,6 +18,7 @@ TIMEOUT = 60.0
 """Seconds to wait for an answer."""
 COMPUTE = "2.67"
 """Nova's microversion, of Rocky (2018): types of boot volumes. All that we ask for is in it."""
+SERVICES = ("compute", "image", "network", "block_storage")
 SAFE = frozenset({"GET", "HEAD", "PUT", "DELETE", "PATCH"})
 """Methods that may be sent again without doing something twice."""
 
@@ -87,6 +88,7 @@ class Cloud:
     connection: Any
     cancel: Cancel = field(default_factory=Cancel)
     _lock: Any = field(default_factory=threading.RLock)
+    _locks: Mapping[str, Any] = field(default_factory=lambda: {service: threading.RLock() for service in SERVICES})
     calls: dict[str, int] = field(default_factory=dict[str, int])
 
     @property
@@ -180,8 +182,8 @@ class Cloud:
         raise refusal(what, response)
 
     def adapter(self, service: str) -> Any:
-        """The service's adapter. Finding its endpoint and version is not for two threads at once."""
-        with self._lock:
+        """The service's adapter. Finding one service's endpoint and version is not for two threads at once."""
+        with self._locks[service]:
             return getattr(self.connection, service)
 
     def has(self, service: str) -> bool:

@@ -22,9 +22,9 @@ from bakery.drivers.openstack import (
 )
 from bakery.drivers.openstack.cloud import Account, Cloud, Clouds
 from bakery.drivers.openstack.options import GlanceImage, GlanceUrl
+from bakery.drivers.openstack.reach import Reach
 from bakery.drivers.openstack.source import OpenStack
-from bakery.drivers.qemu.login import from_console
-from bakery.errors import DriverError, NotYet, RetryableError
+from bakery.errors import DriverError
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Problem, Resource, Where
 
 
@@ -38,6 +38,7 @@ class OpenStackDriver(Driver[OpenStack]):
 
     def __init__(self) -> None:
         self.clouds = Clouds()
+        self._reach = Reach()
         self._ready: dict[str, launch.Ready] = {}
 
     def check(self, boot: OpenStack) -> Iterator[Problem]:
@@ -75,11 +76,7 @@ class OpenStackDriver(Driver[OpenStack]):
 
     def endpoint(self, handle: Handle) -> Endpoint:
         """Say where it listens and which key it shows."""
-        source = OpenStack.from_settings(handle.settings["source"])
-        cloud = self._cloud(handle)
-        servers.running(cloud, handle.id)
-        key = handle.data["host_public"] if source.host_key == "given" else _console_key(cloud, handle.id)
-        return Endpoint(host=handle.data["address"], user=source.user, host_key=key, gateway=source.bastion)
+        return self._reach.endpoint(self._cloud(handle), handle)
 
     def capture(self, handle: Handle, name: str, claim: Claim) -> Artifact:
         """Stop the machine and make an image of it under a temporary name."""
@@ -133,11 +130,3 @@ class OpenStackDriver(Driver[OpenStack]):
 
     def _cloud(self, handle: Handle) -> Cloud:
         return self.clouds.of(handle.data)
-
-
-def _console_key(cloud: Cloud, server: str) -> str:
-    """The host key that the machine itself wrote on its console, which comes over the authenticated API."""
-    try:
-        return from_console(servers.console(cloud, server))
-    except RetryableError as error:
-        raise NotYet("OpenStack asks for patience") from error
