@@ -47,6 +47,13 @@ def hello(m):
     m.write("/srv/app/own", "own\\n", owner="app", mode=0o640)
 
 
+@bakery.task
+def nginx(m):
+    m.run("apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends nginx-light")
+    m.run("systemctl is-active nginx")
+    m.write("/etc/motd", "one\\n")
+
+
 @bakery.test
 def hello_runs(host):
     assert host.service("hello").is_running
@@ -54,7 +61,7 @@ def hello_runs(host):
     assert host.file("/srv/app/own").user == "app"
 
 
-@bakery.image(sources=[machine, container], tasks=[hello], tests=[hello_runs])
+@bakery.image(sources=[machine, container], tasks=[hello, nginx], tests=[hello_runs])
 def web():
     return None
 """
@@ -71,6 +78,28 @@ def test_one_imagefile_gives_the_same_image_in_a_machine_and_in_a_container(proj
     seen = {source: listing(path, tmp_path / source) for source, path in paths.items()}
     assert len(seen["machine"]) > 10_000
     assert differences(seen["machine"], seen["container"]) == []
+
+
+@pytest.mark.all
+@pytest.mark.timeout(600)
+def test_a_changed_last_task_gives_the_image_that_a_whole_build_gives(project: Project, tmp_path: Path) -> None:
+    """One is the base's disk, changed, of layers that were restored; the other a disk made from the start."""
+    project.write(BOTH)
+    clean(project.bake("--only", "container", "--no-test"), 0)
+    changed = BOTH.replace("one\\n", "two\\n")
+    project.write(changed)
+    restored = project.bake("--only", "container", "--no-test")
+    clean(restored, 0)
+    outcomes = {event["step"]: event["outcome"] for event in project.events() if event["type"] == "step-ended"}
+    assert outcomes == {"hello": "cached", "nginx": "ok"}
+    whole = Project(tmp_path / "whole", project.cache)
+    whole.write(changed.replace('Nspawn(base=Debian("bookworm"))', 'Nspawn(base=Debian("bookworm"), format="raw")'))
+    done = whole.bake("--only", "container", "--no-test", "--no-cache")
+    clean(done, 0)
+    one, other = (listing(Path(text.out.strip()), tmp_path / "seen") for text in (restored, done))
+    assert len(one) > 10_000
+    assert one["/etc/motd"].content == other["/etc/motd"].content
+    assert differences(one, other) == []
 
 
 @pytest.mark.all
