@@ -22,6 +22,8 @@ from bakery.transport.wait import Cancel, until
 WORDS_KEPT = 15
 GRACE = 30.0
 """Seconds that a cancelled program has to clean up, before it is killed."""
+LINGER = 2.0
+"""Seconds until the last words of a program that has ended must be there."""
 
 
 def root() -> tuple[str, ...]:
@@ -103,8 +105,7 @@ def run(
             stdin=given, stdout=out, stderr=subprocess.PIPE, start_new_session=True,
             env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": path, **(env or {})},
         )  # fmt: skip
-        with process:
-            said = _finish(process, shop, what, timeout, on_line)
+        said = _finish(process, shop, what, timeout, on_line)
         if process.returncode:
             why = "\n".join((f"{line} ended with exit code {process.returncode}", *said))
             raise DriverError(f"{what} failed", why=why, hint=hint)
@@ -133,16 +134,20 @@ def _finish(
     finally:
         if process.poll() is None:
             _end(process)
-    reader.join(GRACE)
+    reader.join(LINGER)
+    if reader.is_alive():  # a child that outlives its parent, as unshare's does where the kernel refuses it
+        _kill_group(process.pid)
+        reader.join(LINGER)
     return list(said)
 
 
 def _read(pipe: IO[bytes], said: deque[str], on_line: Callable[[str], None] | None) -> None:
-    for raw in pipe:
-        line = raw.decode(errors="replace").rstrip()
-        said.append(line)
-        if on_line is not None:
-            on_line(line)
+    with pipe:  # closed by who reads it: another thread would wait for the end of whatever holds its other end
+        for raw in pipe:
+            line = raw.decode(errors="replace").rstrip()
+            said.append(line)
+            if on_line is not None:
+                on_line(line)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

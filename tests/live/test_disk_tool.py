@@ -32,6 +32,13 @@ def test_a_failure_repeats_the_last_words(tmp_path: Path) -> None:
         run(("sh", "-c", "echo no flour >&2; exit 7"), Workshop(cache=tmp_path), what="baking", hint="buy some")
 
 
+def test_a_child_that_outlives_a_program_which_failed_is_ended(tmp_path: Path) -> None:
+    name = "471147.12"
+    with pytest.raises(DriverError, match="no flour"):
+        run(("sh", "-c", f"sleep {name} & echo no flour >&2; exit 7"), Workshop(cache=tmp_path), what="baking")
+    until_true(lambda: not running(name), seconds=2)
+
+
 def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DriverError, match="bake-nothing is not installed"):
         run(("bake-nothing",), Workshop(cache=tmp_path), what="a test")
