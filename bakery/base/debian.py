@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bakery.base.base import Base, BaseDisk, BaseTree
-from bakery.errors import ImagefileError
+from bakery.errors import DriverError, ImagefileError
 from bakery.model import Problem
 
 if TYPE_CHECKING:
@@ -130,4 +130,21 @@ def _subordinate_ids() -> Iterator[Problem]:
         yield Problem(
             what="this user has no subordinate user ids, so a tree of many owners cannot be made without root",
             hint="usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER, or run bake as root",
+        )
+    else:
+        yield from _namespace()
+
+
+def _namespace() -> Iterator[Problem]:
+    """Try one: a kernel, a container or a chroot can refuse it."""
+    from bakery.claim import Workshop
+    from bakery.disk.tool import root, run
+
+    try:
+        run((*root(), "true"), Workshop(cache=Path()), what="a user namespace", timeout=10)
+    except DriverError as error:
+        yield Problem(
+            what="this user gets no user namespace, so a tree of many owners cannot be made without root",
+            why=error.why,
+            hint="allow it, often by `sysctl kernel.unprivileged_userns_clone=1`, or run bake as root",
         )
