@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, dataclass_transform, overload
 
+from bakery import _values
 from bakery._secret import Secret
 from bakery.errors import ImagefileError, Location
 from bakery.model import Source
@@ -179,6 +180,7 @@ def _with_options(
     for name in options:
         if name not in known:
             raise TypeError(f"{kind}() got an unexpected keyword argument '{name}'; it knows {', '.join(known)}")
+    _values.check(kind, options)
     if function is not None:
         return _mark(function, kind, **options)
     return lambda decorated: _mark(decorated, kind, **options)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from bakery import _attributes
 from bakery._dsl import Function, Kind, location_of, mark_of
 from bakery.errors import ImagefileError, Location
 
@@ -83,6 +84,7 @@ def read(module: ModuleType, file: Path) -> Recipe:
             hint=f"move the fields of {classes[1].__name__} into {classes[0].__name__}",
         )  # fmt: skip
     functions = {kind: tuple(found) for kind, found in marked.items()}
+    _attributes.check(_with_variables(functions), classes[0] if classes else None)
     images = tuple(_specs(functions, file, classes[0] if classes else None))
     return Recipe(
         file=file, module=module, images=images, variables=classes[0] if classes else None, functions=functions
@@ -116,6 +118,16 @@ def takes_variables(kind: str, function: Function) -> bool:
     """Say whether a function asks for the variables, by the number of its arguments."""
     parameters = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
     return len(parameters) > len(SUBJECTS[kind])
+
+
+def _with_variables(functions: Mapping[str, tuple[Function, ...]]) -> Iterator[tuple[Function, int]]:
+    """The functions that get the variables, each with the number of the parameter; a test's may be a fixture."""
+    for kind, found in functions.items():
+        place = len(SUBJECTS[kind])
+        for function in found:
+            names = list(inspect.signature(function).parameters)
+            if takes_variables(kind, function) and (kind != "test" or names[place] == "v"):
+                yield function, place
 
 
 def _specs(functions: Mapping[str, tuple[Function, ...]], file: Path, variables: type | None) -> Iterator[ImageSpec]:

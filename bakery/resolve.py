@@ -303,8 +303,9 @@ def _convert(cls: type, name: str, value: Any, origin: str) -> Any:
     except (ValueError, TypeError) as error:
         shown = getattr(wanted, "__name__", str(wanted))
         raise ImagefileError(
-            f"variable {name} is {value!r} ({origin}), which is not {shown}", why=str(error), where=_where(cls, name)
-        ) from error
+            f"variable {name} is {value!r} ({origin}), which is not {shown}", why=str(error), where=_where(cls, name),
+            hint=f"give it another value, or annotate it with what it is: {name}: {type(value).__name__}",
+        ) from error  # fmt: skip
 
 
 TRUE, FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})

@@ -37,15 +37,31 @@ MISTAKES = {
     "another source": (SOURCE + "@bakery.source\ndef here():\n    return 'debian'\n\n" + TASK, 3, 4, "here"),
     "two images of one name": (
         HERE + TASK + "@bakery.image\ndef web():\n    return 'x'\n\n@bakery.image\ndef other():\n    return 'x'\n",
-        3, 0, "'x'",
+        3, 16, "'x'",
     ),
     "value of the wrong type": (
-        HERE + "@bakery.variables\nclass Vars:\n    workers: int = 'many'\n\n" + TASK, 3, 0, "workers",
+        HERE + "@bakery.variables\nclass Vars:\n    workers: int = 'many'\n\n" + TASK, 3, 10, "workers",
     ),
     "missing secret": (
         HERE + "@bakery.variables\nclass Vars:\n    password: bakery.Secret = bakery.secret(env='NOWHERE')\n\n" + TASK,
-        3, 0, "NOWHERE",
+        3, 10, "NOWHERE",
     ),
+    "misspelt source keyword": (
+        SOURCE + "@bakery.source\ndef here():\n    return Folder(clod='x')\n", 3, 6, "did you mean cloud=",
+    ),
+    "unknown variable": (
+        HERE + "@bakery.variables\nclass Vars:\n    workers: int = 4\n\n"
+        "@bakery.task\ndef go(m, v):\n    m.run('true')\n    m.run(f'echo {v.worker}')\n",
+        3, 15, "did you mean workers?",
+    ),
+    "unknown variable in a test": (
+        HERE + "@bakery.variables\nclass Vars:\n    workers: int = 4\n\n"
+        "@bakery.test\ndef works(host, v):\n    assert v.nothing\n", 3, 14, "variables are: workers",
+    ),
+    "timeout that is no number": (HERE + "@bakery.task(timeout='10m')\ndef go(m):\n    pass\n", 3, 8, "timeout=600"),
+    "retries that are none": (HERE + "@bakery.task(retries=True)\ndef go(m):\n    pass\n", 3, 8, "retries=2"),
+    "age that is none": (HERE + "@bakery.task(max_age='soon')\ndef go(m):\n    pass\n", 3, 8, "7d"),
+    "only= that is no list": (HERE + "@bakery.task(only=here)\ndef go(m):\n    pass\n", 3, 8, "only=[...]"),
 }  # fmt: skip
 
 

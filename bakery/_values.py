@@ -1,0 +1,68 @@
+"""What the decorators' options may be: a wrong one is found when the imagefile is read, not when a machine runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from bakery.errors import ImagefileError
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_seconds(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value > 0)
+
+
+def _is_span(value: Any) -> bool:
+    from bakery.cache.age import seconds
+
+    if value is None:
+        return True
+    seconds(value)  # says itself what is wrong
+    return True
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_list(value: Any) -> bool:
+    return value is None or isinstance(value, list | tuple | set | frozenset)
+
+
+LISTS: Final = ("only", "skip", "labels")
+CHECKS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
+    "retries": (_is_count, "how often it is run again: retries=2"),
+    "timeout": (_is_seconds, "seconds: timeout=600"),
+    "user": (_is_name, 'a name: user="app"'),
+    "cache": (_is_bool, "cache=False runs the task on every build"),
+    "max_age": (_is_span, 'max_age="7d"'),
+    "checkpoint": (lambda value: value is None or _is_bool(value), "True, False or None"),
+    "matrix": (
+        lambda value: value is None or isinstance(value, Mapping), 'variables and values: matrix={"release": ["a", "b"]}'
+    ),
+    **{name: (_is_list, f"a list, also of one: {name}=[...]") for name in LISTS},
+}  # fmt: skip
+
+
+def check(kind: str, options: Mapping[str, Any]) -> None:
+    """Refuse what an option cannot be.
+
+    Args:
+        kind: the decorator's name.
+        options: what it was given.
+
+    Raises:
+        ImagefileError: with what it should be.
+    """
+    for name, value in options.items():
+        fits, hint = CHECKS.get(name, (lambda _: True, ""))
+        if not fits(value):
+            raise ImagefileError(f"@bakery.{kind}({name}={value!r}) is not what {name}= takes", hint=hint)
