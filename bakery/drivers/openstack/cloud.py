@@ -18,7 +18,7 @@ TIMEOUT = 60.0
 """Seconds to wait for an answer."""
 COMPUTE = "2.67"
 """Nova's microversion, of Rocky (2018): types of boot volumes. All that we ask for is in it."""
-SERVICES = ("compute", "image", "network", "block_storage")
+SERVICES = ("identity", "compute", "image", "network", "block_storage")
 SAFE = frozenset({"GET", "HEAD", "PUT", "DELETE", "PATCH"})
 """Methods that may be sent again without doing something twice."""
 
@@ -121,7 +121,7 @@ class Cloud:
 
         Args:
             method: HTTP's.
-            service: `compute`, `image`, `network` or `block_storage`.
+            service: of `SERVICES`.
             path: below the service's endpoint.
             what: what we wanted, for the message: "start a server".
             missing_ok: a 404 is an empty answer.
