@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -188,3 +189,42 @@ def test_two_bakes_at_once_on_one_cache_share_no_port_and_tear_no_file(project: 
     ports = [thing.split(" ", 1)[1] for thing in seen]
     assert len(ports) == len(set(ports)) >= 4
     assert [len(place.images()) for place in (project, other)] == [1, 1]
+
+
+TAKEN = TINY.replace(
+    'memory="256M"', 'memory="256M", qemu_args=("-monitor", "tcp:127.0.0.1:{port},server=on,wait=off")'
+)
+
+
+def test_a_port_that_is_taken_is_said_in_qemus_own_words(project: Project) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        project.write(TAKEN.replace("{port}", str(other.getsockname()[1])))
+        started = time.monotonic()
+        done = project.bake("--no-cache")
+    clean(done, 5, "the virtual machine is dead", "Address already in use")
+    assert time.monotonic() - started < 60
+    nothing_is_left(project)
+
+
+@pytest.fixture
+def small_cache(project: Project, tmp_path: Path) -> Iterator[Project]:
+    """A project whose cache is on a disk with little room left: for records, not for a checkpoint."""
+    cache = tmp_path / "small"
+    cache.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m,mode=755", "bakery-small", cache], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"nothing can be mounted here: {mounted.stderr.decode()}")
+    project.cache = shared(cache_folder(os.environ), cache)
+    yield project
+    subprocess.run(["umount", "-l", cache], check=True)
+
+
+def test_a_full_cache_costs_checkpoints_and_no_image(small_cache: Project) -> None:
+    done = small_cache.bake()
+    clean(done, 0, "no checkpoint")
+    assert len(small_cache.images()) == 1
+    assert not list(small_cache.cache.glob("steps/*/memory"))
