@@ -117,7 +117,7 @@ def test_nothing_changed_is_said_at_once(baked: Done, image: Path, place: Projec
 
 def cases() -> Iterator[object]:
     for firmware in FIRMWARE:
-        for bus in ("bare", "virtio", "sata"):
+        for bus in BUSES:
             bounded = (firmware, bus) in {("bios", "bare"), ("uefi", "sata")}
             yield pytest.param(firmware, bus, marks=() if bounded else pytest.mark.all)
 
