@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -18,11 +18,11 @@ from bakery.claim import Claim
 from bakery.drivers.base import Driver
 from bakery.errors import BakeryError, CleanupError, DriverError, Interrupted
 from bakery.events import Event, Notice, PhaseEnded, PhaseStarted
-from bakery.journal import Journal
+from bakery.holding import Both, Holding
 from bakery.keys import make_keys, save_keys
 from bakery.limits import within
 from bakery.logs import clean_logs
-from bakery.model import Artifact, Checkpoint, Handle, Resource, Source, to_json
+from bakery.model import Artifact, Checkpoint, Handle, Source, to_json
 from bakery.plan import Build
 from bakery.resume import Survivor
 from bakery.retry import again
@@ -38,41 +38,6 @@ if TYPE_CHECKING:
 
 SETTLED = 60.0
 """Seconds that a machine which was taken over has to let us in: it has booted long ago."""
-
-
-@dataclass(eq=False)
-class Holding:
-    """What was made under one claim, in order: the journal's ear, and the list that `undo` works from."""
-
-    journal: Journal
-    resources: dict[tuple[str, str], Resource] = field(default_factory=dict[tuple[str, str], Resource])
-
-    def intend(self, resource: Resource) -> None:
-        """Write it down, then remember it."""
-        self.resources[resource.kind, resource.key] = resource
-        self.journal.intend(resource)
-
-    def made(self, resource: Resource) -> None:
-        """The same, with its id."""
-        self.resources[resource.kind, resource.key] = resource
-        self.journal.made(resource)
-
-    def kept(self, resource: Resource) -> None:
-        """Hand one thing over."""
-        self.journal.kept(resource)
-        self.resources.pop((resource.kind, resource.key), None)
-
-    def commit(self) -> None:
-        """Hand everything over to the user."""
-        for resource in self.resources.values():
-            self.journal.kept(resource)
-        self.resources.clear()
-
-    def hold(self) -> None:
-        """Leave everything on purpose, for somebody to look at."""
-        for resource in self.resources.values():
-            self.journal.held(resource)
-        self.resources.clear()
 
 
 @dataclass(frozen=True, eq=False)
@@ -364,7 +329,7 @@ class Scope:
             driver = self.context.drivers.get(artifact.driver)
             claim, held = self.claim("keep", artifact.driver)
             image = self._images.pop(artifact.id)
-            both = replace(claim, ledger=_Both(held, image))
+            both = replace(claim, ledger=Both(held, image))
             kept = driver.keep(artifact, self.build.image, both)
             kept = replace(
                 kept, key=artifact.key, build=artifact.build, created=artifact.created,
@@ -375,27 +340,6 @@ class Scope:
             write_whole(self.context.run.path / f"artifact-{claim.folder.name}.json", _text(kept))
             self.artifact = kept
             return kept
-
-
-@dataclass(frozen=True, eq=False)
-class _Both:
-    """The ledger of `keep`: it makes new things, and commits them together with the captured image."""
-
-    new: Holding
-    image: Holding
-
-    def intend(self, resource: Resource) -> None:
-        self.new.intend(resource)
-
-    def made(self, resource: Resource) -> None:
-        self.new.made(resource)
-
-    def kept(self, resource: Resource) -> None:
-        self.new.kept(resource)
-
-    def commit(self) -> None:
-        self.image.commit()
-        self.new.commit()
 
 
 def _text(artifact: Artifact) -> str:

@@ -1,0 +1,68 @@
+"""What one claim holds: the journal's ear, and the list that a scope undoes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bakery.journal import Journal
+from bakery.model import Resource
+
+
+@dataclass(eq=False)
+class Holding:
+    """What was made under one claim, in order: the journal's ear, and the list that `undo` works from."""
+
+    journal: Journal
+    resources: dict[tuple[str, str], Resource] = field(default_factory=dict[tuple[str, str], Resource])
+
+    def intend(self, resource: Resource) -> None:
+        """Write it down, then remember it."""
+        self.resources[resource.kind, resource.key] = resource
+        self.journal.intend(resource)
+
+    def made(self, resource: Resource) -> None:
+        """The same, with its id."""
+        self.resources[resource.kind, resource.key] = resource
+        self.journal.made(resource)
+
+    def kept(self, resource: Resource) -> None:
+        """Hand one thing over."""
+        self.journal.kept(resource)
+        self.resources.pop((resource.kind, resource.key), None)
+
+    def commit(self) -> None:
+        """Hand everything over to the user."""
+        for resource in self.resources.values():
+            self.journal.kept(resource)
+        self.resources.clear()
+
+    def hold(self) -> None:
+        """Leave everything on purpose, for somebody to look at."""
+        for resource in self.resources.values():
+            self.journal.held(resource)
+        self.resources.clear()
+
+
+@dataclass(frozen=True, eq=False)
+class Both:
+    """The ledger of `keep`: it makes new things, and commits them together with the captured image."""
+
+    new: Holding
+    image: Holding
+
+    def intend(self, resource: Resource) -> None:
+        """As a new thing."""
+        self.new.intend(resource)
+
+    def made(self, resource: Resource) -> None:
+        """The same, with its id."""
+        self.new.made(resource)
+
+    def kept(self, resource: Resource) -> None:
+        """Hand one thing over."""
+        self.new.kept(resource)
+
+    def commit(self) -> None:
+        """Hand both over, the image first."""
+        self.image.commit()
+        self.new.commit()
