@@ -238,7 +238,7 @@ def check(project: Project, step: int) -> None:
 
 @pytest.mark.timeout(300)
 def test_a_run_that_goes_on_and_is_killed_at_some_journal_lines_leaks_nothing(project: Project) -> None:
-    check(project, step=9)
+    check(project, step=15)
 
 
 @pytest.mark.all
