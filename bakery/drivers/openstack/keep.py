@@ -31,7 +31,7 @@ def keep(clouds: Clouds, artifact: Artifact, name: str, claim: Claim) -> Artifac
     if source.members:
         images.patch(cloud, image, {"visibility": "shared"})
         _share(clouds, cloud, source, image)
-    images.patch(cloud, image, _final(source, name, claim), gone=(*tags.TEMPORARY, tags.STEP))
+    images.patch(cloud, image, _final(source, name, claim), gone=(*tags.TEMPORARY, tags.STEP, tags.NOTE))
     claim.commit()
     older(cloud, source, name, image, claim)
     return replace(artifact, name=name, size=found.get("size"), data=data)
