@@ -11,6 +11,7 @@ import pytest
 
 from bakery.drivers.openstack import keep, things
 from bakery.drivers.openstack.cloud import Cloud
+from bakery.errors import SmokeError
 from bakery.testing.aws.tiny import tiny_guest
 from bakery.testing.kill import KillMatrix
 from tests.live import openstackrig as rig
@@ -101,6 +102,52 @@ def test_a_second_build_takes_the_name_over_and_hides_the_first(tmp_path: Path, 
     assert keep.users(cloud, shown[0]["id"]) == []
     for one in (*shown, *hidden):
         things.delete(cloud, "image", one["id"])
+
+
+PUBLISHED = """
+@bakery.source
+def there() -> bakery.publish.OpenStack:
+    return bakery.publish.OpenStack(
+        base=laptop, flavor={flavor!r}, network={network!r}, host_key="console", user_data=SHOW,
+    )
+
+@bakery.test(only=[there])
+def runs_there(host):
+    assert host.file("{place}").exists
+
+@bakery.image(sources=[laptop, there], builtin_tests=False)
+def published():
+    pass
+"""
+
+
+def publishing(folder: Path, place: str) -> None:
+    disk = tiny_guest(Path.home() / ".cache" / "bakery-tests")
+    write(folder, "published", LAPTOP.format(disk=str(disk)))
+    head = (folder / "imagefile.py").read_text(encoding="utf-8").rpartition("@bakery.image")[0]
+    tail = PUBLISHED.format(flavor=rig.FLAVOR, network=rig.NETWORK, place=place)
+    (folder / "imagefile.py").write_text(head + tail, encoding="utf-8")
+
+
+def test_an_image_made_here_is_published_tested_there_and_kept_in_both_places(tmp_path: Path, cloud: Cloud) -> None:
+    publishing(tmp_path, "/etc/hello")
+    before = rig.left(cloud)
+    done = bake(tmp_path, "build")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[published@there] smoke, 2 of 2 tests passed: ok" in done.stderr
+    new = rig.left(cloud) - before
+    assert [thing.rpartition(" ")[0] for thing in new] == ["image published"]
+    assert "published@there  up to date" in bake(tmp_path, "build").stderr
+    things.delete(cloud, "image", new.pop().split()[-1])
+
+
+def test_what_fails_its_tests_there_is_kept_here_alone(tmp_path: Path, cloud: Cloud) -> None:
+    publishing(tmp_path, "/etc/none")
+    before = rig.left(cloud)
+    done = bake(tmp_path, "build")
+    assert done.returncode == SmokeError.exit_code, done.stdout + done.stderr
+    assert rig.left(cloud) == before
+    assert list((tmp_path / ".bakery" / "images").glob("laptop/published.qcow2"))
 
 
 POINTS = os.environ.get("BAKERY_OPENSTACK_KILL", "3 9 15 21 27 33 39 45")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from bakery.base.base import Base
 from bakery.drivers.openstack import bases, launch, network, upload, volumes
-from bakery.drivers.openstack.cloud import Account, Cloud, Clouds
+from bakery.drivers.openstack.cloud import SERVICES, Account, Cloud, Clouds, named
 from bakery.drivers.openstack.options import GlanceImage, GlanceUrl
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import BakeryError
@@ -26,12 +28,9 @@ def account(source: OpenStack) -> Account:
 
 def check(clouds: Clouds, source: OpenStack) -> Iterator[Problem]:
     """Yield what would stop a build, or only surprise its owner."""
-    try:
-        import openstack
-    except ImportError:
-        yield Problem(what="openstacksdk is not installed", hint="pip install imagebakery[openstack]")
+    if (missing_library := _no_library()) is not None:
+        yield missing_library
         return
-    del openstack
     try:
         cloud = clouds.get(account(source))
         _ = cloud.project
@@ -50,6 +49,12 @@ def check(clouds: Clouds, source: OpenStack) -> Iterator[Problem]:
         yield from found
     for member, entry in source.accept.items():
         yield from _member(clouds, member, entry)
+
+
+def _no_library() -> Problem | None:
+    if importlib.util.find_spec("openstack") is None:
+        return Problem(what="openstacksdk is not installed", hint="pip install imagebakery[openstack]")
+    return None
 
 
 def _looked(part: Part, cloud: Cloud, source: OpenStack) -> list[Problem]:
@@ -165,3 +170,25 @@ def _member(clouds: Clouds, member: str, entry: str) -> Iterator[Problem]:
         return
     if project != member:
         yield Problem(what=f"accept={{{member!r}: {entry!r}}}: the project of {entry!r} is {project}")
+
+
+def doctor(clouds: Clouds, *, offline: bool) -> Iterator[Problem]:
+    """Yield what `bake doctor` says."""
+    if (missing := _no_library()) is not None:
+        yield missing
+        return
+    try:
+        names = named()
+        if not names or offline:
+            text = f"configured: {', '.join(names)}" if names else "no cloud is configured"
+            yield Problem(what=text, hint="" if names else "clouds.yaml, or the OS_* variables", fatal=False)
+            return
+        if len(names) > 1 and not os.environ.get("OS_CLOUD"):
+            yield Problem(what=f"configured: {', '.join(names)}; OS_CLOUD chooses none", fatal=False)
+            return
+        cloud = clouds.get(Account())
+        known = [name.replace("_", " ") for name in SERVICES if cloud.has(name)]
+        where = cloud.connection.auth.get("auth_url")
+        yield Problem(what=f"logged in at {where}, project {cloud.project}: {', '.join(known)}", fatal=False)
+    except BakeryError as error:
+        yield Problem(what=error.what, why=error.why, hint=error.hint, fatal=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -63,6 +64,8 @@ class Clouds:
 
 
 def _connect(account: Account) -> Any:
+    # Without a handler Python prints keystoneauth's warnings to standard error; what matters of them is in its errors.
+    logging.getLogger("keystoneauth").addHandler(logging.NullHandler())
     with speaking("read the OpenStack configuration"), warnings.catch_warnings():
         # openstacksdk 4.6 to 4.22 warns of a metrics option that it sets itself.
         warnings.filterwarnings("ignore", message="Support for InfluxDB")
@@ -70,8 +73,20 @@ def _connect(account: Account) -> Any:
 
         return openstack.connect(
             cloud=account.cloud, region_name=account.region, interface=account.interface, app_name="imagebakery",
-            load_envvars=True,
+            load_envvars=True, api_timeout=TIMEOUT,
         )  # fmt: skip
+
+
+def named() -> list[str]:
+    """Return the clouds that clouds.yaml and the environment name; the environment's own is `envvars`.
+
+    Raises:
+        Refused: a file cannot be read.
+    """
+    with speaking("read the OpenStack configuration"):
+        from openstack.config import OpenStackConfig
+
+        return sorted(set(OpenStackConfig().get_cloud_names()) - {"defaults"})
 
 
 @dataclass(frozen=True, eq=False)

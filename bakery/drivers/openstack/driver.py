@@ -128,5 +128,9 @@ class OpenStackDriver(Driver[OpenStack]):
         if boot.checkpoints:
             yield from checkpoints.recall(self.clouds.get(check.account(boot)), boot, build)
 
+    def doctor(self, shop: Workshop) -> Iterator[Problem]:
+        """Say which clouds are configured, and whether the one that the environment means lets us in."""
+        yield from check.doctor(self.clouds, offline=shop.offline)
+
     def _cloud(self, handle: Handle) -> Cloud:
         return self.clouds.of(handle.data)
