@@ -5,8 +5,8 @@ from __future__ import annotations
 import codecs
 import re
 import threading
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from bakery._forms import forms
@@ -19,35 +19,74 @@ _SHORTEST_WRAPPED: Final = 8
 _WRAP_FROM: Final = 16
 """Tools break encoded data at 60, 64 or 76 columns: a line whose last word is shorter does not go on."""
 _MARK_TRIES: Final = 20
+_MERGE: Final = 8
 _PREFIX: Final = 6
-_NEVER: Final = re.compile(r"(?!)")
+
+
+@dataclass(frozen=True)
+class _Named:
+    """The forms of some values, each with its name."""
+
+    values: int
+    plain: dict[str, str]
+    wrapped: dict[str, str]
+
+    @classmethod
+    def merged(cls, parts: Sequence[_Named]) -> _Named:
+        """All of them; what was known first keeps its name."""
+        made = cls(sum(part.values for part in parts), {}, {})
+        for part in reversed(parts):
+            made.plain.update(part.plain)
+            made.wrapped.update(part.wrapped)
+        return made
+
+
+class _Group:
+    """The same, prepared for the search."""
+
+    def __init__(self, named: _Named) -> None:
+        self.named, self.plain, self.wrapped = named, named.plain, named.wrapped
+        cuts = {form[:cut] for form in self.plain for cut in _breaks(form)}
+        self.begun = tuple(cut for cut in cuts if cut.strip())  # forms of several lines, cut behind each of them
+        self.longest = max(map(len, self.plain), default=0)
+        self.gate = _gate(self.plain)  # matches wherever a form may begin; most lines end here
 
 
 @dataclass(frozen=True)
 class _Known:
-    """All that is known so far; replaced as a whole, so that readers need no lock."""
+    """All that is known so far; replaced as a whole, so that readers need no lock.
+
+    Every machine brings keys of its own, and to prepare the search takes long. So values are in groups: whenever there
+    are `_MERGE` of one size, they become one. A value is prepared a few times, a text searched for a few groups.
+    """
 
     values: frozenset[tuple[str, str]] = frozenset()
-    plain: dict[str, str] = field(default_factory=dict[str, str])
-    wrapped: dict[str, str] = field(default_factory=dict[str, str])
-    begun: tuple[str, ...] = ()  # forms of several lines, cut behind each of their lines
-    longest: int = 0
-    gate: re.Pattern[str] = _NEVER  # matches wherever a form may begin; most lines end here
+    groups: tuple[_Group, ...] = ()
 
     def plus(self, text: str, name: str) -> _Known:
         """The same and one value more."""
         found = forms(text)
-        plain = {**dict.fromkeys(found.plain, name), **self.plain}
-        wrapped = dict.fromkeys((form for form in found.wrapped if len(form) >= _SHORTEST_WRAPPED), name)
-        plain = dict(sorted(plain.items(), key=lambda item: -len(item[0])))
-        return _Known(
-            values=self.values | {(text, name)},
-            plain=plain,
-            wrapped={**wrapped, **self.wrapped},
-            begun=tuple({form[:cut] for form in plain for cut in _breaks(form) if form[:cut].strip()}),
-            longest=max(map(len, plain), default=0),
-            gate=_gate(plain),
-        )
+        wrapped = (form for form in found.wrapped if len(form) >= _SHORTEST_WRAPPED)
+        new = _Named(1, dict.fromkeys(found.plain, name), dict.fromkeys(wrapped, name))
+        kept = [*self.groups]
+        while [group.named.values for group in kept[1 - _MERGE :]] == [new.values] * (_MERGE - 1):
+            new = _Named.merged([*(group.named for group in kept[1 - _MERGE :]), new])
+            del kept[1 - _MERGE :]
+        return _Known(values=self.values | {(text, name)}, groups=(*kept, _Group(new)))
+
+    @property
+    def longest(self) -> int:
+        """The length of the longest form."""
+        return max((group.longest for group in self.groups), default=0)
+
+    def plain(self) -> Iterator[tuple[str, str]]:
+        """Each form with its name."""
+        for group in self.groups:
+            yield from group.plain.items()
+
+    def name(self, form: str) -> str:
+        """What a form was called first, where two secrets have it."""
+        return next(group.plain[form] for group in self.groups if form in group.plain)
 
 
 class Redactor:
@@ -88,7 +127,7 @@ class Redactor:
 
     def patterns(self) -> list[tuple[str, bytes]]:
         """List all forms as bytes, each with the secret's name: what must not be found in a finished image."""
-        return [(name, form.encode(errors="surrogatepass")) for form, name in self._known.plain.items()]
+        return [(name, form.encode(errors="surrogatepass")) for form, name in self._known.plain()]
 
     def spans(self, text: str) -> Iterator[Span]:
         """Yield where secrets are: sorted, overlapping ones merged."""
@@ -107,8 +146,9 @@ class Redactor:
         """
         known = self._known
         starts: list[int] = []
-        if text.endswith(known.begun):  # hardly ever, and quick to tell
-            starts = [len(text) - len(begun) for begun in known.begun if text.endswith(begun)]
+        for group in known.groups:
+            if text.endswith(group.begun):  # hardly ever, and quick to tell
+                starts += [len(text) - len(begun) for begun in group.begun if text.endswith(begun)]
         return min([*starts, *_unfinished(known, text)], default=len(text))
 
     @property
@@ -126,7 +166,7 @@ class Redactor:
     def _mark(self, name: str) -> str:
         """The text shown instead; a plainer one where the mark itself would tell (a secret called by its value)."""
         candidates = (f"[secret {name}]" if name else "[secret]", "[***]", "█")
-        return next((mark for mark in candidates if not any(form in mark for form in self._known.plain)), "")
+        return next((mark for mark in candidates if not any(form in mark for form, _ in self._known.plain())), "")
 
 
 def _gate(found: Iterable[str]) -> re.Pattern[str]:
@@ -138,27 +178,30 @@ def _gate(found: Iterable[str]) -> re.Pattern[str]:
 
 
 def _plain(known: _Known, text: str) -> Iterator[Span]:
-    if not known.gate.search(text):
-        return
-    for form, name in known.plain.items():
-        at = text.find(form)
-        while at >= 0:
-            yield at, at + len(form), name
-            at = text.find(form, at + 1)
+    for group in known.groups:
+        if not group.gate.search(text):
+            continue
+        for form in group.plain:
+            at = text.find(form)
+            while at >= 0:
+                yield at, at + len(form), known.name(form)
+                at = text.find(form, at + 1)
 
 
 def _broken(known: _Known, text: str) -> Iterator[Span]:
     """Find encodings that are broken into lines: look in the text without its line breaks."""
-    if "\n" not in text.rstrip("\n") or not known.wrapped:
+    if "\n" not in text.rstrip("\n"):
         return
-    if not known.gate.search(_BREAK.sub("", text)):
-        return
-    joined, places = _join(text)
-    for form, name in known.wrapped.items():
-        at = joined.find(form)
-        while at >= 0:
-            yield places[at], places[at + len(form) - 1] + 1, name
-            at = joined.find(form, at + 1)
+    flat = _BREAK.sub("", text)
+    for group in known.groups:
+        if not group.wrapped or not group.gate.search(flat):
+            continue
+        joined, places = _join(text)
+        for form in group.wrapped:
+            at = joined.find(form)
+            while at >= 0:
+                yield places[at], places[at + len(form) - 1] + 1, known.name(form)
+                at = joined.find(form, at + 1)
 
 
 def _join(text: str) -> tuple[str, list[int]]:
@@ -180,11 +223,11 @@ def _breaks(form: str) -> Iterator[int]:
 def _unfinished(known: _Known, text: str) -> Iterator[int]:
     """Find encodings that begin in the last lines and may go on in the next one."""
     last = text.rstrip("\r\n").rpartition("\n")[2].split(" ")[-1].strip()
-    if not known.wrapped or len(last) < _WRAP_FROM:
+    if len(last) < _WRAP_FROM or not any(group.wrapped for group in known.groups):
         return
     offset = max(0, len(text) - 2 * known.longest)
     joined, places = _join(text[offset:])
-    for form in known.wrapped:
+    for form in (form for group in known.groups for form in group.wrapped):
         at = joined.find(form[0], max(0, len(joined) - len(form) + 1))
         while at >= 0:
             if form.startswith(joined[at:]):

@@ -7,10 +7,11 @@ import base64
 import html
 import json
 import logging
+import re
 import shlex
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bakery import redact as redactor
 from bakery._secret import Secret
 from bakery.logs import clean_record, guarded, traceback_text
 from bakery.redact import LineBuffer, Redactor
@@ -271,3 +273,33 @@ def test_tracebacks_are_clean_with_their_causes() -> None:
 
 def test_python_literals_in_the_forms_mean_the_secret() -> None:
     assert ast.literal_eval(ENCODINGS["repr"](SECRET)) == SECRET
+
+
+def test_of_many_secrets_each_is_found_and_keeps_the_name_it_had_first() -> None:
+    redact = Redactor()
+    values = [f"secret number {number * 7919:08}" for number in range(150)]
+    for number, value in enumerate(values):
+        redact.add(value, f"name{number}")
+        redact.add(values[number // 2], "another name")
+    for number, value in enumerate(values):
+        assert redact(f"before {value} after\n") == f"before [secret name{number}] after\n"
+        assert redact(f"{value.encode().hex()}\n") == f"[secret name{number}]\n"
+    assert redact("nothing of that") == "nothing of that"
+
+
+def test_secrets_are_prepared_a_few_times_each_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each machine of a run brings keys of its own: fifty builds may not take fifty times fifty."""
+    prepared: list[int] = []
+    gate = redactor._gate
+
+    def counted(found: Iterable[str]) -> re.Pattern[str]:
+        forms = list(found)
+        prepared.append(len(forms))
+        return gate(forms)
+
+    monkeypatch.setattr(redactor, "_gate", counted)
+    redact = Redactor()
+    for number in range(300):
+        redact.add(f"secret number {number}", "name")
+    forms = len(redact.patterns())
+    assert forms < sum(prepared) < 4 * forms
