@@ -80,11 +80,12 @@ class Ledger:
             raise Stop
 
     def undo(self, driver: Driver[Any]) -> None:
-        """Destroy what is written down, from records that went through JSON, as a later process would."""
-        for resource in reversed(list(self.resources.values())):
-            data: dict[str, Any] = json.loads(json.dumps(to_json(resource)))
-            data.pop("type")
-            driver.destroy(Resource(**data))
+        """Destroy what is written down, from records that went through JSON, as a later process would: in its waves."""
+        for wave in driver.waves(list(self.resources.values())):
+            for resource in wave:
+                data: dict[str, Any] = json.loads(json.dumps(to_json(resource)))
+                data.pop("type")
+                driver.destroy(Resource(**data))
         self.resources.clear()
 
 

@@ -20,7 +20,9 @@ class OneLedger(Ledger):
 
     def commit(self) -> None:
         self._point()
-        self.resources = {key: one for key, one in self.resources.items() if key[0] not in {"image", "snapshot"}}
+        self.resources = {
+            key: one for key, one in self.resources.items() if key[0] not in {"image", "snapshot", "volume"}
+        }
         self.committed = True
         self._point()
 

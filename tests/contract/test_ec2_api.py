@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bakery.drivers.ec2.driver import Ec2Driver
-from bakery.drivers.ec2.options import Keep, Newest, Parameter
+from bakery.drivers.ec2.options import Keep, Newest, Parameter, Volume
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import DriverError, PreflightError
 from bakery.model import Where
@@ -323,3 +323,22 @@ def test_a_base_in_another_region_is_refused_with_what_to_do(tmp_path: Path) -> 
         life.driver.launch(replace(SOURCE, region="eu-west-1", base=kept), life.claim("build"))
     assert "copy_to" in caught.value.hint
     life.driver.delete(kept)
+
+
+def test_a_volume_outlives_its_machine_only_with_an_image_that_is_kept(cloud: Aws, tmp_path: Path) -> None:
+    source = replace(SOURCE, copy_to=(), volumes=(Volume(device="/dev/sdf", size=1, keep=True),))
+    failed = Life(source, tmp_path, number=1)
+    failed.image()
+    failed.ledger.undo(Ec2Driver())
+    assert cloud.left() == {}
+    life = Life(source, tmp_path, number=2)
+    kept = life.whole()
+    [volume] = kept.data["volumes"]
+    described = cloud.client().describe_volumes(VolumeIds=[volume])["Volumes"][0]
+    marks = {tag["Key"]: tag["Value"] for tag in described["Tags"]}
+    assert marks["bakery:image"] == "web"
+    assert not marks.keys() & {"bakery:run", "bakery:expires", "bakery:key"}
+    assert described["State"] == "available"
+    life.driver.delete(kept)
+    assert cloud.left() == {"volume": [volume]}
+    cloud.client().delete_volume(VolumeId=volume)

@@ -31,6 +31,7 @@ class Account:
         profile: of ~/.aws/config.
         roles: taken on one after the other.
         endpoint_url: for all services, or None.
+        ec2_url: for EC2 alone, where it has one of its own (a VPC endpoint).
         poll: seconds between two questions about state.
     """
 
@@ -38,6 +39,7 @@ class Account:
     profile: str | None = None
     roles: tuple[Role, ...] = ()
     endpoint_url: str | None = None
+    ec2_url: str | None = None
     poll: float = 1.0
 
     def __hash__(self) -> int:
@@ -95,10 +97,10 @@ class Cloud:
 
         with speaking("read the AWS configuration"):
             self._session = open_session(self.account)
-        found = (
-            self.account.endpoint_url or os.environ.get("AWS_ENDPOINT_URL_EC2") or os.environ.get("AWS_ENDPOINT_URL")
-        )
-        self.account = replace(self.account, region=self._session.region_name, endpoint_url=found)
+        given = self.account.endpoint_url
+        own = self.account.ec2_url or (None if given else os.environ.get("AWS_ENDPOINT_URL_EC2"))
+        found = given or os.environ.get("AWS_ENDPOINT_URL")
+        self.account = replace(self.account, region=self._session.region_name, endpoint_url=found, ec2_url=own)
         self.instances = Watch(lambda ids: self._described("describe_instances", "instance-id", ids), self.account.poll)
         self.images = Watch(lambda ids: self._described("describe_images", "image-id", ids), self.account.poll)
         self.snapshots = Watch(lambda ids: self._described("describe_snapshots", "snapshot-id", ids), self.account.poll)
@@ -112,6 +114,13 @@ class Cloud:
     def record(self) -> dict[str, Any]:
         """What a record must hold so that `Clouds.of` finds back here."""
         return {"account": to_json(self.account)}
+
+    def endpoint(self, service: str) -> str | None:
+        """Where a service is; None is AWS's own place for it."""
+        if service == "ec2":
+            return self.account.ec2_url or self.account.endpoint_url
+        name = f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}"
+        return os.environ.get(name) or self.account.endpoint_url
 
     def client(self, service: str, *, once: bool = False) -> Any:
         """The one client of a service; boto3's clients may be used by several threads, but not made by them.
@@ -128,7 +137,7 @@ class Cloud:
                 connect, answer = TIMEOUTS
                 self._clients[name] = self._session.client(
                     service,
-                    endpoint_url=self.account.endpoint_url,
+                    endpoint_url=self.endpoint(service),
                     config=Config(
                         retries={"mode": "adaptive", "total_max_attempts": 1 if once else ATTEMPTS},
                         connect_timeout=connect,

@@ -29,11 +29,13 @@ def capture(cloud: Cloud, handle: Handle, name: str, claim: Claim) -> Artifact:
     """
     source = Ec2.from_settings(handle.settings["source"])
     machine = stop(cloud, handle, source, claim)
+    volumes = _outlive(cloud, source, machine, claim)
     way = _by_image if source.capture_with == "image" or bound(machine) else _by_snapshots
     image = way(cloud, source, machine, claim)
     found = images.wait_image(cloud, image, claim, source.image_timeout)
     settings = {**handle.settings, "region": cloud.region, "image": image, "name": name}
     data = {"region": cloud.region, "ami_name": found["Name"], "snapshots": images.snapshots_of(found)}
+    data |= {"volumes": volumes} if volumes else {}
     return Artifact(
         driver="ec2", id=image, name=name, format="ami", settings=settings, data=data, created=datetime.now(UTC)
     )
@@ -75,6 +77,28 @@ def stop(cloud: Cloud, handle: Handle, source: Ec2, claim: Claim) -> dict[str, A
         notify=claim.waiting,
         hint="does the guest react to its power button (acpid, systemd-logind)? Ec2(stop_timeout=...)",
     )
+
+
+def _outlive(cloud: Cloud, source: Ec2, machine: dict[str, Any], claim: Claim) -> list[str]:
+    """Let the volumes with `keep` outlive the machine: with the image they are ours until it is kept."""
+    root = machine.get("RootDeviceName")
+    wanted = {volume.device or root for volume in source.volumes if volume.keep}
+    found: list[str] = []
+    for disk in machine["BlockDeviceMappings"]:
+        if disk["DeviceName"] not in wanted or "Ebs" not in disk:
+            continue
+        volume, key = str(disk["Ebs"]["VolumeId"]), tags.new_key(claim)
+        intent = claim.intend("volume", key, **cloud.record)
+        cloud.call("create_tags", "tag the volume", Resources=[volume], Tags=tags.listed({tags.KEY: key}))
+        cloud.call(
+            "modify_instance_attribute",
+            f"keep the volume {volume}",
+            InstanceId=machine["InstanceId"],
+            BlockDeviceMappings=[{"DeviceName": disk["DeviceName"], "Ebs": {"DeleteOnTermination": False}}],
+        )
+        intent.made(volume)
+        found.append(volume)
+    return found
 
 
 def _by_snapshots(cloud: Cloud, source: Ec2, machine: dict[str, Any], claim: Claim) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,20 @@ from bakery.model import Resource
 from bakery.transport.wait import Cancel, until
 
 TIMEOUT = 600.0
+
+
+WAVES = (
+    ("tunnel",), ("instance",), ("image",), ("import", "snapshot", "volume", "s3-object"),
+    ("security-group", "key-pair", "instance-profile"), ("role",),
+)  # fmt: skip
+"""Kinds in the order of going: what stands on something goes before it, what does not may go at the same time."""
+
+
+def waves(resources: Sequence[Resource]) -> list[list[Resource]]:
+    """Say what is destroyed after what; kinds that this version does not know come last, one by one."""
+    known = [[one for one in resources if one.kind in kinds] for kinds in WAVES]
+    named = {kind for kinds in WAVES for kind in kinds}
+    return [wave for wave in known if wave] + [[one] for one in reversed(resources) if one.kind not in named]
 
 
 def destroy(cloud: Cloud, resource: Resource) -> None:
@@ -134,11 +148,17 @@ def _free(cloud: Cloud, snapshot: str) -> None:
 
 def _volumes(cloud: Cloud, resource: Resource) -> None:
     for one in _ids(cloud, resource):
-        try:
-            cloud.call("delete_volume", f"delete the volume {one}", VolumeId=one)
-        except Refused as error:
-            if code_of(error) != "InvalidVolume.NotFound":
-                raise
+        _wait(f"the volume {one} is gone", lambda one=one: _detached(cloud, one))  # type: ignore[misc]  # a bound default
+
+
+def _detached(cloud: Cloud, volume: str) -> None:
+    try:
+        cloud.call("delete_volume", f"delete the volume {volume}", VolumeId=volume)
+    except Refused as error:
+        if code_of(error) == "VolumeInUse":
+            raise NotYet(error.why) from error
+        if code_of(error) != "InvalidVolume.NotFound":
+            raise
 
 
 def _key_pair(cloud: Cloud, resource: Resource) -> None:

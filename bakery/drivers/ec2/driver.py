@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,10 @@ class Ec2Driver(Driver[Ec2]):
     def destroy(self, resource: Resource) -> None:
         """Destroy from the record alone."""
         destroy.destroy(self.clouds.of(resource.data), resource)
+
+    def waves(self, resources: Sequence[Resource]) -> list[list[Resource]]:
+        """Machines together, then images, then what those stood on."""
+        return destroy.waves(resources)
 
     def find(self, where: Where) -> Iterator[Resource]:
         """Find what carries our tags; `where.settings` may hold `region`, `profile`, `endpoint_url`."""

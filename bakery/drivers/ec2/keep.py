@@ -61,13 +61,15 @@ def keep(clouds: Clouds, artifact: Artifact, name: str, claim: Claim) -> Artifac
     image = str(found["ImageId"])
     all_of_it = {home.region: image, **copied}
     snapshots = {region: _settle(job.at(region), one, marks) for region, one in all_of_it.items()}
+    share.retag(home, artifact.data.get("volumes", ()), marks)
     _drop(home, tested, found)
     for region, one in all_of_it.items() if source.fast_launch else ():
         fastlaunch.enable(job.at(region), one)
     claim.commit()
     retire.older(job, name, all_of_it)
     settings = {**artifact.settings, "image": image, "copies": copied}
-    data = {"region": home.region, "ami_name": found["Name"], "images": all_of_it, "snapshots": snapshots}
+    made = {"region": home.region, "ami_name": found["Name"], "images": all_of_it, "snapshots": snapshots}
+    data = {**artifact.data, **made}
     return replace(artifact, id=image, settings=settings, data=data)
 
 

@@ -97,9 +97,12 @@ def _market(spot: bool | Spot) -> dict[str, Any] | None:
 
 
 def volumes(source: Ec2, image: Mapping[str, Any], role: str) -> list[Volume]:
-    """Return the volumes to launch with: the user's, and the root volume made quick while we build."""
+    """Return the volumes to launch with: the user's, and the root volume made quick while we build.
+
+    All go with the machine; those that are to outlive it are let go when the image is captured.
+    """
     root = str(image.get("RootDeviceName") or "/dev/sda1")
-    named = [volume if volume.device else replace(volume, device=root) for volume in source.volumes]
+    named = [replace(volume, device=volume.device or root, keep=False) for volume in source.volumes]
     if role != "build":
         return []  # a clone starts as the image says
     if all(volume.device != root for volume in named):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 from cryptography.hazmat.primitives.asymmetric import padding
 
+from bakery.drivers.ec2.account import Account, Cloud, Clouds
 from bakery.drivers.ec2.faults import Refused, RefusedForNow, code_of, speaking
 from bakery.drivers.ec2.images import Stall
 from bakery.drivers.ec2.keep import final_name
@@ -173,3 +175,36 @@ def test_a_windows_password_is_decrypted_with_the_machines_key() -> None:
     assert windows.password(cloud, "i-1", key).reveal() == "Passw0rd!"
     with pytest.raises(DriverError, match="another key pair"):
         windows.password(cloud, "i-1", windows.new_key()[0])
+
+
+@pytest.mark.parametrize(
+    ("environ", "given", "ec2", "sts"),
+    [
+        ({"AWS_ENDPOINT_URL_EC2": "https://vpce"}, None, "https://vpce", "https://sts.eu-west-1.amazonaws.com"),
+        ({"AWS_ENDPOINT_URL": "https://all"}, None, "https://all", "https://all"),
+        (
+            {"AWS_ENDPOINT_URL": "https://all", "AWS_ENDPOINT_URL_EC2": "https://vpce"},
+            None,
+            "https://vpce",
+            "https://all",
+        ),
+        (
+            {"AWS_ENDPOINT_URL": "https://all", "AWS_ENDPOINT_URL_STS": "https://own"},
+            None,
+            "https://all",
+            "https://own",
+        ),
+        ({"AWS_ENDPOINT_URL_EC2": "https://vpce"}, "https://mine", "https://mine", "https://mine"),
+    ],
+)
+def test_each_service_is_spoken_to_where_it_is_also_by_a_later_process(
+    monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], given: str | None, ec2: str, sts: str
+) -> None:
+    for name, value in {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", **environ}.items():
+        monkeypatch.setenv(name, value)
+    cloud = Cloud(Account(region="eu-west-1", endpoint_url=given))
+    assert cloud.client("ec2").meta.endpoint_url == ec2
+    assert cloud.client("sts").meta.endpoint_url == sts
+    monkeypatch.delenv("AWS_ENDPOINT_URL_EC2", raising=False)
+    later = Clouds().of(json.loads(json.dumps(cloud.record)))
+    assert later.client("ec2").meta.endpoint_url == ec2
