@@ -37,8 +37,6 @@ docs: setup  ## the manual, every warning an error
 
 bench: setup  ## the figures of benchmarks/, in one run
 	$(BIN)/python -m benchmarks
-	$(BIN)/python benchmarks/transport.py
-	$(BIN)/python benchmarks/smoke_asserts.py
 
 test-host:
 	tools/host-packages tests

@@ -6,12 +6,16 @@ import argparse
 import importlib
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.bench import table
+from bakery.claim import Workshop
+from bakery.drivers.qemu.accel import choose
+from bakery.state import cache_folder
+from benchmarks.bench import Failed, Row, table
 
-CASES = ("packer", "steps", "mkosi", "folder")
+CASES = ("packer", "mkosi", "steps", "transport", "smoke_asserts", "folder")
 ASKED_FOR = ("openstack",)
 """Cases that need more than this host."""
 
@@ -22,12 +26,23 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", choices=[*CASES, *ASKED_FOR, []], help=f"of {', '.join(CASES + ASKED_FOR)}")
     chosen = parser.parse_args().cases or CASES
     folder = Path(tempfile.mkdtemp(prefix="bakery-benchmarks-"))
+    rows: list[Row] = []
+    failed = 0
     try:
-        rows = [row for name in chosen for row in importlib.import_module(f"benchmarks.{name}").run(folder / name)]
+        for name in chosen:
+            try:
+                found = importlib.import_module(f"benchmarks.{name}").run(folder / name)
+            except Failed as error:
+                failed += 1
+                print(f"{name}: {error}", file=sys.stderr)
+                continue
+            print(table(found), file=sys.stderr, flush=True)  # what was measured is not lost with what comes after
+            rows += found
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print(f"{os.cpu_count()} processors, TCG\n")
+    print(f"{os.cpu_count()} processors, {choose('auto', Workshop(cache=cache_folder(os.environ))).upper()}\n")
     print(table(rows))
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":

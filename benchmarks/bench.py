@@ -96,7 +96,13 @@ def table(rows: Sequence[Row]) -> str:
     """Return a table in Markdown."""
     lines = ["| case | against | ours | theirs | ratio | aim | |", "|---|---|--:|--:|--:|---|---|"]
     for row in rows:
-        theirs = "" if row.theirs is None else f"{row.theirs:.1f} s"
-        ratio = "" if row.theirs is None else f"{row.ours / row.theirs:.2f}"
-        lines.append(f"| {row.case} | {row.against} | {row.ours:.1f} s | {theirs} | {ratio} | {row.aim} | {row.note} |")
+        theirs = "" if row.theirs is None else _seconds(row.theirs)
+        ratio = "" if row.theirs is None else f"{row.ours / row.theirs:.{2 if row.ours > row.theirs / 10 else 3}f}"
+        lines.append(
+            f"| {row.case} | {row.against} | {_seconds(row.ours)} | {theirs} | {ratio} | {row.aim} | {row.note} |"
+        )
     return "\n".join(lines)
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f} s" if value >= 1 else f"{value:.2f} s"

@@ -10,10 +10,14 @@ from bakery.base import aptsource
 from bakery.base.debian import Debian
 from bakery.buildtime import LOOPBACK
 from bakery.claim import Workshop
+from bakery.drivers.nspawn import template
+from bakery.drivers.nspawn.disks import layout_of
 from bakery.keys import make_keys
 from benchmarks.bench import Project, Row, timed
 
 STEP = "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes nginx"
+DISK = 8 << 30
+"""Nspawn's default."""
 IMAGEFILE = '''
 import bakery
 from bakery.drivers import Debian, Nspawn, Qemu
@@ -45,7 +49,9 @@ def run(folder: Path) -> list[Row]:
     project = Project(folder / "ours")
     project.write(IMAGEFILE.format(step=STEP, note=""))
     base = Debian("bookworm").disk(Workshop(cache=folder / "ours" / "cache"))
-    Debian("bookworm").tree(Workshop(cache=folder / "ours" / "cache"))
+    tree = Debian("bookworm").tree(Workshop(cache=folder / "ours" / "cache"))
+    # Packer starts from a finished disk of the base, and so do both of ours.
+    template.prepare(tree.path, layout_of(tree.key, DISK), Workshop(cache=folder / "ours" / "cache"))
     theirs = packer(folder / "theirs", base.path)
     rows: list[Row] = []
 

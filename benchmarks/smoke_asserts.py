@@ -1,14 +1,10 @@
 """One hundred asserts on a machine behind a loopback sshd: pytest-testinfra's ssh backend against ours, in one run.
 
-Both run the same test functions, once, in this process, connecting included; start of Python and pytest is left out.
-Usage: python benchmarks/smoke_asserts.py [ROUNDS]
+Both run the same questions, once, in this process, connecting included; start of Python and pytest is left out.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,16 +12,17 @@ from typing import Any
 
 from testinfra.host import Host
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests/live/smoke"))
-from conftest import make_keys, sshd  # type: ignore[import-not-found]  # found through the line above
-
 from bakery.claim import Keys
+from bakery.keys import make_keys
 from bakery.model import Endpoint
 from bakery.smoke.backend import host as make_host
 from bakery.smoke.connect import connect
 from bakery.smoke.shell import Shell
+from bakery.testing.sshd import start_sshd
+from benchmarks.bench import Row
 
-AIM = 0.05
+AIM = "0.05"
+ROUNDS = 2
 FILES = ("/etc/passwd", "/etc/hosts", "/etc/fstab", "/etc/ssh/sshd_config", "/usr/bin/env", "/etc/group", "/bin/sh")
 PACKAGES = ("bash", "coreutils", "openssl", "tar", "apt", "dpkg", "libc6", "openssh-server", "perl-base", "grep")
 
@@ -80,7 +77,6 @@ def ours(endpoint: Endpoint, keys: Keys, _: Path) -> tuple[float, int]:
     try:
         return _spent(began, make_host("machine", shell), endpoint)
     finally:
-        print(f"  bakery: {shell.round_trips} round trips")
         shell.close()
         connection.close()
 
@@ -92,20 +88,19 @@ def _spent(began: float, host: Any, endpoint: Endpoint) -> tuple[float, int]:
     return time.perf_counter() - began, len(answers)
 
 
-def main(rounds: int) -> None:
-    """Run both and print a table."""
-    with tempfile.TemporaryDirectory() as name:
-        folder, keys = Path(name), make_keys()
-        with sshd(folder, keys) as endpoint:
-            for number in range(rounds):
-                sides: tuple[Callable[..., tuple[float, int]], ...] = (theirs, multiplexed, ours)
-                (slow, count), (shared, _), (fast, _) = (side(endpoint, keys, folder) for side in sides)
-                print(
-                    f"round {number + 1}: {count} asserts, testinfra ssh {slow:.2f} s, with connection sharing"
-                    f" {shared:.2f} s, bakery {fast:.3f} s, ratios {fast / slow:.4f} (aim {AIM}) and"
-                    f" {fast / shared:.4f}, {os.cpu_count()} cores"
-                )
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2)
+def run(folder: Path) -> list[Row]:
+    """Measure the three ways in turns; of each the best round counts."""
+    folder.mkdir(parents=True)
+    keys = make_keys("bakery-benchmark")
+    server = start_sshd(folder / "sshd", keys)
+    try:
+        sides: tuple[Callable[..., tuple[float, int]], ...] = (theirs, multiplexed, ours)
+        rounds = [[side(server.endpoint, keys, folder) for side in sides] for _ in range(ROUNDS)]
+    finally:
+        server.stop()
+    slow, shared, fast = (min(seconds for seconds, _ in times) for times in zip(*rounds, strict=True))
+    count = rounds[0][0][1]
+    return [
+        Row(f"{count} testinfra asserts", "its own ssh backend", fast, slow, AIM),
+        Row(f"{count} testinfra asserts", "the same with ControlPersist", fast, shared, ""),
+    ]

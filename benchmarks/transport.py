@@ -1,15 +1,10 @@
-"""Measures the way to a machine against OpenSSH's own tools, on a loopback sshd of its own. Needs root.
-
-Usage: python benchmarks/transport.py [ROUNDS]
-"""
+"""The way to a machine against OpenSSH's own tools, on a loopback sshd of its own. Needs root."""
 
 from __future__ import annotations
 
 import os
 import statistics
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +12,11 @@ from typing import Final
 
 from bakery.keys import make_keys
 from bakery.testing.sshd import Server, start_sshd
+from benchmarks.bench import Row
 
 MEGABYTES: Final = 300
 FILES: Final = 10_000
+ROUNDS: Final = 5
 
 
 def median(call: Callable[[], object], rounds: int) -> float:
@@ -49,25 +46,23 @@ def prepare(server: Server) -> list[str]:
     return ["-F", "none", *(word for name, value in options.items() for word in ("-o", f"{name}={value}"))]
 
 
-def main() -> None:
-    """Print one line a measurement: ours, theirs, and the ratio."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    with tempfile.TemporaryDirectory() as base:
-        server = start_sshd(Path(base) / "sshd", make_keys("bakery-benchmark"))
-        try:
-            measure(server, rounds)
-        finally:
-            server.stop()
+def run(folder: Path) -> list[Row]:
+    """Measure on a server of our own."""
+    folder.mkdir(parents=True)
+    server = start_sshd(folder / "sshd", make_keys("bakery-benchmark"))
+    try:
+        return measure(server, ROUNDS)
+    finally:
+        server.stop()
 
 
-def measure(server: Server, rounds: int) -> None:
+def measure(server: Server, rounds: int) -> list[Row]:
     """Run all measurements; of the transfers the best round counts."""
     options, folder = prepare(server), server.folder
     machine = server.machine()
     connect = median(lambda: server.link().open(), rounds)
     machine.run("true")
     call = median(lambda: machine.run("true"), 100)
-    bare = median(lambda: machine._link.open().run("true"), 100)  # noqa: SLF001  the layer below is measured too
     there = f"root@127.0.0.1:{folder}"
 
     def tar() -> None:
@@ -82,18 +77,17 @@ def measure(server: Server, rounds: int) -> None:
         machine.copy("tree", str(folder / "t"))
 
     scp = ["scp", "-q", *options, "-P", str(server.port)]
-    rows = [
-        (f"put {MEGABYTES} MB, scp", lambda: machine.put("big", folder / "out"),
+    cases = [
+        (f"`put` of {MEGABYTES} MB", "scp", "1.1", lambda: machine.put("big", folder / "out"),
          lambda: subprocess.run([*scp, folder / "big", f"{there}/out"], check=True)),
-        (f"get {MEGABYTES} MB, scp", lambda: machine.get(folder / "big", "in"),
+        (f"`get` of {MEGABYTES} MB", "scp", "", lambda: machine.get(folder / "big", "in"),
          lambda: subprocess.run([*scp, f"{there}/big", folder / "in"], check=True)),
-        (f"copy {FILES} files, tar | ssh", copy, tar),
+        (f"`copy` of {FILES} small files", "tar over ssh", "1.1", copy, tar),
     ]  # fmt: skip
-    print(f"connect {connect * 1000:.1f} ms; Machine.run {call * 1000:.2f} ms; Transport.run {bare * 1000:.2f} ms")
-    for name, ours, theirs in rows:
+    note = f"connect {connect * 1000:.1f} ms, a command {call * 1000:.2f} ms"
+    rows: list[Row] = []
+    for case, against, aim, ours, theirs in cases:
         pairs = [(median(ours, 1), median(theirs, 1)) for _ in range(rounds)]  # in turns, for a busy host
         mine, other = (min(times) for times in zip(*pairs, strict=True))
-        print(f"{name}: {mine:.2f} s, {other:.2f} s, ratio {mine / other:.2f}")
-
-
-main()
+        rows.append(Row(case, against, mine, other, aim, note))
+    return rows

@@ -89,7 +89,7 @@ def write(to: Path, *, layers: Sequence[Path], tree: Path, layout: Layout, folde
     Raises:
         DriverError: a tool fails, or the files do not fit on the disk.
     """
-    below = _template(tree, layout, shop)
+    below = prepare(tree, layout, shop)
     overlay, delta = folder / "overlay.qcow2", folder / "delta.qcow2"
     try:
         qemuimg.overlay(overlay, base=below, format="qcow2", size=layout.size, shop=shop, cluster=qemuimg.CLUSTER)
@@ -109,8 +109,17 @@ def write(to: Path, *, layers: Sequence[Path], tree: Path, layout: Layout, folde
         delta.unlink(missing_ok=True)
 
 
-def _template(tree: Path, layout: Layout, shop: Workshop) -> Path:
-    """The base's disk as an image, from the cache; made when it is not there yet."""
+def prepare(tree: Path, layout: Layout, shop: Workshop) -> Path:
+    """Make the base's disk as an image, or find it in the cache.
+
+    Args:
+        tree: the base's files.
+        layout: of the disk.
+        shop: where the cache is.
+
+    Raises:
+        DriverError: a tool fails, or the files do not fit on the disk.
+    """
     known = tree.stat()
     decides = (VERSION, str(tree), known.st_ino, known.st_mtime_ns, layout.size, str(layout.identity))
     folder = shop.cache / "bases" / f"disk-{hashlib.sha256(repr(decides).encode()).hexdigest()[:32]}"
