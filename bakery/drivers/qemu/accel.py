@@ -114,7 +114,7 @@ def _probe(native: str, shop: Workshop) -> str:
         words += ["-drive", f"file={disk},format=raw,if=none,id=disk", "-device", "ide-hd,drive=disk,bootindex=0"]
         log = Path(folder) / "log"
         with log.open("wb") as said:
-            guest = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+            guest = subprocess.Popen([*tool.dies_with_us(), *words], stdin=subprocess.DEVNULL, stdout=said, stderr=said)
         try:
             return _verdict(guest, log, shop)
         finally:
