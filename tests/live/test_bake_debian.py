@@ -49,7 +49,7 @@ KERNEL = (
     + """
 INSTALL = (
     "apt-get update && apt-get --yes install --no-install-recommends linux-image-6.12-amd64 && "
-    "apt-get --yes full-upgrade && update-grub && update-initramfs -u -k all"
+    "apt-get --yes full-upgrade && {menu} && update-initramfs -u -k all"
 )
 
 
@@ -91,17 +91,19 @@ def test_a_release_bakes_is_logged_in_to_and_boots(place: Project, release: str)
 
 
 @pytest.mark.parametrize(
-    ("driver", "after"),
+    ("driver", "menu", "after"),
     [
-        pytest.param("Qemu", REBOOTS, id="qemu"),
-        pytest.param(
-            "Nspawn", "pass", id="nspawn",
+        pytest.param("Qemu", "update-grub", REBOOTS, id="qemu"),
+        pytest.param(  # a container has no disk for update-grub to look at: the menu is written when it is captured
+            "Nspawn", "true", "pass", id="nspawn",
             marks=pytest.mark.skipif(bool(host.why_plain()), reason=f"no container: {host.why_plain()}"),
         ),
     ],
 )  # fmt: skip
-def test_another_kernel_is_installed_and_the_image_boots_on_it(place: Project, driver: str, after: str) -> None:
-    place.write(KERNEL.format(driver=driver, after=after))
+def test_another_kernel_is_installed_and_the_image_boots_on_it(
+    place: Project, driver: str, menu: str, after: str
+) -> None:
+    place.write(KERNEL.format(driver=driver, menu=menu, after=after))
     clean(place.bake("build", "--no-cache", timeout=3500), 0)
     (image,) = place.images()
     assert Path(image["id"]).stat().st_size == image["size"]
