@@ -42,7 +42,7 @@ def check() -> Iterator[Problem]:
             why="the image's file systems must be mounted, with all their owners, links and capabilities",
             hint="run bake as root, use Qemu for this image, or stand on Debian(...)",
         )
-    yield from missing({"qemu-img": "qemu-utils", "sfdisk": "fdisk", "blkid": "util-linux"})
+    yield from missing({"qemu-img": "qemu-utils", "sfdisk": "fdisk", "blkid": "util-linux", "setpriv": "util-linux"})
 
 
 def tree(disk: BaseDisk, shop: Workshop) -> BaseTree:

@@ -63,6 +63,8 @@ def unusable(layers: Sequence[Path]) -> str:
         return "only root can mount a disk"
     if shutil.which("qemu-storage-daemon") is None:
         return "qemu-storage-daemon is not installed"
+    if not alone() or not Path("/mnt").is_dir():
+        return "there is no place to mount a disk where nobody sees it"
     if not (Path("/dev/fuse").exists() and Path("/dev/loop-control").exists()):
         return "this host has no FUSE, or no loop devices"
     if any((layer / name).exists() for layer in layers for name in GRUB):
@@ -165,6 +167,8 @@ def _mounted(overlay: Path, start: int, folder: Path) -> Generator[Path]:
             said, errors = process.communicate(timeout=PATIENCE)  # which closes its standard input first
             if said != "done\n":
                 raise DriverError("the machine's disk was not written to its end", why=errors)
+        except subprocess.TimeoutExpired as error:
+            raise DriverError("the machine's disk was not unmounted", why=f"not within {PATIENCE:g} s") from error
         finally:
             process.kill()  # and with it all that it has started and mounted
             shown.unlink()
