@@ -9,6 +9,7 @@ from typing import Any
 
 from bakery import buildtime, progress
 from bakery._dsl import Function
+from bakery.base.base import Base
 from bakery.cache import notes
 from bakery.cache.lease import Lease
 from bakery.cache.records import Record
@@ -23,6 +24,7 @@ from bakery.plan import Build, Step, variables_of
 from bakery.progress import Note, Progress
 from bakery.recall import Recalled, recall
 from bakery.scope import Running, Scope
+from bakery.transport.base import Lost, TimedOut
 
 
 class Course:
@@ -170,7 +172,13 @@ class Course:
     def _end_interrupted(self, running: Running, known: Progress) -> None:
         """Let a task that was under way begin anew on the machine as it is, and end what still runs of it."""
         if known.began:
-            running.link.open().end_leftovers()
+            try:
+                running.link.open().end_leftovers()
+            except (Lost, TimedOut) as error:
+                raise ConnectError(
+                    f"the machine was lost while what still ran of task {known.began} was being ended", why=str(error),
+                    hint="`bake build` starts anew",
+                ) from error  # fmt: skip
             self.spoil(running)
             self.scope.emit(
                 Notice(
@@ -285,8 +293,16 @@ class Course:
         return replace(artifact, data={**artifact.data, "tests": passed if context.options.test else None})
 
 
-def standing(context: Context, build: Build, base: Artifact | None) -> tuple[Artifact | None, bool]:
+def standing(
+    context: Context, build: Build, base: Artifact | None, *, ask: bool = False
+) -> tuple[Artifact | None, bool]:
     """Find the image of a build of which nothing has changed, from keys alone.
+
+    Args:
+        context: the run.
+        build: whose image.
+        base: the image that it stands on, where another build made it.
+        ask: also ask a provider which base is meant (the newest of a name).
 
     Returns:
         The image, if there is one that is intact, and whether it passed the tests as they are now.
@@ -295,7 +311,10 @@ def standing(context: Context, build: Build, base: Artifact | None) -> tuple[Art
         return None, False
     boot = build.boot if base is None else build.boot.on(base)
     variables: Any = variables_of(context.recipe, build, context.settings)
-    parent = base_key(boot.base, context.workshop(build.name))
+    shop = context.workshop(build.name)
+    parent = base_key(boot.base, shop)
+    if parent is None and ask and not isinstance(boot.base, Base):
+        parent = context.drivers.get(build.driver).prepare(boot, shop)
     if parent is None:
         return None, False
     made = chain(build, context.recipe, variables, parent, options=context.options, state=context.state)

@@ -107,3 +107,31 @@ def kept(cloud: Aws, thing: str) -> bool:
         if keys:
             return "bakery:image" in keys and "bakery:expires" not in keys
     return False
+
+
+TWO = """
+@bakery.task
+def second(m: Machine) -> None:
+    m.run("echo begun; {wait}; echo second >> /etc/second")
+
+
+@bakery.image(sources=[aws], tasks=[marker, second], tests=[marker_is_there], builtin_tests=False)
+def two() -> None: ...
+"""
+
+
+@pytest.mark.all
+def test_an_instance_outlives_a_bake_that_is_killed_and_is_gone_on_with(cloud: Aws, project: Path) -> None:
+    before, file = things(cloud), project / "imagefile.py"
+    file.write_text(IMAGEFILE.partition("@bakery.image")[0] + TWO.format(wait="sleep 4000"))
+    words = [sys.executable, "-m", "bakery", "-C", str(project), "--verbose", "build", "two", "--no-cache"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**os.environ, **cloud.environment}) as killed:
+        assert killed.stderr is not None
+        assert any("begun" in line and "echo" not in line for line in killed.stderr)
+        killed.kill()
+    assert any(thing.startswith("instance") for thing in things(cloud) - before)
+    file.write_text(file.read_text().replace("sleep 4000", "true"))
+    done = bake(project, cloud, "build", "two", "--resume", "--no-cache")
+    assert done.returncode == 0, done.stderr
+    assert "continues after marker, on the machine that still runs" in done.stderr
+    assert {thing.split()[0] for thing in things(cloud) - before} <= {"image", "snapshot"}
