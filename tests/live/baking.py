@@ -185,7 +185,7 @@ class Project:
 
     def _files(self) -> Iterator[str]:
         state = self.folder / ".bakery"
-        spent = (*SPENT, CONTAINER, "keys.json")
+        spent = (*SPENT, CONTAINER, "keys.json", "progress.json")
         for path in (found for name in spent for found in state.glob(f"runs/*/machines/*/{name}")):
             yield f"file {path.relative_to(self.folder)}"
         for path in (*state.glob("images/**/*"), *(self.folder / "tmp").rglob("*"), *self.cache.rglob("*.part")):
