@@ -29,7 +29,7 @@ def bake(build: Build, context: Context, base: Artifact | None = None) -> Artifa
     """
     with Lease(context.store(build.name)) as lease, Scope(context, build) as scope:  # undoes what is still ours
         course = Course(scope, base, lease)
-        artifact, _ = standing(context, build, base)  # only its tests have changed
+        artifact, _ = standing(context, build, base, ask=True)  # only its tests have changed
         if artifact is None:
             artifact = _publish(scope, course, base) if build.publishes else _make(scope, course)
         if context.options.test:

@@ -200,8 +200,8 @@ class _Run:
                 continue
             self._is_up_to_date(build, base)
 
-    def _is_up_to_date(self, build: Build, base: Artifact | None) -> bool:
-        artifact, tested = standing(self.context, build, base)
+    def _is_up_to_date(self, build: Build, base: Artifact | None, *, ask: bool = False) -> bool:
+        artifact, tested = standing(self.context, build, base, ask=ask)
         if artifact is None or not tested:
             return False
         self.artifacts[build.name] = artifact
@@ -304,8 +304,8 @@ class _Run:
         )
         base = self.artifacts[build.after[0]] if build.after else None
         try:
-            if base is not None and self._is_up_to_date(build, base):
-                return self.artifacts[build.name]  # what it stands on was made anew, and is the same
+            if self._is_up_to_date(build, base, ask=True):  # its base is known only now
+                return self.artifacts[build.name]
             artifact = bake(build, context, base)
         except Exception as error:
             raised = self._ours(error)
