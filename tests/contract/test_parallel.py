@@ -78,7 +78,7 @@ class Project:
         return sorted(record["name"] for record in self.cloud.list("images"))
 
     def left(self) -> list[str]:
-        return [record["name"] for kind in ("machines", "keypairs") for record in self.cloud.list(kind)]  # type: ignore[arg-type]  # two literals
+        return [record["name"] for kind in ("machines", "keypairs") for record in self.cloud.list(kind)]
 
 
 @pytest.fixture
