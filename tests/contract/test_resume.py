@@ -207,6 +207,16 @@ def test_gc_leaves_a_machine_alone_that_is_being_gone_on_with(project: Project) 
     assert project.left() == []
 
 
+def test_the_last_run_is_the_last_that_left_something(project: Project) -> None:
+    project.write("true")
+    project.bake("build")
+    project.write(project.hangs)
+    dead = project.killed("--no-cache")
+    project.bake("test", "two")
+    assert f"continuing {dead.id}" in project.bake("build", "--resume", "--no-cache")
+    assert project.left() == []
+
+
 def test_a_build_of_another_image_does_not_spare_the_machine(project: Project) -> None:
     project.killed()
     file = project.folder / "imagefile.py"

@@ -142,4 +142,5 @@ def _run_to_resume(project: Project, name: str | None) -> str | None:
     runs = project.state.runs()
     if not runs:
         raise UsageError("there is no run to resume", hint="`bake build` starts one")
-    return runs[-1].id
+    left = (run for run in reversed(runs) if not run.alive and run.replay().live())
+    return next(left, runs[-1]).id  # later ones may have been a look at an image
