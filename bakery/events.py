@@ -67,7 +67,7 @@ class BuildStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseStarted(Event):
-    """A phase begins: base, launch, connect, provision, seal, capture or publish, relaunch, smoke, keep, post, clean-up."""
+    """A phase begins: base, launch, connect, provision, seal, capture or publish, relaunch, smoke, keep, ..."""
 
     phase: str
 
