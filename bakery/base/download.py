@@ -99,7 +99,8 @@ class Downloader:
             return
         hint = "check the checksum, or whether the address gives a newer file now" if wrong else \
                "check the address and the network; what was received is kept and used next time"  # fmt: skip
-        raise PreflightError(f"{to.name} cannot be downloaded", why="\n".join(reasons), hint=hint)
+        what = f"{to.name} is not what its checksum says" if wrong else f"{to.name} cannot be downloaded"
+        raise PreflightError(what, why="\n".join(reasons), hint=hint)
 
     def _fetch_checked(self, url: str, checksum: Checksum, part: Path) -> None:
         """One address: until the part is whole and right, once more from the start if it was resumed and is wrong."""

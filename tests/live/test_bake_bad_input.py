@@ -203,7 +203,7 @@ def test_a_port_that_is_taken_is_said_in_qemus_own_words(project: Project) -> No
         project.write(TAKEN.replace("{port}", str(other.getsockname()[1])))
         started = time.monotonic()
         done = project.bake("--no-cache")
-    clean(done, 5, "the virtual machine is dead", "Address already in use")
+    clean(done, 5, "the virtual machine is dead", "Address already in use", "ss -ltnp")
     assert time.monotonic() - started < 60
     nothing_is_left(project)
 

@@ -21,6 +21,15 @@ PATIENCE = 300.0
 """Seconds for a guest to power itself off; an emulated one with much to write may need a minute."""
 AGAIN = 20.0
 """Seconds until the power button is pressed again: a guest that is still booting does not hear the first time."""
+HINTS = {
+    "Address already in use": "another program has that port: `ss -ltnp` names it; see qemu_args=",
+    "Cannot allocate memory": "this host has too little memory: a smaller memory=, or fewer --jobs",
+    "No space left on device": "free some space, or set BAKERY_CACHE_DIR and the project's folder to a larger disk",
+    "Could not access KVM": 'accel="auto" takes what works here; `bake doctor` says more',
+    "invalid option": "qemu_args= has something that this QEMU does not know",
+    "is not a valid device model name": "this QEMU has no such device: `qemu-system-x86_64 -device help`",
+}
+"""What to do about QEMU's own words."""
 PANIC = "end Kernel panic - not syncing"
 """The last that Linux says."""
 
@@ -38,7 +47,9 @@ def must_live(handle: Handle) -> None:
         DriverError: with its last words.
     """
     if not process.alive(handle.id, handle.data["pid"]):
-        raise DriverError("the virtual machine is dead", why=process.last_words(handle.folder))
+        words = process.last_words(handle.folder)
+        hint = next((hint for part, hint in HINTS.items() if part in words), "")
+        raise DriverError("the virtual machine is dead", why=words, hint=hint)
 
 
 def must_run(monitor: Monitor, handle: Handle) -> None:
