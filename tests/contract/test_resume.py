@@ -150,6 +150,7 @@ def test_a_run_that_was_killed_between_two_tasks_goes_on_as_if_nothing_had_been(
     assert "up to date" in project.bake("build")
 
 
+@pytest.mark.all
 def test_a_run_that_is_killed_again_is_gone_on_with_again(project: Project) -> None:
     between_steps(project, project.killed())
     machine = project.machines()
@@ -194,6 +195,7 @@ def test_a_machine_that_was_kept_on_purpose_is_gone_on_with(project: Project) ->
     assert project.left() == []
 
 
+@pytest.mark.all
 def test_gc_leaves_a_machine_alone_that_is_being_gone_on_with(project: Project) -> None:
     dead = project.killed()
     project.write("sleep 5")
@@ -217,6 +219,7 @@ def test_the_last_run_is_the_last_that_left_something(project: Project) -> None:
     assert project.left() == []
 
 
+@pytest.mark.all
 def test_a_build_of_another_image_does_not_spare_the_machine(project: Project) -> None:
     project.killed()
     file = project.folder / "imagefile.py"
