@@ -31,6 +31,7 @@ LARGEST = 1 << 30
 """Bytes of changes above which a disk made from the start is as fast."""
 GRUB = ("usr/lib/grub", "usr/bin/grub-mkimage", "lib/grub")
 """What the boot loader's images are made of: where a machine changed it, they must be made anew."""
+DEVICES = (Path("/dev/fuse"), Path("/dev/loop-control"))
 PATIENCE = 120.0
 HOLD = """\
 set -eu
@@ -65,7 +66,7 @@ def unusable(layers: Sequence[Path]) -> str:
         return "qemu-storage-daemon is not installed"
     if not alone() or not Path("/mnt").is_dir():
         return "there is no place to mount a disk where nobody sees it"
-    if not (Path("/dev/fuse").exists() and Path("/dev/loop-control").exists()):
+    if not all(device.exists() for device in DEVICES):
         return "this host has no FUSE, or no loop devices"
     if any((layer / name).exists() for layer in layers for name in GRUB):
         return "the boot loader was changed"

@@ -1,0 +1,84 @@
+"""What a container stands on and is captured as, as far as nothing must be run to know it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from bakery.base.cloudimage import CloudImage
+from bakery.claim import Workshop
+from bakery.drivers.nspawn import bases, disktree, template
+from bakery.drivers.nspawn.disks import layout_of
+from bakery.errors import DriverError
+from bakery.model import Artifact
+
+DIGEST = "0123456789abcdef" * 4
+
+
+def test_a_disk_has_the_identity_of_its_bases_disk_whatever_its_size() -> None:
+    small, large = layout_of(DIGEST, (1 << 30) + 1), layout_of(DIGEST, 8 << 30)
+    assert small.identity == large.identity == UUID(DIGEST[:32])
+    assert small.size == (1 << 30) + (1 << 20)
+    assert layout_of("sha256:" + DIGEST, 8 << 30).identity == layout_of("sha256:" + DIGEST, 8 << 30).identity
+    assert layout_of("sha256:" + DIGEST, 8 << 30).identity != large.identity
+
+
+@pytest.fixture
+def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(template, "root", lambda: ())
+    monkeypatch.setattr(template, "alone", lambda: ("unshare",))
+    monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/qemu-storage-daemon")
+    monkeypatch.setattr(template, "DEVICES", ())
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_machine_that_changed_grub_gets_a_disk_made_from_the_start(tmp_path: Path) -> None:
+    assert template.unusable([tmp_path]) == ""
+    changed = tmp_path / "layer" / "usr/bin/grub-mkimage"
+    changed.parent.mkdir(parents=True)
+    changed.write_text("another one")
+    assert template.unusable([tmp_path, tmp_path / "layer"]) == "the boot loader was changed"
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_machine_that_changed_much_gets_a_disk_made_from_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(bytes(range(256)) * 256)
+    monkeypatch.setattr(template, "LARGEST", 1000)
+    assert template.unusable([tmp_path]) == "much was changed"
+
+
+def test_whoever_is_not_root_gets_a_disk_made_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(template, "root", lambda: ("unshare",))
+    assert template.unusable([]) == "only root can mount a disk"
+
+
+@pytest.mark.parametrize("base", ["debian.qcow2", None, 7])
+def test_what_a_container_cannot_stand_on_is_named_with_what_it_can(base: object, tmp_path: Path) -> None:
+    (problem,) = bases.check(base)
+    assert "an @bakery.image function" in problem.hint
+    with pytest.raises(DriverError, match="Nspawn cannot start from"):
+        bases.tree(base, Workshop(cache=tmp_path))
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        CloudImage("https://example.org/a.qcow2", f"sha256:{DIGEST}"),
+        Artifact(driver="qemu", id="/nowhere/a.qcow2", name="a", format="qcow2"),
+    ],
+)
+def test_somebody_who_is_not_root_is_told_so_before_a_build_on_a_disk(
+    base: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disktree, "root", lambda: ("unshare",))
+    assert "only root can build in a container on an image" in [problem.what for problem in bases.check(base)]
+
+
+def test_an_image_of_a_provider_is_no_disk_of_this_host() -> None:
+    image = Artifact(driver="ec2", id="ami-0123", name="far", format="ami")
+    assert "the image far is gone or was changed" in [problem.what for problem in bases.check(image)]
