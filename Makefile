@@ -20,6 +20,7 @@ test-all: setup test-host  ## everything that needs no account: all kill points,
 	$(BIN)/pytest -m "not aws and not openstack" $(AGAIN)
 
 test-openstack: setup  ## against an OpenStack: OS_CLOUD says which, or OPENSTACK_UP=tests/rigs/openstack-up brings one up
+	$(BIN)/bake -C tests/rigs/cloud-init build --no-test
 	tests/rigs/with-openstack $(BIN)/pytest -m openstack $(AGAIN)
 
 test-aws: setup  ## against a real account; costs a little, tagged and swept

@@ -20,6 +20,7 @@ from bakery.errors import DriverError
 from bakery.model import Artifact
 from bakery.publish import OpenStack as Publish
 from bakery.testing.aws.tiny import tiny_guest
+from bakery.transport.link import Link
 from tests.contract.openstacklife import Life
 from tests.live import openstackrig as rig
 
@@ -58,6 +59,34 @@ def test_a_local_image_is_uploaded_booted_kept_shared_and_downloaded(tmp_path: P
     seen = cloud.ask("GET", "image", f"/images/{kept.id}/members")["members"]
     assert [(one["member_id"], one["status"]) for one in seen] == [(member, "accepted")]
     life.driver.delete(kept)
+    assert rig.left(cloud) == before
+
+
+CLOUDY = Path(__file__).parents[1] / "rigs" / "cloud-init" / ".bakery" / "images" / "here" / "cloudy.qcow2"
+
+
+@pytest.mark.skipif(not CLOUDY.exists(), reason="bake -C tests/rigs/cloud-init build --no-test")
+@pytest.mark.parametrize("user", ["root", "builder"])
+def test_a_debian_is_given_its_keys_by_cloud_init(tmp_path: Path, cloud: Cloud, user: str) -> None:
+    """The login key and the host key come in the user data; the host key is pinned before the machine exists."""
+    before = rig.left(cloud)
+    base = Artifact(driver="nspawn", id=str(CLOUDY), name="cloudy", format="qcow2")
+    source = OpenStack(
+        base=base, flavor="small", network=rig.NETWORK, user=user, user_data="#cloud-config\nhostname: told\n"
+    )
+    life = Life(source=source, folder=tmp_path, number=4)
+    claim = life.claim("build")
+    handle = life.driver.launch(source, claim)
+    link = Link(
+        lambda: life.driver.endpoint(handle), claim.keys, claim, console=lambda: life.driver.console(handle),
+        timeout=1200,
+    )  # fmt: skip
+    transport = link.open()
+    assert life.driver.endpoint(handle).host_key == claim.keys.host_public
+    assert transport.run("sudo -n id -u").stdout == "0\n"
+    assert transport.run("hostname").stdout == "told\n"
+    link.close()
+    life.ledger.undo(OpenStackDriver())
     assert rig.left(cloud) == before
 
 
