@@ -8,6 +8,7 @@ import signal
 import psutil
 import pytest
 
+from bakery.drivers.nspawn import host
 from tests.live.baking import LINE, TINY, Done, Project, clean
 
 pytestmark = pytest.mark.live
@@ -58,3 +59,41 @@ def test_a_checkpoint_is_preferred_to_a_machine_whose_task_was_interrupted(proje
     assert "there is a checkpoint that is as far" in done.err
     assert "continues after hello, from a checkpoint" in done.err
     assert not machine.is_running()
+
+
+CONTAINER = """
+import bakery
+from bakery.drivers import Debian, Nspawn
+
+
+@bakery.source
+def here() -> Nspawn:
+    return Nspawn(base=Debian("bookworm"))
+
+
+@bakery.task
+def hello(m):
+    m.run("echo first >>/root/hello")
+
+
+@bakery.task
+def second(m):
+    m.run('echo begun | tee -a /root/hello; WAIT; echo hello >>/root/hello')
+    m.get("/root/hello", "hello.txt")
+"""
+
+
+@pytest.mark.all
+@pytest.mark.skipif(bool(host.why_plain()), reason=f"no container: {host.why_plain()}")
+def test_a_container_outlives_a_bake_that_is_killed(project: Project) -> None:
+    words = ("build", "--no-cache", "--no-test")
+    project.write(CONTAINER.replace("WAIT", "sleep 4000"))
+    with project.start(*words) as bake:
+        project.wait(bake, lambda event: event["type"] == "output" and "begun" in event["text"])
+        os.kill(bake.pid, signal.SIGKILL)
+        bake.communicate(timeout=60)
+    project.write(CONTAINER.replace("WAIT", "true"))
+    done = project.bake(*words, "--resume")
+    clean(done, 0, "continues after hello, on the machine that still runs")
+    assert (project.folder / "hello.txt").read_text().split() == ["first", "begun", "begun", "hello"]
+    assert not [thing for thing in project.left() if not thing.startswith("file .bakery/images/")]
