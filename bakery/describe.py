@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, get_type_hints
 
 from bakery._dsl import Function, location_of, mark_of
 from bakery._secret import Secret
@@ -30,7 +30,7 @@ def _image(spec: ImageSpec) -> dict[str, Any]:
         "doc": _doc(spec.function),
         "location": str(spec.where),
         "matrix": {axis: [_json(value) for value in values] for axis, values in spec.matrix.items()},
-        "sources": [_function(function) for function in spec.sources],
+        "sources": [{**_function(function), "publishes": _publishes(function)} for function in spec.sources],
         "tasks": [_function(function) for function in spec.tasks],
         "tests": [_function(function) for function in spec.tests],
         "post": [_function(function) for function in spec.post],
@@ -43,6 +43,19 @@ def _function(function: Function) -> dict[str, Any]:
     scope = {key: [source.__name__ for source in options.pop(key, ())] for key in ("only", "skip")}
     shown = {"name": function.__name__, "doc": _doc(function), "location": str(location_of(function))}
     return {**shown, **scope, "options": {key: _json(value) for key, value in options.items()}}
+
+
+def _publishes(function: Function) -> bool:
+    """Whether a source says by its annotation that it publishes; it is not called, as no variable has a value yet."""
+    try:
+        made = get_type_hints(function).get("return")
+    except (NameError, TypeError, AttributeError):  # names that only a type checker can see
+        return False
+    if not isinstance(made, type):
+        return False
+    from bakery.publish.base import Publisher
+
+    return issubclass(made, Publisher)
 
 
 def _variable(field: dataclasses.Field[Any]) -> dict[str, Any]:

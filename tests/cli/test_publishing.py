@@ -94,7 +94,7 @@ def test_plan_and_list_show_it(clouds: Place) -> None:
     assert "tasks" not in out.partition("web@there")[2]
     planned = json.loads(clouds.bake("plan", "--json").out)["builds"]
     assert [(build["publishes"], build["after"]) for build in planned] == [(False, []), (True, ["web@here"])]
-    assert "sources  here, there" in clouds.bake("list").out
+    assert "sources  here, there (publishes)" in clouds.bake("list").out
 
 
 def test_what_has_not_changed_is_not_published_again(clouds: Place) -> None:

@@ -45,6 +45,7 @@ def _name(item: Any) -> str:
     if not isinstance(item, dict):
         return str(item)
     scope = [f"{key} {', '.join(item[key])}" for key in ("only", "skip") if item.get(key)]
+    scope += ["publishes"] if item.get("publishes") else []
     return f"{item['name']} ({'; '.join(scope)})" if scope else str(item["name"])
 
 
