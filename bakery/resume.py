@@ -11,6 +11,7 @@ from bakery import progress
 from bakery.claim import Claim
 from bakery.drivers.base import Driver
 from bakery.errors import CleanupError, UsageError
+from bakery.events import Notice
 from bakery.gc import forget_keys
 from bakery.journal import Journal, JournalDamaged
 from bakery.keys import read_keys
@@ -148,17 +149,28 @@ class Resumed:
         """
         self._destroy(list(survivor.resources))
 
-    def close(self) -> None:
-        """Destroy what nobody took over, and let go of the run.
+    def close(self, *, spare: bool = False) -> list[Notice]:
+        """Let go of the run, after destroying what nobody took over.
+
+        Args:
+            spare: leave it, for another attempt or a `bake gc`.
+
+        Returns:
+            What to tell the user of each machine that was left.
 
         Raises:
             CleanupError: something cannot be destroyed.
         """
         try:
+            if spare and self._survivors:
+                hint = f"`bake build --resume {self.run.id}` goes on with it, `bake gc {self.run.id}` destroys it"
+                things = [survivor.handle.resource for survivor in self._survivors.values()]
+                return [Notice(level="warning", message=f"{thing} still runs", hint=hint) for thing in things]
             for build in list(self._survivors):
                 if (survivor := self.survivor(build)) is not None:
                     self.give_up(survivor)
             forget_keys(self.run)
+            return []
         finally:
             self._journal.close()
 

@@ -125,6 +125,7 @@ class _Run:
         self.artifacts: dict[str, Artifact] = {}
         self.errors: dict[str, BakeryError] = {}
         self.left: list[CleanupError] = []
+        self.began = False
 
     def go(self) -> Outcome:
         """Pre-flight, build, account."""
@@ -185,10 +186,11 @@ class _Run:
         context.emit(Notice(message=f"continuing {context.resumed.run.id}{done}"))
 
     def _let_go_of_resumed(self) -> None:
-        """Destroy what nobody went on with."""
+        """Destroy what nobody went on with; before any build began it is left for another attempt."""
         if self.context.resumed is not None:
             try:
-                self.context.resumed.close()
+                for notice in self.context.resumed.close(spare=not self.began):
+                    self.context.emit(notice)
             except CleanupError as error:
                 self._failed("", error)
 
@@ -242,6 +244,7 @@ class _Run:
 
     def _build_all(self) -> None:
         """Start what is ready and fits; a failed build stops only what stands on it."""
+        self.began = True
         capacity = Capacity(self.context.options.jobs, self.context.options.limits)
         waiting = self._left_to_do()
         told: set[str] = set()

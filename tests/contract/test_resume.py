@@ -42,6 +42,14 @@ def both_are_done(host):
 def two():
     return None
 """
+BROKEN = """
+from bakery.drivers import CloudImage, Qemu
+
+@bakery.source
+def broken():
+    return Qemu(base=CloudImage("file:///nowhere.raw", checksum="sha256:" + 64 * "0"))
+"""
+"""A source that does not pass the pre-flight."""
 
 
 class Project:
@@ -216,6 +224,20 @@ def test_the_last_run_is_the_last_that_left_something(project: Project) -> None:
     dead = project.killed("--no-cache")
     project.bake("test", "two")
     assert f"continuing {dead.id}" in project.bake("build", "--resume", "--no-cache")
+    assert project.left() == []
+
+
+def test_a_machine_is_not_lost_by_a_second_attempt_that_cannot_begin(project: Project) -> None:
+    dead = project.killed()
+    file = project.folder / "imagefile.py"
+    good = file.read_text()
+    file.write_text(good + BROKEN)
+    told = project.bake("build", "--resume", code=4)
+    file.write_text(good)
+    assert "still runs" in told
+    assert f"`bake gc {dead.id}` destroys it" in told
+    assert len(project.machines()) == 1
+    assert "on the machine that still runs" in project.bake("build", "--resume", dead.id)
     assert project.left() == []
 
 
