@@ -6,6 +6,7 @@ import base64
 import hashlib
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -123,4 +124,37 @@ def test_a_block_that_was_changed_on_its_way_is_refused(cloud: Aws) -> None:
             ChecksumAlgorithm="SHA256",
         )  # fmt: skip
     cloud.client().delete_snapshot(SnapshotId=snapshot)
+    assert cloud.left() == {}
+
+
+KEY = "arn:aws:kms:us-east-1:123456789012:key/one"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "travels"),
+    [
+        (True, True, [9]),
+        (KEY, KEY, [9]),
+        (False, True, [0, 9]),
+        (True, False, [0, 9]),
+        (KEY, KEY.replace("one", "two"), [0, 9]),
+    ],
+)
+def test_a_snapshot_stands_on_its_parent_only_where_both_are_encrypted_alike(
+    cloud: Aws, proxy: Proxy, tmp_path: Path, *, first: bool | str, second: bool | str, travels: list[int]
+) -> None:
+    """EC2 refuses a key beside a parent: what stands on one is encrypted as that is."""
+    life = Life(PUBLISHER, tmp_path)
+    publisher = replace(PUBLISHER, encrypt=first)
+    made = publisher.publish(local(tmp_path / "1.qcow2", {0: b"boot", 9: b"old"}), "keyed", life.claim("image"))
+    kept = life.driver.keep(made, "keyed", life.claim("keep"))
+    proxy.calls.clear()
+    again = Life(PUBLISHER, tmp_path, number=2)
+    changed = local(tmp_path / "2.qcow2", {0: b"boot", 9: b"new"})
+    image = replace(PUBLISHER, encrypt=second).publish(changed, "keyed", again.claim("image"))
+    assert puts(proxy) == travels
+    [snapshot] = cloud.client().describe_snapshots(SnapshotIds=image.data["snapshots"])["Snapshots"]
+    assert snapshot["Encrypted"] is bool(second)
+    again.ledger.undo(again.driver)
+    life.driver.delete(kept)
     assert cloud.left() == {}

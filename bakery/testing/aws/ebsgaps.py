@@ -54,6 +54,11 @@ def _start(moto: Callable[..., Any]) -> Callable[..., Any]:
         made.own = {}
         snapshot: Any = backend.ec2_backend.snapshots[made.snapshot_id]
         snapshot.status = "pending"
+        snapshot.encrypted = bool(response._get_param("Encrypted"))  # noqa: SLF001
+        snapshot.kms_key_id = response._get_param("KmsKeyArn")  # noqa: SLF001
+        if parent:
+            stood_on: Any = backend.ec2_backend.snapshots[parent]
+            snapshot.encrypted, snapshot.kms_key_id = stood_on.encrypted, stood_on.kms_key_id
         backend.ec2_backend.volumes.pop(snapshot.volume.id)
         return answer
 
