@@ -10,7 +10,7 @@ from bakery.context import Context
 from bakery.course import Course, standing
 from bakery.gate import gate
 from bakery.model import Artifact
-from bakery.phases import differ, post, seal, smoke, step
+from bakery.phases import differ, post, seal, smoke, step, tester
 from bakery.plan import Build
 from bakery.publish.base import Publisher
 from bakery.scope import Scope
@@ -34,9 +34,9 @@ def bake(build: Build, context: Context, base: Artifact | None = None) -> Artifa
             artifact = _publish(scope, course, base) if build.publishes else _make(scope, course)
         if context.options.test:
             looked = scope.beside(partial(gate, scope, artifact))  # at its file, while a machine boots from it
-            with scope.machine(artifact, role="smoke") as machine:  # the very same line
+            with tester(scope) as process, scope.machine(artifact, role="smoke") as machine:  # the very same line
                 looked.result()
-                first = smoke(scope, machine)
+                first = smoke(scope, machine, process)
             for _ in range(1, context.options.clones):
                 with scope.machine(artifact, role="clone") as machine:
                     differ(scope, machine, first)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bakery import buildtime, loader, progress
 from bakery.chain import function_of
@@ -27,6 +27,9 @@ from bakery.plan import Step, call, variables_of
 from bakery.retry import again
 from bakery.scope import Running, Scope, user_text
 from bakery.smoke.identity import SCRIPT, Identity, compare
+
+if TYPE_CHECKING:
+    from bakery.smoke.parent import Child
 
 
 def variables(scope: Scope) -> Any:
@@ -161,8 +164,20 @@ def seal(scope: Scope, running: Running) -> None:
         scope.emit(Output(text="\n".join(done), stream="stdout", step="seal"))
 
 
-def smoke(scope: Scope, running: Running) -> Identity:
+def tester(scope: Scope) -> Child:
+    """Return the process that will run the smoke tests; it starts, and loads, where it is entered."""
+    from bakery.smokejob import tester as made
+
+    return made(scope)
+
+
+def smoke(scope: Scope, running: Running, process: Child | None = None) -> Identity:
     """Run the user's and the built-in tests on a fresh machine of the finished image.
+
+    Args:
+        scope: the build's.
+        running: the machine.
+        process: what runs them, if it was started already.
 
     Returns:
         Who that machine is.
@@ -175,7 +190,7 @@ def smoke(scope: Scope, running: Running) -> Identity:
     with scope.phase("smoke"):
         from bakery.smoke import run as run_tests
 
-        report = run_tests(job(scope, running, variables(scope)), running.claim)
+        report = run_tests(job(scope, running, variables(scope)), running.claim, process)
         if not report.ok:
             raise SmokeError(
                 summary(report), hint=f"nothing was kept; the tests' report is in {scope.context.run.path}"

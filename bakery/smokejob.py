@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from bakery._secret import Secret
 from bakery.scope import Running, Scope
 from bakery.smoke.job import SmokeJob, SmokeReport, TestRef, builtin
+from bakery.smoke.parent import BUILTIN_FILE, Child, Start
+
+
+def tester(scope: Scope) -> Child:
+    """Return the process that runs the tests. As a context manager it starts, and loads while the machine boots."""
+    build, recipe = scope.build, scope.context.recipe
+    files = [BUILTIN_FILE] if _builtin(scope) else []
+    files += [TestRef.of(recipe, build.spec, test.index).file for test in build.tests]
+    start = Start(
+        imagefile=recipe.file, files=tuple(dict.fromkeys(files)), junit=_junit(scope), build=build.name,
+    )  # fmt: skip
+    return Child(start)
+
+
+def _builtin(scope: Scope) -> frozenset[str]:
+    return builtin(scope.context.recipe.image(scope.build.spec).options.get("builtin_tests", True))
+
+
+def _junit(scope: Scope) -> Path:
+    return scope.context.run.path / "smoke" / f"{quote(scope.build.name, safe='@')}.xml"
 
 
 def job(scope: Scope, running: Running, variables: Any) -> SmokeJob:
     """Say what is to be tested on this machine."""
     build, context = scope.build, scope.context
-    spec = context.recipe.image(build.spec)
     secrets = {value.name: getattr(variables, value.name) for value in build.variables if value.secret}
     return SmokeJob(
         imagefile=context.recipe.file,
         tests=tuple(TestRef.of(context.recipe, build.spec, test.index) for test in build.tests),
-        builtin=builtin(spec.options.get("builtin_tests", True)),
+        builtin=_builtin(scope),
         endpoint=running.driver.endpoint(running.handle),
         keys=running.claim.keys,
         variables=variables,
         secrets={name: secret.reveal() for name, secret in secrets.items() if isinstance(secret, Secret)},
         builder=scope.identity,
-        junit=running.claim.folder / "smoke.xml",
+        junit=_junit(scope),
         build=build.name,
     )
 

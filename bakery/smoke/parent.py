@@ -12,6 +12,7 @@ import sysconfig
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
@@ -31,7 +32,30 @@ _TAIL: Final = 20_000
 _ORDERLY: Final = (0, 1)  # pytest: all passed, some failed
 
 
-def run(job: SmokeJob, shop: Workshop) -> SmokeReport:
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What pytest is started with: all that is known of a job before there is a machine.
+
+    Args:
+        imagefile: the user's file.
+        files: the files that define tests.
+        junit: where the JUnit report is written.
+        build: the build's name.
+    """
+
+    imagefile: Path
+    files: tuple[Path, ...]
+    junit: Path
+    build: str
+
+    @classmethod
+    def of(cls, job: SmokeJob) -> Start:
+        """Take it from a job."""
+        files = dict.fromkeys([*([BUILTIN_FILE] if job.builtin else []), *(test.file for test in job.tests)])
+        return cls(imagefile=job.imagefile, files=tuple(files), junit=job.junit, build=job.build)
+
+
+def run(job: SmokeJob, shop: Workshop, child: Child | None = None) -> SmokeReport:
     """Run smoke tests against a machine.
 
     Each result is emitted as a `TestEnded` event when it comes; the JUnit report is at `job.junit` afterwards.
@@ -39,6 +63,7 @@ def run(job: SmokeJob, shop: Workshop) -> SmokeReport:
     Args:
         job: the machine, the tests, the variables.
         shop: takes the events, and cancels.
+        child: a process that was started beforehand for this very job; it ends with the tests.
 
     Returns:
         A report; tests that failed are in it.
@@ -52,12 +77,11 @@ def run(job: SmokeJob, shop: Workshop) -> SmokeReport:
     if not job.tests and not job.builtin:
         raise SmokeError("there is no smoke test to run", hint="write a @bakery.test, or say --no-test")
     started = time.monotonic()
-    job.junit.parent.mkdir(parents=True, exist_ok=True)
     outcome = _Outcome(job, shop)
-    with _Child(job) as child:
-        for event in child.events(started + job.timeout, shop):
+    with child or Child(Start.of(job)) as process:
+        for event in process.events(job, started + job.timeout, shop):
             outcome.take(event)
-        outcome.check(child)
+        outcome.check(process)
     return SmokeReport(
         results=tuple(outcome.results),
         seconds=time.monotonic() - started,
@@ -66,20 +90,29 @@ def run(job: SmokeJob, shop: Workshop) -> SmokeReport:
     )
 
 
-class _Child:
-    """The process, its three pipes, and the end of all of them."""
+class Child:
+    """The process, its three pipes, and the end of all of them.
 
-    def __init__(self, job: SmokeJob) -> None:
-        self._job = job
+    It loads Python and pytest, and then waits to be told what to test. So it can be started while the machine boots.
+    """
+
+    def __init__(self, start: Start) -> None:
+        self._start = start
         self._tail = b""
+        self._begun = self._ended = False
 
     def __enter__(self) -> Self:
+        """Start it, unless it was started."""
+        if self._begun:
+            return self
+        self._begun = True
+        self._start.junit.parent.mkdir(parents=True, exist_ok=True)
         inbox, self._outbox = os.pipe()
         self._events, outlet = os.pipe()
         try:
             self._process = subprocess.Popen(
-                _command(self._job, inbox, outlet), pass_fds=(inbox, outlet), env=_environment(os.environ),
-                cwd=self._job.imagefile.parent, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                _command(self._start, inbox, outlet), pass_fds=(inbox, outlet), env=_environment(os.environ),
+                cwd=self._start.imagefile.parent, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         finally:
@@ -87,9 +120,9 @@ class _Child:
             os.close(outlet)
         return self
 
-    def events(self, deadline: float, shop: Workshop) -> Iterator[dict[str, Any]]:
-        """Yield events until the process ends."""
-        self._send(wire.dump(self._job))
+    def events(self, job: SmokeJob, deadline: float, shop: Workshop) -> Iterator[dict[str, Any]]:
+        """Say what to test, and yield events until the process ends."""
+        self._send(wire.dump(job))
         buffer = b""
         with selectors.DefaultSelector() as selector:
             selector.register(self._events, selectors.EVENT_READ)
@@ -97,7 +130,7 @@ class _Child:
             while True:
                 shop.cancel.check()
                 if time.monotonic() > deadline:
-                    raise self._late()
+                    raise self._late(job)
                 ready = {key.fd for key, _ in selector.select(_POLL)}
                 if self._output.fileno() in ready and not self._read_output():
                     selector.unregister(self._output)
@@ -142,10 +175,10 @@ class _Child:
         except BrokenPipeError:
             pass  # it is dead already, and its last words will say why
 
-    def _late(self) -> SmokeError:
+    def _late(self, job: SmokeJob) -> SmokeError:
         self._end()
         return SmokeError(
-            f"the smoke tests did not end within {self._job.timeout:g} s",
+            f"the smoke tests did not end within {job.timeout:g} s",
             why=self._tail.decode(errors="replace").strip(),
             hint="the last test that is not reported hangs; give host.run(..., timeout=SECONDS) where a command may",
         )
@@ -161,7 +194,10 @@ class _Child:
                 continue
 
     def __exit__(self, *_: object) -> None:
-        """End the process with all that it started, and close the pipes."""
+        """End the process with all that it started, and close the pipes; once."""
+        if not self._begun or self._ended:
+            return
+        self._ended = True
         self._end()
         self._process.wait()
         for fd in (self._outbox, self._events):
@@ -169,16 +205,15 @@ class _Child:
         self._output.close()
 
 
-def _command(job: SmokeJob, inbox: int, outlet: int) -> list[str]:
+def _command(start: Start, inbox: int, outlet: int) -> list[str]:
     """Pytest with its own configuration only; see docs/smoke-tests.md for each choice."""
-    files = dict.fromkeys([*([BUILTIN_FILE] if job.builtin else []), *(test.file for test in job.tests)])
     return [
         sys.executable, "-P", "-B", "-m", "pytest", "-p", "bakery.smoke.plugin",
         f"--bakery-job={inbox}", f"--bakery-events={outlet}",
-        "-c", str(CONFIG), f"--rootdir={job.imagefile.parent}", "--noconftest", "-p", "no:cacheprovider",
+        "-c", str(CONFIG), f"--rootdir={start.imagefile.parent}", "--noconftest", "-p", "no:cacheprovider",
         "--import-mode=importlib", "--color=no", "-q", "--no-header",
-        "--no-summary", f"--junitxml={job.junit}", "-o", f"junit_suite_name={job.build or 'smoke'}",
-        *map(str, files),
+        "--no-summary", f"--junitxml={start.junit}", "-o", f"junit_suite_name={start.build or 'smoke'}",
+        *map(str, start.files),
     ]  # fmt: skip
 
 
@@ -228,7 +263,7 @@ class _Outcome:
         self.results.append(TestResult(location=location, **named))
         self._shop.emit(TestEnded(build=self._job.build, location=location, **named))
 
-    def check(self, child: _Child) -> None:
+    def check(self, child: Child) -> None:
         """Make sure that there is a verdict on every test that was asked for."""
         if self._trouble is not None:
             raise self._trouble
