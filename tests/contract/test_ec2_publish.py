@@ -6,19 +6,22 @@ import base64
 import hashlib
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import bakery.publish
+from bakery.drivers.ec2 import retire
 from bakery.drivers.ec2.driver import Ec2Driver
 from bakery.errors import DriverError
 from bakery.model import Artifact
 from bakery.publish.blocks import SIZE
 from bakery.testing.aws import Aws, Fault, Proxy, aws
 from bakery.testing.aws.cloud import REGION
-from tests.contract.ec2life import Life
+from bakery.testing.contract import Stop
+from tests.contract.ec2life import Life, OneLedger
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +161,27 @@ def test_a_snapshot_stands_on_its_parent_only_where_both_are_encrypted_alike(
     again.ledger.undo(again.driver)
     life.driver.delete(kept)
     assert cloud.left() == {}
+
+
+def test_publishing_that_crashes_at_any_line_of_the_journal_leaves_nothing(
+    cloud: Aws, proxy: Proxy, tmp_path: Path
+) -> None:
+    del proxy
+    driver, point = Ec2Driver(), 0
+    artifact = local(tmp_path / "web.qcow2", {0: b"boot"}, 4)
+    while True:
+        point += 1
+        life = Life(PUBLISHER, tmp_path, OneLedger(stop_at=point), driver=driver)
+        crashed = True
+        with suppress(Stop):
+            life.keep(PUBLISHER.publish(artifact, "web", life.claim("image")))
+            crashed = False
+        life.ledger.undo(driver)
+        if life.ledger.committed:
+            for image in cloud.left().get("image", []):
+                retire.remove(driver.clouds.get(PUBLISHER.account), image)
+        assert cloud.left() == {}, f"leaked after a crash at point {point}"
+        if not crashed:
+            break
+    print(f"{point - 1} points, 0 leaks")  # noqa: T201  a figure to report
+    assert point > 8
