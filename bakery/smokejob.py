@@ -9,17 +9,14 @@ from urllib.parse import quote
 from bakery._secret import Secret
 from bakery.scope import Running, Scope
 from bakery.smoke.job import SmokeJob, SmokeReport, TestRef, builtin
-from bakery.smoke.parent import BUILTIN_FILE, Child, Start
+from bakery.smoke.parent import Child, Start
 
 
 def tester(scope: Scope) -> Child:
     """Return the process that runs the tests. As a context manager it starts, and loads while the machine boots."""
     build, recipe = scope.build, scope.context.recipe
-    files = [BUILTIN_FILE] if _builtin(scope) else []
-    files += [TestRef.of(recipe, build.spec, test.index).file for test in build.tests]
-    start = Start(
-        imagefile=recipe.file, files=tuple(dict.fromkeys(files)), junit=_junit(scope), build=build.name,
-    )  # fmt: skip
+    tests = [TestRef.of(recipe, build.spec, test.index) for test in build.tests]
+    start = Start.on(recipe.file, _builtin(scope), tests, junit=_junit(scope), build=build.name)
     return Child(start)
 
 

@@ -11,7 +11,7 @@ import sys
 import sysconfig
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Self
@@ -22,7 +22,7 @@ from bakery.errors import Location, SmokeError
 from bakery.events import TestEnded
 from bakery.smoke import wire
 from bakery.smoke.identity import Identity
-from bakery.smoke.job import SmokeJob, SmokeReport, TestResult
+from bakery.smoke.job import SmokeJob, SmokeReport, TestRef, TestResult
 
 CONFIG: Final = Path(__file__).with_name("pytest.ini")
 BUILTIN_FILE: Final = Path(__file__).with_name("builtin.py")
@@ -51,8 +51,16 @@ class Start:
     @classmethod
     def of(cls, job: SmokeJob) -> Start:
         """Take it from a job."""
-        files = dict.fromkeys([*([BUILTIN_FILE] if job.builtin else []), *(test.file for test in job.tests)])
-        return cls(imagefile=job.imagefile, files=tuple(files), junit=job.junit, build=job.build)
+        return cls.on(job.imagefile, job.builtin, job.tests, junit=job.junit, build=job.build)
+
+    @classmethod
+    def on(
+        cls, imagefile: Path, builtin: Collection[str], tests: Iterable[TestRef], *, junit: Path, build: str
+    ) -> Start:
+        """Find the files of the wanted tests, built-in ones first."""
+        files: list[Path] = [BUILTIN_FILE] if builtin else []
+        files += [test.file for test in tests]
+        return cls(imagefile=imagefile, files=tuple(dict.fromkeys(files)), junit=junit, build=build)
 
 
 def run(job: SmokeJob, shop: Workshop, child: Child | None = None) -> SmokeReport:
