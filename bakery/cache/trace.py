@@ -39,6 +39,7 @@ _PROCESSES = {
     "pty.spawn",
     "os.fork",
 }
+_MEMORY = "/dev/shm/"  # noqa: S108  no device, but a file system for everybody
 _WRITES = os.O_WRONLY | os.O_TRUNC | os.O_EXCL
 
 
@@ -242,7 +243,7 @@ def _user_asks() -> bool:
 
 def _system(path: str) -> bool:
     """Python's own files, packages, devices: not inputs of a step."""
-    if path.startswith(("/proc/", "/sys/", "/dev/")):
+    if path.startswith(("/proc/", "/sys/", "/dev/")) and not path.startswith(_MEMORY):
         return True
     return path.endswith((".pyc", os.sep + "__pycache__")) or (path.endswith(".py") and not modules.is_users(path))
 

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -278,6 +279,32 @@ def test_a_file_that_appears_disappears_or_is_listed(project: Project) -> None:
     assert why(project) == ""
     (folder / "a.conf").touch()
     assert why(project) == "files were added to or removed from files"
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="this host has no /dev/shm")
+def test_a_project_in_memory_is_watched_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """/dev/shm is among the devices, but holds files."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        monkeypatch.setattr(sys, "dont_write_bytecode", True)
+        project = Project(Path(folder) / "project", tmp_path / "cache")
+        project.write(
+            "imagefile.py",
+            """
+            from pathlib import Path
+            HERE = Path(__file__).parent
+            def task(m):
+                m.did.append((HERE / "file").read_text())
+                list(HERE.glob("*.conf"))
+        """,
+        )
+        project.write("file", "one")
+        project.run()
+        assert isinstance(project.find(), Hit)
+        project.write("file", "two")
+        assert isinstance(project.find(), Miss)
+        project.run()
+        project.write("a.conf", "")
+        assert isinstance(project.find(), Miss)
 
 
 def test_paths_that_machine_reports_count_with_all_that_is_inside(project: Project) -> None:
