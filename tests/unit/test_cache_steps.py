@@ -292,7 +292,7 @@ def test_a_project_in_memory_is_watched_like_any_other(tmp_path: Path, monkeypat
             """
             from pathlib import Path
             HERE = Path(__file__).parent
-            def task(m):
+            def task(m, v):
                 m.did.append((HERE / "file").read_text())
                 list(HERE.glob("*.conf"))
         """,
