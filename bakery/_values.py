@@ -37,7 +37,7 @@ def _is_list(value: Any) -> bool:
     return value is None or isinstance(value, list | tuple | set | frozenset)
 
 
-LISTS: Final = ("only", "skip", "labels")
+LISTS: Final = ("only", "skip")
 CHECKS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "retries": (_is_count, "how often it is run again: retries=2"),
     "timeout": (_is_seconds, "seconds: timeout=600"),

@@ -75,7 +75,7 @@ class RunFolder:
         """Return what the run wrote of itself: builds, start, options; empty for one that never got that far."""
         try:
             found: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError):
+        except (OSError, ValueError):  # none, or damaged
             return {}
         return found
 

@@ -115,6 +115,15 @@ def test_many_flipped_bits_in_each_file_are_survived_or_named(built: Place) -> N
             restore(built)
 
 
+@pytest.mark.parametrize("damage", [b"", b"{", b"\xff"], ids=["empty", "torn", "no text"])
+def test_what_a_run_wrote_of_itself_may_be_damaged(built: Place, damage: bytes) -> None:
+    for about in built.folder.glob(".bakery/runs/*/run.json"):
+        about.write_bytes(damage)
+    for command in (("build",), ("report", "--list"), ("report",), ("gc",)):
+        done = built.bake(*command)
+        assert done.code == 0, (command, done.err)
+
+
 @pytest.mark.parametrize("damage", ["", "{", "null", "[]", '{"images": 3}', "\x00\xff"], ids=range(6))
 def test_a_damaged_catalogue_is_named(built: Place, damage: str) -> None:
     catalogue = built.folder / ".bakery" / "catalogue.json"
