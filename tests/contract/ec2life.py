@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from bakery.claim import Claim
 from bakery.drivers.ec2.driver import Ec2Driver
@@ -18,11 +19,11 @@ from bakery.transport.wait import Cancel, until
 class OneLedger(Ledger):
     """One ledger for a whole life: what is handed over at the end are the images, not the machines."""
 
+    handed: ClassVar[frozenset[str]] = frozenset({"image", "snapshot", "volume"})
+
     def commit(self) -> None:
         self._point()
-        self.resources = {
-            key: one for key, one in self.resources.items() if key[0] not in {"image", "snapshot", "volume"}
-        }
+        self.resources = {key: one for key, one in self.resources.items() if key[0] not in self.handed}
         self.committed = True
         self._point()
 

@@ -13,9 +13,8 @@ from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import DriverError
 from bakery.model import Where
 from bakery.testing.contract import Stop
-from tests.contract.ec2life import OneLedger
 from tests.contract.openstack_stand_in import Answer, Fault, Request, StandIn
-from tests.contract.openstacklife import Life
+from tests.contract.openstacklife import Life, OneLedger
 
 PLAIN = OpenStack(
     base="tiny", flavor="tiny", network="private", floating_network="provider", poll=0.05, ssh_from="10.0.0.0/8"
