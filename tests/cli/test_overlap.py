@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bakery import loader
+from bakery import gc, loader
 from bakery.claim import Claim
 from bakery.context import Options
 from bakery.drivers.registry import Registry
@@ -154,6 +154,13 @@ def test_what_cannot_be_destroyed_aside_is_left_to_gc_and_said(project: Project)
     project.cloud.faults.inject(Injection(call="delete_machines", fault="immortal", times=10_000))
     assert project.bake(Watched()).exit_code == CleanupError.exit_code
     assert project.left()
+    project.cloud.faults.clear()
+    for record in project.cloud.list("machines"):
+        project.cloud._update("machines", record["id"], immortal=False)
+    drivers = Registry()
+    drivers.add(FolderDriver())
+    assert gc.collect(State(project.folder / ".bakery", project.folder / "cache"), drivers.get).exit_code == 0
+    assert project.left() == []
 
 
 class Together(Watched):
