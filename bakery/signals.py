@@ -40,9 +40,9 @@ class Signals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Put back what was there."""
+        """Put back what was there; nothing after a signal, when one that comes late must not change how we end."""
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if self._count else handler)
 
     def _caught(self, number: int, _frame: FrameType | None) -> None:
         self._count += 1
