@@ -138,10 +138,8 @@ class Course:
         survivor = None if resumed is None else resumed.survivor(self.scope.build.name)
         if resumed is None or survivor is None:
             return None
-        made, known = (
-            self._chained(replace(self.scope.context.options, cache=True, refresh=frozenset())),
-            survivor.progress,
-        )
+        known = survivor.progress
+        made = self._chained(replace(self.scope.context.options, cache=True, refresh=frozenset()))
         reason = self._unfit(known, made)
         if reason:
             resumed.give_up(survivor)

@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.stub import Stubber
 
 from bakery.claim import Claim
-from bakery.drivers.ec2.account import Account, Cloud, Clouds
+from bakery.drivers.ec2.account import Cloud, Clouds
 from bakery.drivers.ec2.fastlaunch import disable, enable
 from bakery.drivers.ec2.job import Job
 from bakery.drivers.ec2.options import FastLaunch
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import DriverError
-from bakery.keys import make_keys
-from bakery.testing.contract import Ledger
 
 ASKED = {"ImageIds": ["ami-1"]}
-
-
-@pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    return Cloud(Account(region="eu-west-1", poll=0.01))
-
-
-@pytest.fixture
-def claim(tmp_path: Path) -> Claim:
-    return Claim(
-        cache=tmp_path, run="r", build="web@aws", role="image", name="bakery-r-1", folder=tmp_path, images=tmp_path,
-        keys=make_keys("test"), tags={}, ledger=Ledger(), driver="ec2",
-    )  # fmt: skip
 
 
 def job(cloud: Cloud, claim: Claim, wanted: bool | FastLaunch) -> Job:

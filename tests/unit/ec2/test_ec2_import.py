@@ -9,28 +9,11 @@ import pytest
 from botocore.stub import ANY, Stubber
 
 from bakery.claim import Claim
-from bakery.drivers.ec2.account import Account, Cloud
+from bakery.drivers.ec2.account import Cloud
 from bakery.drivers.ec2.destroy import destroy
 from bakery.errors import DriverError
-from bakery.keys import make_keys
 from bakery.model import Resource
 from bakery.publish.s3import import _imported
-from bakery.testing.contract import Ledger
-
-
-@pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    return Cloud(Account(region="us-east-1", poll=0.01))
-
-
-@pytest.fixture
-def claim(tmp_path: Path) -> Claim:
-    return Claim(
-        cache=tmp_path, run="r", build="web@aws", role="image", name="bakery-r-1", folder=tmp_path, images=tmp_path,
-        keys=make_keys("test"), tags={}, ledger=Ledger(), driver="ec2",
-    )  # fmt: skip
 
 
 def task(status: str, **detail: Any) -> dict[str, Any]:

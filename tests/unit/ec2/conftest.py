@@ -1,0 +1,27 @@
+"""An account's API as botocore's Stubber plays it, and the right to make things in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bakery.claim import Claim
+from bakery.drivers.ec2.account import Account, Cloud
+from bakery.keys import make_keys
+from bakery.testing.contract import Ledger
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    return Cloud(Account(region="eu-west-1", poll=0.01))
+
+
+@pytest.fixture
+def claim(tmp_path: Path) -> Claim:
+    return Claim(
+        cache=tmp_path, run="r", build="web@aws", role="image", name="bakery-r-1", folder=tmp_path, images=tmp_path,
+        keys=make_keys("test"), tags={}, ledger=Ledger(), driver="ec2",
+    )  # fmt: skip
