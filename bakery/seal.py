@@ -62,7 +62,7 @@ def script(options: Seal, key: str) -> str:
     # Read as a whole before it runs, and with another standard input: no command can eat the rest of the script.
     # A container's files are read from here: waiting for this host's disks would be for nothing.
     sync = "[ -e /run/systemd/container ] || sync"
-    return "\n".join([functions, "option=", "{", *calls, sync, "echo sealed", "} </dev/null", ""])
+    return "\n".join([functions, "option=", "{", "settle", *calls, sync, "echo sealed", "} </dev/null", ""])
 
 
 def seal(machine: Machine, options: Seal) -> list[str]:

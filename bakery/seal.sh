@@ -30,6 +30,22 @@ homes() { # one a line, each once; without those of services, which share / or d
   done
 }
 
+# A short build is over before cloud-init is, which then writes keys and data again behind our back. It says in /run
+# whether it works on this boot and when it is done. `cloud-init status --wait` gives up when a module has failed, while
+# the others still run.
+settle() {
+  [ -e /run/cloud-init/enabled ] || return 0
+  seconds=0
+  until [ -e /run/cloud-init/result.json ] || systemctl is-failed --quiet cloud-final.service 2>/dev/null; do
+    if [ "$seconds" -ge 300 ]; then
+      echo "cloud_init: warning, it still works after 5 minutes"
+      return 0
+    fi
+    sleep 1
+    seconds=$((seconds + 1))
+  done
+}
+
 build_keys() { # KEY: the base64 part of this machine's login key
   homes | {
     lines=0 files=

@@ -34,8 +34,8 @@ def test_each_part_has_its_function(name: str) -> None:
     assert f"\n{name}() {{" in script(NOTHING, "")
 
 
-def test_the_disk_is_written_whatever_is_switched_off() -> None:
-    assert script(NOTHING, "").endswith("{\n[ -e /run/systemd/container ] || sync\necho sealed\n} </dev/null\n")
+def test_cloud_init_is_waited_for_and_the_disk_written_whatever_is_switched_off() -> None:
+    assert script(NOTHING, "").endswith("{\nsettle\n[ -e /run/systemd/container ] || sync\necho sealed\n} </dev/null\n")
 
 
 def test_the_build_key_is_named_by_its_own_text() -> None:
