@@ -77,7 +77,6 @@ def _problem(error: BakeryError) -> Problem:
 
 def _start(cloud: Cloud, source: OpenStack) -> Iterator[Problem]:
     """The base, and whether the flavors can run it."""
-    flavors = launch.flavors(cloud, source.flavors)
     match source.base:
         case Base():
             yield from source.base.check()
@@ -87,12 +86,18 @@ def _start(cloud: Cloud, source: OpenStack) -> Iterator[Problem]:
                 why=f"it can: {', '.join(upload.methods(cloud)) or 'nothing'}",
                 hint="CloudImage(...) downloads here and uploads",
             )
-        case str() | GlanceImage():
-            yield from _fits(bases.resolve(cloud, source.base), flavors, source)
-        case Artifact() if source.base.driver == "openstack":
-            yield from _fits(bases.resolve(cloud, source.base), flavors, source)
+        case str() | GlanceImage() | Artifact() if not _from_elsewhere(source):
+            image = bases.resolve(cloud, source.base)  # while the other parts wake up Nova
+            yield from _fits(image, launch.flavors(cloud, source.flavors), source)
+            return
         case _:
-            return  # made by another build of the same run
+            pass
+    launch.flavors(cloud, source.flavors)
+
+
+def _from_elsewhere(source: OpenStack) -> bool:
+    """Whether the base is still to be made by another build, or to be uploaded from another driver's."""
+    return isinstance(source.base, Artifact) and source.base.driver != "openstack"
 
 
 def _fits(image: dict[str, Any], flavors: list[dict[str, Any]], source: OpenStack) -> Iterator[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -40,6 +41,8 @@ def destroy(cloud: Cloud, resource: Resource) -> None:
         return
     if resource.kind not in things.KINDS:
         raise DriverError(f"{resource} is of a kind that this version does not know")
+    if resource.kind == "server" and resource.id:
+        _soon(cloud, resource.id)  # to look for a second one takes longer than it takes this one to go
     for one in _ids(cloud, resource):
         _wait(f"the {resource.kind} {one} is gone", lambda one=one: _step(cloud, resource.kind, one))  # type: ignore[misc]  # a bound default
     if resource.kind == "image":
@@ -54,6 +57,12 @@ def _ids(cloud: Cloud, resource: Resource) -> list[str]:
     known = [resource.id] if resource.id else []
     found = [things.id_of(resource.kind, thing) for thing in things.by_key(cloud, resource.kind, resource.key)]
     return list(dict.fromkeys([*known, *found]))
+
+
+def _soon(cloud: Cloud, server: str) -> None:
+    """Ask for its end; whether that was heard is seen later."""
+    with contextlib.suppress(RetryableError):
+        servers.end(cloud, server)
 
 
 def _orphans(cloud: Cloud, key: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""From a source or an image to a server that a host was found for, and the address at which it will answer."""
+"""From a source or an image to a server that runs, and the address at which it will answer."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def _first_with_room(job: Job, image: Mapping[str, Any], sizes: list[dict[str, A
     for flavor in sizes:
         for zone in job.source.zones:
             made = _asked(job, image, flavor=flavor, zone=zone, ground=ground)
-            refusal = servers.wait_placed(job.cloud, made["id"], job.source, job.claim)
+            refusal = servers.wait_started(job.cloud, made["id"], job.source, job.claim)
             if not refusal:
                 return made
             where = f"{flavor['name']} in {zone or 'any zone'}"

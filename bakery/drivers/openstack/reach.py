@@ -13,13 +13,16 @@ from bakery.drivers.openstack.source import OpenStack
 from bakery.drivers.qemu.login import from_console
 from bakery.errors import NotYet, RetryableError
 from bakery.model import Endpoint, Handle
+from bakery.transport.wait import Cancel
 
 STATE: Final = 2.0
 """Seconds for which a machine that ran is taken to run."""
 CONSOLE: Final = 4.0
 """Seconds between two looks at the console of a machine whose port does not answer from here."""
-KNOCK: Final = 0.4
+KNOCK: Final = 0.3
 """Seconds for one knock. A packet lost while the network comes up would be sent again only after one, three, seven."""
+KNOCKING: Final = 1.5
+"""Seconds of knocking between two looks at anything else."""
 
 
 @dataclass
@@ -60,7 +63,7 @@ class Reach:
 def _shown(cloud: Cloud, handle: Handle, source: OpenStack, known: Known) -> str:
     """The host key that the machine itself wrote on its console, which comes over the authenticated API."""
     patient = source.bastion is not None or time.monotonic() - known.read >= CONSOLE
-    if not patient and not _answers(handle.data["address"]):
+    if not patient and not _answers(handle.data["address"], cloud.cancel):
         raise NotYet("the machine does not listen yet")
     known.read = time.monotonic()
     try:
@@ -69,9 +72,13 @@ def _shown(cloud: Cloud, handle: Handle, source: OpenStack, known: Known) -> str
         raise NotYet("OpenStack asks for patience") from error
 
 
-def _answers(address: str) -> bool:
-    try:
-        socket.create_connection((address, 22), timeout=KNOCK).close()
-    except OSError:
-        return False
-    return True
+def _answers(address: str, cancel: Cancel) -> bool:
+    end = time.monotonic() + KNOCKING
+    while (began := time.monotonic()) < end:
+        try:
+            socket.create_connection((address, 22), timeout=KNOCK).close()
+        except OSError:
+            cancel.sleep(max(0.0, began + KNOCK - time.monotonic()))  # where it is refused, at once, and not lost
+        else:
+            return True
+    return False

@@ -14,11 +14,11 @@ from bakery.errors import DriverError, NotYet, RetryableError
 from bakery.transport.wait import until
 
 TASK = "OS-EXT-STS:task_state"
-PLACED = frozenset({"networking", "block_device_mapping", "spawning"})
-"""What Nova does with a server once a host was found for it (nova/compute/task_states.py)."""
 NO_ROOM = ("No valid host was found", "Exceeded maximum number of retries", "Exhausted all hosts")
 DEAD = frozenset({"DELETED", "SOFT_DELETED", "SHELVED_OFFLOADED"})
 LINES = 400
+LATE = 0.1
+"""How much later than it happens a change of state may be seen, as a part of the time waited."""
 
 
 def described(cloud: Cloud, server: str) -> dict[str, Any] | None:
@@ -43,8 +43,8 @@ def fault(found: Mapping[str, Any]) -> str:
     return str(found.get("fault", {}).get("message", "")) or f"Nova says: {found['status']}"
 
 
-def wait_placed(cloud: Cloud, server: str, source: OpenStack, claim: Claim) -> str:
-    """Wait until a host was found for a server.
+def wait_started(cloud: Cloud, server: str, source: OpenStack, claim: Claim) -> str:
+    """Wait until a server runs. A hypervisor that fails sends it to another one, so only then is its place certain.
 
     Returns:
         An empty text, or why there is no room for it.
@@ -55,19 +55,14 @@ def wait_placed(cloud: Cloud, server: str, source: OpenStack, claim: Claim) -> s
 
     def probe() -> str:
         found = described(cloud, server)
-        if found is None:
-            raise NotYet("Nova does not show the server yet")
-        if found["status"] == "ERROR" and any(text in fault(found) for text in NO_ROOM):
+        if found is not None and found["status"] == "ERROR" and any(text in fault(found) for text in NO_ROOM):
             return fault(found)
-        if found["status"] == "ERROR":
-            raise DriverError(f"the server {server} failed", why=fault(found))
-        if found["status"] == "BUILD" and found.get(TASK) not in PLACED:
-            raise NotYet(f"the server is {found.get(TASK) or 'queued'}")
+        _must_run(cloud, server, found)
         return ""
 
     return until(
-        probe, what="OpenStack finds a host for the server", timeout=source.launch_timeout, cancel=claim.cancel,
-        notify=claim.waiting, every=(0.1, source.poll), late=0.2,
+        probe, what="OpenStack starts the server", timeout=source.launch_timeout, cancel=claim.cancel,
+        notify=claim.waiting, every=(0.1, source.poll), late=LATE,
         hint="OpenStack(launch_timeout=...) is how long building a server may take, in seconds",
     )  # fmt: skip
 
@@ -79,7 +74,10 @@ def running(cloud: Cloud, server: str) -> dict[str, Any]:
         NotYet: not running yet.
         DriverError: it never will be; with its last words.
     """
-    found = described(cloud, server)
+    return _must_run(cloud, server, described(cloud, server))
+
+
+def _must_run(cloud: Cloud, server: str, found: dict[str, Any] | None) -> dict[str, Any]:
     if found is None:
         raise NotYet("Nova does not show the server yet")
     status = found["status"]
@@ -128,7 +126,7 @@ def stop(cloud: Cloud, server: str, source: OpenStack, claim: Claim) -> None:
 
     until(
         probe, what="the server powers off", timeout=source.stop_timeout, cancel=claim.cancel, notify=claim.waiting,
-        every=(0.1, source.poll), late=0.2,
+        every=(0.1, source.poll), late=LATE,
         hint="does the guest react to its power button (acpid, systemd-logind)? OpenStack(stop_timeout=...)",
     )  # fmt: skip
 
