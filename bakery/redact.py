@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, TypeAlias
 
 from bakery._forms import forms
@@ -49,7 +50,11 @@ class _Group:
         cuts = {form[:cut] for form in self.plain for cut in _breaks(form)}
         self.begun = tuple(cut for cut in cuts if cut.strip())  # forms of several lines, cut behind each of them
         self.longest = max(map(len, self.plain), default=0)
-        self.gate = _gate(self.plain)  # matches wherever a form may begin; most lines end here
+
+    @cached_property
+    def gate(self) -> re.Pattern[str]:
+        """Matches wherever a form may begin; most lines end here. Made when first needed: keys come in groups."""
+        return _gate(self.plain)
 
 
 @dataclass(frozen=True)
@@ -217,7 +222,7 @@ def _join(text: str) -> tuple[str, list[int]]:
 
 def _breaks(form: str) -> Iterator[int]:
     """Where a form that has several lines can be cut behind a line."""
-    return (at + 1 for at, char in enumerate(form[:-1]) if char == "\n")
+    return (at.end() for at in re.finditer("\n", form[:-1]))
 
 
 def _unfinished(known: _Known, text: str) -> Iterator[int]:

@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", choices=[*CASES, *ASKED_FOR, []], help=f"of {', '.join(CASES + ASKED_FOR)}")
     chosen = parser.parse_args().cases or CASES
     folder = Path(tempfile.mkdtemp(prefix="bakery-benchmarks-"))
+    folder.chmod(0o755)  # apt, called by mkosi, reads as a user of its own
     rows: list[Row] = []
     failed = 0
     try:

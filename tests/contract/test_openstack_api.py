@@ -181,8 +181,12 @@ def test_a_volume_in_error_is_said_and_goes(cloud: StandIn, life: Callable[..., 
     assert cloud.left() == before
 
 
-def test_no_room_for_one_flavor_is_tried_with_the_next(cloud: StandIn, life: Callable[..., Life]) -> None:
-    cloud.lies["servers"] = ["ERROR"]
+@pytest.mark.parametrize("looks", [["ERROR"], ["BUILD", "BUILD", "BUILD", "ERROR"]], ids=["at once", "late"])
+def test_no_room_for_one_flavor_is_tried_with_the_next(
+    cloud: StandIn, life: Callable[..., Life], looks: list[str]
+) -> None:
+    """Late: a hypervisor was found for it, which failed, and no other one was left."""
+    cloud.lies["servers"] = looks
     asked: list[str] = []
 
     def relent(request: Request) -> None:
