@@ -17,18 +17,25 @@ from bakery.transport.wait import Cancel, until
 TIMEOUT = 600.0
 
 
+BORROWER = "image on snapshots of others"
+"""An image that was registered from snapshots which another record takes, maybe that of the image they were made for."""
 WAVES = (
-    ("tunnel",), ("instance",), ("image",), ("import", "snapshot", "volume", "s3-object"),
+    ("tunnel",), ("instance",), (BORROWER,), ("image",), ("import", "snapshot", "volume", "s3-object"),
     ("security-group", "key-pair", "instance-profile"), ("role",),
 )  # fmt: skip
-"""Kinds in the order of going: what stands on something goes before it, what does not may go at the same time."""
+"""What goes after what: what stands on something goes before it, what does not may go at the same time."""
 
 
 def waves(resources: Sequence[Resource]) -> list[list[Resource]]:
     """Say what is destroyed after what; kinds that this version does not know come last, one by one."""
-    known = [[one for one in resources if one.kind in kinds] for kinds in WAVES]
+    known = [[one for one in resources if _sort(one) in kinds] for kinds in WAVES]
     named = {kind for kinds in WAVES for kind in kinds}
     return [wave for wave in known if wave] + [[one] for one in reversed(resources) if one.kind not in named]
+
+
+def _sort(resource: Resource) -> str:
+    """Its kind, but for what `WAVES` tells apart."""
+    return BORROWER if resource.kind == "image" and resource.data.get("snapshots") == "apart" else resource.kind
 
 
 def destroy(cloud: Cloud, resource: Resource) -> None:
