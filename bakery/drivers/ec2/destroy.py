@@ -18,7 +18,7 @@ TIMEOUT = 600.0
 
 
 BORROWER = "image on snapshots of others"
-"""An image that was registered from snapshots which another record takes, maybe that of the image they were made for."""
+"""An image that was registered from snapshots which another record takes: perhaps that of the image they came with."""
 WAVES = (
     ("tunnel",), ("instance",), (BORROWER,), ("image",), ("import", "snapshot", "volume", "s3-object"),
     ("security-group", "key-pair", "instance-profile"), ("role",),
