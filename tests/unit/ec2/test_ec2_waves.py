@@ -11,7 +11,7 @@ def thing(kind: str, key: str, **data: str) -> Resource:
 
 
 def test_an_image_on_the_snapshots_of_another_goes_before_that_one() -> None:
-    """AWS deletes no snapshot that an image stands on; who waits for that must not stand before the image in a queue."""
+    """AWS deletes no snapshot that an image stands on; who waits for that must not stand in front of the image."""
     made = [
         thing("security-group", "group"), thing("instance", "machine"), thing("snapshot", "disk"),
         thing("image", "tested", snapshots="apart"), thing("image", "copy", snapshots="own"),
