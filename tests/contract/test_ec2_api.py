@@ -81,7 +81,7 @@ def test_the_kept_image_is_found_by_no_sweep_and_carries_the_users_tags(cloud: A
 @pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.all)])
 @pytest.mark.parametrize(
     "source",
-    [SOURCE, pytest.param(EXACT, marks=pytest.mark.all), pytest.param(IMAGE_WAY, marks=pytest.mark.all)],
+    [SOURCE, EXACT, pytest.param(IMAGE_WAY, marks=pytest.mark.all)],
     ids=["snapshots", "exact", "create-image"],
 )
 def test_a_crash_at_any_line_of_the_journal_leaves_nothing(cloud: Aws, tmp_path: Path, source: Ec2, step: int) -> None:

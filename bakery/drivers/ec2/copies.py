@@ -75,5 +75,7 @@ def copy(job: Job, image: Mapping[str, Any], region: str, marks: Mapping[str, st
         TagSpecifications=tags.specification(temporary, "image", "snapshot"),
     )
     intent.made(answer["ImageId"])
-    images.wait_image(cloud, answer["ImageId"], claim, job.source.image_timeout)
+    found = images.wait_image(cloud, answer["ImageId"], claim, job.source.image_timeout)
+    # Once more, with the snapshots: `keep` takes their temporary tags away before the journal lets go of them.
+    intent.made(answer["ImageId"], holds=images.snapshots_of(found))
     return str(answer["ImageId"])
