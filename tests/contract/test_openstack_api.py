@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bakery.drivers.openstack import volumes
+from bakery.drivers.openstack.cloud import Account
 from bakery.drivers.openstack.driver import OpenStackDriver
 from bakery.drivers.openstack.options import GlanceImage, GlanceUrl, Old, Volume
 from bakery.drivers.openstack.source import OpenStack
@@ -179,6 +181,39 @@ def test_a_volume_in_error_is_said_and_goes(cloud: StandIn, life: Callable[..., 
     _, said = life(VOLUME).tried()
     assert "Cinder says: error" in said
     assert cloud.left() == before
+
+
+@pytest.mark.parametrize("runs", [False, True], ids=["gone", "there"])
+def test_a_volume_is_taken_back_from_a_server_that_is_gone_and_from_no_other(
+    cloud: StandIn, life: Callable[..., Life], runs: bool
+) -> None:
+    """Nova leaves it reserved when a server ends before it has a place: seen on the real one, from Cinder's answers."""
+    one = life(VOLUME)
+    one.driver.launch(VOLUME, one.claim("build"))
+    (volume,), (server,) = cloud.things["volumes"], cloud.things["servers"]
+    left = {"id": "f394bfea", "status": "reserved", "instance": server if runs else "03ebde21", "volume_id": volume}
+    taken: list[str] = []
+
+    def cinder(request: Request) -> Answer | None:
+        match str(request).split():
+            case ["GET", "block_storage", "/attachments"]:
+                return Answer(200, {"attachments": [left]})
+            case ["DELETE", "block_storage", "/attachments/f394bfea"]:
+                taken.append(volume)
+                return Answer(200, {"attachments": []})
+            case ["DELETE", "block_storage", _] if not taken and not runs:
+                why = "Invalid volume: Volume status must be available or error and must not be migrating, attached"
+                return Answer(400, {"badRequest": {"message": why, "code": 400}})
+            case _:
+                return None
+
+    cloud.fault = cinder
+    volumes.release(one.driver.clouds.get(Account()), volume)
+    assert taken == ([] if runs else [volume])
+    taken.clear()
+    one.ledger.undo(OpenStackDriver())
+    assert taken == ([] if runs else [volume])
+    assert not cloud.things["volumes"]
 
 
 @pytest.mark.parametrize("looks", [["ERROR"], ["BUILD", "BUILD", "BUILD", "ERROR"]], ids=["at once", "late"])

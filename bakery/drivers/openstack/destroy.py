@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bakery.drivers.openstack import images, network, servers, things
+from bakery.drivers.openstack import images, network, servers, things, volumes
 from bakery.drivers.openstack.cloud import Cloud
 from bakery.drivers.openstack.faults import CONFLICT, Refused, RefusedForNow, status_of
 from bakery.errors import DriverError, NotYet, RetryableError
@@ -86,9 +86,12 @@ def _step(cloud: Cloud, kind: str, name: str) -> None:
     try:
         _ask(cloud, kind, name)
     except Refused as error:
-        if status_of(error) == CONFLICT or (kind == "volume" and status_of(error) in BUSY_VOLUME):
-            raise NotYet(error.why) from error
-        raise
+        busy = status_of(error) in (BUSY_VOLUME if kind == "volume" else {CONFLICT})
+        if not busy:
+            raise
+        if kind == "volume":
+            volumes.release(cloud, name)
+        raise NotYet(error.why) from error
     if not _leaving(cloud, kind, name):
         raise NotYet(f"the {kind} is on its way out")
 
