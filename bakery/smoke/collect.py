@@ -86,6 +86,25 @@ def _module(file: Path, imagefile: ModuleType) -> ModuleType:
     return imagefile
 
 
+class Folder(pytest.Directory):
+    """A folder in which pytest looks at nothing but the way to the tests.
+
+    By itself it reads all folders from the first that the project and bakery have in common: folders that a user may
+    enter and not read, and packages around the project, which it imports.
+    """
+
+    tests: Tests
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        """Collect the next folder on the way to each file with tests, and the files that are here."""
+        below = [file.relative_to(self.path) for file in self.tests.files if file.is_relative_to(self.path)]
+        for name, last in dict.fromkeys((way.parts[0], len(way.parts) == 1) for way in below):
+            if last:
+                yield from self.ihook.pytest_collect_file(file_path=self.path / name, parent=self)
+            elif (folder := self.ihook.pytest_collect_directory(path=self.path / name, parent=self)) is not None:
+                yield folder
+
+
 class MarkedTests(pytest.Module):
     """A module of which pytest collects the asked functions and nothing else, whatever their names are."""
 

@@ -181,6 +181,7 @@ def test_skips_expected_failures_and_broken_fixtures_are_told_apart(bench: Bench
 def test_the_projects_own_pytest_set_up_changes_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     (bench.folder / "pytest.ini").write_text("[pytest]\naddopts = --nonsense\n")
     (bench.folder / "conftest.py").write_text("raise RuntimeError('conftest was read')\n")
+    (bench.folder / "__init__.py").write_text("raise RuntimeError('the folder was imported as a package')\n")
     (bench.folder / "pytest.py").write_text("raise RuntimeError('a file of the project shadows pytest')\n")
     monkeypatch.setenv("PYTEST_ADDOPTS", "--nonsense")
     (bench.folder / "pytest.py").unlink()  # the imagefile itself may import pytest
