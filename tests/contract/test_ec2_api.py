@@ -78,6 +78,14 @@ def test_the_kept_image_is_found_by_no_sweep_and_carries_the_users_tags(cloud: A
     life.driver.delete(kept)
 
 
+def test_quick_copies_and_codes_of_the_marketplace_are_asked_for(cloud: Aws, proxy: Proxy, tmp_path: Path) -> None:
+    life = Life(replace(SOURCE, copy_minutes=30, product_codes=("d8x2kq9mfyz",)), tmp_path)
+    kept = life.whole()
+    assert proxy.asked["CopyImage"]["SnapshotCopyCompletionDurationMinutes"] == "30"
+    assert proxy.asked["ModifyImageAttribute"]["ProductCode.1"] == "d8x2kq9mfyz"
+    life.driver.delete(kept)
+
+
 @pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.all)])
 @pytest.mark.parametrize(
     "source",

@@ -55,6 +55,9 @@ class Fault:
 class Proxy:
     """Hands calls on to `target`, counts them, and makes those go wrong that `faults` name.
 
+    `calls` are the names of all calls; `asked` holds the parameters of the last one of each name, as EC2's query
+    protocol writes them: `{"CopyImage": {"SourceRegion": "us-east-1", "TagSpecification.1.ResourceType": "image"}}`.
+
     Args:
         target: the endpoint behind.
     """
@@ -63,6 +66,7 @@ class Proxy:
         self.target = urlsplit(target)
         self.faults: list[Fault] = []
         self.calls: list[str] = []
+        self.asked: dict[str, dict[str, str]] = {}
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -78,10 +82,11 @@ class Proxy:
         self._server.shutdown()
         self._server.server_close()
 
-    def meet(self, action: str) -> Fault | None:
+    def meet(self, action: str, parameters: dict[str, str]) -> Fault | None:
         """Count a call and return the fault that it meets."""
         with self._lock:
             self.calls.append(action)
+            self.asked[action] = parameters
             return next((fault for fault in self.faults if fault.due(action)), None)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
@@ -104,8 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        action = self._action(body)
-        fault = self.owner.meet(action)
+        fault = self.owner.meet(*self._call(body))
         if fault is not None and fault.kind == "refuse":
             self._answer(fault.status, {"Content-Type": "text/xml"}, _error(fault.code))
             return
@@ -120,12 +124,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = _serve  # noqa: N815  the base class's names
 
-    def _action(self, body: bytes) -> str:
+    def _call(self, body: bytes) -> tuple[str, dict[str, str]]:
         """The API's name for the call: of the query protocol, of JSON's header, or method and path."""
         if self.headers.get("X-Amz-Target"):
-            return str(self.headers["X-Amz-Target"]).rsplit(".", 1)[-1]
-        asked = parse_qs(body.decode(errors="replace"))
-        return asked.get("Action", [f"{self.command} {self.path}"])[0]
+            return str(self.headers["X-Amz-Target"]).rsplit(".", 1)[-1], {}
+        asked = {name: values[0] for name, values in parse_qs(body.decode(errors="replace")).items()}
+        return asked.get("Action", f"{self.command} {self.path}"), asked
 
     def _ask(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
         target = self.owner.target
