@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SHELL := /bin/bash
 # Tests that boot machines are tried once more: a host that stalls for minutes is no defect of ours, a defect fails twice.
-AGAIN := --reruns 1 --reruns-delay 5
+AGAIN := --reruns 1 --reruns-delay 5 -rR
 
 .PHONY: example test-host test test-all test-aws test-openstack check docs bench setup clean
 
