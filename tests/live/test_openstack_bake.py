@@ -151,6 +151,34 @@ def test_what_fails_its_tests_there_is_kept_here_alone(tmp_path: Path, cloud: Cl
     assert list((tmp_path / ".bakery" / "images").glob("laptop/published.qcow2"))
 
 
+SECOND = """
+@bakery.task
+def second(m):
+    m.run("echo begun; {wait}; echo second >> /etc/second")
+"""
+
+
+def test_a_server_outlives_a_bake_that_is_killed_and_is_gone_on_with(tmp_path: Path, cloud: Cloud) -> None:
+    write(tmp_path, "resumed")
+    before, file = rig.left(cloud), tmp_path / "imagefile.py"
+    first = file.read_text().replace("@bakery.test", SECOND.format(wait="sleep 4000") + "\n@bakery.test")
+    file.write_text(first)
+    words = [sys.executable, "-m", "bakery", "-C", str(tmp_path), "--verbose", "build", "--no-cache"]
+    environ = {**os.environ, "BAKERY_CACHE_DIR": str(tmp_path / "cache")}
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environ) as killed:
+        assert killed.stderr is not None
+        assert any("begun" in line and "echo" not in line for line in killed.stderr)
+        killed.kill()
+    (server,) = [thing for thing in rig.left(cloud) - before if thing.startswith("server")]
+    file.write_text(first.replace("sleep 4000", "true"))
+    done = bake(tmp_path, "build", "--resume", "--no-cache")
+    assert done.returncode == 0, done.stderr
+    assert "continues after hello, on the machine that still runs" in done.stderr
+    (left,) = rig.left(cloud) - before
+    assert left.startswith("image resumed "), (left, server)
+    things.delete(cloud, "image", left.split()[-1])
+
+
 POINTS = os.environ.get("BAKERY_OPENSTACK_KILL", "3 9 15 21 27 33 39 45")
 
 
