@@ -8,10 +8,11 @@ import inspect
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from bakery import recipe
 from bakery.errors import BakeryError, ImagefileError, Location, UsageError
@@ -124,22 +125,34 @@ def _keyword_hint(error: TypeError) -> str:
     if not match:
         return ""
     called, wrong = match.groups()
-    known = _keywords(called, str(error))
+    known = _keywords(called, error)
     near = get_close_matches(wrong, known, n=1)
     if near:
         return f"did you mean {near[0]}= ?"
     return f"{called} takes: {', '.join(known)}" if known else ""
 
 
-def _keywords(called: str, message: str) -> list[str]:
+def _keywords(called: str, error: TypeError) -> list[str]:
+    """The keywords of what was called: as the caller knows it by its name, else as one of our modules does."""
+    message = str(error)
     if "; it knows " in message:
         return message.rsplit("; it knows ", 1)[1].split(", ")
-    for module in list(sys.modules.values()):
-        if (getattr(module, "__name__", "") or "").split(".")[0] != "bakery" and not (
-            getattr(module, "__name__", "") or ""
-        ).startswith("imagefile_"):
-            continue
-        thing = vars(module).get(called)
+    for space in (*_callers(error), *_modules()):
+        thing = space.get(called)
         if callable(thing):
             return [name for name in inspect.signature(thing).parameters if name != "self"]
     return []
+
+
+def _callers(error: TypeError) -> Iterator[Mapping[str, Any]]:
+    """The names that are known where the call was made, which never came as far as to have a frame of its own."""
+    for frame, _ in reversed([*traceback.walk_tb(error.__traceback__)]):
+        yield frame.f_locals
+        yield frame.f_globals
+
+
+def _modules() -> Iterator[Mapping[str, Any]]:
+    for module in list(sys.modules.values()):
+        name = getattr(module, "__name__", "") or ""
+        if name.split(".")[0] == "bakery" or name.startswith("imagefile_"):
+            yield vars(module)

@@ -15,7 +15,7 @@ from bakery.errors import BakeryError
 from bakery.redact import Redactor
 from bakery.smoke import wire
 from bakery.smoke.backend import host as make_host
-from bakery.smoke.collect import Folder, MarkedTests, Tests
+from bakery.smoke.collect import MarkedTests, Tests, Way
 from bakery.smoke.connect import Connection, connect
 from bakery.smoke.identity import SCRIPT, Identity
 from bakery.smoke.job import SmokeJob
@@ -127,11 +127,11 @@ def _end_with_parent(fd: int) -> None:
     os._exit(ORPHANED)
 
 
-def pytest_collect_directory(path: Path, parent: pytest.Collector) -> Folder:
+def pytest_collect_directory(path: Path, parent: pytest.Collector) -> Way:
     """Look for nothing that was not asked for."""
-    folder: Folder = Folder.from_parent(parent, path=path)
-    folder.tests = parent.config.stash[SESSION].tests
-    return folder
+    way: Way = Way.from_parent(parent, path=path)
+    way.tests = parent.config.stash[SESSION].tests
+    return way
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module:

@@ -115,6 +115,14 @@ def test_a_mistake_is_said_with_its_line_and_what_to_do(
     assert error.exit_code == 3
 
 
+def test_the_keyword_that_was_meant_is_one_of_what_the_imagefile_calls_so(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other modules of ours have classes of the same name: each cloud has its Volume."""
+    monkeypatch.setattr(loader, "_modules", lambda: iter([{"Folder": dict}]))
+    assert "did you mean cloud= ?" in str(error_of(load, HEAD + "\nFolder(clowd='x', base=None)\n"))
+
+
 def test_a_matrix_axis_that_is_misspelt_gets_a_suggestion(load: Load) -> None:
     text = "@bakery.variables\nclass V:\n    release: str = 'x'\n"
     text += "@bakery.image(matrix={'relaese': ['a']})\ndef web(): ...\n"
