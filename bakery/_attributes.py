@@ -10,6 +10,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from bakery._syntax import parse
 from bakery.errors import ImagefileError, Location
 
 Functions = Iterable[tuple[Any, int]]
@@ -45,7 +46,7 @@ def check(functions: Functions, variables: type | None) -> None:
 def _functions(file: Path) -> Mapping[tuple[str, int], ast.FunctionDef]:
     """All functions of a file, by name and first line: that of the first decorator, as in their code objects."""
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
+        tree = parse(file.read_text(encoding="utf-8"))
     except (OSError, SyntaxError, ValueError):  # made at run time, or changed since: nothing to look at
         return {}
     found = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))

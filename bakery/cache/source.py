@@ -14,6 +14,7 @@ from pathlib import Path
 from types import CodeType
 from typing import TypeVar
 
+from bakery._syntax import parse
 from bakery.model import Json
 
 T = TypeVar("T")
@@ -58,7 +59,7 @@ class Sources:
         try:
             data = Path(name).read_bytes()
             text = data.decode(tokenize.detect_encoding(io.BytesIO(data).readline)[0])
-            tree = ast.parse(text, name)
+            tree = parse(text, name)
             compiled = compile(text, name, "exec", dont_inherit=True)
         except (OSError, SyntaxError, ValueError):
             return {}, {}  # gone, or being edited: the byte code stands for it
