@@ -41,8 +41,6 @@ _HOMES = {
     "variables": "bakery._dsl",
 }
 
-_NAMES = {"Hygiene": "Options"}
-
 __all__ = [
     "Artifact", "Host", "Hygiene", "Machine", "Result", "Seal", "Secret", "image", "post", "publish", "secret",
     "source", "task", "test", "var", "variables",
@@ -56,7 +54,7 @@ def __getattr__(name: str) -> Any:
     except KeyError:
         raise AttributeError(f"module 'bakery' has no attribute {name!r}") from None
     module = import_module(home)
-    value = module if home == f"bakery.{name}" else getattr(module, _NAMES.get(name, name))
+    value = module if home == f"bakery.{name}" else getattr(module, name)
     globals()[name] = value
     return value
 

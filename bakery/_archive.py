@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Final, cast
 
 from bakery.errors import TaskError
-from bakery.transport.process import CHUNK
+from bakery.util.process import CHUNK
 
 BLOCK: Final = 512
 

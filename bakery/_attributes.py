@@ -10,8 +10,8 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from bakery._syntax import parse
 from bakery.errors import ImagefileError, Location
+from bakery.util.syntax import parse
 
 Functions = Iterable[tuple[Any, int]]
 

@@ -12,8 +12,8 @@ from bakery._options import Input, plain_env, plain_input
 from bakery._secret import Secret
 from bakery.errors import TaskError
 from bakery.transport.base import OnOutput, Result
-from bakery.transport.process import run_process
-from bakery.transport.wait import Cancel
+from bakery.util.process import run_process
+from bakery.util.waiting import Cancel
 
 
 def run_here(

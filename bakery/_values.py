@@ -17,7 +17,7 @@ def _is_seconds(value: Any) -> bool:
 
 
 def _is_span(value: Any) -> bool:
-    from bakery.cache.age import seconds
+    from bakery.util.durations import seconds
 
     if value is None:
         return True

@@ -10,7 +10,7 @@ from bakery._call import Call
 from bakery._output import caller
 from bakery.errors import ConnectError, NotYet, TaskError
 from bakery.transport.base import Lost, Words
-from bakery.transport.wait import until
+from bakery.util.waiting import until
 
 if TYPE_CHECKING:
     from bakery._machine import Machine

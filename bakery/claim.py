@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bakery.model import Resource
-from bakery.transport.wait import Cancel
+from bakery.util.waiting import Cancel
 
 if TYPE_CHECKING:
     from bakery.events import Event

@@ -18,7 +18,7 @@ from bakery.redact import Redactor
 from bakery.resolve import Settings
 from bakery.resume import Resumed
 from bakery.state import RunFolder, State
-from bakery.transport.wait import Cancel
+from bakery.util.waiting import Cancel
 
 OnFailure = Literal["destroy", "keep", "ask"]
 Choice = Literal["retry", "skip", "keep", "destroy"]

@@ -12,8 +12,8 @@ from bakery.errors import BakeryError, CleanupError
 from bakery.journal import Journal
 from bakery.model import Resource, Where
 from bakery.state import RunFolder, State
-from bakery.transport.wait import Cancel
 from bakery.undo import undo
+from bakery.util.waiting import Cancel
 
 
 @dataclass(kw_only=True)

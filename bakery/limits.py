@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from bakery.errors import BakeryError, ConnectError, DriverError, Interrupted, SmokeError, TaskError, UsageError
-from bakery.transport.wait import Cancel
+from bakery.util.waiting import Cancel
 
 PHASES: Final[Mapping[str, type[BakeryError]]] = MappingProxyType({
     "base": DriverError, "launch": DriverError, "connect": ConnectError, "provision": TaskError, "seal": DriverError,

@@ -24,9 +24,9 @@ from bakery.errors import (
 from bakery.events import Notice, Output, StepEnded, StepStarted, TestEnded
 from bakery.model import Artifact
 from bakery.plan import Step, call, variables_of
-from bakery.retry import again
 from bakery.scope import Running, Scope, user_text
 from bakery.smoke.identity import SCRIPT, Identity, compare
+from bakery.util.retry import again
 
 if TYPE_CHECKING:
     from bakery.smoke.parent import Child

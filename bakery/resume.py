@@ -18,8 +18,8 @@ from bakery.keys import read_keys
 from bakery.model import Handle, Resource
 from bakery.progress import Note, Progress
 from bakery.state import RunFolder
-from bakery.transport.wait import Cancel
 from bakery.undo import undo
+from bakery.util.waiting import Cancel
 
 
 class Takes(Protocol):

@@ -39,8 +39,8 @@ from bakery.resolve import Settings
 from bakery.resume import Resumed
 from bakery.signals import Signals
 from bakery.state import RunFolder, State
-from bakery.transport.wait import Cancel
-from bakery.trouble import no_space, trouble
+from bakery.util.host_errors import no_space, trouble
+from bakery.util.waiting import Cancel
 
 POLL = 0.25
 """Seconds between two looks at signals: one that another thread received does not wake the main thread."""

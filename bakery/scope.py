@@ -25,9 +25,9 @@ from bakery.logs import clean_logs
 from bakery.model import Artifact, Checkpoint, Handle, Source, to_json
 from bakery.plan import Build
 from bakery.resume import Survivor
-from bakery.retry import again
 from bakery.state import write_whole
 from bakery.undo import undo
+from bakery.util.retry import again
 
 if TYPE_CHECKING:
     from bakery._machine import Machine

@@ -11,7 +11,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from bakery.events import Event, Notice, Waiting
-from bakery.transport.wait import Cancel
+from bakery.util.waiting import Cancel
 
 CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GIVE_UP = 3

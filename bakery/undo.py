@@ -11,8 +11,8 @@ from bakery.drivers.base import Driver
 from bakery.errors import BakeryError, CleanupError
 from bakery.journal import Journal
 from bakery.model import Resource
-from bakery.retry import again
-from bakery.transport.wait import Cancel
+from bakery.util.retry import again
+from bakery.util.waiting import Cancel
 
 ATTEMPTS = 6
 TOGETHER = 8

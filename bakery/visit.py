@@ -24,7 +24,7 @@ from bakery.resolve import Settings
 from bakery.scope import Running, Scope
 from bakery.signals import Signals
 from bakery.state import RunFolder, State
-from bakery.transport.wait import Cancel
+from bakery.util.waiting import Cancel
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,11 +15,11 @@ from bakery.base import checksum as sums
 from bakery.base import diskfile
 from bakery.base.base import Base, BaseDisk
 from bakery.base.checksum import Checksum
-from bakery.base.content import digest
-from bakery.cache.lock import hold
 from bakery.claim import Workshop
 from bakery.errors import PreflightError
 from bakery.model import Problem
+from bakery.util.lock import hold
+from bakery.util.sparse_files import digest
 
 if TYPE_CHECKING:
     from bakery.base.download import Downloader

@@ -68,7 +68,7 @@ class Debian(Base):
     def check(self) -> Iterator[Problem]:
         """Yield the programs that are missing, and the user ids that somebody who is not root needs."""
         from bakery.disk import build
-        from bakery.disk.tool import missing, root
+        from bakery.util.tools import missing, root
 
         yield from missing({"mmdebstrap": "mmdebstrap"})
         yield from build.check()
@@ -138,7 +138,7 @@ def _subordinate_ids() -> Iterator[Problem]:
 def _namespace() -> Iterator[Problem]:
     """Try one: a kernel, a container or a chroot can refuse it."""
     from bakery.claim import Workshop
-    from bakery.disk.tool import root, run
+    from bakery.util.tools import root, run
 
     try:
         run((*root(), "true"), Workshop(cache=Path()), what="a user namespace", timeout=10)

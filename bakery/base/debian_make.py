@@ -13,7 +13,7 @@ from bakery.base import debian_recipe as recipe
 from bakery.base.aptsource import HostApt, host_apt
 from bakery.base.shelf import Shelf
 from bakery.disk import build
-from bakery.disk.tool import alone, root, run
+from bakery.util.tools import alone, root, run
 
 if TYPE_CHECKING:
     from bakery.base.debian import Debian

@@ -14,9 +14,9 @@ import httpx
 import tenacity
 
 from bakery.base.checksum import Checksum
-from bakery.base.content import TICK, copy_sparse, describe, digest, disk_space, must_fit
 from bakery.claim import Workshop
 from bakery.errors import PreflightError
+from bakery.util.sparse_files import TICK, copy_sparse, describe, digest, disk_space, must_fit
 
 LIST_LIMIT = 8 << 20
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from bakery.cache.age import is_young
-from bakery.cache.lock import hold
 from bakery.claim import Workshop
 from bakery.disk.build import make_disk, remove
 from bakery.disk.sparse import fingerprint
-from bakery.disk.tool import root, run
 from bakery.errors import DriverError, PreflightError
+from bakery.util.durations import is_young
+from bakery.util.lock import hold
+from bakery.util.tools import root, run
 
 Make = Callable[[Path, Workshop], None]
 META = "meta.json"

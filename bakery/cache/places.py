@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from bakery.cache import inventory
-from bakery.cache.age import date_of_use
 from bakery.cache.store import Store
+from bakery.util.durations import date_of_use
 
 KINDS: Final = ("bases", "downloads")
 LOCK: Final = "lock"

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import CodeType
 from typing import TypeVar
 
-from bakery._syntax import parse
 from bakery.model import Json
+from bakery.util.syntax import parse
 
 T = TypeVar("T")
 _Place = tuple[str, int]

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from bakery.cache.age import is_young, seconds
 from bakery.cache.code import Code, Follower
 from bakery.cache.digest import Keyed, of_json
 from bakery.cache.inputs import Input, World
@@ -26,6 +25,7 @@ from bakery.cache.trace import Tracer, changed
 from bakery.cache.values import Unstable
 from bakery.cache.why import differences
 from bakery.model import Json
+from bakery.util.durations import is_young, seconds
 
 VERSION: Final = 1
 PREFIX: Final = "s1-"

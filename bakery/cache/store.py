@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from bakery.cache import inventory
-from bakery.cache.age import date_of_use
 from bakery.cache.flock import Flock
 from bakery.claim import Workshop
 from bakery.errors import ImagefileError
 from bakery.model import Checkpoint, Json, to_json
+from bakery.util.durations import date_of_use
 
 MANIFEST: Final = "manifest.json"
 LIMIT: Final = 20 << 30

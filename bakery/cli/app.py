@@ -14,7 +14,7 @@ from bakery.cli import show
 from bakery.cli.options import global_options
 from bakery.cli.project import Project
 from bakery.errors import BakeryError, Interrupted, UsageError
-from bakery.trouble import trouble
+from bakery.util.host_errors import trouble
 
 COMMANDS: Final = {  # name: (module, one line of help), so that `bake --help` imports none of them
     "build": ("build", "Build, test and keep images; what `bake` alone does."),

@@ -11,8 +11,8 @@ from uuid import UUID, uuid4
 from bakery.claim import Workshop
 from bakery.disk import bootfiles, ext4, grub
 from bakery.disk.layout import MIB, Layout, partition
-from bakery.disk.tool import missing, root, run
 from bakery.model import Problem
+from bakery.util.tools import missing, root, run
 
 GIB = 1 << 30
 SPARE = 3 * GIB // 2

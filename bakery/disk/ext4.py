@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bakery.claim import Workshop
 from bakery.disk.layout import Layout
-from bakery.disk.tool import root, run
+from bakery.util.tools import root, run
 
 LABEL = "root"
 FEATURES = """\

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from bakery.claim import Workshop
 from bakery.disk.layout import SECTOR, Layout
-from bakery.disk.tool import run
 from bakery.errors import DriverError
+from bakery.util.tools import run
 
 KERNEL_SECTOR = 0x5C
 """In boot.img: where the core image begins, 8 bytes, little endian."""

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bakery.base.content import digest
 from bakery.claim import Claim, Workshop
 from bakery.disk import qemuimg
 from bakery.disk.qemuimg import Format
 from bakery.model import Artifact, Resource
+from bakery.util.sparse_files import digest
 
 KIND = "file"
 """The journal's word for an image that is not kept yet."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import UUID, uuid5
 
 from bakery.claim import Workshop
-from bakery.disk.tool import run
+from bakery.util.tools import run
 
 SECTOR = 512
 MIB = 1 << 20

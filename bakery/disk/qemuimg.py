@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from bakery.claim import Workshop
-from bakery.disk import tool
+from bakery.util import tools
 
 Format: TypeAlias = Literal["qcow2", "raw"]
 PACKAGES = {"qemu-img": "qemu-utils"}
@@ -50,7 +50,7 @@ def info(path: Path, format: Format | None, shop: Workshop) -> Info:  # noqa: A0
     """
     words: list[str | Path] = ["qemu-img", "info", "--force-share", "--output=json"]
     words += ["-f", format] if format else []
-    said = json.loads(tool.run([*words, path], shop, what=f"looking at {path.name}", timeout=60))
+    said = json.loads(tools.run([*words, path], shop, what=f"looking at {path.name}", timeout=60))
     backing = said.get("full-backing-filename") or said.get("backing-filename")
     return Info(
         format=said["format"], virtual=said["virtual-size"], actual=said.get("actual-size", 0),
@@ -82,7 +82,7 @@ def overlay(
     """
     words: list[str | Path] = ["qemu-img", "create", "-q", "-u", "-f", "qcow2", "-F", format, "-b", base.absolute()]
     words += ["-o", f"cluster_size={cluster}"]
-    tool.run([*words, path, str(size)], shop, what=f"making {path.name}", timeout=60)
+    tools.run([*words, path, str(size)], shop, what=f"making {path.name}", timeout=60)
     path.chmod(0o600)
 
 
@@ -101,7 +101,7 @@ def convert(source: Mapping[str, Any], to: Path, *, format: Format, shop: Worksh
     words += ["-T", "unsafe", "-t", "unsafe"]
     if format == "qcow2":
         words += ["-c", "-o", "compression_type=zstd"]
-    tool.run([*words, f"json:{json.dumps(source)}", to], shop, what=f"writing {to.name}", timeout=3 * 3600)
+    tools.run([*words, f"json:{json.dumps(source)}", to], shop, what=f"writing {to.name}", timeout=3 * 3600)
 
 
 def changes(overlay: Path, to: Path, *, base: Path, shop: Workshop) -> None:
@@ -115,7 +115,7 @@ def changes(overlay: Path, to: Path, *, base: Path, shop: Workshop) -> None:
     """
     words: list[str | Path] = ["qemu-img", "convert", "-f", "qcow2", "-O", "qcow2", "-W", "-m", _coroutines()]
     words += ["-T", "unsafe", "-t", "unsafe", "-c", "-o", "compression_type=zstd", "-B", base, "-F", "qcow2"]
-    tool.run([*words, overlay, to], shop, what=f"writing {to.name}", timeout=3600)
+    tools.run([*words, overlay, to], shop, what=f"writing {to.name}", timeout=3600)
 
 
 def _coroutines() -> str:

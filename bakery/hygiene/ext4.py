@@ -11,7 +11,7 @@ from typing import Final
 
 from bakery.hygiene.tools import run
 from bakery.hygiene.volumes import Volume
-from bakery.transport.wait import Cancel
+from bakery.util.waiting import Cancel
 
 _ENTRY: Final = re.compile(r"/(\d+)/([0-7]+)/(\d*)/(\d*)/(.*)/(\d*)/", re.DOTALL)
 _PLAIN: Final = re.compile(r"[^\"\x00-\x1f]+")

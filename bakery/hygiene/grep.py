@@ -15,7 +15,7 @@ from typing import IO, Final
 from bakery.errors import DriverError
 from bakery.hygiene.scan import CHUNK, Pattern, extents
 from bakery.hygiene.tools import find, run
-from bakery.transport.wait import Cancel
+from bakery.util.waiting import Cancel
 
 SHORTEST: Final = 4
 _NO_MATCH: Final = 1

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bakery.errors import DriverError, PreflightError
-from bakery.transport.process import run_process
-from bakery.transport.wait import Cancel
+from bakery.util.process import run_process
+from bakery.util.waiting import Cancel
 
 PACKAGES: Final[Mapping[str, str]] = {
     "qemu-img": "qemu-utils",

@@ -10,7 +10,7 @@ from bakery.drivers.ec2.account import Cloud
 from bakery.drivers.ec2.faults import speaking
 from bakery.drivers.ec2.images import AT_MOST, Stall
 from bakery.errors import DriverError, NotYet, RetryableError
-from bakery.transport.wait import until
+from bakery.util.waiting import until
 
 
 def upload(cloud: Cloud, disk: Path, claim: Claim, *, bucket: str, key: str | None, timeout: float) -> str:

@@ -15,7 +15,7 @@ from bakery.model import Endpoint
 from bakery.smoke.shell import Pipes
 from bakery.transport.base import Lost, Stream
 from bakery.transport.namespace import ENVIRONMENT, NamespaceTransport
-from bakery.transport.wait import Cancel, until
+from bakery.util.waiting import Cancel, until
 
 if TYPE_CHECKING:
     import fabric

@@ -20,7 +20,7 @@ from bakery.events import Event, Output
 from bakery.model import Endpoint
 from bakery.transport.base import OnOutput, Result, Words
 from bakery.transport.link import Link
-from bakery.transport.process import chunks
+from bakery.util.process import chunks
 
 Answer: TypeAlias = "str | int | Result | Exception | Callable[[Ran], str | int | Result]"
 

@@ -19,7 +19,7 @@ from bakery.errors import NotYet, PreflightError
 from bakery.events import Event, Output
 from bakery.model import Endpoint
 from bakery.transport.link import Link
-from bakery.transport.wait import Cancel, until
+from bakery.util.waiting import Cancel, until
 
 SSHD: Final = shutil.which("sshd") or "/usr/sbin/sshd"
 CONFIG: Final = """

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from bakery.errors import ConnectError, NotYet
 from bakery.transport.base import Transport
 from bakery.transport.diagnose import diagnose
-from bakery.transport.wait import interruptible, until
+from bakery.util.waiting import interruptible, until
 
 if TYPE_CHECKING:
     from bakery.claim import Keys, Workshop

@@ -13,8 +13,8 @@ from typing import IO, Final, cast
 from bakery.errors import ConnectError
 from bakery.model import Endpoint
 from bakery.transport.base import Lost, OnOutput, Result, Shell, Transport
-from bakery.transport.process import CHUNK, end_group, ready, run_process
-from bakery.transport.wait import Cancel
+from bakery.util.process import CHUNK, end_group, ready, run_process
+from bakery.util.waiting import Cancel
 
 ROOTED: Final = 2.0
 """Seconds that a container's leader has to enter its root folder."""

@@ -14,10 +14,10 @@ from bakery.model import Endpoint
 from bakery.transport.base import Lost, OnOutput, Result, Shell, TimedOut, Transport
 from bakery.transport.connect import TALK, connect, session_of
 from bakery.transport.knock import SILENCE
-from bakery.transport.process import CHUNK, GRACE, PATIENCE, POLL, Collected, Feeder, ready
 from bakery.transport.remote import LEFTOVERS, PROBE, end_line, framed, read_pid
 from bakery.transport.stage import NotReached
-from bakery.transport.wait import Cancel
+from bakery.util.process import CHUNK, GRACE, PATIENCE, POLL, Collected, Feeder, ready
+from bakery.util.waiting import Cancel
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,8 +24,8 @@ from bakery.state import State
 from bakery.testing.folder.cloud import FolderCloud
 from bakery.testing.folder.driver import Folder, FolderDriver
 from bakery.testing.folder.faults import Injection
-from bakery.transport.wait import Cancel
 from bakery.undo import undo
+from bakery.util.waiting import Cancel
 
 IMAGEFILE = """
 import bakery

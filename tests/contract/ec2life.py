@@ -13,7 +13,7 @@ from bakery.errors import DriverError
 from bakery.keys import make_keys
 from bakery.model import Artifact, Endpoint, Handle
 from bakery.testing.contract import Ledger
-from bakery.transport.wait import Cancel, until
+from bakery.util.waiting import Cancel, until
 
 
 class OneLedger(Ledger):

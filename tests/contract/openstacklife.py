@@ -12,7 +12,7 @@ from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import BakeryError
 from bakery.keys import make_keys
 from bakery.model import Artifact, Handle
-from bakery.transport.wait import Cancel, until
+from bakery.util.waiting import Cancel, until
 from tests.contract import ec2life
 
 

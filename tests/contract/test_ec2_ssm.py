@@ -14,7 +14,7 @@ import pytest
 from bakery.drivers.ec2 import ssm
 from bakery.errors import NotYet, PreflightError
 from bakery.model import Handle, Resource
-from bakery.transport.wait import Cancel, until
+from bakery.util.waiting import Cancel, until
 
 PLUGIN = f"""#!{sys.executable}
 import json, os, socket, sys

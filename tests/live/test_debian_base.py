@@ -21,7 +21,7 @@ from bakery.keys import make_keys
 from bakery.model import Endpoint
 from bakery.transport.knock import knock
 from bakery.transport.stage import NotReached
-from bakery.transport.wait import Cancel, until
+from bakery.util.waiting import Cancel, until
 
 pytestmark = pytest.mark.live
 

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from bakery.claim import Workshop
-from bakery.disk.tool import missing, run
 from bakery.errors import DriverError, Interrupted
+from bakery.util.tools import missing, run
 
 pytestmark = pytest.mark.live
 
@@ -61,7 +61,7 @@ ALONE = """
 import sys
 from pathlib import Path
 from bakery.claim import Workshop
-from bakery.disk.tool import run
+from bakery.util.tools import run
 run(("sleep", sys.argv[1]), Workshop(cache=Path("/nowhere")), what="a long sleep")
 """
 

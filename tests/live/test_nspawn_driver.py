@@ -28,7 +28,7 @@ from bakery.state import cache_folder
 from bakery.testing.contract import DriverContract, Exists, Ledger
 from bakery.transport.base import Transport
 from bakery.transport.link import Link
-from bakery.transport.wait import Cancel, until
+from bakery.util.waiting import Cancel, until
 
 pytestmark = [
     pytest.mark.live,

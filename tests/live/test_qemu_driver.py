@@ -24,7 +24,7 @@ from bakery.model import Artifact, Checkpoint, Handle, Resource, Where
 from bakery.testing.aws.tiny import tiny_guest
 from bakery.transport.base import Lost, Transport
 from bakery.transport.link import Link
-from bakery.transport.wait import until
+from bakery.util.waiting import until
 
 pytestmark = pytest.mark.live
 

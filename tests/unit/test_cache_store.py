@@ -11,12 +11,12 @@ from filelock import FileLock
 from bakery.cache import places
 from bakery.cache.flock import Flock
 from bakery.cache.lease import Lease
-from bakery.cache.lock import hold
 from bakery.cache.store import LIMIT, Store, boot_id, limit
 from bakery.claim import Workshop
 from bakery.errors import ImagefileError
 from bakery.events import Event, Notice
 from bakery.model import Checkpoint
+from bakery.util.lock import hold
 
 MIB = 1 << 20
 

@@ -11,11 +11,11 @@ import httpx
 import pytest
 
 from bakery.base.checksum import Checksum
-from bakery.base.content import copy_sparse, disk_space
 from bakery.base.download import Downloader, Patience, shown
 from bakery.claim import Workshop
 from bakery.errors import Interrupted, PreflightError
 from bakery.events import Event, Progress
+from bakery.util.sparse_files import copy_sparse, disk_space
 
 CONTENT = bytes(range(256)) * 2000
 SUM = Checksum("sha256", hashlib.sha256(CONTENT).hexdigest())

@@ -9,7 +9,7 @@ import pytest
 
 from bakery.errors import ConnectError, DriverError, Interrupted, SmokeError, TaskError, UsageError
 from bakery.limits import PHASES, checked, within
-from bakery.transport.wait import Cancel
+from bakery.util.waiting import Cancel
 
 
 def test_a_phase_ends_when_its_time_is_over_with_the_error_of_its_kind() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bakery import _syntax
+from bakery.util import syntax
 
 
 class Garbage:
@@ -34,11 +34,11 @@ def hasty() -> Iterator[None]:
 
 @pytest.mark.usefixtures("hasty")
 def test_threads_that_parse_at_once_all_get_a_tree() -> None:
-    text = Path(_syntax.__file__).read_text(encoding="utf-8").replace("from __future__ import annotations", "") * 20
+    text = Path(syntax.__file__).read_text(encoding="utf-8").replace("from __future__ import annotations", "") * 20
 
     def tree(_: int) -> str:
         Garbage()
-        return ast.dump(_syntax.parse(text))
+        return ast.dump(syntax.parse(text))
 
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(tree, range(100)))) == 1
@@ -54,9 +54,9 @@ def test_one_that_somebody_else_disturbed_is_parsed_again(monkeypatch: pytest.Mo
         return real(text, name)
 
     monkeypatch.setattr(ast, "parse", parse)
-    assert ast.dump(_syntax.parse("a = 1")) == ast.dump(real("a = 1"))
+    assert ast.dump(syntax.parse("a = 1")) == ast.dump(real("a = 1"))
 
 
 def test_what_is_no_python_is_said_at_once() -> None:
     with pytest.raises(SyntaxError):
-        _syntax.parse("def (:")
+        syntax.parse("def (:")

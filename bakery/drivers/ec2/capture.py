@@ -15,7 +15,7 @@ from bakery.drivers.ec2.request import mappings
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import DriverError, NotYet
 from bakery.model import Artifact, Handle
-from bakery.transport.wait import until
+from bakery.util.waiting import until
 
 LINUX = "Linux/UNIX"
 DEAD = {"terminated", "shutting-down"}

@@ -12,7 +12,7 @@ from bakery.drivers.ec2.faults import Refused, RefusedForNow, code_of
 from bakery.drivers.ec2.made import by_key
 from bakery.errors import BakeryError, DriverError, NotYet, RetryableError
 from bakery.model import Resource
-from bakery.transport.wait import Cancel, until
+from bakery.util.waiting import Cancel, until
 
 TIMEOUT = 600.0
 

@@ -9,7 +9,7 @@ from bakery.drivers.ec2.images import AT_MOST, Stall
 from bakery.drivers.ec2.job import Job
 from bakery.drivers.ec2.options import FastLaunch
 from bakery.errors import DriverError, NotYet, RetryableError
-from bakery.transport.wait import until
+from bakery.util.waiting import until
 
 FAILED = {"enabling-failed", "enabled-failed"}
 

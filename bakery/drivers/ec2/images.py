@@ -11,7 +11,7 @@ from bakery.drivers.ec2 import tags
 from bakery.drivers.ec2.account import Cloud
 from bakery.drivers.ec2.faults import Refused, RefusedForNow, code_of
 from bakery.errors import DriverError, NotYet, RetryableError
-from bakery.transport.wait import until
+from bakery.util.waiting import until
 
 AT_MOST = 24 * 3600.0
 

@@ -9,7 +9,7 @@ from bakery.drivers.ec2.account import Cloud
 from bakery.drivers.ec2.faults import Refused, code_of
 from bakery.errors import DriverError, NotYet
 from bakery.model import Resource
-from bakery.transport.wait import Cancel, until
+from bakery.util.waiting import Cancel, until
 
 TIMEOUT = 600.0
 GOING = {"pending", "active", "converting", "validating", "validated", "updating", "deleting"}

@@ -15,7 +15,7 @@ from bakery.drivers.ec2.request import Order, run_instances
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import NotYet
 from bakery.model import Handle
-from bakery.transport.wait import until
+from bakery.util.waiting import until
 
 NOT_YET_KNOWN = ("Invalid IAM Instance Profile name", "InvalidGroup.NotFound", "InvalidKeyPair.NotFound")
 """What RunInstances says of things that were made a moment ago, until they are known everywhere."""

@@ -9,7 +9,7 @@ from bakery.claim import Claim
 from bakery.drivers.ec2 import tags
 from bakery.drivers.ec2.account import Cloud
 from bakery.drivers.ec2.faults import RefusedForNow
-from bakery.retry import again
+from bakery.util.retry import again
 
 ATTEMPTS = 6
 

@@ -10,7 +10,7 @@ from bakery.drivers.ec2.account import Cloud
 from bakery.drivers.ec2.faults import Refused, code_of
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import NotYet
-from bakery.transport.wait import until
+from bakery.util.waiting import until
 
 TRUST = {
     "Version": "2012-10-17",

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from bakery.base.base import Base, BaseDisk, BaseTree
-from bakery.base.content import digest
 from bakery.claim import Workshop
 from bakery.disk import images
 from bakery.drivers.nspawn import disktree
@@ -15,6 +14,7 @@ from bakery.drivers.nspawn.source import Rooted
 from bakery.drivers.qemu.shape import Shape
 from bakery.errors import DriverError
 from bakery.model import Artifact, Problem
+from bakery.util.sparse_files import digest
 
 HINT = "Debian(...), CloudImage(...), an @bakery.image function, or an Artifact that is a disk on this host"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bakery.drivers.nspawn.layers import Saver, plant
 from bakery.errors import NotYet
-from bakery.transport.wait import Cancel, until
+from bakery.util.waiting import Cancel, until
 
 LAYER = "layer"
 """The layer's name in a checkpoint's folder."""

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
-from bakery.base.content import digest
 from bakery.claim import Workshop
 from bakery.disk import build, qemuimg
 from bakery.disk.layout import Layout
 from bakery.drivers.nspawn import template
 from bakery.drivers.nspawn.merged import merged
 from bakery.errors import DriverError
+from bakery.util.sparse_files import digest
 
 
 def layout_of(key: str, size: int) -> Layout:

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bakery.base.base import BaseDisk, BaseTree
-from bakery.cache.lock import hold
 from bakery.claim import Workshop
 from bakery.disk.build import remove
-from bakery.disk.tool import alone, missing, root, run
 from bakery.errors import DriverError
 from bakery.hygiene.tree import fstab, means
 from bakery.hygiene.volumes import Volume, raw_disk, volumes
 from bakery.model import Problem
+from bakery.util.lock import hold
+from bakery.util.tools import alone, missing, root, run
 
 KINDS = {"ext2": "noload", "ext3": "noload", "ext4": "noload", "xfs": "norecovery,nouuid"}
 """File systems that are read, and the options by which one that nobody may write to is mounted."""

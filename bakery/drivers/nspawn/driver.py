@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from bakery.claim import Claim, Workshop
-from bakery.disk import build, images, qemuimg, tool
+from bakery.disk import build, images, qemuimg
 from bakery.drivers.base import Driver
 from bakery.drivers.nspawn import bases, checkpoints, disks, host, processes
 from bakery.drivers.nspawn.source import Nspawn, Rooted
@@ -21,7 +21,8 @@ from bakery.drivers.qemu import accel
 from bakery.drivers.qemu.shape import Shape
 from bakery.errors import DriverError, NotYet
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Where
-from bakery.transport.wait import until
+from bakery.util import tools
+from bakery.util.waiting import until
 
 CONTAINER = "container"
 CONSOLE = "console.log"
@@ -73,7 +74,7 @@ class NspawnDriver(Driver[Nspawn]):
         """Look at this host's tools, and at the base."""
         yield from host.problems()
         yield from build.check()
-        yield from tool.missing(qemuimg.PACKAGES)
+        yield from tools.missing(qemuimg.PACKAGES)
         yield from bases.check(boot.base)
 
     def prepare(self, boot: Nspawn, shop: Workshop) -> str | None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from bakery.claim import Workshop
 from bakery.disk.build import remove
-from bakery.disk.tool import root, run
 from bakery.drivers.nspawn.layers import mount_option
 from bakery.errors import DriverError
+from bakery.util.tools import root, run
 
 MOUNT = 'set -eu; mount -t overlay overlay -o "ro,lowerdir=$1" "$2"'
 HOLD = f"{MOUNT}; echo ready; read -r _ || true"

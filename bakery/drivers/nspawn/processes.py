@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bakery.errors import DriverError, NotYet
-from bakery.transport.wait import Cancel, until
+from bakery.util.waiting import Cancel, until
 
 PROC = Path("/proc")
 MARK = "boot.sh"

@@ -15,14 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bakery.cache import inventory
-from bakery.cache.lock import hold
 from bakery.claim import Workshop
 from bakery.disk import bootfiles, build, qemuimg
 from bakery.disk.layout import Layout
 from bakery.disk.splice import join
-from bakery.disk.tool import alone, root
 from bakery.drivers.nspawn.apply import apply
 from bakery.errors import DriverError
+from bakery.util.lock import hold
+from bakery.util.tools import alone, root
 
 VERSION = 1
 """Part of every template's name. Raise it when disks are made in another way."""

@@ -11,8 +11,8 @@ from typing import Any
 
 from bakery.drivers.openstack.faults import NOT_FOUND, RefusedForNow, refusal, speaking
 from bakery.model import to_json
-from bakery.retry import again
-from bakery.transport.wait import Cancel
+from bakery.util.retry import again
+from bakery.util.waiting import Cancel
 
 ATTEMPTS = 6
 TIMEOUT = 60.0

@@ -11,7 +11,7 @@ from bakery.drivers.openstack.cloud import Cloud
 from bakery.drivers.openstack.faults import CONFLICT, Refused, RefusedForNow, status_of
 from bakery.errors import DriverError, NotYet, RetryableError
 from bakery.model import Resource
-from bakery.transport.wait import Cancel, until
+from bakery.util.waiting import Cancel, until
 
 TIMEOUT = 600.0
 BUSY_VOLUME = frozenset({400, 409})

@@ -13,7 +13,7 @@ from bakery.drivers.openstack import things
 from bakery.drivers.openstack.cloud import Cloud
 from bakery.drivers.openstack.faults import CONFLICT, Refused, RefusedForNow, status_of
 from bakery.errors import DriverError, NotYet, RetryableError
-from bakery.transport.wait import until
+from bakery.util.waiting import until
 
 ACTIVE = "active"
 FAILED = frozenset({"killed", "error", "deleted", "pending_delete", "deactivated"})

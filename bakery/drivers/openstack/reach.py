@@ -13,7 +13,7 @@ from bakery.drivers.openstack.source import OpenStack
 from bakery.drivers.qemu.login import from_console
 from bakery.errors import NotYet, RetryableError
 from bakery.model import Endpoint, Handle
-from bakery.transport.wait import Cancel
+from bakery.util.waiting import Cancel
 
 STATE: Final = 2.0
 """Seconds for which a machine that ran is taken to run."""

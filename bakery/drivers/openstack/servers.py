@@ -11,7 +11,7 @@ from bakery.drivers.openstack.cloud import Cloud
 from bakery.drivers.openstack.faults import CONFLICT, NOT_FOUND, Refused, status_of
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import DriverError, NotYet, RetryableError
-from bakery.transport.wait import until
+from bakery.util.waiting import until
 
 TASK = "OS-EXT-STS:task_state"
 NO_ROOM = ("No valid host was found", "Exceeded maximum number of retries", "Exhausted all hosts")

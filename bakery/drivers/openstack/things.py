@@ -9,7 +9,7 @@ from typing import Any
 from bakery.claim import Claim
 from bakery.drivers.openstack.cloud import ATTEMPTS, Cloud
 from bakery.drivers.openstack.faults import RefusedForNow
-from bakery.retry import again
+from bakery.util.retry import again
 
 Thing = dict[str, Any]
 

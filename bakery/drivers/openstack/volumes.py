@@ -11,7 +11,7 @@ from bakery.drivers.openstack import images, servers, tags, things
 from bakery.drivers.openstack.cloud import Cloud
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import DriverError, NotYet, RetryableError
-from bakery.transport.wait import Cancel, until
+from bakery.util.waiting import Cancel, until
 
 GIB = 1 << 30
 FAILED = frozenset({"error", "error_deleting", "error_extending", "deleting"})

@@ -14,13 +14,13 @@ from pathlib import Path
 import psutil
 
 from bakery.base.diskfile import write_whole
-from bakery.cache.lock import hold
 from bakery.claim import Workshop
-from bakery.disk import tool
 from bakery.drivers.qemu import bootsector
 from bakery.drivers.qemu.command import QEMU, accelerator
 from bakery.errors import DriverError, NotYet
-from bakery.transport.wait import until
+from bakery.util import tools
+from bakery.util.lock import hold
+from bakery.util.waiting import until
 
 PATIENCE = 6.0
 """Seconds that the boot sector may take: 0.1 s where acceleration works, 3 s in nested ones that emulate much."""
@@ -100,7 +100,7 @@ def _this_host(native: str, shop: Workshop) -> str:
     """A digest of what the answer depends on."""
     boot_id = Path("/proc/sys/kernel/random/boot_id")
     booted = boot_id.read_text() if boot_id.exists() else str(int(psutil.boot_time()))
-    version = tool.run([QEMU, "--version"], shop, what="asking QEMU for its version", timeout=60).decode()
+    version = tools.run([QEMU, "--version"], shop, what="asking QEMU for its version", timeout=60).decode()
     return hashlib.sha256(f"{native} {booted} {platform.release()} {version}".encode()).hexdigest()[:24]
 
 
@@ -114,7 +114,9 @@ def _probe(native: str, shop: Workshop) -> str:
         words += ["-drive", f"file={disk},format=raw,if=none,id=disk", "-device", "ide-hd,drive=disk,bootindex=0"]
         log = Path(folder) / "log"
         with log.open("wb") as said:
-            guest = subprocess.Popen([*tool.dies_with_us(), *words], stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+            guest = subprocess.Popen(
+                [*tools.dies_with_us(), *words], stdin=subprocess.DEVNULL, stdout=said, stderr=said
+            )
         try:
             return _verdict(guest, log, shop)
         finally:

@@ -19,7 +19,7 @@ from bakery.drivers.qemu.shape import Identity, Shape
 from bakery.errors import DriverError, NotYet
 from bakery.keys import save_keys
 from bakery.model import Checkpoint, Handle
-from bakery.transport.wait import until
+from bakery.util.waiting import until
 
 MEMORY, DISK = "memory", "disk.qcow2"
 ZSTD = "zstd"

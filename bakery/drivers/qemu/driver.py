@@ -16,7 +16,7 @@ import psutil
 
 from bakery.base.base import Base
 from bakery.claim import Claim, Workshop
-from bakery.disk import images, qemuimg, tool
+from bakery.disk import images, qemuimg
 from bakery.drivers.base import Driver
 from bakery.drivers.qemu import accel, checkpoint, firmware, login, power, process, wake
 from bakery.drivers.qemu.command import QEMU, SEED, VARIABLES, Place, command
@@ -27,6 +27,7 @@ from bakery.drivers.qemu.source import Qemu
 from bakery.errors import DriverError, ImagefileError, NotYet
 from bakery.keys import read_keys
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Where
+from bakery.util import tools
 
 KIND = "machine"
 RECORD = "machine.json"
@@ -46,7 +47,7 @@ class QemuDriver(Driver[Qemu]):
 
     def check(self, boot: Qemu) -> Iterator[Problem]:
         """Yield what would stop a build: programs, firmware, acceleration, memory, the base's own problems."""
-        yield from tool.missing({QEMU: "qemu-system-x86", **qemuimg.PACKAGES})
+        yield from tools.missing({QEMU: "qemu-system-x86", **qemuimg.PACKAGES})
         if not checkpoint.possible():
             yield Problem(what="no zstd, so no step can be reused", hint="apt install zstd", fatal=False)
         if reason := accel.absent(boot.accel):

@@ -15,7 +15,7 @@ from bakery.drivers.qemu.monitor import Monitor
 from bakery.errors import DriverError, NotYet
 from bakery.model import Handle
 from bakery.transport.diagnose import diagnose
-from bakery.transport.wait import until
+from bakery.util.waiting import until
 
 PATIENCE = 300.0
 """Seconds for a guest to power itself off; an emulated one with much to write may need a minute."""

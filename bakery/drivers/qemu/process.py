@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from bakery.errors import DriverError, NotYet
-from bakery.transport.wait import Cancel, until
+from bakery.util.waiting import Cancel, until
 
 SERIAL, LOG, EXIT = "serial.log", "qemu.log", "qemu.exit"
 GRACE = 5.0

@@ -12,9 +12,9 @@ from bakery.claim import Claim
 from bakery.drivers.base import Driver
 from bakery.errors import DriverError, NotYet, RetryableError
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Problem, Resource, Source, Where
-from bakery.retry import again
 from bakery.testing.folder.cloud import BUSYBOX, FolderCloud, Kind, NotFound
-from bakery.transport.wait import until
+from bakery.util.retry import again
+from bakery.util.waiting import until
 
 KINDS: dict[str, Kind] = {"keypair": "keypairs", "machine": "machines", "image": "images"}
 

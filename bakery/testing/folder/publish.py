@@ -11,9 +11,9 @@ from bakery.claim import Claim
 from bakery.errors import DriverError
 from bakery.model import Artifact, Problem
 from bakery.publish.base import Publisher
-from bakery.retry import again
 from bakery.testing.folder import driver
 from bakery.testing.folder.cloud import FolderCloud
+from bakery.util.retry import again
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from bakery.errors import DriverError, Interrupted
 from bakery.hygiene import Finding, Options, grep, inspect
 from bakery.hygiene.scan import Pattern, scan, scan_windows
 from bakery.redact import Redactor
-from bakery.transport.wait import Cancel
+from bakery.util.waiting import Cancel
 
 pytestmark = pytest.mark.live
 

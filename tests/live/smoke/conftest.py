@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from bakery.claim import Keys
 from bakery.errors import NotYet
 from bakery.model import Endpoint
-from bakery.transport.wait import Cancel, until
+from bakery.util.waiting import Cancel, until
 
 
 class Machine(NamedTuple):

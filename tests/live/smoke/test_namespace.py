@@ -16,7 +16,7 @@ from bakery.smoke.backend import host as make_host
 from bakery.smoke.connect import connect
 from bakery.smoke.shell import Shell
 from bakery.transport.base import Lost
-from bakery.transport.wait import Cancel, until
+from bakery.util.waiting import Cancel, until
 
 pytestmark = pytest.mark.live
 

@@ -20,7 +20,7 @@ from bakery.claim import Workshop
 from bakery.errors import ConnectError, Interrupted, SmokeError
 from bakery.events import Event, TestEnded
 from bakery.model import Endpoint
-from bakery.transport.wait import Cancel
+from bakery.util.waiting import Cancel
 
 pytestmark = pytest.mark.live
 
@@ -306,7 +306,7 @@ from bakery.claim import Keys, Workshop
 from bakery.model import Endpoint
 recipe = loader.load(Path({str(tmp_path / "imagefile.py")!r}))
 def watch():
-    from bakery.transport.wait import Cancel, until
+    from bakery.util.waiting import Cancel, until
     from bakery.errors import NotYet
     def probe():
         if not Path({str(tmp_path / "pid")!r}).exists(): raise NotYet("no pid")
@@ -321,7 +321,7 @@ smoke.run(smoke.SmokeJob(imagefile=recipe.file, tests=(smoke.TestRef.of(recipe, 
     assert done.returncode == -9
     child = int((tmp_path / "pid").read_text())
     from bakery.errors import NotYet
-    from bakery.transport.wait import until
+    from bakery.util.waiting import until
 
     def gone() -> None:
         if Path(f"/proc/{child}/cmdline").exists() and Path(f"/proc/{child}/cmdline").read_bytes():

@@ -27,7 +27,7 @@ from bakery.shell import shell_command, write_login
 from bakery.testing.sshd import Server
 from bakery.transport.base import Lost, TimedOut
 from bakery.transport.link import Link
-from bakery.transport.wait import Cancel, until
+from bakery.util.waiting import Cancel, until
 
 pytestmark = pytest.mark.live
 

@@ -21,7 +21,7 @@ from bakery.drivers.ec2.share import permission
 from bakery.drivers.ec2.source import Ec2
 from bakery.drivers.ec2.watch import BATCH, Watch
 from bakery.errors import DriverError, NotYet, RetryableError
-from bakery.transport.wait import Cancel, until
+from bakery.util.waiting import Cancel, until
 
 NOW = datetime(2026, 11, 22, 15, 1, 2, tzinfo=UTC)
 

@@ -15,7 +15,7 @@ from bakery.model import Endpoint
 from bakery.transport.connect import HostKeys, fingerprint
 from bakery.transport.link import Link
 from bakery.transport.stage import NotReached, Stage
-from bakery.transport.wait import Cancel, interruptible
+from bakery.util.waiting import Cancel, interruptible
 
 KEYS = Keys(user_private="", user_public="", host_private="", host_public="")
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGvGG21HjJVDlcCFDxIg5dN5PWAxZW7jar5jUoLyx5GH host"

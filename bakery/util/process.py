@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Final, cast
 
 from bakery.transport.base import OnOutput, Result, Stream, TimedOut
-from bakery.transport.wait import Cancel
+from bakery.util.waiting import Cancel
 
 CHUNK: Final = 8 * 32_704
 """Bytes read at once: whole SSH packets, 32 KiB less the head that paramiko allows for."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from bakery.errors import RetryableError
-from bakery.transport.wait import Cancel
+from bakery.util.waiting import Cancel
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bakery.claim import Workshop
 from bakery.errors import NotYet, PreflightError
-from bakery.transport.wait import until
+from bakery.util.waiting import until
 
 PATIENCE = 6 * 3600.0
 

@@ -17,7 +17,7 @@ from typing import IO
 from bakery.claim import Workshop
 from bakery.errors import DriverError, NotYet
 from bakery.model import Problem
-from bakery.transport.wait import Cancel, until
+from bakery.util.waiting import Cancel, until
 
 WORDS_KEPT = 15
 GRACE = 30.0

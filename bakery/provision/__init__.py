@@ -1,1 +1,0 @@
-"""Other provisioning tools, driven from a task."""
