@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from bakery._dsl import image, post, secret, source, task, test, var, variables
     from bakery._host import Host
     from bakery._machine import Machine
-    from bakery._secret import Secret
     from bakery.hygiene.finding import Options as Hygiene
     from bakery.model import Artifact
+    from bakery.redaction.secret import Secret
     from bakery.seal import Seal
     from bakery.transport.base import Result
 
@@ -29,7 +29,7 @@ _HOMES = {
     "Machine": "bakery._machine",
     "Result": "bakery.transport.base",
     "Seal": "bakery.seal",
-    "Secret": "bakery._secret",
+    "Secret": "bakery.redaction.secret",
     "image": "bakery._dsl",
     "post": "bakery._dsl",
     "publish": "bakery.publish",

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, dataclass_transform, overload
 
 from bakery import _values
-from bakery._secret import Secret
 from bakery.errors import ImagefileError, Location
 from bakery.model import Source
+from bakery.redaction.secret import Secret
 
 MARK = "__bakery__"
 Kind = Literal["source", "task", "test", "post", "image", "variables"]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from bakery._call import Call
 from bakery._options import Input, plain_env, plain_input
-from bakery._secret import Secret
 from bakery.errors import TaskError
+from bakery.redaction.secret import Secret
 from bakery.transport.base import OnOutput, Result
 from bakery.util.process import run_process
 from bakery.util.waiting import Cancel

@@ -18,7 +18,7 @@ from bakery._files import DOWNLOAD, SCRIPT, UNPACK, UPLOAD, Local, Transfer, Upl
 from bakery._options import FabricOptions, Input, options_of, plain_env, plain_input
 from bakery._output import Voice, hidden_streams
 from bakery._run import execute, judged
-from bakery._secret import Secret
+from bakery.redaction.secret import Secret
 from bakery.transport.base import OnOutput, Result, Stream, TimedOut, Words
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import IO, Any, Final, TypeAlias, TypedDict, cast
 
 from bakery._files import binary
 from bakery._output import hidden_streams
-from bakery._secret import Secret
+from bakery.redaction.secret import Secret
 from bakery.transport.base import Stream
 
 Input: TypeAlias = "str | bytes | Secret | IO[str] | IO[bytes] | None"

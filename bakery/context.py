@@ -14,7 +14,7 @@ from bakery.drivers.registry import Registry
 from bakery.events import Bus, Event
 from bakery.journal import Journal
 from bakery.recipe import Recipe
-from bakery.redact import Redactor
+from bakery.redaction.redactor import Redactor
 from bakery.resolve import Settings
 from bakery.resume import Resumed
 from bakery.state import RunFolder, State

@@ -6,8 +6,8 @@ import dataclasses
 from typing import Any, get_type_hints
 
 from bakery._dsl import Function, location_of, mark_of
-from bakery._secret import Secret
 from bakery.recipe import ImageSpec, Recipe
+from bakery.redaction.secret import Secret
 from bakery.resolve import Value
 
 VERSION = 1

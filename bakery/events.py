@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 from bakery.model import Json, to_json
 
 if TYPE_CHECKING:
-    from bakery.redact import LineBuffer
+    from bakery.redaction.redactor import LineBuffer
 
 VERSION = 1
 Outcome = Literal["ok", "failed", "cancelled", "skipped", "cached"]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bakery.errors import BakeryError, Interrupted
-from bakery.logs import clean_logs
+from bakery.redaction.logs import clean_logs
 from bakery.scope import Running
 
 ASK = """

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from bakery._dsl import location_of
-from bakery._secret import Secret
 from bakery.errors import ImagefileError, Location, UsageError
+from bakery.redaction.secret import Secret
 
 PREFIX = "BAKE_VAR_"
 NONE = type(None)

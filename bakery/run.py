@@ -34,7 +34,7 @@ from bakery.outputs import write_outputs
 from bakery.plan import Build, ImageRef, Plan, missing_secrets, variables_of
 from bakery.publish.base import Publisher
 from bakery.recipe import Recipe
-from bakery.redact import Redactor
+from bakery.redaction.redactor import Redactor
 from bakery.resolve import Settings
 from bakery.resume import Resumed
 from bakery.signals import Signals

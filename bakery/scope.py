@@ -21,9 +21,9 @@ from bakery.events import Event, Notice, PhaseEnded, PhaseStarted
 from bakery.holding import Both, Holding
 from bakery.keys import make_keys, save_keys
 from bakery.limits import within
-from bakery.logs import clean_logs
 from bakery.model import Artifact, Checkpoint, Handle, Source, to_json
 from bakery.plan import Build
+from bakery.redaction.logs import clean_logs
 from bakery.resume import Survivor
 from bakery.state import write_whole
 from bakery.undo import undo

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from bakery._secret import Secret
+from bakery.redaction.secret import Secret
 from bakery.scope import Running, Scope
 from bakery.smoke.job import SmokeJob, SmokeReport, TestRef, builtin
 from bakery.smoke.parent import Child, Start

@@ -19,7 +19,7 @@ from bakery.journal import Journal
 from bakery.model import Artifact
 from bakery.plan import Build, Plan, missing_secrets, variables_of
 from bakery.recipe import Recipe
-from bakery.redact import Redactor
+from bakery.redaction.redactor import Redactor
 from bakery.resolve import Settings
 from bakery.scope import Running, Scope
 from bakery.signals import Signals

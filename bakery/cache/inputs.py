@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
-from bakery._secret import Secret
 from bakery.cache import digest, inventory
 from bakery.cache.digest import Keyed
 from bakery.cache.values import Values, shown
 from bakery.model import Json
+from bakery.redaction.secret import Secret
 
 Kind: TypeAlias = Literal["file", "tree", "listing", "env", "environ", "variable"]
 Look: TypeAlias = list[int]

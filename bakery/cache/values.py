@@ -12,9 +12,9 @@ from enum import Enum
 from pathlib import Path, PurePath
 from typing import Any
 
-from bakery._secret import Secret
 from bakery.cache.digest import Keyed
 from bakery.model import Json
+from bakery.redaction.secret import Secret
 
 LONGEST = 60
 _LOOKS_SECRET = re.compile(r"pass|secret|token|cred|key", re.IGNORECASE)

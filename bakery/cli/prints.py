@@ -10,7 +10,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import IO
 
 from bakery.events import Reader
-from bakery.redact import LineBuffer, Redactor
+from bakery.redaction.redactor import LineBuffer, Redactor
 
 
 class Prints(io.TextIOBase):

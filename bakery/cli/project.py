@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bakery.drivers.registry import Registry
     from bakery.plan import Plan
     from bakery.recipe import Recipe
-    from bakery.redact import Redactor
+    from bakery.redaction.redactor import Redactor
     from bakery.reporters.narrate import Verbosity
     from bakery.resolve import Settings
     from bakery.state import State
@@ -91,8 +91,8 @@ class Project:
     @cached_property
     def redactor(self) -> Redactor:
         """What knows the secrets; from now on logs and tracebacks of this process go through it."""
-        from bakery.logs import guarded
-        from bakery.redact import Redactor
+        from bakery.redaction.logs import guarded
+        from bakery.redaction.redactor import Redactor
 
         made = Redactor()
         self._stack.enter_context(guarded(made))

@@ -79,7 +79,7 @@ def defect(found: Exception, project: Project) -> int:
     """Own up to a defect: a short text, and the traceback in a file."""
     import tempfile
 
-    from bakery.logs import traceback_text
+    from bakery.redaction.logs import traceback_text
 
     with tempfile.NamedTemporaryFile(
         "w", prefix="bake-crash-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from bakery.errors import BakeryError
-from bakery.redact import Redactor
+from bakery.redaction.redactor import Redactor
 from bakery.smoke import wire
 from bakery.smoke.backend import host as make_host
 from bakery.smoke.collect import MarkedTests, Tests, Way

@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from bakery.redact import Redactor
+from bakery.redaction.redactor import Redactor
 
 from .conftest import PASSWORD, Place
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bakery import events as e
-from bakery._secret import Secret
-from bakery.redact import Redactor
+from bakery.redaction.redactor import Redactor
+from bakery.redaction.secret import Secret
 
 KEY = "first-line\nab\nlast-line-of-it"
 

@@ -338,7 +338,7 @@ def test_environment_variables_count_by_name(project: Project, monkeypatch: pyte
 def test_secrets_are_recorded_by_keyed_digest_only(project: Project) -> None:
     head = """
         from dataclasses import dataclass
-        from bakery._secret import Secret
+        from bakery.redaction.secret import Secret
         @dataclass(frozen=True)
         class Vars:
             password: Secret
@@ -346,7 +346,7 @@ def test_secrets_are_recorded_by_keyed_digest_only(project: Project) -> None:
         v = Vars(Secret("variable-hunter2"))
         """
     assert simple(
-        project, "v.password.reveal(), API.reveal()", head.replace("bakery import", "bakery._secret import")
+        project, "v.password.reveal(), API.reveal()", head.replace("bakery import", "bakery.redaction.secret import")
     ).reusable
     stored = b"".join(path.read_bytes() for path in project.cache.rglob("*") if path.is_file())
     assert b"hunter2" not in stored

@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bakery import redact as redactor
-from bakery._secret import Secret
-from bakery.logs import clean_record, guarded, traceback_text
-from bakery.redact import LineBuffer, Redactor
+from bakery.redaction import redactor
+from bakery.redaction.logs import clean_record, guarded, traceback_text
+from bakery.redaction.redactor import LineBuffer, Redactor
+from bakery.redaction.secret import Secret
 
 SECRET = "it's \"7<&>\\ $é/+"
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from bakery._secret import Secret
 from bakery.errors import ImagefileError
+from bakery.redaction.secret import Secret
 
 LEAKS: dict[str, Callable[[Any], object]] = {
     "str": str,

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bakery._secret import Secret
 from bakery.drivers.ec2 import bases
 from bakery.drivers.ec2.account import Account, Cloud
 from bakery.drivers.ec2.options import Newest
 from bakery.errors import DriverError
+from bakery.redaction.secret import Secret
 
 
 def _cloud(account: dict[str, Any]) -> Cloud:

@@ -8,9 +8,9 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from bakery._secret import Secret
 from bakery.drivers.ec2.account import Cloud
 from bakery.errors import DriverError, NotYet
+from bakery.redaction.secret import Secret
 
 SYSPREP = (
     "& 'C:\\Program Files\\Amazon\\EC2Launch\\EC2Launch.exe' reset --clean",

@@ -14,7 +14,7 @@ from bakery.claim import Workshop
 from bakery.errors import DriverError, Interrupted
 from bakery.hygiene import Finding, Options, grep, inspect
 from bakery.hygiene.scan import Pattern, scan, scan_windows
-from bakery.redact import Redactor
+from bakery.redaction.redactor import Redactor
 from bakery.util.waiting import Cancel
 
 pytestmark = pytest.mark.live

@@ -15,11 +15,11 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from bakery import loader, smoke
-from bakery._secret import Secret
 from bakery.claim import Workshop
 from bakery.errors import ConnectError, Interrupted, SmokeError
 from bakery.events import Event, TestEnded
 from bakery.model import Endpoint
+from bakery.redaction.secret import Secret
 from bakery.util.waiting import Cancel
 
 pytestmark = pytest.mark.live
@@ -28,7 +28,7 @@ HEAD = """
 import pytest
 from pathlib import Path
 from bakery._dsl import secret, source, test, variables
-from bakery._secret import Secret
+from bakery.redaction.secret import Secret
 from bakery.model import Source
 
 @source

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from bakery._secret import Secret
 from bakery.events import Bus, Reader
-from bakery.redact import Redactor
+from bakery.redaction.redactor import Redactor
+from bakery.redaction.secret import Secret
 from bakery.reporters.github import GitHub
 from bakery.reporters.html import Html
 from bakery.reporters.jsonl import JsonFile, JsonLines

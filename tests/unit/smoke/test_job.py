@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from bakery._secret import Secret
 from bakery.claim import Keys
 from bakery.errors import ImagefileError, UsageError
 from bakery.model import Endpoint
+from bakery.redaction.secret import Secret
 from bakery.smoke import BUILTIN, Identity, SmokeJob, SmokeReport, TestRef, TestResult, builtin, compare, wire
 from bakery.smoke import builtin as select
 from bakery.smoke.builtin import TESTS

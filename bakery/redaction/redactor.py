@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, TypeAlias
 
-from bakery._forms import forms
-from bakery._secret import Secret
+from bakery.redaction.encodings import forms
+from bakery.redaction.secret import Secret
 
 Span: TypeAlias = tuple[int, int, str]  # start, end, the secret's name
 
