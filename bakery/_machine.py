@@ -22,7 +22,7 @@ from bakery.redaction.secret import Secret
 from bakery.transport.base import OnOutput, Result, Stream, TimedOut, Words
 
 if TYPE_CHECKING:
-    from bakery.claim import Workshop
+    from bakery.state.claim import Workshop
     from bakery.transport.link import Link
 
 FAST: Final = 0.005

@@ -14,7 +14,7 @@ from bakery.util.waiting import until
 
 if TYPE_CHECKING:
     from bakery._machine import Machine
-    from bakery.claim import Workshop
+    from bakery.state.claim import Workshop
     from bakery.transport.link import Link
 
 # The boot id is the kernel's; a container keeps its host's, so the start time of process 1 goes with it (proc(5)).

@@ -10,13 +10,13 @@ from typing import Any
 from bakery._dsl import Function
 from bakery.base.base import Base
 from bakery.cache.steps import Hit, Miss, Steps, artifact_key, first_parent, functions_key
-from bakery.claim import Workshop
 from bakery.context import Options
 from bakery.errors import ImagefileError
 from bakery.model import Artifact, Json, to_json
 from bakery.plan import Build, Step
 from bakery.recipe import Recipe
-from bakery.state import State
+from bakery.state.claim import Workshop
+from bakery.state.project import State
 
 
 @dataclass

@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
-from bakery.claim import Keys
 from bakery.errors import ImagefileError
+from bakery.state.claim import Keys
 
 LABEL = "cidata"
 LEAST = 1 << 20

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from bakery.cache.store import Store, limit
-from bakery.claim import Workshop
 from bakery.drivers.registry import Registry
 from bakery.events import Bus, Event
-from bakery.journal import Journal
 from bakery.recipe import Recipe
 from bakery.redaction.redactor import Redactor
 from bakery.resolve import Settings
 from bakery.resume import Resumed
-from bakery.state import RunFolder, State
+from bakery.state.claim import Workshop
+from bakery.state.journal import Journal
+from bakery.state.project import RunFolder, State
 from bakery.util.waiting import Cancel
 
 OnFailure = Literal["destroy", "keep", "ask"]

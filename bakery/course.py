@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
-from bakery import buildtime, progress
+from bakery import buildtime
 from bakery._dsl import Function
 from bakery.base.base import Base
 from bakery.cache import notes
@@ -21,9 +21,10 @@ from bakery.errors import BakeryError, ConnectError, DriverError, PreflightError
 from bakery.events import Notice, StepEnded
 from bakery.model import Artifact, Checkpoint, Source
 from bakery.plan import Build, Step, variables_of
-from bakery.progress import Note, Progress
 from bakery.recall import Recalled, recall
 from bakery.scope import Running, Scope
+from bakery.state import progress
+from bakery.state.progress import Note, Progress
 from bakery.transport.base import Lost, TimedOut
 
 

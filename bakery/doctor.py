@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from bakery.claim import Workshop
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, UsageError
 from bakery.model import Json, Problem
-from bakery.state import cache_folder
+from bakery.state.claim import Workshop
+from bakery.state.project import cache_folder
 
 State = Literal["ok", "info", "warning", "missing"]
 
@@ -117,7 +117,7 @@ def _kvm() -> Finding:
 
 def _cache(environ: Mapping[str, str]) -> Iterator[Finding]:
     from bakery.reporters.text import size
-    from bakery.state import cache_folder
+    from bakery.state.project import cache_folder
 
     folder = cache_folder(environ)
     used = sum(_stored(path) for path in folder.rglob("*")) if folder.is_dir() else 0

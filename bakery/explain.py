@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bakery.chain import base_key, chain
-from bakery.claim import Workshop
 from bakery.context import Options
 from bakery.plan import Build, ImageRef, Plan, Step, variables_of
 from bakery.recipe import Recipe
 from bakery.resolve import Settings
-from bakery.state import State
+from bakery.state.claim import Workshop
+from bakery.state.project import State
 
 
 @dataclass(frozen=True)

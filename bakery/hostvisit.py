@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bakery.claim import Keys, Workshop
 from bakery.context import Context
 from bakery.errors import SmokeError, UsageError
 from bakery.events import PhaseEnded, PhaseStarted
 from bakery.model import Artifact, Endpoint
 from bakery.plan import Build, Plan, variables_of
 from bakery.redaction.secret import Secret
+from bakery.state.claim import Keys, Workshop
 from bakery.visit import Visit, build_of
 
 OPENSSH = "-----BEGIN OPENSSH PRIVATE KEY-----"

@@ -8,7 +8,7 @@ from typing import Any
 from bakery.drivers.base import Driver
 from bakery.errors import BakeryError, UsageError
 from bakery.model import Artifact
-from bakery.state import State
+from bakery.state.project import State
 
 
 def remove(image: Artifact, state: State, drivers: Callable[[str], Driver[Any]]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from bakery import buildtime, loader, progress
+from bakery import buildtime, loader
 from bakery.chain import function_of
 from bakery.course import Course
 from bakery.errors import (
@@ -26,6 +26,7 @@ from bakery.model import Artifact
 from bakery.plan import Step, call, variables_of
 from bakery.scope import Running, Scope, user_text
 from bakery.smoke.identity import SCRIPT, Identity, compare
+from bakery.state import progress
 from bakery.util.retry import again
 
 if TYPE_CHECKING:

@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from bakery import progress
-from bakery.claim import Claim
 from bakery.drivers.base import Driver
 from bakery.errors import CleanupError, UsageError
 from bakery.events import Notice
-from bakery.gc import forget_keys
-from bakery.journal import Journal, JournalDamaged
-from bakery.keys import read_keys
 from bakery.model import Handle, Resource
-from bakery.progress import Note, Progress
-from bakery.state import RunFolder
-from bakery.undo import undo
+from bakery.state import progress
+from bakery.state.claim import Claim
+from bakery.state.destroy import undo
+from bakery.state.gc import forget_keys
+from bakery.state.journal import Journal, JournalDamaged
+from bakery.state.progress import Note, Progress
+from bakery.state.project import RunFolder
+from bakery.state.ssh_keys import read_keys
 from bakery.util.waiting import Cancel
 
 

@@ -28,7 +28,6 @@ from bakery.events import (
     Waiting,
 )
 from bakery.host import Capacity
-from bakery.journal import Journal
 from bakery.model import Artifact, Needs, Problem, to_json
 from bakery.outputs import write_outputs
 from bakery.plan import Build, ImageRef, Plan, missing_secrets, variables_of
@@ -38,7 +37,8 @@ from bakery.redaction.redactor import Redactor
 from bakery.resolve import Settings
 from bakery.resume import Resumed
 from bakery.signals import Signals
-from bakery.state import RunFolder, State
+from bakery.state.journal import Journal
+from bakery.state.project import RunFolder, State
 from bakery.util.host_errors import no_space, trouble
 from bakery.util.waiting import Cancel
 

@@ -12,21 +12,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from bakery import progress
 from bakery.aside import Aside, T
-from bakery.claim import Claim
 from bakery.drivers.base import Driver
 from bakery.errors import BakeryError, CleanupError, DriverError, Interrupted
 from bakery.events import Event, Notice, PhaseEnded, PhaseStarted
-from bakery.holding import Both, Holding
-from bakery.keys import make_keys, save_keys
 from bakery.limits import within
 from bakery.model import Artifact, Checkpoint, Handle, Source, to_json
 from bakery.plan import Build
 from bakery.redaction.logs import clean_logs
 from bakery.resume import Survivor
-from bakery.state import write_whole
-from bakery.undo import undo
+from bakery.state import progress
+from bakery.state.claim import Claim
+from bakery.state.destroy import undo
+from bakery.state.ledger import Both, Holding
+from bakery.state.project import write_whole
+from bakery.state.ssh_keys import make_keys, save_keys
 from bakery.util.retry import again
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ class Scope:
 
     def _leave(self, running: Running, held: Holding) -> None:
         """Leave the machine for somebody to look at, and say how."""
-        from bakery.kept import remember
+        from bakery.state.held_machines import remember
 
         remember(running.driver.endpoint(running.handle), running.claim.folder)
         held.hold()

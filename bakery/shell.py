@@ -12,9 +12,9 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bakery.claim import Keys
 from bakery.errors import PreflightError
 from bakery.model import Endpoint
+from bakery.state.claim import Keys
 from bakery.transport.stage import AGENT
 
 

@@ -15,7 +15,6 @@ from bakery.context import Context, Options
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, CleanupError, UsageError
 from bakery.events import BuildEnded, BuildStarted, Bus, Failed, Reader, ResourceChanged, RunEnded, RunStarted
-from bakery.journal import Journal
 from bakery.model import Artifact
 from bakery.plan import Build, Plan, missing_secrets, variables_of
 from bakery.recipe import Recipe
@@ -23,7 +22,8 @@ from bakery.redaction.redactor import Redactor
 from bakery.resolve import Settings
 from bakery.scope import Running, Scope
 from bakery.signals import Signals
-from bakery.state import RunFolder, State
+from bakery.state.journal import Journal
+from bakery.state.project import RunFolder, State
 from bakery.util.waiting import Cancel
 
 

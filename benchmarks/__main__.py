@@ -10,9 +10,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bakery.claim import Workshop
 from bakery.drivers.qemu.accel import choose
-from bakery.state import cache_folder
+from bakery.state.claim import Workshop
+from bakery.state.project import cache_folder
 from benchmarks.bench import Failed, Row, table
 
 CASES = ("packer", "mkosi", "steps", "transport", "smoke_asserts", "folder")

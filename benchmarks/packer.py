@@ -9,10 +9,10 @@ from pathlib import Path
 from bakery.base import aptsource
 from bakery.base.debian import Debian
 from bakery.buildtime import LOOPBACK
-from bakery.claim import Workshop
 from bakery.drivers.nspawn import template
 from bakery.drivers.nspawn.disks import layout_of
-from bakery.keys import make_keys
+from bakery.state.claim import Workshop
+from bakery.state.ssh_keys import make_keys
 from benchmarks.bench import Project, Row, timed
 
 STEP = "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes nginx"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from bakery.keys import make_keys
+from bakery.state.ssh_keys import make_keys
 from bakery.testing.sshd import Server, start_sshd
 from benchmarks.bench import Row
 

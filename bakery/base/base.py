@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from bakery.claim import Workshop
     from bakery.model import Problem
+    from bakery.state.claim import Workshop
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,9 +15,9 @@ from bakery.base import checksum as sums
 from bakery.base import diskfile
 from bakery.base.base import Base, BaseDisk
 from bakery.base.checksum import Checksum
-from bakery.claim import Workshop
 from bakery.errors import PreflightError
 from bakery.model import Problem
+from bakery.state.claim import Workshop
 from bakery.util.lock import hold
 from bakery.util.sparse_files import digest
 

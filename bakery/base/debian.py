@@ -16,7 +16,7 @@ from bakery.model import Problem
 
 if TYPE_CHECKING:
     from bakery.base.shelf import Shelf
-    from bakery.claim import Workshop
+    from bakery.state.claim import Workshop
 
 SUITES = ("bullseye", "bookworm", "trixie")
 PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
@@ -137,7 +137,7 @@ def _subordinate_ids() -> Iterator[Problem]:
 
 def _namespace() -> Iterator[Problem]:
     """Try one: a kernel, a container or a chroot can refuse it."""
-    from bakery.claim import Workshop
+    from bakery.state.claim import Workshop
     from bakery.util.tools import root, run
 
     try:

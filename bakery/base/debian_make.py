@@ -17,7 +17,7 @@ from bakery.util.tools import alone, root, run
 
 if TYPE_CHECKING:
     from bakery.base.debian import Debian
-    from bakery.claim import Workshop
+    from bakery.state.claim import Workshop
 
 
 def shelf(base: Debian, shop: Workshop) -> Shelf:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import IO, Literal, cast
 
 from bakery.base.checksum import Checksum
-from bakery.claim import Workshop
 from bakery.errors import PreflightError
 from bakery.model import Problem
+from bakery.state.claim import Workshop
 from bakery.util.sparse_files import copy_sparse, digest, disk_space
 
 PACKED = (".gz", ".bz2", ".xz", ".zst")

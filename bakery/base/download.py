@@ -14,8 +14,8 @@ import httpx
 import tenacity
 
 from bakery.base.checksum import Checksum
-from bakery.claim import Workshop
 from bakery.errors import PreflightError
+from bakery.state.claim import Workshop
 from bakery.util.sparse_files import TICK, copy_sparse, describe, digest, disk_space, must_fit
 
 LIST_LIMIT = 8 << 20

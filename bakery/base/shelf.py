@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from bakery.claim import Workshop
 from bakery.disk.build import make_disk, remove
 from bakery.disk.sparse import fingerprint
 from bakery.errors import DriverError, PreflightError
+from bakery.state.claim import Workshop
 from bakery.util.durations import is_young
 from bakery.util.lock import hold
 from bakery.util.tools import root, run

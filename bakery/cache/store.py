@@ -21,9 +21,9 @@ from typing import Any, Final
 
 from bakery.cache import inventory
 from bakery.cache.flock import Flock
-from bakery.claim import Workshop
 from bakery.errors import ImagefileError
 from bakery.model import Checkpoint, Json, to_json
+from bakery.state.claim import Workshop
 from bakery.util.durations import date_of_use
 
 MANIFEST: Final = "manifest.json"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bakery.redaction.redactor import Redactor
     from bakery.reporters.narrate import Verbosity
     from bakery.resolve import Settings
-    from bakery.state import State
+    from bakery.state.project import State
 
 
 class Project:
@@ -77,7 +77,7 @@ class Project:
     @cached_property
     def state(self) -> State:
         """The project's `.bakery`; also where the imagefile itself is broken."""
-        from bakery.state import State
+        from bakery.state.project import State
 
         return State.beside(self.imagefile, self.environ)
 

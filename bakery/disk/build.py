@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from bakery.claim import Workshop
 from bakery.disk import bootfiles, ext4, grub
 from bakery.disk.layout import MIB, Layout, partition
 from bakery.model import Problem
+from bakery.state.claim import Workshop
 from bakery.util.tools import missing, root, run
 
 GIB = 1 << 30

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bakery.claim import Workshop
 from bakery.disk.layout import Layout
+from bakery.state.claim import Workshop
 from bakery.util.tools import root, run
 
 LABEL = "root"

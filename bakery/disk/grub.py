@@ -9,9 +9,9 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from bakery.claim import Workshop
 from bakery.disk.layout import SECTOR, Layout
 from bakery.errors import DriverError
+from bakery.state.claim import Workshop
 from bakery.util.tools import run
 
 KERNEL_SECTOR = 0x5C

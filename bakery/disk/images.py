@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bakery.claim import Claim, Workshop
 from bakery.disk import qemuimg
 from bakery.disk.qemuimg import Format
 from bakery.model import Artifact, Resource
+from bakery.state.claim import Claim, Workshop
 from bakery.util.sparse_files import digest
 
 KIND = "file"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid5
 
-from bakery.claim import Workshop
+from bakery.state.claim import Workshop
 from bakery.util.tools import run
 
 SECTOR = 512

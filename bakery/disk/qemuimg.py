@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from bakery.claim import Workshop
+from bakery.state.claim import Workshop
 from bakery.util import tools
 
 Format: TypeAlias = Literal["qcow2", "raw"]

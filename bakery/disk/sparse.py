@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from errno import ENXIO
 from pathlib import Path
 
-from bakery.claim import Workshop
+from bakery.state.claim import Workshop
 
 CHUNK = 1 << 20
 

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bakery.claim import Workshop
 from bakery.errors import DriverError
+from bakery.state.claim import Workshop
 
 HEADER = struct.Struct(">4sIQIIQIIQQIIQQQQIIB")
 MAGIC = b"QFI\xfb"

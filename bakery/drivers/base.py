@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from bakery.base.base import Base
-from bakery.claim import Claim, Workshop
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Source, Where
+from bakery.state.claim import Claim, Workshop
 
 S = TypeVar("S", bound=Source)
 

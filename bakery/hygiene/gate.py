@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from bakery.claim import Workshop
 from bakery.hygiene import grep, tools
 from bakery.hygiene.checks import CHECKS
 from bakery.hygiene.ext4 import Ext4
@@ -16,6 +15,7 @@ from bakery.hygiene.finding import Finding, Options
 from bakery.hygiene.scan import Hit, Pattern, around, scan, scan_windows
 from bakery.hygiene.tree import Tree
 from bakery.hygiene.volumes import Volume, raw_disk, volumes
+from bakery.state.claim import Workshop
 
 _PRIVATE_KEY: Final = "\0private key"  # no secret's name has a NUL
 _MARKS: Final = tuple(

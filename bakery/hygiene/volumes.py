@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bakery.claim import Workshop
 from bakery.hygiene.tools import run
+from bakery.state.claim import Workshop
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from bakery.claim import Claim
 from bakery.model import Artifact, Problem, Source
+from bakery.state.claim import Claim
 
 
 @dataclass(frozen=True, kw_only=True)

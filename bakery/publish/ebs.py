@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bakery.claim import Claim
 from bakery.drivers.ec2 import images, tags
 from bakery.drivers.ec2.account import Cloud
 from bakery.publish.blocks import SIZE, Block, aggregate, changed, used
+from bakery.state.claim import Claim
 
 GIB = 1 << 30
 WORKERS = 32

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from bakery.claim import Claim
 from bakery.drivers.ec2 import check, images, tags
 from bakery.drivers.ec2.account import Cloud, Clouds
 from bakery.drivers.ec2.capture import disk_mappings, register, registration
@@ -17,6 +16,7 @@ from bakery.errors import BakeryError
 from bakery.model import Artifact, Problem
 from bakery.publish import blocks, ebs, s3import
 from bakery.publish.base import Publisher
+from bakery.state.claim import Claim
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bakery.claim import Claim
 from bakery.drivers.openstack import capture, check, upload
 from bakery.drivers.openstack.cloud import Clouds
 from bakery.drivers.openstack.source import OpenStack as Source
 from bakery.errors import DriverError
 from bakery.model import Artifact, Problem
 from bakery.publish.base import Publisher
+from bakery.state.claim import Claim
 
 
 @dataclass(frozen=True, kw_only=True)

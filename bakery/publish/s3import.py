@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bakery.claim import Claim
 from bakery.drivers.ec2 import images, tags
 from bakery.drivers.ec2.account import Cloud
 from bakery.drivers.ec2.faults import speaking
 from bakery.drivers.ec2.images import AT_MOST, Stall
 from bakery.errors import DriverError, NotYet, RetryableError
+from bakery.state.claim import Claim
 from bakery.util.waiting import until
 
 

@@ -9,10 +9,10 @@ import subprocess
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
-from bakery.claim import Keys
 from bakery.errors import ConnectError, NotYet
 from bakery.model import Endpoint
 from bakery.smoke.shell import Pipes
+from bakery.state.claim import Keys
 from bakery.transport.base import Lost, Stream
 from bakery.transport.namespace import ENVIRONMENT, NamespaceTransport
 from bakery.util.waiting import Cancel, until

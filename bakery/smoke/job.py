@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from bakery._dsl import location_of
-from bakery.claim import Keys
 from bakery.errors import UsageError
 from bakery.model import Endpoint
 from bakery.recipe import Recipe
 from bakery.smoke.identity import Identity
+from bakery.state.claim import Keys
 
 Verdict = Literal["passed", "failed", "error", "skipped"]
 

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import IO, Any, Final, Self
 
 from bakery import errors
-from bakery.claim import Workshop
 from bakery.errors import Location, SmokeError
 from bakery.events import TestEnded
 from bakery.smoke import wire
 from bakery.smoke.identity import Identity
 from bakery.smoke.job import SmokeJob, SmokeReport, TestRef, TestResult
+from bakery.state.claim import Workshop
 
 CONFIG: Final = Path(__file__).with_name("pytest.ini")
 BUILTIN_FILE: Final = Path(__file__).with_name("builtin.py")

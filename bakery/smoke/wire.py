@@ -10,13 +10,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
-from bakery.claim import Keys
 from bakery.errors import ImagefileError
 from bakery.model import Endpoint
 from bakery.redaction.secret import Secret
 from bakery.resolve import convert
 from bakery.smoke.identity import Identity
 from bakery.smoke.job import SmokeJob, TestRef
+from bakery.state.claim import Keys
 
 _TAG: Final = "__secret__"
 

@@ -14,10 +14,10 @@ from bakery._call import Call
 from bakery._facts import Facts
 from bakery._files import Upload
 from bakery._machine import Machine
-from bakery.claim import Keys, Workshop
 from bakery.errors import DriverError
 from bakery.events import Event, Output
 from bakery.model import Endpoint
+from bakery.state.claim import Keys, Workshop
 from bakery.transport.base import OnOutput, Result, Words
 from bakery.transport.link import Link
 from bakery.util.process import chunks

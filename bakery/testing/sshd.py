@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from bakery import Machine
-from bakery.claim import Keys, Workshop
 from bakery.errors import NotYet, PreflightError
 from bakery.events import Event, Output
 from bakery.model import Endpoint
+from bakery.state.claim import Keys, Workshop
 from bakery.transport.link import Link
 from bakery.util.waiting import Cancel, until
 

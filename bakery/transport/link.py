@@ -13,8 +13,8 @@ from bakery.transport.diagnose import diagnose
 from bakery.util.waiting import interruptible, until
 
 if TYPE_CHECKING:
-    from bakery.claim import Keys, Workshop
     from bakery.model import Endpoint
+    from bakery.state.claim import Keys, Workshop
     from bakery.transport.stage import Stage
 
 PAUSES: Final = (0.05, 0.5)

@@ -7,8 +7,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bakery.claim import Workshop
 from bakery.errors import NotYet, PreflightError
+from bakery.state.claim import Workshop
 from bakery.util.waiting import until
 
 PATIENCE = 6 * 3600.0

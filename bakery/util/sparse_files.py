@@ -11,8 +11,8 @@ from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import IO
 
-from bakery.claim import Workshop
 from bakery.errors import BakeryError, PreflightError
+from bakery.state.claim import Workshop
 
 CHUNK = 1 << 20
 TICK = 0.25

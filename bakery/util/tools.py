@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from bakery.claim import Workshop
 from bakery.errors import DriverError, NotYet
 from bakery.model import Problem
+from bakery.state.claim import Workshop
 from bakery.util.waiting import Cancel, until
 
 WORDS_KEPT = 15

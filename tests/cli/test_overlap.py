@@ -9,22 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from bakery import gc, loader
-from bakery.claim import Claim
+from bakery import loader
 from bakery.context import Options
 from bakery.drivers.registry import Registry
 from bakery.errors import CleanupError, DriverError
 from bakery.events import Event, Notice
-from bakery.journal import Journal
 from bakery.model import Artifact, Checkpoint, Handle, Resource
 from bakery.plan import plan
 from bakery.resolve import Settings
 from bakery.run import Outcome, build
-from bakery.state import State
+from bakery.state import gc
+from bakery.state.claim import Claim
+from bakery.state.destroy import undo
+from bakery.state.journal import Journal
+from bakery.state.project import State
 from bakery.testing.folder.cloud import FolderCloud
 from bakery.testing.folder.driver import Folder, FolderDriver
 from bakery.testing.folder.faults import Injection
-from bakery.undo import undo
 from bakery.util.waiting import Cancel
 
 IMAGEFILE = """

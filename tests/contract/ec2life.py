@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from bakery.claim import Claim
 from bakery.drivers.ec2.driver import Ec2Driver
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import DriverError
-from bakery.keys import make_keys
 from bakery.model import Artifact, Endpoint, Handle
+from bakery.state.claim import Claim
+from bakery.state.ssh_keys import make_keys
 from bakery.testing.contract import Ledger
 from bakery.util.waiting import Cancel, until
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from bakery.claim import Claim
 from bakery.drivers.openstack.driver import OpenStackDriver
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import BakeryError
-from bakery.keys import make_keys
 from bakery.model import Artifact, Handle
+from bakery.state.claim import Claim
+from bakery.state.ssh_keys import make_keys
 from bakery.util.waiting import Cancel, until
 from tests.contract import ec2life
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bakery.state import State
+from bakery.state.project import State
 from bakery.testing.folder.cloud import FolderCloud
 
 SHIM = r"""

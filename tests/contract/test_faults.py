@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from bakery import gc, loader
+from bakery import loader
 from bakery.context import Options
 from bakery.drivers.registry import Registry
 from bakery.plan import plan
 from bakery.resolve import Settings
 from bakery.run import Outcome, build
-from bakery.state import State
+from bakery.state import gc
+from bakery.state.project import State
 from bakery.testing.folder.cloud import FolderCloud
 from bakery.testing.folder.driver import FolderDriver
 from bakery.testing.folder.faults import Fault, Injection

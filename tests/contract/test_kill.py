@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bakery.state import State
+from bakery.state.project import State
 from bakery.testing.folder.cloud import FolderCloud
 from bakery.testing.kill import KillMatrix
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from bakery.state import RunFolder, State
+from bakery.state.project import RunFolder, State
 from bakery.testing.folder.cloud import FolderCloud
 
 IMAGEFILE = """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bakery.state import cache_folder
+from bakery.state.project import cache_folder
 from tests.live.baking import TINY, Project, shared
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bakery.base.base import BaseDisk
-from bakery.claim import Workshop
 from bakery.drivers.nspawn import disktree
+from bakery.state.claim import Workshop
 
 BY_A_BOOT: Mapping[str, str] = {
     r"/tmp/\.(ICE|X11|XIM|font)-unix": "systemd-tmpfiles makes them at boot; a container's /tmp is in memory",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bakery.drivers.nspawn import host
-from bakery.state import cache_folder
+from bakery.state.project import cache_folder
 from tests.live.baking import Project, clean, shared
 
 pytestmark = [pytest.mark.live, pytest.mark.all, pytest.mark.timeout(3600)]

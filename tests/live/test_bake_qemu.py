@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bakery.state import cache_folder
+from bakery.state.project import cache_folder
 from tests.live.baking import Done, Project, clean, shared
 from tests.live.content import differences, listing
 from tests.live.test_debian_base import BUSES, FIRMWARE, Guest

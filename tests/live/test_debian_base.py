@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from bakery.base.debian import Debian
-from bakery.claim import Workshop
 from bakery.errors import NotYet
-from bakery.keys import make_keys
 from bakery.model import Endpoint
+from bakery.state.claim import Workshop
+from bakery.state.ssh_keys import make_keys
 from bakery.transport.knock import knock
 from bakery.transport.stage import NotReached
 from bakery.util.waiting import Cancel, until

@@ -13,12 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bakery.claim import Workshop
 from bakery.disk import qemuimg
 from bakery.disk.splice import join
 from bakery.drivers.nspawn import template
 from bakery.drivers.nspawn.apply import apply
 from bakery.errors import DriverError
+from bakery.state.claim import Workshop
 
 pytestmark = pytest.mark.live
 MIB = 1 << 20

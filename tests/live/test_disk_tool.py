@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bakery.claim import Workshop
 from bakery.errors import DriverError, Interrupted
+from bakery.state.claim import Workshop
 from bakery.util.tools import missing, run
 
 pytestmark = pytest.mark.live
@@ -60,7 +60,7 @@ def test_a_cancelled_program_ends_with_all_its_children(tmp_path: Path) -> None:
 ALONE = """
 import sys
 from pathlib import Path
-from bakery.claim import Workshop
+from bakery.state.claim import Workshop
 from bakery.util.tools import run
 run(("sleep", sys.argv[1]), Workshop(cache=Path("/nowhere")), what="a long sleep")
 """

@@ -15,16 +15,16 @@ from typing import Any
 import pytest
 
 from bakery.base.debian import Debian
-from bakery.claim import Claim
 from bakery.drivers.base import Driver
 from bakery.drivers.nspawn import host, processes
 from bakery.drivers.nspawn.driver import CONTAINER, NspawnDriver
 from bakery.drivers.nspawn.source import Nspawn
 from bakery.drivers.qemu.driver import QemuDriver
 from bakery.errors import DriverError, NotYet
-from bakery.keys import make_keys
 from bakery.model import Artifact, Checkpoint, Handle, Resource
-from bakery.state import cache_folder
+from bakery.state.claim import Claim
+from bakery.state.project import cache_folder
+from bakery.state.ssh_keys import make_keys
 from bakery.testing.contract import DriverContract, Exists, Ledger
 from bakery.transport.base import Transport
 from bakery.transport.link import Link

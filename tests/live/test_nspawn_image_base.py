@@ -10,10 +10,10 @@ import pytest
 
 from bakery.base.base import BaseDisk
 from bakery.base.cloudimage import CloudImage
-from bakery.claim import Workshop
 from bakery.drivers.nspawn import bases, disktree, host
 from bakery.errors import DriverError
 from bakery.model import Artifact
+from bakery.state.claim import Workshop
 from tests.live.baking import Project, clean
 
 pytestmark = [

@@ -14,13 +14,13 @@ import psutil
 import pytest
 
 from bakery.base.debian import Debian
-from bakery.claim import Claim, Workshop
 from bakery.drivers.qemu import accel, process
 from bakery.drivers.qemu.driver import QemuDriver
 from bakery.drivers.qemu.source import Qemu
 from bakery.errors import DriverError, NotYet
-from bakery.keys import make_keys
 from bakery.model import Artifact, Checkpoint, Handle, Resource, Where
+from bakery.state.claim import Claim, Workshop
+from bakery.state.ssh_keys import make_keys
 from bakery.testing.aws.tiny import tiny_guest
 from bakery.transport.base import Lost, Transport
 from bakery.transport.link import Link

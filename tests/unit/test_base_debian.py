@@ -16,9 +16,9 @@ from bakery.base.base import Base
 from bakery.base.debian import SUITES, Debian
 from bakery.base.debian_make import digest, lines
 from bakery.base.shelf import Shelf, _read, _write
-from bakery.claim import Workshop
 from bakery.errors import DriverError, ImagefileError, PreflightError
 from bakery.events import Event, Notice
+from bakery.state.claim import Workshop
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from bakery.cache import places
 from bakery.cache.flock import Flock
 from bakery.cache.lease import Lease
 from bakery.cache.store import LIMIT, Store, boot_id, limit
-from bakery.claim import Workshop
 from bakery.errors import ImagefileError
 from bakery.events import Event, Notice
 from bakery.model import Checkpoint
+from bakery.state.claim import Workshop
 from bakery.util.lock import hold
 
 MIB = 1 << 20

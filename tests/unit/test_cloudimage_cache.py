@@ -14,10 +14,10 @@ import pytest
 
 from bakery.base.cloudimage import CloudImage
 from bakery.base.download import Downloader, Patience
-from bakery.claim import Workshop
 from bakery.errors import PreflightError
 from bakery.events import Event, Notice
 from bakery.model import to_json
+from bakery.state.claim import Workshop
 
 QCOW2 = b"QFI\xfb" + (3).to_bytes(4, "big") + bytes(1000) + b"content"
 RAW = bytes(510) + b"\x55\xaa" + bytes(3 << 20) + b"content"

@@ -12,9 +12,9 @@ import pytest
 
 from bakery.base.checksum import Checksum
 from bakery.base.download import Downloader, Patience, shown
-from bakery.claim import Workshop
 from bakery.errors import Interrupted, PreflightError
 from bakery.events import Event, Progress
+from bakery.state.claim import Workshop
 from bakery.util.sparse_files import copy_sparse, disk_space
 
 CONTENT = bytes(range(256)) * 2000

@@ -8,7 +8,7 @@ import pytest
 
 from bakery.errors import UsageError
 from bakery.hostvisit import Target
-from bakery.keys import make_keys
+from bakery.state.ssh_keys import make_keys
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bakery.journal import Journal, encode, is_locked, replay
 from bakery.model import Resource
+from bakery.state.journal import Journal, encode, is_locked, replay
 
 
 def thing(key: str, number: str | None = None) -> Resource:

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from bakery.claim import Workshop
 from bakery.doctor import Finding, examine
 from bakery.drivers.base import Driver
 from bakery.drivers.registry import Registry
 from bakery.errors import DriverError, PreflightError, UsageError
 from bakery.images import excess, remove, status
-from bakery.kept import kept_machines, remember
-from bakery.keys import make_keys, save_keys
 from bakery.model import Artifact, Endpoint, Problem
-from bakery.state import RunFolder, State
+from bakery.state.claim import Workshop
+from bakery.state.held_machines import kept_machines, remember
+from bakery.state.project import RunFolder, State
+from bakery.state.ssh_keys import make_keys, save_keys
 
 
 class Shelf(Driver[Any]):

@@ -90,8 +90,8 @@ def prune(project: Project, keep: int | None, older_than: float | None) -> None:
 
 def _store(project: Project) -> Store:
     from bakery.cache.store import Store, limit
-    from bakery.claim import Workshop
-    from bakery.state import cache_folder
+    from bakery.state.claim import Workshop
+    from bakery.state.project import cache_folder
 
     return Store(Workshop(cache=cache_folder(project.environ)), limit(project.environ))
 

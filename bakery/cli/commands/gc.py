@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from bakery import gc as collector
 from bakery.cli import show
 from bakery.cli.complete import runs
 from bakery.cli.options import Command, Duration, as_json
 from bakery.cli.project import Project
 from bakery.errors import CleanupError, UsageError
 from bakery.model import Resource, Where, to_json
+from bakery.state import gc as collector
 
 
 @click.command(

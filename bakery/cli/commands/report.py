@@ -16,7 +16,7 @@ from bakery.errors import UsageError
 
 if TYPE_CHECKING:
     from bakery.reporters.board import Board
-    from bakery.state import RunFolder
+    from bakery.state.project import RunFolder
 
 
 @click.command(

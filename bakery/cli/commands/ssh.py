@@ -12,7 +12,7 @@ from bakery.cli.project import Project
 from bakery.errors import ConnectError, UsageError
 
 if TYPE_CHECKING:
-    from bakery.state import RunFolder
+    from bakery.state.project import RunFolder
 
 LOST = 255  # OpenSSH's exit code when the connection, not the command, failed
 
@@ -74,8 +74,8 @@ def _run(project: Project, name: str) -> RunFolder | None:
 
 
 def _kept(run: RunFolder) -> int:
-    from bakery.kept import kept_machines
     from bakery.shell import open_shell
+    from bakery.state.held_machines import kept_machines
 
     machines = kept_machines(run)
     if not machines:

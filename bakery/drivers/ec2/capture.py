@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from bakery.claim import Claim
 from bakery.drivers.ec2 import images, reach, tags
 from bakery.drivers.ec2.account import Cloud
 from bakery.drivers.ec2.faults import Refused, code_of
@@ -15,6 +14,7 @@ from bakery.drivers.ec2.request import mappings
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import DriverError, NotYet
 from bakery.model import Artifact, Handle
+from bakery.state.claim import Claim
 from bakery.util.waiting import until
 
 LINUX = "Linux/UNIX"

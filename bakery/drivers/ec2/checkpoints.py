@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from bakery.claim import Claim
 from bakery.drivers.ec2 import images, retire, tags
 from bakery.drivers.ec2.account import Cloud
 from bakery.drivers.ec2.faults import Refused, code_of
 from bakery.drivers.ec2.source import Ec2
 from bakery.model import Checkpoint, Handle
+from bakery.state.claim import Claim
 
 TAKEN = "InvalidAMIName.Duplicate"
 MOST = 50

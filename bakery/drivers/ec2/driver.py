@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bakery.claim import Claim, Workshop
 from bakery.drivers.base import Driver
 from bakery.drivers.ec2 import bases, capture, check, checkpoints, destroy, find, keep, launch, reach
 from bakery.drivers.ec2.account import Account, Clouds
@@ -15,6 +14,7 @@ from bakery.drivers.ec2.options import Newest, Parameter, read
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import DriverError
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Problem, Resource, Where
+from bakery.state.claim import Claim, Workshop
 
 
 class Ec2Driver(Driver[Ec2]):

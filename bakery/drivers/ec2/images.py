@@ -6,11 +6,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from bakery.claim import Workshop
 from bakery.drivers.ec2 import tags
 from bakery.drivers.ec2.account import Cloud
 from bakery.drivers.ec2.faults import Refused, RefusedForNow, code_of
 from bakery.errors import DriverError, NotYet, RetryableError
+from bakery.state.claim import Workshop
 from bakery.util.waiting import until
 
 AT_MOST = 24 * 3600.0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from bakery.claim import Claim
 from bakery.drivers.ec2.account import Cloud, Clouds
 from bakery.drivers.ec2.source import Ec2
+from bakery.state.claim import Claim
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -12,7 +12,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from bakery.claim import Claim
 from bakery.drivers.ec2 import fastlaunch, images, retire, share, tags
 from bakery.drivers.ec2.account import Cloud, Clouds
 from bakery.drivers.ec2.capture import bound, register, registration
@@ -22,6 +21,7 @@ from bakery.drivers.ec2.job import Job
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import DriverError
 from bakery.model import Artifact
+from bakery.state.claim import Claim
 
 LONGEST = 125
 """Characters of an AMI's name: 128, less room for a number."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bakery.claim import Claim, Intent
 from bakery.drivers.ec2 import bases, network, profile, tags, userdata
 from bakery.drivers.ec2.account import Cloud
 from bakery.drivers.ec2.faults import CAPACITY, Refused, RefusedForNow, code_of
@@ -15,6 +14,7 @@ from bakery.drivers.ec2.request import Order, run_instances
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import NotYet
 from bakery.model import Handle
+from bakery.state.claim import Claim, Intent
 from bakery.util.waiting import until
 
 NOT_YET_KNOWN = ("Invalid IAM Instance Profile name", "InvalidGroup.NotFound", "InvalidKeyPair.NotFound")

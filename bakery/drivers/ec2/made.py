@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bakery.claim import Claim
 from bakery.drivers.ec2 import tags
 from bakery.drivers.ec2.account import Cloud
 from bakery.drivers.ec2.faults import RefusedForNow
+from bakery.state.claim import Claim
 from bakery.util.retry import again
 
 ATTEMPTS = 6

@@ -10,7 +10,6 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
-from bakery.claim import Claim
 from bakery.drivers.ec2 import tags
 from bakery.drivers.ec2.account import Cloud
 from bakery.drivers.ec2.faults import Refused, code_of
@@ -19,6 +18,7 @@ from bakery.drivers.ec2.options import Filter
 from bakery.drivers.ec2.source import Ec2, words
 from bakery.errors import DriverError, PreflightError
 from bakery.model import Resource
+from bakery.state.claim import Claim
 
 CHECKIP = "https://checkip.amazonaws.com"
 SSH = 22

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 
-from bakery.claim import Claim
 from bakery.drivers.ec2 import tags
 from bakery.drivers.ec2.account import Cloud
 from bakery.drivers.ec2.faults import Refused, code_of
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import NotYet
+from bakery.state.claim import Claim
 from bakery.util.waiting import until
 
 TRUST = {

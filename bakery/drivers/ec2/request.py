@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bakery.claim import Claim
 from bakery.drivers.ec2 import tags
 from bakery.drivers.ec2.network import Place
 from bakery.drivers.ec2.options import Spot, Volume
 from bakery.drivers.ec2.source import THROUGHPUT, Ec2
+from bakery.state.claim import Claim
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bakery.claim import Workshop
 from bakery.drivers.ec2 import fastlaunch, images, tags
 from bakery.drivers.ec2.account import Cloud
 from bakery.drivers.ec2.job import Job
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import DriverError
+from bakery.state.claim import Workshop
 
 LIVE = ("pending", "running", "stopping", "stopped")
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from bakery.claim import Claim
+from bakery.state.claim import Claim
 
 RUN, BUILD, EXPIRES = "bakery:run", "bakery:build", "bakery:expires"
 KEY = "bakery:key"

@@ -7,9 +7,9 @@ from typing import Any
 import yaml
 
 from bakery import cloudinit
-from bakery.claim import Claim
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import ImagefileError
+from bakery.state.claim import Claim
 
 LIMIT = 16 * 1024
 """Bytes before base64 (docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html)."""

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from bakery.base.base import Base, BaseDisk, BaseTree
-from bakery.claim import Workshop
 from bakery.disk import images
 from bakery.drivers.nspawn import disktree
 from bakery.drivers.nspawn.source import Rooted
 from bakery.drivers.qemu.shape import Shape
 from bakery.errors import DriverError
 from bakery.model import Artifact, Problem
+from bakery.state.claim import Workshop
 from bakery.util.sparse_files import digest
 
 HINT = "Debian(...), CloudImage(...), an @bakery.image function, or an Artifact that is a disk on this host"

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
-from bakery.claim import Workshop
 from bakery.disk import build, qemuimg
 from bakery.disk.layout import Layout
 from bakery.drivers.nspawn import template
 from bakery.drivers.nspawn.merged import merged
 from bakery.errors import DriverError
+from bakery.state.claim import Workshop
 from bakery.util.sparse_files import digest
 
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bakery.base.base import BaseDisk, BaseTree
-from bakery.claim import Workshop
 from bakery.disk.build import remove
 from bakery.errors import DriverError
 from bakery.hygiene.tree import fstab, means
 from bakery.hygiene.volumes import Volume, raw_disk, volumes
 from bakery.model import Problem
+from bakery.state.claim import Workshop
 from bakery.util.lock import hold
 from bakery.util.tools import alone, missing, root, run
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bakery.claim import Claim, Workshop
 from bakery.disk import build, images, qemuimg
 from bakery.drivers.base import Driver
 from bakery.drivers.nspawn import bases, checkpoints, disks, host, processes
@@ -21,6 +20,7 @@ from bakery.drivers.qemu import accel
 from bakery.drivers.qemu.shape import Shape
 from bakery.errors import DriverError, NotYet
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Where
+from bakery.state.claim import Claim, Workshop
 from bakery.util import tools
 from bakery.util.waiting import until
 

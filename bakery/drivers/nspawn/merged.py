@@ -7,10 +7,10 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bakery.claim import Workshop
 from bakery.disk.build import remove
 from bakery.drivers.nspawn.layers import mount_option
 from bakery.errors import DriverError
+from bakery.state.claim import Workshop
 from bakery.util.tools import root, run
 
 MOUNT = 'set -eu; mount -t overlay overlay -o "ro,lowerdir=$1" "$2"'

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from bakery.base.base import BaseTree
-from bakery.claim import Workshop
 from bakery.drivers.qemu.shape import Shape
 from bakery.drivers.qemu.source import Qemu, size
 from bakery.errors import ImagefileError
 from bakery.model import Problem, Source
+from bakery.state.claim import Workshop
 
 
 @runtime_checkable

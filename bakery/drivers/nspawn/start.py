@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bakery.claim import Keys
 from bakery.drivers.nspawn import host, scaffold
 from bakery.drivers.nspawn.layers import mount_option
 from bakery.errors import DriverError
+from bakery.state.claim import Keys
 
 HERE = Path(__file__).parent
 MASKED = ("apt-daily.timer", "apt-daily-upgrade.timer", "man-db.timer", "systemd-remount-fs.service")

@@ -15,12 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bakery.cache import inventory
-from bakery.claim import Workshop
 from bakery.disk import bootfiles, build, qemuimg
 from bakery.disk.layout import Layout
 from bakery.disk.splice import join
 from bakery.drivers.nspawn.apply import apply
 from bakery.errors import DriverError
+from bakery.state.claim import Workshop
 from bakery.util.lock import hold
 from bakery.util.tools import alone, root
 

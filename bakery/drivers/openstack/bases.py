@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from bakery.base.base import Base
-from bakery.claim import Claim
 from bakery.drivers.openstack import images, things, upload
 from bakery.drivers.openstack.cloud import Cloud
 from bakery.drivers.openstack.options import GlanceImage, GlanceUrl
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import PreflightError
 from bakery.model import Artifact, Checkpoint
+from bakery.state.claim import Claim
 
 ID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}")
 HINT = (

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from bakery.claim import Claim, Intent
 from bakery.drivers.openstack import images, servers, tags, things, volumes
 from bakery.drivers.openstack.cloud import Cloud
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import DriverError
 from bakery.model import Artifact, Handle
+from bakery.state.claim import Claim, Intent
 
 VERIFIED = "signature_verified"
 """Cinder (Zed) writes this on the images that it uploads, and then cannot make a volume of an image that has it."""

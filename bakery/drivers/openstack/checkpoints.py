@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from bakery.claim import Claim
 from bakery.drivers.openstack import capture, images, tags, things
 from bakery.drivers.openstack.cloud import Cloud
 from bakery.drivers.openstack.faults import RefusedForNow
 from bakery.drivers.openstack.source import OpenStack
 from bakery.model import Checkpoint, Handle
+from bakery.state.claim import Claim
 
 TAG = "bakery-checkpoint"
 MOST = 60_000

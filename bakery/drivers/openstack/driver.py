@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bakery.claim import Claim, Workshop
 from bakery.drivers.base import Driver
 from bakery.drivers.openstack import (
     bases,
@@ -26,6 +25,7 @@ from bakery.drivers.openstack.reach import Reach
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import DriverError
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Problem, Resource, Where
+from bakery.state.claim import Claim, Workshop
 
 
 class OpenStackDriver(Driver[OpenStack]):

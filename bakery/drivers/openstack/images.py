@@ -8,11 +8,11 @@ import shutil
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bakery.claim import Claim, Workshop
 from bakery.drivers.openstack import things
 from bakery.drivers.openstack.cloud import Cloud
 from bakery.drivers.openstack.faults import CONFLICT, Refused, RefusedForNow, status_of
 from bakery.errors import DriverError, NotYet, RetryableError
+from bakery.state.claim import Claim, Workshop
 from bakery.util.waiting import until
 
 ACTIVE = "active"

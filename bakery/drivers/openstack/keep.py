@@ -7,12 +7,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bakery.claim import Claim
 from bakery.drivers.openstack import images, tags, things
 from bakery.drivers.openstack.cloud import Account, Cloud, Clouds
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import DriverError
 from bakery.model import Artifact
+from bakery.state.claim import Claim
 
 
 def keep(clouds: Clouds, artifact: Artifact, name: str, claim: Claim) -> Artifact:

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from bakery.claim import Claim
 from bakery.drivers.openstack import bases, images, network, servers, tags, things, userdata, volumes
 from bakery.drivers.openstack.cloud import Cloud
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import DriverError, PreflightError, RetryableError
 from bakery.model import Handle
+from bakery.state.claim import Claim
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

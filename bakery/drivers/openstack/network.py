@@ -6,13 +6,13 @@ import socket
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from bakery.claim import Claim
 from bakery.drivers.openstack import tags, things
 from bakery.drivers.openstack.bases import ID
 from bakery.drivers.openstack.cloud import Cloud
 from bakery.drivers.openstack.faults import CONFLICT, Refused, status_of
 from bakery.drivers.openstack.source import OpenStack, words
 from bakery.errors import DriverError, PreflightError
+from bakery.state.claim import Claim
 
 SSH = 22
 V4, V6 = 4, 6

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bakery.claim import Claim
 from bakery.drivers.openstack import things
 from bakery.drivers.openstack.cloud import Cloud
 from bakery.drivers.openstack.faults import CONFLICT, NOT_FOUND, Refused, status_of
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import DriverError, NotYet, RetryableError
+from bakery.state.claim import Claim
 from bakery.util.waiting import until
 
 TASK = "OS-EXT-STS:task_state"

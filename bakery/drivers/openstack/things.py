@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bakery.claim import Claim
 from bakery.drivers.openstack.cloud import ATTEMPTS, Cloud
 from bakery.drivers.openstack.faults import RefusedForNow
+from bakery.state.claim import Claim
 from bakery.util.retry import again
 
 Thing = dict[str, Any]

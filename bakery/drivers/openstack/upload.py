@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from bakery.base.base import Base
-from bakery.claim import Claim
 from bakery.drivers.openstack import images, tags
 from bakery.drivers.openstack.cloud import Cloud
 from bakery.drivers.openstack.options import GlanceUrl
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import DriverError, PreflightError
 from bakery.model import Artifact
+from bakery.state.claim import Claim
 
 PIECE = 1 << 20
 METHODS = "/info/import"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 
 from bakery import cloudinit
-from bakery.claim import Claim
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import ImagefileError
+from bakery.state.claim import Claim
 
 LIMIT = 65535
 """Characters after base64 (docs.openstack.org/api-ref/compute, Create Server)."""

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from bakery.claim import Claim, Workshop
 from bakery.drivers.openstack import images, servers, tags, things
 from bakery.drivers.openstack.cloud import Cloud
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import DriverError, NotYet, RetryableError
+from bakery.state.claim import Claim, Workshop
 from bakery.util.waiting import Cancel, until
 
 GIB = 1 << 30

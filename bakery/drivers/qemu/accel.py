@@ -14,10 +14,10 @@ from pathlib import Path
 import psutil
 
 from bakery.base.diskfile import write_whole
-from bakery.claim import Workshop
 from bakery.drivers.qemu import bootsector
 from bakery.drivers.qemu.command import QEMU, accelerator
 from bakery.errors import DriverError, NotYet
+from bakery.state.claim import Workshop
 from bakery.util import tools
 from bakery.util.lock import hold
 from bakery.util.waiting import until

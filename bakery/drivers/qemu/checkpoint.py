@@ -10,15 +10,15 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from bakery.claim import Claim, Workshop
 from bakery.drivers.qemu import power
 from bakery.drivers.qemu.command import DEVICE
 from bakery.drivers.qemu.layers import Layer, Layers, add, layers_from, node
 from bakery.drivers.qemu.monitor import Monitor
 from bakery.drivers.qemu.shape import Identity, Shape
 from bakery.errors import DriverError, NotYet
-from bakery.keys import save_keys
 from bakery.model import Checkpoint, Handle
+from bakery.state.claim import Claim, Workshop
+from bakery.state.ssh_keys import save_keys
 from bakery.util.waiting import until
 
 MEMORY, DISK = "memory", "disk.qcow2"

@@ -15,7 +15,6 @@ from typing import ClassVar
 import psutil
 
 from bakery.base.base import Base
-from bakery.claim import Claim, Workshop
 from bakery.disk import images, qemuimg
 from bakery.drivers.base import Driver
 from bakery.drivers.qemu import accel, checkpoint, firmware, login, power, process, wake
@@ -25,8 +24,9 @@ from bakery.drivers.qemu.monitor import SOCKET, Monitor, Refused
 from bakery.drivers.qemu.shape import Identity, Shape
 from bakery.drivers.qemu.source import Qemu
 from bakery.errors import DriverError, ImagefileError, NotYet
-from bakery.keys import read_keys
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Where
+from bakery.state.claim import Claim, Workshop
+from bakery.state.ssh_keys import read_keys
 from bakery.util import tools
 
 KIND = "machine"

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from bakery.base.diskfile import write_whole
-from bakery.claim import Workshop
 from bakery.disk import qemuimg
 from bakery.disk.qemuimg import Format
 from bakery.errors import DriverError
+from bakery.state.claim import Workshop
 
 FILE = "layers.json"
 UNSAFE = {"direct": False, "no-flush": True}

@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 
 from bakery import cloudinit
-from bakery.claim import Keys
 from bakery.drivers.qemu.command import SEED
 from bakery.drivers.qemu.shape import Shape
 from bakery.errors import DriverError, NotYet
+from bakery.state.claim import Keys
 
 CREDENTIALS = "credentials.smbios"
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"

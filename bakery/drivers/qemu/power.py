@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from bakery.claim import Workshop
 from bakery.drivers.qemu import process
 from bakery.drivers.qemu.monitor import Monitor
 from bakery.errors import DriverError, NotYet
 from bakery.model import Handle
+from bakery.state.claim import Workshop
 from bakery.transport.diagnose import diagnose
 from bakery.util.waiting import until
 

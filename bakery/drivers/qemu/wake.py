@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from shlex import quote
 
-from bakery.claim import Claim, Keys
 from bakery.drivers.qemu.login import HOST_KEY
 from bakery.errors import DriverError
 from bakery.model import Endpoint, Handle
+from bakery.state.claim import Claim, Keys
 from bakery.transport.link import Link
 
 PATIENCE = 180.0

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bakery.claim import Claim
 from bakery.drivers.base import Driver
 from bakery.errors import DriverError, NotYet, RetryableError
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Problem, Resource, Source, Where
+from bakery.state.claim import Claim
 from bakery.testing.folder.cloud import BUSYBOX, FolderCloud, Kind, NotFound
 from bakery.util.retry import again
 from bakery.util.waiting import until

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bakery.claim import Claim
 from bakery.errors import DriverError
 from bakery.model import Artifact, Problem
 from bakery.publish.base import Publisher
+from bakery.state.claim import Claim
 from bakery.testing.folder import driver
 from bakery.testing.folder.cloud import FolderCloud
 from bakery.util.retry import again

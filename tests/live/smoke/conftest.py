@@ -15,9 +15,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bakery.claim import Keys
 from bakery.errors import NotYet
 from bakery.model import Endpoint
+from bakery.state.claim import Keys
 from bakery.util.waiting import Cancel, until
 
 

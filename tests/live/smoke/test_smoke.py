@@ -15,11 +15,11 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from bakery import loader, smoke
-from bakery.claim import Workshop
 from bakery.errors import ConnectError, Interrupted, SmokeError
 from bakery.events import Event, TestEnded
 from bakery.model import Endpoint
 from bakery.redaction.secret import Secret
+from bakery.state.claim import Workshop
 from bakery.util.waiting import Cancel
 
 pytestmark = pytest.mark.live
@@ -302,7 +302,7 @@ def test_the_child_ends_when_its_parent_is_killed(tmp_path: Path, machine: Any) 
 import os, threading
 from pathlib import Path
 from bakery import loader, smoke
-from bakery.claim import Keys, Workshop
+from bakery.state.claim import Keys, Workshop
 from bakery.model import Endpoint
 recipe = loader.load(Path({str(tmp_path / "imagefile.py")!r}))
 def watch():

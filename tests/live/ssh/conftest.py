@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bakery import Machine
-from bakery.keys import make_keys
+from bakery.state.ssh_keys import make_keys
 from bakery.testing.sshd import SSHD, Server, start_sshd
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from bakery import Machine, Seal, Secret
-from bakery.claim import Workshop
 from bakery.errors import CommandFailed, ConnectError, TaskError
-from bakery.keys import make_keys
 from bakery.model import Endpoint
 from bakery.seal import script, seal
+from bakery.state.claim import Workshop
+from bakery.state.ssh_keys import make_keys
 from bakery.testing.sshd import Server, start_sshd
 from bakery.transport.link import Link
 from bakery.transport.namespace import start_time

@@ -21,9 +21,9 @@ import bakery._run
 import bakery.transport.ssh
 from bakery import Machine, Secret
 from bakery.errors import CommandFailed, ConnectError, DriverError, Interrupted, NotYet, TaskError
-from bakery.keys import make_keys
 from bakery.model import Endpoint
 from bakery.shell import shell_command, write_login
+from bakery.state.ssh_keys import make_keys
 from bakery.testing.sshd import Server
 from bakery.transport.base import Lost, TimedOut
 from bakery.transport.link import Link

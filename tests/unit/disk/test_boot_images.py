@@ -9,12 +9,12 @@ from uuid import UUID
 
 import pytest
 
-from bakery.claim import Workshop
 from bakery.disk import bootfiles
 from bakery.disk.grub import boot_sector, core_image, early_config
 from bakery.disk.layout import MIB, Layout
 from bakery.disk.sparse import fingerprint
 from bakery.errors import DriverError
+from bakery.state.claim import Workshop
 
 LAYOUT = Layout(size=3 << 30, identity=UUID(int=7))
 BOOT = bytes(range(256)) + bytes(254) + b"\x55\xaa"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bakery.claim import Claim
 from bakery.drivers.ec2.account import Account, Cloud
-from bakery.keys import make_keys
+from bakery.state.claim import Claim
+from bakery.state.ssh_keys import make_keys
 from bakery.testing.contract import Ledger
 
 

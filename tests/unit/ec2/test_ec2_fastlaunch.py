@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
-from bakery.claim import Claim
 from bakery.drivers.ec2.account import Cloud, Clouds
 from bakery.drivers.ec2.fastlaunch import disable, enable
 from bakery.drivers.ec2.job import Job
 from bakery.drivers.ec2.options import FastLaunch
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import DriverError
+from bakery.state.claim import Claim
 
 ASKED = {"ImageIds": ["ami-1"]}
 

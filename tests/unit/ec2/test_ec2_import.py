@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from botocore.stub import ANY, Stubber
 
-from bakery.claim import Claim
 from bakery.drivers.ec2.account import Cloud
 from bakery.drivers.ec2.destroy import destroy
 from bakery.errors import DriverError
 from bakery.model import Resource
 from bakery.publish.s3import import _imported
+from bakery.state.claim import Claim
 
 
 def task(status: str, **detail: Any) -> dict[str, Any]:

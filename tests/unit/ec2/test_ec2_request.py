@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from bakery.claim import Claim
 from bakery.drivers.ec2.network import Place
 from bakery.drivers.ec2.options import Metadata, Spot, Volume
 from bakery.drivers.ec2.request import Order, mappings, run_instances, volumes
 from bakery.drivers.ec2.source import Ec2
 from bakery.drivers.ec2.userdata import compose
 from bakery.errors import ImagefileError
-from bakery.keys import make_keys
+from bakery.state.claim import Claim
+from bakery.state.ssh_keys import make_keys
 
 IMAGE = {
     "ImageId": "ami-1",

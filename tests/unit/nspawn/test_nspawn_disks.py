@@ -9,11 +9,11 @@ from uuid import UUID
 import pytest
 
 from bakery.base.cloudimage import CloudImage
-from bakery.claim import Workshop
 from bakery.drivers.nspawn import bases, disktree, template
 from bakery.drivers.nspawn.disks import layout_of
 from bakery.errors import DriverError
 from bakery.model import Artifact
+from bakery.state.claim import Workshop
 
 DIGEST = "0123456789abcdef" * 4
 

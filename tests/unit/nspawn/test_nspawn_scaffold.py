@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bakery.claim import Keys
 from bakery.drivers.nspawn import scaffold
+from bakery.state.claim import Keys
 
 KEYS = Keys(user_private="-", user_public="-", host_private="a private key\n", host_public="ssh-ed25519 AAAA")
 

@@ -11,13 +11,13 @@ import pytest
 import yaml
 
 from bakery import cloudinit
-from bakery.claim import Keys
 from bakery.drivers.qemu import login
 from bakery.drivers.qemu.command import SEED
 from bakery.drivers.qemu.shape import Shape
 from bakery.drivers.qemu.wake import script
 from bakery.errors import DriverError, NotYet
-from bakery.keys import make_keys
+from bakery.state.claim import Keys
+from bakery.state.ssh_keys import make_keys
 
 KEYS = make_keys("bakery-r")
 

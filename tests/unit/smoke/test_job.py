@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from bakery.claim import Keys
 from bakery.errors import ImagefileError, UsageError
 from bakery.model import Endpoint
 from bakery.redaction.secret import Secret
@@ -16,6 +15,7 @@ from bakery.smoke import BUILTIN, Identity, SmokeJob, SmokeReport, TestRef, Test
 from bakery.smoke import builtin as select
 from bakery.smoke.builtin import TESTS
 from bakery.smoke.identity import fingerprint, key_blob
+from bakery.state.claim import Keys
 
 KEYS = Keys(
     user_private="up", user_public="ssh-ed25519 AAAAuser", host_private="hp", host_public="ssh-ed25519 AAAAhost"

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import bakery.transport.ssh
-from bakery.claim import Keys, Workshop
 from bakery.errors import ConnectError, DriverError, Interrupted, NotYet
 from bakery.events import Event, Waiting
 from bakery.model import Endpoint
+from bakery.state.claim import Keys, Workshop
 from bakery.transport.connect import HostKeys, fingerprint
 from bakery.transport.link import Link
 from bakery.transport.stage import NotReached, Stage

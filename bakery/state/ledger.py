@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bakery.journal import Journal
 from bakery.model import Resource
+from bakery.state.journal import Journal
 
 
 @dataclass(eq=False)

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bakery.claim import Keys
-from bakery.keys import read_keys
 from bakery.model import Endpoint, to_json
-from bakery.state import RunFolder, write_whole
+from bakery.state.claim import Keys
+from bakery.state.project import RunFolder, write_whole
+from bakery.state.ssh_keys import read_keys
 
 FILE = "endpoint.json"
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from bakery import progress
 from bakery.drivers.base import Driver
 from bakery.errors import BakeryError, CleanupError
-from bakery.journal import Journal
 from bakery.model import Resource, Where
-from bakery.state import RunFolder, State
-from bakery.undo import undo
+from bakery.state import progress
+from bakery.state.destroy import undo
+from bakery.state.journal import Journal
+from bakery.state.project import RunFolder, State
 from bakery.util.waiting import Cancel
 
 

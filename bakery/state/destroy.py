@@ -9,8 +9,8 @@ from typing import Any
 
 from bakery.drivers.base import Driver
 from bakery.errors import BakeryError, CleanupError
-from bakery.journal import Journal
 from bakery.model import Resource
+from bakery.state.journal import Journal
 from bakery.util.retry import again
 from bakery.util.waiting import Cancel
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from bakery.errors import PreflightError, UsageError
-from bakery.journal import Replay, is_locked, replay
 from bakery.model import Artifact, to_json
+from bakery.state.journal import Replay, is_locked, replay
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:

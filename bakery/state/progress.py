@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bakery.model import Handle, Resource, to_json
-from bakery.state import write_whole
+from bakery.state.project import write_whole
 
 FILE: Final = "progress.json"
 VERSION: Final = 1
