@@ -91,7 +91,7 @@ def examine(drivers: Registry, only: Sequence[str], environ: Mapping[str, str]) 
 
 def _host() -> Iterator[Finding]:
     from bakery.host import cpus, memory
-    from bakery.reporters.text import size
+    from bakery.reporting.formatting import size
 
     yield Finding(about="host", state="info", text=f"Python {platform.python_version()} at {sys.executable}")
     yield Finding(about="host", state="info", text=f"{cpus()} processors, {size(memory())} of memory free")
@@ -116,7 +116,7 @@ def _kvm() -> Finding:
 
 
 def _cache(environ: Mapping[str, str]) -> Iterator[Finding]:
-    from bakery.reporters.text import size
+    from bakery.reporting.formatting import size
     from bakery.state.project import cache_folder
 
     folder = cache_folder(environ)

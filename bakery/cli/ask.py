@@ -14,7 +14,7 @@ from bakery.errors import BakeryError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bakery.reporters.terminal import Terminal
+    from bakery.reporting.terminal import Terminal
 
 ANSWERS: Final = {
     "r": ("retry", "read the imagefile again and run this task once more"),

@@ -49,7 +49,7 @@ class Prints(io.TextIOBase):
             self._show(rest if not rest or rest.endswith("\n") else f"{rest}\n")
 
     def _show(self, text: str) -> None:
-        from bakery.reporters.terminal import Terminal
+        from bakery.reporting.terminal import Terminal
 
         if not text:
             return

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bakery.plan import Plan
     from bakery.recipe import Recipe
     from bakery.redaction.redactor import Redactor
-    from bakery.reporters.narrate import Verbosity
+    from bakery.reporting.lines import Verbosity
     from bakery.resolve import Settings
     from bakery.state.project import State
 

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bakery.events import Reader
-from bakery.reporters.jsonl import JsonFile, JsonLines
-from bakery.reporters.junit import JUnit
-from bakery.reporters.log import Log
+from bakery.reporting.jsonl import JsonFile, JsonLines
+from bakery.reporting.junit import JUnit
+from bakery.reporting.plain import Log
 
 if TYPE_CHECKING:
     from bakery.cli.project import Project
-    from bakery.reporters.terminal import Terminal
+    from bakery.reporting.terminal import Terminal
 
 
 def screen(project: Project) -> Reader:
     """Return the reporter for standard error: a terminal's, GitHub's, or the plain log."""
-    from bakery.reporters.github import GitHub
+    from bakery.reporting.github import GitHub
 
     environ = project.environ
     if environ.get("GITHUB_ACTIONS") == "true":
@@ -36,7 +36,7 @@ def terminal(project: Project) -> Terminal:
     """Return the reporter that draws."""
     from rich.console import Console
 
-    from bakery.reporters.terminal import Terminal
+    from bakery.reporting.terminal import Terminal
 
     console = Console(file=sys.stderr, no_color=not project.colors(terminal=True), highlight=False)
     return Terminal(console, "quiet" if project.json else project.verbosity)
@@ -44,7 +44,7 @@ def terminal(project: Project) -> Terminal:
 
 def readers(project: Project, shown: Reader, junit: Path | None = None) -> list[Reader]:
     """Return all reporters of a run: what is shown, what programs read, what the run's folder keeps."""
-    from bakery.reporters.html import Html
+    from bakery.reporting.html import Html
 
     chosen: list[Reader] = [JsonFile(), JUnit(), Html(), shown]
     if junit is not None:

@@ -51,7 +51,7 @@ def note(text: str, project: Project) -> None:
 def error(found: BakeryError, project: Project) -> int:
     """Explain an error, and return its exit code."""
     from bakery.events import Failed
-    from bakery.reporters.closing import failure_text
+    from bakery.reporting.summary import failure_text
 
     event = Failed(
         error=type(found).__name__, what=found.what, why=found.why, hint=found.hint,

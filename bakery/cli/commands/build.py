@@ -85,7 +85,7 @@ def build(
     from bakery.cli.prints import captured
     from bakery.cli.readers import readers, screen
     from bakery.outputs import check_outputs
-    from bakery.reporters.terminal import Terminal
+    from bakery.reporting.terminal import Terminal
     from bakery.run import build as run_build
 
     settings = project.settings(values, var_files)

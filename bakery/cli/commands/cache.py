@@ -41,7 +41,7 @@ def cache(ctx: click.Context) -> None:
 @click.pass_obj
 def ls(project: Project, as_json: bool) -> None:
     """Show what is in the cache, the least recently used checkpoint first."""
-    from bakery.reporters.text import size
+    from bakery.reporting.formatting import size
 
     store = _store(project)
     entries, folder = store.ls(), store.shop.cache
@@ -76,7 +76,7 @@ def ls(project: Project, as_json: bool) -> None:
 def prune(project: Project, keep: int | None, older_than: float | None) -> None:
     """Remove checkpoints, the least recently used first. What a run uses, and what others stand on, stays."""
     from bakery.cache import places
-    from bakery.reporters.text import size
+    from bakery.reporting.formatting import size
 
     store = _store(project)
     gone = [(entry.key, entry.size) for entry in store.prune(keep, older_than)]
@@ -97,7 +97,7 @@ def _store(project: Project) -> Store:
 
 
 def _row(entry: Entry) -> tuple[str, str, str, str]:
-    from bakery.reporters.text import duration, size
+    from bakery.reporting.formatting import duration, size
 
     ago = duration(max(0.0, time.time() - entry.used))
     return entry.key, entry.driver + (", warm" if entry.warm else ""), size(entry.size), f"{ago} ago"

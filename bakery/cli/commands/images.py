@@ -13,8 +13,8 @@ from bakery.cli.options import Command, as_json
 from bakery.cli.project import Project
 from bakery.images import excess, remove, status
 from bakery.model import Artifact, to_json
-from bakery.reporters.closing import near
-from bakery.reporters.text import size
+from bakery.reporting.formatting import size
+from bakery.reporting.summary import near
 
 
 @click.command(

@@ -12,7 +12,7 @@ from bakery.cli.options import Command
 from bakery.cli.project import Project
 from bakery.errors import UsageError
 from bakery.loader import FILE
-from bakery.reporters.closing import near
+from bakery.reporting.summary import near
 
 IGNORED = ".bakery/"
 

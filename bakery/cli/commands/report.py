@@ -15,7 +15,7 @@ from bakery.cli.project import Project
 from bakery.errors import UsageError
 
 if TYPE_CHECKING:
-    from bakery.reporters.board import Board
+    from bakery.reporting.run_state import Board
     from bakery.state.project import RunFolder
 
 
@@ -71,8 +71,8 @@ def _list(project: Project) -> None:
 
 
 def _text(project: Project, folder: RunFolder) -> None:
-    from bakery.reporters.log import Log
-    from bakery.reporters.replay import events
+    from bakery.reporting.plain import Log
+    from bakery.reporting.replay import events
 
     reader = Log(sys.stdout, project.verbosity)
     for event in events(folder.path / "events.jsonl"):
@@ -85,7 +85,7 @@ def _text(project: Project, folder: RunFolder) -> None:
         show.out(f"\nverdict on {path.parent.name}: {path.read_text(encoding='utf-8').strip()}", project)
     files = [path for path in sorted(folder.path.rglob("*")) if path.is_file() and _tells(path, folder.path)]
     if files:
-        from bakery.reporters.closing import near
+        from bakery.reporting.summary import near
 
         show.out("\nfiles:\n" + "\n".join(f"  {near(str(path))}" for path in files), project)
 
@@ -97,16 +97,16 @@ def _tells(path: Path, root: Path) -> bool:
 
 
 def _document(form: str, path: Path) -> None:
-    from bakery.reporters.html import page
-    from bakery.reporters.junit import xml
+    from bakery.reporting.html import page
+    from bakery.reporting.junit import xml
 
     board = _board(path)
     click.echo(page(board) if form == "html" else xml(board).decode(), nl=False)
 
 
 def _board(path: Path) -> Board:
-    from bakery.reporters.board import Board
-    from bakery.reporters.replay import events
+    from bakery.reporting.replay import events
+    from bakery.reporting.run_state import Board
 
     board = Board()
     for event in events(path):

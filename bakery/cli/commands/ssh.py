@@ -35,7 +35,7 @@ def ssh(project: Project, /, *, name: str, values: Any, var_files: Any) -> None:
     if run is not None:
         raise click.exceptions.Exit(_kept(run))
     from bakery.cli.readers import readers, screen
-    from bakery.reporters.terminal import Terminal
+    from bakery.reporting.terminal import Terminal
     from bakery.shell import open_shell
     from bakery.visit import Visit, build_of
 

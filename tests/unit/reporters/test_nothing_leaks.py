@@ -18,12 +18,12 @@ from rich.console import Console
 from bakery.events import Bus, Reader
 from bakery.redaction.redactor import Redactor
 from bakery.redaction.secret import Secret
-from bakery.reporters.github import GitHub
-from bakery.reporters.html import Html
-from bakery.reporters.jsonl import JsonFile, JsonLines
-from bakery.reporters.junit import JUnit
-from bakery.reporters.log import Log
-from bakery.reporters.terminal import Terminal
+from bakery.reporting.github import GitHub
+from bakery.reporting.html import Html
+from bakery.reporting.jsonl import JsonFile, JsonLines
+from bakery.reporting.junit import JUnit
+from bakery.reporting.plain import Log
+from bakery.reporting.terminal import Terminal
 
 from .story import story
 

@@ -11,14 +11,14 @@ import pytest
 from rich.console import Console
 
 from bakery import events as e
-from bakery.reporters.github import GitHub
-from bakery.reporters.html import Html, page
-from bakery.reporters.jsonl import JsonFile, JsonLines
-from bakery.reporters.junit import JUnit, xml
-from bakery.reporters.log import Log
-from bakery.reporters.narrate import Verbosity
-from bakery.reporters.replay import events
-from bakery.reporters.terminal import Terminal
+from bakery.reporting.github import GitHub
+from bakery.reporting.html import Html, page
+from bakery.reporting.jsonl import JsonFile, JsonLines
+from bakery.reporting.junit import JUnit, xml
+from bakery.reporting.lines import Verbosity
+from bakery.reporting.plain import Log
+from bakery.reporting.replay import events
+from bakery.reporting.terminal import Terminal
 
 from .story import BAD, GOOD, story
 

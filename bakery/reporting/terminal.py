@@ -17,10 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from bakery import events as e
-from bakery.reporters.board import Board, Track
-from bakery.reporters.closing import artifact, failure, outcome, times, took, word
-from bakery.reporters.narrate import Line, Verbosity, narrate
-from bakery.reporters.text import done, duration, plain
+from bakery.reporting.formatting import done, duration, plain
+from bakery.reporting.lines import Line, Verbosity, narrate
+from bakery.reporting.run_state import Board, Track
+from bakery.reporting.summary import artifact, failure, outcome, times, took, word
 
 COLOURS: Final = ("cyan", "magenta", "blue", "yellow", "green", "bright_cyan", "bright_magenta", "bright_blue")
 MARKS: Final = {

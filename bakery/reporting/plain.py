@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import IO
 
 from bakery import events as e
-from bakery.reporters.board import Board
-from bakery.reporters.closing import failure_text, summary
-from bakery.reporters.narrate import Verbosity, narrate
+from bakery.reporting.lines import Verbosity, narrate
+from bakery.reporting.run_state import Board
+from bakery.reporting.summary import failure_text, summary
 
 
 class Log:

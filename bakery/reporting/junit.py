@@ -6,10 +6,10 @@ from typing import ClassVar
 from xml.etree import ElementTree as ET
 
 from bakery import events as e
-from bakery.reporters.board import Board, Track
-from bakery.reporters.closing import failure_text
-from bakery.reporters.page import Page
-from bakery.reporters.text import plain
+from bakery.reporting.files import Page
+from bakery.reporting.formatting import plain
+from bakery.reporting.run_state import Board, Track
+from bakery.reporting.summary import failure_text
 
 FILE = "junit.xml"
 

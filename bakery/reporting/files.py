@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from bakery import events as e
-from bakery.reporters.board import Board
+from bakery.reporting.run_state import Board
 
 
 class Page(ABC):

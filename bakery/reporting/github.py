@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import IO
 
 from bakery import events as e
-from bakery.reporters.board import Bar, Board, Track
-from bakery.reporters.closing import artifact, failure_text, times, took, word
-from bakery.reporters.log import Log
-from bakery.reporters.narrate import Verbosity
-from bakery.reporters.text import duration, plain
+from bakery.reporting.formatting import duration, plain
+from bakery.reporting.lines import Verbosity
+from bakery.reporting.plain import Log
+from bakery.reporting.run_state import Bar, Board, Track
+from bakery.reporting.summary import artifact, failure_text, times, took, word
 
 _COMMAND = re.compile(r"^(\s*)::", re.MULTILINE)
 

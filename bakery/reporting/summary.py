@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bakery import events as e
-from bakery.reporters.board import Board, Track
-from bakery.reporters.text import duration, indent, plain, size
+from bakery.reporting.formatting import duration, indent, plain, size
+from bakery.reporting.run_state import Board, Track
 
 
 def failure(event: e.Failed, track: Track | None = None) -> Iterator[tuple[str, str]]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from bakery import events as e
-from bakery.reporters.board import Board, Track
-from bakery.reporters.text import done, duration, plain, size
+from bakery.reporting.formatting import done, duration, plain, size
+from bakery.reporting.run_state import Board, Track
 
 Kind: TypeAlias = Literal[
     "start", "ok", "failed", "cached", "skipped", "cancelled", "info", "warning", "output", "detail", "kept"

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bakery import events as e
-from bakery.reporters.board import Bar, Board, Track
-from bakery.reporters.closing import artifact, failure, outcome, took, word
-from bakery.reporters.page import Page
-from bakery.reporters.text import duration, plain
+from bakery.reporting.files import Page
+from bakery.reporting.formatting import duration, plain
+from bakery.reporting.run_state import Bar, Board, Track
+from bakery.reporting.summary import artifact, failure, outcome, took, word
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -44,7 +44,7 @@ def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     made = Environment(
-        loader=PackageLoader("bakery.reporters"), autoescape=True, undefined=StrictUndefined,
+        loader=PackageLoader("bakery.reporting"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     made.filters.update(duration=duration, plain=plain)
