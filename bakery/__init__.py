@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bakery import publish
-    from bakery._dsl import image, post, secret, source, task, test, var, variables
     from bakery._host import Host
     from bakery._machine import Machine
     from bakery.hygiene.finding import Options as Hygiene
+    from bakery.imagefile.decorators import image, post, secret, source, task, test, var, variables
     from bakery.model import Artifact
     from bakery.redaction.secret import Secret
     from bakery.seal import Seal
@@ -30,15 +30,15 @@ _HOMES = {
     "Result": "bakery.transport.base",
     "Seal": "bakery.seal",
     "Secret": "bakery.redaction.secret",
-    "image": "bakery._dsl",
-    "post": "bakery._dsl",
+    "image": "bakery.imagefile.decorators",
+    "post": "bakery.imagefile.decorators",
     "publish": "bakery.publish",
-    "secret": "bakery._dsl",
-    "source": "bakery._dsl",
-    "task": "bakery._dsl",
-    "test": "bakery._dsl",
-    "var": "bakery._dsl",
-    "variables": "bakery._dsl",
+    "secret": "bakery.imagefile.decorators",
+    "source": "bakery.imagefile.decorators",
+    "task": "bakery.imagefile.decorators",
+    "test": "bakery.imagefile.decorators",
+    "var": "bakery.imagefile.decorators",
+    "variables": "bakery.imagefile.decorators",
 }
 
 __all__ = [

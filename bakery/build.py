@@ -9,9 +9,9 @@ from bakery.cache.lease import Lease
 from bakery.context import Context
 from bakery.course import Course, standing
 from bakery.gate import gate
+from bakery.imagefile.plan import Build
 from bakery.model import Artifact
 from bakery.phases import differ, post, seal, smoke, step, tester
-from bakery.plan import Build
 from bakery.publish.base import Publisher
 from bakery.scope import Scope
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bakery.base import aptsource
 from bakery.base.aptsource import AptSetup
-from bakery.graph import LOCAL
+from bakery.imagefile.base_images import LOCAL
 from bakery.scope import Running
 
 LOOPBACK = "10.0.2.2"  # QEMU's and slirp4netns's address for the host

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bakery._dsl import Function
 from bakery.base.base import Base
 from bakery.cache.steps import Hit, Miss, Steps, artifact_key, first_parent, functions_key
 from bakery.context import Options
 from bakery.errors import ImagefileError
+from bakery.imagefile.decorators import Function
+from bakery.imagefile.plan import Build, Step
+from bakery.imagefile.recipe import Recipe
 from bakery.model import Artifact, Json, to_json
-from bakery.plan import Build, Step
-from bakery.recipe import Recipe
 from bakery.state.claim import Workshop
 from bakery.state.project import State
 

@@ -11,9 +11,9 @@ from typing import Literal, Protocol
 from bakery.cache.store import Store, limit
 from bakery.drivers.registry import Registry
 from bakery.events import Bus, Event
-from bakery.recipe import Recipe
+from bakery.imagefile.recipe import Recipe
+from bakery.imagefile.variables import Settings
 from bakery.redaction.redactor import Redactor
-from bakery.resolve import Settings
 from bakery.resume import Resumed
 from bakery.state.claim import Workshop
 from bakery.state.journal import Journal

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 from bakery import buildtime
-from bakery._dsl import Function
 from bakery.base.base import Base
 from bakery.cache import notes
 from bakery.cache.lease import Lease
@@ -19,8 +18,9 @@ from bakery.chain import Chain, base_key, chain, function_of, image_key, tests_k
 from bakery.context import Context, Options
 from bakery.errors import BakeryError, ConnectError, DriverError, PreflightError
 from bakery.events import Notice, StepEnded
+from bakery.imagefile.decorators import Function
+from bakery.imagefile.plan import Build, Step, variables_of
 from bakery.model import Artifact, Checkpoint, Source
-from bakery.plan import Build, Step, variables_of
 from bakery.recall import Recalled, recall
 from bakery.scope import Running, Scope
 from bakery.state import progress

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from bakery.chain import base_key, chain
 from bakery.context import Options
-from bakery.plan import Build, ImageRef, Plan, Step, variables_of
-from bakery.recipe import Recipe
-from bakery.resolve import Settings
+from bakery.imagefile.plan import Build, ImageRef, Plan, Step, variables_of
+from bakery.imagefile.recipe import Recipe
+from bakery.imagefile.variables import Settings
 from bakery.state.claim import Workshop
 from bakery.state.project import State
 

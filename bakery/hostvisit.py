@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from bakery.context import Context
 from bakery.errors import SmokeError, UsageError
 from bakery.events import PhaseEnded, PhaseStarted
+from bakery.imagefile.plan import Build, Plan, variables_of
 from bakery.model import Artifact, Endpoint
-from bakery.plan import Build, Plan, variables_of
 from bakery.redaction.secret import Secret
 from bakery.state.claim import Keys, Workshop
 from bakery.visit import Visit, build_of

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from bakery.context import Context
 from bakery.errors import PostError, UsageError
+from bakery.imagefile.plan import Plan
 from bakery.model import Artifact
-from bakery.plan import Plan
 
 
 def check_outputs(plan: Plan, output: Path | None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from bakery import buildtime, loader
+from bakery import buildtime
 from bakery.chain import function_of
 from bakery.course import Course
 from bakery.errors import (
@@ -22,8 +22,9 @@ from bakery.errors import (
     UsageError,
 )
 from bakery.events import Notice, Output, StepEnded, StepStarted, TestEnded
+from bakery.imagefile import loader
+from bakery.imagefile.plan import Step, call, variables_of
 from bakery.model import Artifact
-from bakery.plan import Step, call, variables_of
 from bakery.scope import Running, Scope, user_text
 from bakery.smoke.identity import SCRIPT, Identity, compare
 from bakery.state import progress

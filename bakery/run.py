@@ -28,13 +28,13 @@ from bakery.events import (
     Waiting,
 )
 from bakery.host import Capacity
+from bakery.imagefile.plan import Build, ImageRef, Plan, missing_secrets, variables_of
+from bakery.imagefile.recipe import Recipe
+from bakery.imagefile.variables import Settings
 from bakery.model import Artifact, Needs, Problem, to_json
 from bakery.outputs import write_outputs
-from bakery.plan import Build, ImageRef, Plan, missing_secrets, variables_of
 from bakery.publish.base import Publisher
-from bakery.recipe import Recipe
 from bakery.redaction.redactor import Redactor
-from bakery.resolve import Settings
 from bakery.resume import Resumed
 from bakery.signals import Signals
 from bakery.state.journal import Journal

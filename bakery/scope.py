@@ -16,9 +16,9 @@ from bakery.aside import Aside, T
 from bakery.drivers.base import Driver
 from bakery.errors import BakeryError, CleanupError, DriverError, Interrupted
 from bakery.events import Event, Notice, PhaseEnded, PhaseStarted
+from bakery.imagefile.plan import Build
 from bakery.limits import within
 from bakery.model import Artifact, Checkpoint, Handle, Source, to_json
-from bakery.plan import Build
 from bakery.redaction.logs import clean_logs
 from bakery.resume import Survivor
 from bakery.state import progress

@@ -15,11 +15,11 @@ from bakery.context import Context, Options
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, CleanupError, UsageError
 from bakery.events import BuildEnded, BuildStarted, Bus, Failed, Reader, ResourceChanged, RunEnded, RunStarted
+from bakery.imagefile.plan import Build, Plan, missing_secrets, variables_of
+from bakery.imagefile.recipe import Recipe
+from bakery.imagefile.variables import Settings
 from bakery.model import Artifact
-from bakery.plan import Build, Plan, missing_secrets, variables_of
-from bakery.recipe import Recipe
 from bakery.redaction.redactor import Redactor
-from bakery.resolve import Settings
 from bakery.scope import Running, Scope
 from bakery.signals import Signals
 from bakery.state.journal import Journal

@@ -12,7 +12,7 @@ from bakery.cli.project import Project
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from bakery.recipe import Recipe
+    from bakery.imagefile.recipe import Recipe
 
 
 def images(ctx: click.Context, param: click.Parameter | None, incomplete: str) -> list[CompletionItem]:

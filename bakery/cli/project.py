@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from bakery.drivers.registry import Registry
-    from bakery.plan import Plan
-    from bakery.recipe import Recipe
+    from bakery.imagefile.plan import Plan
+    from bakery.imagefile.recipe import Recipe
+    from bakery.imagefile.variables import Settings
     from bakery.redaction.redactor import Redactor
     from bakery.reporting.lines import Verbosity
-    from bakery.resolve import Settings
     from bakery.state.project import State
 
 
@@ -59,7 +59,7 @@ class Project:
         Raises:
             UsageError: there is none.
         """
-        from bakery.loader import find
+        from bakery.imagefile.loader import find
 
         return find(self.folder, self.file)
 
@@ -70,7 +70,7 @@ class Project:
         Raises:
             ImagefileError: it is wrong.
         """
-        from bakery.loader import load
+        from bakery.imagefile.loader import load
 
         return load(self.imagefile)
 
@@ -104,7 +104,7 @@ class Project:
 
     def settings(self, values: Mapping[str, str], files: Iterable[Path]) -> Settings:
         """The user's variables."""
-        from bakery.resolve import Settings
+        from bakery.imagefile.variables import Settings
 
         return Settings(values=values, files=tuple(self.folder / file for file in files), environ=self.environ)
 
@@ -115,7 +115,7 @@ class Project:
             ImagefileError: the imagefile or a variable is wrong.
             UsageError: the selection names something that does not exist.
         """
-        from bakery.plan import Selection, plan
+        from bakery.imagefile.plan import Selection, plan
 
         select = Selection(images=tuple(images), only=tuple(only), exclude=tuple(exclude))
         return plan(self.recipe, settings, select)

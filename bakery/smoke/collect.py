@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import pytest
 
-from bakery import recipe as recipes
-from bakery._dsl import location_of
 from bakery.errors import ImagefileError
-from bakery.loader import module_name
+from bakery.imagefile import recipe as recipes
+from bakery.imagefile.decorators import location_of
+from bakery.imagefile.loader import module_name
 from bakery.smoke.job import SmokeJob, TestRef
 
 SUBJECTS: Final = ("host", "v")

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from bakery._dsl import location_of
 from bakery.errors import UsageError
+from bakery.imagefile.decorators import location_of
+from bakery.imagefile.recipe import Recipe
 from bakery.model import Endpoint
-from bakery.recipe import Recipe
 from bakery.smoke.identity import Identity
 from bakery.state.claim import Keys
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from bakery.errors import ImagefileError
+from bakery.imagefile.variables import convert
 from bakery.model import Endpoint
 from bakery.redaction.secret import Secret
-from bakery.resolve import convert
 from bakery.smoke.identity import Identity
 from bakery.smoke.job import SmokeJob, TestRef
 from bakery.state.claim import Keys

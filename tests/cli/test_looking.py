@@ -211,7 +211,7 @@ def test_a_defect_is_owned_and_its_traceback_kept(place: Place, monkeypatch: pyt
     def fail(*_: object) -> None:
         raise ZeroDivisionError("by accident")
 
-    monkeypatch.setattr("bakery.describe.describe", fail)
+    monkeypatch.setattr("bakery.imagefile.describe.describe", fail)
     monkeypatch.setattr("bakery.cli.commands.list.describe", fail)
     done = place.bake("list")
     assert done.code == 1

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bakery import loader
 from bakery.context import Options
 from bakery.drivers.registry import Registry
-from bakery.plan import plan
-from bakery.resolve import Settings
+from bakery.imagefile import loader
+from bakery.imagefile.plan import plan
+from bakery.imagefile.variables import Settings
 from bakery.run import Outcome, build
 from bakery.state import gc
 from bakery.state.project import State

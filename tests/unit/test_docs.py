@@ -13,11 +13,12 @@ import pytest
 
 import bakery
 import bakery.drivers
-from bakery import errors, events, loader
+from bakery import errors, events
 from bakery.cli.app import COMMANDS, bake
-from bakery.describe import describe
-from bakery.plan import Plan, plan
-from bakery.resolve import Settings
+from bakery.imagefile import loader
+from bakery.imagefile.describe import describe
+from bakery.imagefile.plan import Plan, plan
+from bakery.imagefile.variables import Settings
 from bakery.smoke import builtin
 
 ROOT = Path(__file__).parents[2]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bakery import loader
-from bakery._dsl import mark_of
 from bakery.errors import ImagefileError, UsageError
-from bakery.recipe import Recipe
+from bakery.imagefile import loader
+from bakery.imagefile.decorators import mark_of
+from bakery.imagefile.recipe import Recipe
 
 HEAD = """
 import bakery

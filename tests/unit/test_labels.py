@@ -6,7 +6,7 @@ import pytest
 
 from bakery.errors import UsageError
 from bakery.host import Capacity
-from bakery.labels import limits, parse, refuse_unknown
+from bakery.imagefile.labels import limits, parse, refuse_unknown
 from bakery.model import Needs
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from bakery import loader
 from bakery.errors import ImagefileError, UsageError
-from bakery.plan import ImageRef, Plan, Selection, missing_secrets, plan, variables_of
-from bakery.recipe import Recipe
-from bakery.resolve import Settings, convert
+from bakery.imagefile import loader
+from bakery.imagefile.plan import ImageRef, Plan, Selection, missing_secrets, plan, variables_of
+from bakery.imagefile.recipe import Recipe
+from bakery.imagefile.variables import Settings, convert
 
 FILE = '''
 import bakery

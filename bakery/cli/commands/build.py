@@ -15,7 +15,7 @@ from bakery.cli.project import Project
 
 if TYPE_CHECKING:
     from bakery.context import Options
-    from bakery.plan import Plan
+    from bakery.imagefile.plan import Plan
 
 PATH = click.Path(dir_okay=False, path_type=Path)
 
@@ -110,7 +110,7 @@ def build(
 
 def _options(project: Project, given: dict[str, Any]) -> Options:
     from bakery.context import Options
-    from bakery.labels import limits
+    from bakery.imagefile.labels import limits
     from bakery.limits import checked
 
     refresh = frozenset({"*"}) if given["refresh"] else frozenset(given["refresh_tasks"])
@@ -124,7 +124,7 @@ def _options(project: Project, given: dict[str, Any]) -> Options:
 
 
 def _check_limits(project: Project, plan: Plan, given: tuple[str, ...]) -> None:
-    from bakery.labels import HOST, refuse_unknown
+    from bakery.imagefile.labels import HOST, refuse_unknown
 
     if given:
         needs = [project.drivers.get(build.driver).needs(build.boot) for build in plan.builds]

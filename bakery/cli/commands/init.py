@@ -11,7 +11,7 @@ from bakery.cli import show
 from bakery.cli.options import Command
 from bakery.cli.project import Project
 from bakery.errors import UsageError
-from bakery.loader import FILE
+from bakery.imagefile.loader import FILE
 from bakery.reporting.summary import near
 
 IGNORED = ".bakery/"

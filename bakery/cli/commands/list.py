@@ -9,7 +9,7 @@ import click
 from bakery.cli import show
 from bakery.cli.options import Command, as_json
 from bakery.cli.project import Project
-from bakery.describe import describe
+from bakery.imagefile.describe import describe
 
 
 @click.command(

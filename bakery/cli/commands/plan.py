@@ -9,9 +9,9 @@ import click
 from bakery.cli import show
 from bakery.cli.options import Command, as_json, selection, variables
 from bakery.cli.project import Project
-from bakery.describe import value_text
-from bakery.plan import Build, Plan, Step
-from bakery.resolve import Settings
+from bakery.imagefile.describe import value_text
+from bakery.imagefile.plan import Build, Plan, Step
+from bakery.imagefile.variables import Settings
 
 
 @click.command(

@@ -14,9 +14,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from bakery import loader, smoke
+from bakery import smoke
 from bakery.errors import ConnectError, Interrupted, SmokeError
 from bakery.events import Event, TestEnded
+from bakery.imagefile import loader
 from bakery.model import Endpoint
 from bakery.redaction.secret import Secret
 from bakery.state.claim import Workshop
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.live
 HEAD = """
 import pytest
 from pathlib import Path
-from bakery._dsl import secret, source, test, variables
+from bakery.imagefile.decorators import secret, source, test, variables
 from bakery.redaction.secret import Secret
 from bakery.model import Source
 
@@ -141,7 +142,7 @@ def test_arguments_are_given_by_number_and_fixtures_by_name(bench: Bench) -> Non
 
 def test_tests_of_helper_modules_and_factories_run_and_are_rewritten(bench: Bench) -> None:
     (bench.folder / "helper.py").write_text(
-        "from bakery._dsl import test\n@test\ndef helped(host):\n    one = 1\n    assert one == 2\n"
+        "from bakery.imagefile.decorators import test\n@test\ndef helped(host):\n    one = 1\n    assert one == 2\n"
     )
     report = bench.run("""
         from helper import helped

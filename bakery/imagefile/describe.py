@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, get_type_hints
 
-from bakery._dsl import Function, location_of, mark_of
-from bakery.recipe import ImageSpec, Recipe
+from bakery.imagefile.decorators import Function, location_of, mark_of
+from bakery.imagefile.recipe import ImageSpec, Recipe
+from bakery.imagefile.variables import Value
 from bakery.redaction.secret import Secret
-from bakery.resolve import Value
 
 VERSION = 1
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
 
-from bakery._dsl import Function, location_of, mark_of
 from bakery.errors import BakeryError, ImagefileError, UsageError
-from bakery.graph import stands_on
-from bakery.labels import counts
+from bakery.imagefile.base_images import stands_on
+from bakery.imagefile.decorators import Function, location_of, mark_of
+from bakery.imagefile.labels import counts
+from bakery.imagefile.recipe import ImageSpec, Recipe, takes_variables
+from bakery.imagefile.variables import Cell, Settings, Value, resolve
 from bakery.model import Json, Source, to_json
 from bakery.publish.base import Publisher
-from bakery.recipe import ImageSpec, Recipe, takes_variables
-from bakery.resolve import Cell, Settings, Value, resolve
 
 VERSION = 1
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -224,7 +224,7 @@ def _user(kind: str, function: Function, cell: Cell) -> Any:
         error.where = error.where or location_of(function)
         raise
     except Exception as error:
-        from bakery.loader import explained_call
+        from bakery.imagefile.loader import explained_call
 
         raise explained_call(kind, function, error) from error
 
@@ -338,7 +338,7 @@ def _warnings(recipe: Recipe, settings: Settings) -> list[str]:
 
 def missing_secrets(plan: Plan, variables: Sequence[Any]) -> list[ImagefileError]:
     """Return what is missing, a line each, for pre-flight."""
-    from bakery.resolve import MissingSecret
+    from bakery.imagefile.variables import MissingSecret
 
     errors: dict[str, ImagefileError] = {}
     for build, given in zip(plan.builds, variables, strict=True):

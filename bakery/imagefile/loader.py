@@ -14,8 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bakery import recipe
 from bakery.errors import BakeryError, ImagefileError, Location, UsageError
+from bakery.imagefile import recipe
 
 FILE = "imagefile.py"
 

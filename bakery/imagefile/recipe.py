@@ -10,9 +10,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bakery import _attributes
-from bakery._dsl import Function, Kind, location_of, mark_of
 from bakery.errors import ImagefileError, Location
+from bakery.imagefile import name_checks
+from bakery.imagefile.decorators import Function, Kind, location_of, mark_of
 
 SUBJECTS: Mapping[str, tuple[str, ...]] = {
     "source": (), "task": ("machine",), "test": ("host",), "post": ("artifact",), "image": (),
@@ -84,7 +84,7 @@ def read(module: ModuleType, file: Path) -> Recipe:
             hint=f"move the fields of {classes[1].__name__} into {classes[0].__name__}",
         )  # fmt: skip
     functions = {kind: tuple(found) for kind, found in marked.items()}
-    _attributes.check(_with_variables(functions), classes[0] if classes else None)
+    name_checks.check(_with_variables(functions), classes[0] if classes else None)
     images = tuple(_specs(functions, file, classes[0] if classes else None))
     return Recipe(
         file=file, module=module, images=images, variables=classes[0] if classes else None, functions=functions

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, dataclass_transform, overload
 
-from bakery import _values
 from bakery.errors import ImagefileError, Location
+from bakery.imagefile import option_checks
 from bakery.model import Source
 from bakery.redaction.secret import Secret
 
@@ -180,7 +180,7 @@ def _with_options(
     for name in options:
         if name not in known:
             raise TypeError(f"{kind}() got an unexpected keyword argument '{name}'; it knows {', '.join(known)}")
-    _values.check(kind, options)
+    option_checks.check(kind, options)
     if function is not None:
         return _mark(function, kind, **options)
     return lambda decorated: _mark(decorated, kind, **options)

@@ -17,8 +17,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from bakery._dsl import location_of
 from bakery.errors import ImagefileError, Location, UsageError
+from bakery.imagefile.decorators import location_of
 from bakery.redaction.secret import Secret
 
 PREFIX = "BAKE_VAR_"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from bakery._dsl import Function, location_of, mark_of
 from bakery.errors import ImagefileError
+from bakery.imagefile.decorators import Function, location_of, mark_of
+from bakery.imagefile.recipe import ImageSpec, Recipe
 from bakery.publish.base import Publisher
-from bakery.recipe import ImageSpec, Recipe
 
 if TYPE_CHECKING:
-    from bakery.plan import Build
+    from bakery.imagefile.plan import Build
 
 LOCAL = frozenset({"qemu", "nspawn"})  # their images are the same files
 
