@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bakery import publish
     from bakery._host import Host
-    from bakery._machine import Machine
     from bakery.hygiene.finding import Options as Hygiene
     from bakery.imagefile.decorators import image, post, secret, source, task, test, var, variables
+    from bakery.machine.machine import Machine
+    from bakery.machine.seal import Seal
+    from bakery.machine.transport.base import Result
     from bakery.model import Artifact
     from bakery.redaction.secret import Secret
-    from bakery.seal import Seal
-    from bakery.transport.base import Result
 
 __version__ = "0.1.0"
 
@@ -26,9 +26,9 @@ _HOMES = {
     "Artifact": "bakery.model",
     "Host": "bakery._host",
     "Hygiene": "bakery.hygiene",
-    "Machine": "bakery._machine",
-    "Result": "bakery.transport.base",
-    "Seal": "bakery.seal",
+    "Machine": "bakery.machine.machine",
+    "Result": "bakery.machine.transport.base",
+    "Seal": "bakery.machine.seal",
     "Secret": "bakery.redaction.secret",
     "image": "bakery.imagefile.decorators",
     "post": "bakery.imagefile.decorators",

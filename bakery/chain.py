@@ -140,7 +140,7 @@ def _refused(step: Step, options: Options) -> Miss | None:
 
 def image_key(build: Build, recipe: Recipe, last: str) -> str:
     """Return the key of the image that follows from a last step."""
-    from bakery.seal import Seal
+    from bakery.machine.seal import Seal
 
     seal = recipe.image(build.spec).options.get("seal") or Seal()
     return artifact_key(last, to_json(seal), {"image": build.image, **settings_of(build)})

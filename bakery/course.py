@@ -20,12 +20,12 @@ from bakery.errors import BakeryError, ConnectError, DriverError, PreflightError
 from bakery.events import Notice, StepEnded
 from bakery.imagefile.decorators import Function
 from bakery.imagefile.plan import Build, Step, variables_of
+from bakery.machine.transport.base import Lost, TimedOut
 from bakery.model import Artifact, Checkpoint, Source
 from bakery.recall import Recalled, recall
 from bakery.scope import Running, Scope
 from bakery.state import progress
 from bakery.state.progress import Note, Progress
-from bakery.transport.base import Lost, TimedOut
 
 
 class Course:

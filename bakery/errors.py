@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
+    from bakery.machine.transport.base import Result
     from bakery.model import Artifact
-    from bakery.transport.base import Result
 
 
 @dataclass(frozen=True, order=True)

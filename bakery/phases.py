@@ -144,7 +144,7 @@ def _ask(scope: Scope, step: Step, running: Running, error: BakeryError) -> str:
         return "destroy"
 
     def shell() -> None:
-        from bakery.shell import open_shell
+        from bakery.machine.shell import open_shell
 
         open_shell(running.driver.endpoint(running.handle), running.claim.keys, running.claim.folder)
 
@@ -154,8 +154,8 @@ def _ask(scope: Scope, step: Step, running: Running, error: BakeryError) -> str:
 
 def seal(scope: Scope, running: Running) -> None:
     """Remove from the machine what no image may hold, and remember who the machine was, for comparison."""
-    from bakery.seal import Seal
-    from bakery.seal import seal as sealed
+    from bakery.machine.seal import Seal
+    from bakery.machine.seal import seal as sealed
 
     with scope.phase("seal"):
         progress.forget(running.claim.folder)  # nobody can log in when this is done

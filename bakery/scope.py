@@ -30,11 +30,11 @@ from bakery.state.ssh_keys import make_keys, save_keys
 from bakery.util.retry import again
 
 if TYPE_CHECKING:
-    from bakery._machine import Machine
     from bakery.context import Context
+    from bakery.machine.machine import Machine
+    from bakery.machine.transport.link import Link
     from bakery.publish.base import Publisher
     from bakery.smoke.identity import Identity
-    from bakery.transport.link import Link
 
 SETTLED = 60.0
 """Seconds that a machine which was taken over has to let us in: it has booted long ago."""
@@ -232,8 +232,8 @@ class Scope:
     def _launch(
         self, driver: Driver[Any], boot: Source | Artifact | Checkpoint | Survivor, claim: Claim, held: Holding
     ) -> Running:
-        from bakery._machine import Machine
-        from bakery.transport.link import Link
+        from bakery.machine.machine import Machine
+        from bakery.machine.transport.link import Link
 
         again = "re" if claim.role != "build" else ""
         if isinstance(boot, Survivor):

@@ -10,11 +10,11 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
 from bakery.errors import ConnectError, NotYet
+from bakery.machine.transport.base import Lost, Stream
+from bakery.machine.transport.namespace import ENVIRONMENT, NamespaceTransport
 from bakery.model import Endpoint
 from bakery.smoke.shell import Pipes
 from bakery.state.claim import Keys
-from bakery.transport.base import Lost, Stream
-from bakery.transport.namespace import ENVIRONMENT, NamespaceTransport
 from bakery.util.waiting import Cancel, until
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class _Ssh(Connection):
     """One SSH connection, one channel a shell."""
 
     def __init__(self, endpoint: Endpoint, keys: Keys) -> None:
-        from bakery.transport.connect import connect as log_in
-        from bakery.transport.stage import NotReached
+        from bakery.machine.transport.connect import connect as log_in
+        from bakery.machine.transport.stages import NotReached
 
         self._command = "exec /bin/sh" if endpoint.user == "root" else "exec sudo -n -- /bin/sh"
         self._name = f"{endpoint.user}@{endpoint.host} port {endpoint.port}"
@@ -76,7 +76,7 @@ class _Ssh(Connection):
     def spawn(self) -> Pipes:
         from paramiko.ssh_exception import SSHException
 
-        from bakery.transport.connect import session_of
+        from bakery.machine.transport.connect import session_of
 
         try:
             channel = session_of(self._connection).open_session(timeout=ATTEMPT)

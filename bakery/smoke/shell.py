@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from bakery.transport.base import Lost, Stream
+from bakery.machine.transport.base import Lost, Stream
 
 START_TIMEOUT: Final = 60.0
 FEED_TIMEOUT: Final = 300.0

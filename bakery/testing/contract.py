@@ -22,11 +22,11 @@ from typing import Any, ClassVar
 import pytest
 
 from bakery.drivers.base import Driver
+from bakery.machine.transport.link import Link
 from bakery.model import Artifact, Handle, Resource, Source, Where, to_json
 from bakery.state.claim import Claim
 from bakery.state.progress import handle_from_json
 from bakery.state.ssh_keys import make_keys
-from bakery.transport.link import Link
 
 Exists = Callable[[], set[str]]
 

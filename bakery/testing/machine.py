@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Self, TypeAlias
 
-from bakery._call import Call
-from bakery._facts import Facts
-from bakery._files import Upload
-from bakery._machine import Machine
 from bakery.errors import DriverError
 from bakery.events import Event, Output
+from bakery.machine.command import Call
+from bakery.machine.facts import Facts
+from bakery.machine.files import Upload
+from bakery.machine.machine import Machine
+from bakery.machine.transport.base import OnOutput, Result, Words
+from bakery.machine.transport.link import Link
 from bakery.model import Endpoint
 from bakery.state.claim import Keys, Workshop
-from bakery.transport.base import OnOutput, Result, Words
-from bakery.transport.link import Link
 from bakery.util.process import chunks
 
 Answer: TypeAlias = "str | int | Result | Exception | Callable[[Ran], str | int | Result]"

@@ -16,9 +16,9 @@ from typing import Final
 from bakery import Machine
 from bakery.errors import NotYet, PreflightError
 from bakery.events import Event, Output
+from bakery.machine.transport.link import Link
 from bakery.model import Endpoint
 from bakery.state.claim import Keys, Workshop
-from bakery.transport.link import Link
 from bakery.util.waiting import Cancel, until
 
 SSHD: Final = shutil.which("sshd") or "/usr/sbin/sshd"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final, cast
 
-from bakery.transport.base import OnOutput, Result, Stream, TimedOut
+from bakery.machine.transport.base import OnOutput, Result, Stream, TimedOut
 from bakery.util.waiting import Cancel
 
 CHUNK: Final = 8 * 32_704

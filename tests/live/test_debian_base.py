@@ -16,11 +16,11 @@ import pytest
 
 from bakery.base.debian import Debian
 from bakery.errors import NotYet
+from bakery.machine.transport.banner import knock
+from bakery.machine.transport.stages import NotReached
 from bakery.model import Endpoint
 from bakery.state.claim import Workshop
 from bakery.state.ssh_keys import make_keys
-from bakery.transport.knock import knock
-from bakery.transport.stage import NotReached
 from bakery.util.waiting import Cancel, until
 
 pytestmark = pytest.mark.live

@@ -21,13 +21,13 @@ from bakery.drivers.nspawn.driver import CONTAINER, NspawnDriver
 from bakery.drivers.nspawn.source import Nspawn
 from bakery.drivers.qemu.driver import QemuDriver
 from bakery.errors import DriverError, NotYet
+from bakery.machine.transport.base import Transport
+from bakery.machine.transport.link import Link
 from bakery.model import Artifact, Checkpoint, Handle, Resource
 from bakery.state.claim import Claim
 from bakery.state.project import cache_folder
 from bakery.state.ssh_keys import make_keys
 from bakery.testing.contract import DriverContract, Exists, Ledger
-from bakery.transport.base import Transport
-from bakery.transport.link import Link
 from bakery.util.waiting import Cancel, until
 
 pytestmark = [

@@ -22,11 +22,11 @@ from bakery.drivers.openstack.driver import OpenStackDriver
 from bakery.drivers.openstack.options import GlanceImage, Old, Volume
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import DriverError, PreflightError, RetryableError
+from bakery.machine.transport.base import Transport
+from bakery.machine.transport.link import Link
 from bakery.model import Artifact, Checkpoint, Handle
 from bakery.state.ssh_keys import make_keys
 from bakery.testing.sshd import start_sshd
-from bakery.transport.base import Transport
-from bakery.transport.link import Link
 from tests.contract.openstacklife import Life
 from tests.live import openstackrig as rig
 

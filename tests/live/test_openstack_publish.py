@@ -17,10 +17,10 @@ from bakery.drivers.openstack.driver import OpenStackDriver
 from bakery.drivers.openstack.options import GlanceUrl
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import DriverError
+from bakery.machine.transport.link import Link
 from bakery.model import Artifact
 from bakery.publish import OpenStack as Publish
 from bakery.testing.aws.tiny import tiny_guest
-from bakery.transport.link import Link
 from tests.contract.openstacklife import Life
 from tests.live import openstackrig as rig
 

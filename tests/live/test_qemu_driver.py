@@ -18,12 +18,12 @@ from bakery.drivers.qemu import accel, process
 from bakery.drivers.qemu.driver import QemuDriver
 from bakery.drivers.qemu.source import Qemu
 from bakery.errors import DriverError, NotYet
+from bakery.machine.transport.base import Lost, Transport
+from bakery.machine.transport.link import Link
 from bakery.model import Artifact, Checkpoint, Handle, Resource, Where
 from bakery.state.claim import Claim, Workshop
 from bakery.state.ssh_keys import make_keys
 from bakery.testing.aws.tiny import tiny_guest
-from bakery.transport.base import Lost, Transport
-from bakery.transport.link import Link
 from bakery.util.waiting import until
 
 pytestmark = pytest.mark.live

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import pytest
 
 from bakery.errors import DriverError
+from bakery.machine.transport import banner as door
+from bakery.machine.transport.banner import knock
+from bakery.machine.transport.stages import NotReached
 from bakery.model import Endpoint
-from bakery.transport import knock as door
-from bakery.transport.knock import knock
-from bakery.transport.stage import NotReached
 
 
 class Server:

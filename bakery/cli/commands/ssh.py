@@ -35,8 +35,8 @@ def ssh(project: Project, /, *, name: str, values: Any, var_files: Any) -> None:
     if run is not None:
         raise click.exceptions.Exit(_kept(run))
     from bakery.cli.readers import readers, screen
+    from bakery.machine.shell import open_shell
     from bakery.reporting.terminal import Terminal
-    from bakery.shell import open_shell
     from bakery.visit import Visit, build_of
 
     artifact = project.state.image(name)
@@ -74,7 +74,7 @@ def _run(project: Project, name: str) -> RunFolder | None:
 
 
 def _kept(run: RunFolder) -> int:
-    from bakery.shell import open_shell
+    from bakery.machine.shell import open_shell
     from bakery.state.held_machines import kept_machines
 
     machines = kept_machines(run)

@@ -12,9 +12,9 @@ from typing import Any
 from bakery.drivers.qemu import process
 from bakery.drivers.qemu.monitor import Monitor
 from bakery.errors import DriverError, NotYet
+from bakery.machine.transport.diagnose import diagnose
 from bakery.model import Handle
 from bakery.state.claim import Workshop
-from bakery.transport.diagnose import diagnose
 from bakery.util.waiting import until
 
 PATIENCE = 300.0

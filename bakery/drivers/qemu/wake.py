@@ -11,9 +11,9 @@ from shlex import quote
 
 from bakery.drivers.qemu.login import HOST_KEY
 from bakery.errors import DriverError
+from bakery.machine.transport.link import Link
 from bakery.model import Endpoint, Handle
 from bakery.state.claim import Claim, Keys
-from bakery.transport.link import Link
 
 PATIENCE = 180.0
 """Seconds until a restored machine must answer; it was running a moment ago, as far as it knows."""

@@ -16,13 +16,13 @@ import pytest
 
 from bakery import Machine, Seal, Secret
 from bakery.errors import CommandFailed, ConnectError, TaskError
+from bakery.machine.seal import script, seal
+from bakery.machine.transport.link import Link
+from bakery.machine.transport.namespace import start_time
 from bakery.model import Endpoint
-from bakery.seal import script, seal
 from bakery.state.claim import Workshop
 from bakery.state.ssh_keys import make_keys
 from bakery.testing.sshd import Server, start_sshd
-from bakery.transport.link import Link
-from bakery.transport.namespace import start_time
 
 pytestmark = pytest.mark.live
 

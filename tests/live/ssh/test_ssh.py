@@ -17,16 +17,16 @@ from typing import IO, cast
 import psutil
 import pytest
 
-import bakery._run
-import bakery.transport.ssh
+import bakery.machine.execute
+import bakery.machine.transport.ssh
 from bakery import Machine, Secret
 from bakery.errors import CommandFailed, ConnectError, DriverError, Interrupted, NotYet, TaskError
+from bakery.machine.shell import shell_command, write_login
+from bakery.machine.transport.base import Lost, TimedOut
+from bakery.machine.transport.link import Link
 from bakery.model import Endpoint
-from bakery.shell import shell_command, write_login
 from bakery.state.ssh_keys import make_keys
 from bakery.testing.sshd import Server
-from bakery.transport.base import Lost, TimedOut
-from bakery.transport.link import Link
 from bakery.util.waiting import Cancel, until
 
 pytestmark = pytest.mark.live
@@ -226,7 +226,7 @@ def test_a_lost_connection_is_said_to_be_lost_and_opened_again(machine: Machine)
 def test_a_task_that_stops_sshd_ends_with_a_clear_message(
     machine: Machine, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bakery._run, "RECONNECT", 1.0)
+    monkeypatch.setattr(bakery.machine.execute, "RECONNECT", 1.0)
     machine.run("true")
     threading.Timer(0.3, server.stop).start()
     with pytest.raises(TaskError, match="does not let us in again") as raised:
@@ -252,7 +252,7 @@ def test_a_machine_that_dies_under_a_command_is_said_to_be_dead(server: Server) 
 
 
 def test_a_machine_that_falls_silent_is_noticed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bakery.transport.ssh, "SILENCE", 1)
+    monkeypatch.setattr(bakery.machine.transport.ssh, "SILENCE", 1)
     transport = server.link().open()
     for pid in server.sessions():
         os.kill(pid, signal.SIGSTOP)  # the kernel still acknowledges every packet

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bakery._archive import archive
 from bakery.errors import TaskError
+from bakery.machine.tar_stream import archive
 
 
 def members(folder: Path, *, exclude: tuple[str, ...] = (), compress: bool = False) -> dict[str, tarfile.TarInfo]:

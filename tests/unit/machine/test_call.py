@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bakery._call import LONGEST, Call, join_path, joined, quote_path, sudo_refused
+from bakery.machine.command import LONGEST, Call, join_path, joined, quote_path, sudo_refused
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from bakery import Machine, Secret
-from bakery._facts import Facts
 from bakery.errors import CommandFailed, TaskError
 from bakery.events import Output
+from bakery.machine.facts import Facts
+from bakery.machine.transport.base import Result
 from bakery.testing import FakeMachine, Ran, UnforeseenCall
-from bakery.transport.base import Result
 
 
 def test_a_task_is_tested_without_a_machine() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bakery._output import UNSEEN_LINES, Lines, Voice, caller, hidden_streams
-from bakery.transport.base import Stream
+from bakery.machine.output import UNSEEN_LINES, Lines, Voice, caller, hidden_streams
+from bakery.machine.transport.base import Stream
 
 
 def test_lines_are_whole_however_the_chunks_are_cut() -> None:

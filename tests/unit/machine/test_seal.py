@@ -8,9 +8,9 @@ import pytest
 
 from bakery import Seal
 from bakery.errors import TaskError
-from bakery.seal import script, seal
+from bakery.machine.seal import script, seal
+from bakery.machine.transport.base import Result
 from bakery.testing import FakeMachine
-from bakery.transport.base import Result
 
 NOTHING = replace(Seal(), **{field.name: False for field in fields(Seal)})
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from bakery.machine.transport.base import Lost, Stream
 from bakery.smoke.shell import CommandTimeoutError, Shell
-from bakery.transport.base import Lost, Stream
 
 Answer = tuple[bytes, bytes, int]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bakery.transport.diagnose import clean, diagnose
-from bakery.transport.stage import Stage
+from bakery.machine.transport.diagnose import clean, diagnose
+from bakery.machine.transport.stages import Stage
 
 PANIC = """\
 [    1.914027] VFS: Cannot open root device "vda1" or unknown-block(0,0): error -6

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-import bakery.transport.ssh
+import bakery.machine.transport.ssh
 from bakery.errors import ConnectError, DriverError, Interrupted, NotYet
 from bakery.events import Event, Waiting
+from bakery.machine.transport.connect import HostKeys, fingerprint
+from bakery.machine.transport.link import Link
+from bakery.machine.transport.stages import NotReached, Stage
 from bakery.model import Endpoint
 from bakery.state.claim import Keys, Workshop
-from bakery.transport.connect import HostKeys, fingerprint
-from bakery.transport.link import Link
-from bakery.transport.stage import NotReached, Stage
 from bakery.util.waiting import Cancel, interruptible
 
 KEYS = Keys(user_private="", user_public="", host_private="", host_public="")
@@ -40,7 +40,7 @@ class Wire:
 
 
 def link(monkeypatch: pytest.MonkeyPatch, wire: Wire, events: list[Event] | None = None, console: str = "") -> Link:
-    monkeypatch.setattr(bakery.transport.ssh, "SshTransport", wire)
+    monkeypatch.setattr(bakery.machine.transport.ssh, "SshTransport", wire)
     heard: list[Event] = [] if events is None else events
     shop = Workshop(cache=Path(), emit=heard.append)
     return Link(Endpoint, KEYS, shop, console=lambda: console, timeout=0.3)
@@ -91,7 +91,7 @@ def test_an_open_connection_is_used_again_until_it_is_gone(monkeypatch: pytest.M
 def test_a_cancelled_run_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     cancel = Cancel()
     cancel.set("Ctrl-C")
-    monkeypatch.setattr(bakery.transport.ssh, "SshTransport", Wire(("port", "refused")))
+    monkeypatch.setattr(bakery.machine.transport.ssh, "SshTransport", Wire(("port", "refused")))
     with pytest.raises(Interrupted, match="Ctrl-C"):
         Link(Endpoint, KEYS, Workshop(cache=Path(), cancel=cancel), timeout=60).open()
 
@@ -105,7 +105,7 @@ def test_a_console_that_cannot_be_read_does_not_hide_the_failure(monkeypatch: py
     def broken() -> str:
         raise OSError("gone")
 
-    monkeypatch.setattr(bakery.transport.ssh, "SshTransport", Wire(("port", "connection refused")))
+    monkeypatch.setattr(bakery.machine.transport.ssh, "SshTransport", Wire(("port", "connection refused")))
     with pytest.raises(ConnectError, match="connection refused"):
         Link(Endpoint, KEYS, Workshop(cache=Path()), console=broken, timeout=0.1).open()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from bakery.transport.remote import end_line, framed, read_pid
+from bakery.machine.transport.remote_shell import end_line, framed, read_pid
 
 
 def test_the_process_id_is_found_after_what_a_login_shell_says() -> None:

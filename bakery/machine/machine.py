@@ -11,19 +11,30 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Self, Unpack
 
-from bakery._call import Call, join_path
-from bakery._facts import SCRIPT as FACTS
-from bakery._facts import Facts
-from bakery._files import DOWNLOAD, SCRIPT, UNPACK, UPLOAD, Local, Transfer, Upload, download, interpreter, upload
-from bakery._options import FabricOptions, Input, options_of, plain_env, plain_input
-from bakery._output import Voice, hidden_streams
-from bakery._run import execute, judged
+from bakery.machine.command import Call, join_path
+from bakery.machine.execute import execute, judged
+from bakery.machine.fabric_options import FabricOptions, Input, options_of, plain_env, plain_input
+from bakery.machine.facts import SCRIPT as FACTS
+from bakery.machine.facts import Facts
+from bakery.machine.files import (
+    DOWNLOAD,
+    SCRIPT,
+    UNPACK,
+    UPLOAD,
+    Local,
+    Transfer,
+    Upload,
+    download,
+    interpreter,
+    upload,
+)
+from bakery.machine.output import Voice, hidden_streams
+from bakery.machine.transport.base import OnOutput, Result, Stream, TimedOut, Words
 from bakery.redaction.secret import Secret
-from bakery.transport.base import OnOutput, Result, Stream, TimedOut, Words
 
 if TYPE_CHECKING:
+    from bakery.machine.transport.link import Link
     from bakery.state.claim import Workshop
-    from bakery.transport.link import Link
 
 FAST: Final = 0.005
 """Seconds of a round trip up to which a link counts as fast: there gzip costs more time than it saves."""
@@ -79,7 +90,7 @@ class Machine:
 
     def _limit(self, timeout: float | None) -> float | None:
         """Seconds that a command may take: what the call says, and no longer than its step has left."""
-        from bakery._waits import limit
+        from bakery.machine.reboot import limit
 
         return limit(self._timeout if timeout is None else timeout, self._ends, self._step)
 
@@ -184,8 +195,8 @@ class Machine:
         Raises:
             CommandFailed: it failed.
         """
-        from bakery._local import run_here
         from bakery.cache.trace import note_untraceable  # not needed to read an imagefile
+        from bakery.machine.local import run_here
 
         note_untraceable("it runs a command on the building host")
         voice = Voice(lambda stream, text: self._say(text, stream, {}), options_of({}).hidden(hide))
@@ -330,7 +341,7 @@ class Machine:
             ConnectError: it did not come back.
             DriverError: it died.
         """
-        from bakery._waits import reboot
+        from bakery.machine.reboot import reboot
 
         reboot(self, self._link, self._shop, timeout)
         self._facts.clear()
@@ -345,7 +356,7 @@ class Machine:
         Raises:
             TaskError: the time is over; says what was seen last.
         """
-        from bakery._waits import wait_for
+        from bakery.machine.reboot import wait_for
 
         wait_for(self, self._shop, what, timeout)
 
@@ -369,7 +380,7 @@ class Machine:
         self._helper(f"get {remote}", ["sh", "-c", DOWNLOAD, "bakery-get", remote], on_output=take, collect=False)
 
     def _upload_folder(self, folder: Path, dest: str, exclude: Sequence[str], owner: str) -> None:
-        from bakery._archive import archive
+        from bakery.machine.tar_stream import archive
 
         packed = self._link.open().round_trip() > FAST
         stream = archive(folder, exclude=exclude, owner=owner or self._user, compress=packed)

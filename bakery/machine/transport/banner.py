@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from bakery.transport.stage import NotReached
+from bakery.machine.transport.stages import NotReached
 
 if TYPE_CHECKING:
     from bakery.model import Endpoint

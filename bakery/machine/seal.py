@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from bakery.errors import TaskError
 
 if TYPE_CHECKING:
-    from bakery._machine import Machine
+    from bakery.machine.machine import Machine
 
 TIMEOUT: Final = 600.0
 """Seconds. A trim of a large disk takes longest."""
@@ -58,7 +58,7 @@ def script(options: Seal, key: str) -> str:
     blob = words[1] if len(words) > 1 else "no key"
     wanted = [field.name for field in fields(options) if getattr(options, field.name)]
     calls = [f"option={name}\n{name}" + (f" {shlex.quote(blob)}" if name == "build_keys" else "") for name in wanted]
-    functions = files("bakery").joinpath("seal.sh").read_text(encoding="utf-8")
+    functions = files("bakery.machine").joinpath("seal.sh").read_text(encoding="utf-8")
     # Read as a whole before it runs, and with another standard input: no command can eat the rest of the script.
     # A container's files are read from here: waiting for this host's disks would be for nothing.
     sync = "[ -e /run/systemd/container ] || sync"

@@ -6,13 +6,13 @@ import contextlib
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Final
 
-from bakery._call import Call, joined, sudo_refused
-from bakery._output import Voice, caller
 from bakery.errors import BakeryError, CommandFailed, ConnectError, NotYet, TaskError
-from bakery.transport.base import Lost, OnOutput, Result, TimedOut
+from bakery.machine.command import Call, joined, sudo_refused
+from bakery.machine.output import Voice, caller
+from bakery.machine.transport.base import Lost, OnOutput, Result, TimedOut
 
 if TYPE_CHECKING:
-    from bakery.transport.link import Link
+    from bakery.machine.transport.link import Link
 
 RECONNECT: Final = 60.0
 """Seconds that a machine has to let us in again after the connection was lost under a command."""

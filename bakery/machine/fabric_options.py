@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, TypeAlias, TypedDict, cast
 
-from bakery._files import binary
-from bakery._output import hidden_streams
+from bakery.machine.files import binary
+from bakery.machine.output import hidden_streams
+from bakery.machine.transport.base import Stream
 from bakery.redaction.secret import Secret
-from bakery.transport.base import Stream
 
 Input: TypeAlias = "str | bytes | Secret | IO[str] | IO[bytes] | None"
 

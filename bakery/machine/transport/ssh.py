@@ -10,12 +10,12 @@ from typing import IO, TYPE_CHECKING, Final
 from paramiko.ssh_exception import SSHException
 
 from bakery.errors import ConnectError
+from bakery.machine.transport.banner import SILENCE
+from bakery.machine.transport.base import Lost, OnOutput, Result, Shell, TimedOut, Transport
+from bakery.machine.transport.connect import TALK, connect, session_of
+from bakery.machine.transport.remote_shell import LEFTOVERS, PROBE, end_line, framed, read_pid
+from bakery.machine.transport.stages import NotReached
 from bakery.model import Endpoint
-from bakery.transport.base import Lost, OnOutput, Result, Shell, TimedOut, Transport
-from bakery.transport.connect import TALK, connect, session_of
-from bakery.transport.knock import SILENCE
-from bakery.transport.remote import LEFTOVERS, PROBE, end_line, framed, read_pid
-from bakery.transport.stage import NotReached
 from bakery.util.process import CHUNK, GRACE, PATIENCE, POLL, Collected, Feeder, ready
 from bakery.util.waiting import Cancel
 

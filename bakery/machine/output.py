@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from bakery.errors import Location
-from bakery.transport.base import Stream
+from bakery.machine.transport.base import Stream
 
 Say: TypeAlias = Callable[[Stream, str], None]
-PACKAGE: Final = str(Path(__file__).parent) + "/"
+PACKAGE: Final = str(Path(__file__).parents[1]) + "/"
 UNSEEN_LINES: Final = 60
 """Lines of hidden output that an error shows."""
 

@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bakery.errors import PreflightError
+from bakery.machine.transport.stages import AGENT
 from bakery.model import Endpoint
 from bakery.state.claim import Keys
-from bakery.transport.stage import AGENT
 
 
 def shell_command(endpoint: Endpoint, folder: Path) -> list[str]:

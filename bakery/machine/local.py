@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from bakery._call import Call
-from bakery._options import Input, plain_env, plain_input
 from bakery.errors import TaskError
+from bakery.machine.command import Call
+from bakery.machine.fabric_options import Input, plain_env, plain_input
+from bakery.machine.transport.base import OnOutput, Result
 from bakery.redaction.secret import Secret
-from bakery.transport.base import OnOutput, Result
 from bakery.util.process import run_process
 from bakery.util.waiting import Cancel
 

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from bakery.errors import ConnectError, NotYet
-from bakery.transport.base import Transport
-from bakery.transport.diagnose import diagnose
+from bakery.machine.transport.base import Transport
+from bakery.machine.transport.diagnose import diagnose
 from bakery.util.waiting import interruptible, until
 
 if TYPE_CHECKING:
+    from bakery.machine.transport.stages import Stage
     from bakery.model import Endpoint
     from bakery.state.claim import Keys, Workshop
-    from bakery.transport.stage import Stage
 
 PAUSES: Final = (0.05, 0.5)
 """Seconds between two attempts, first and at most."""
@@ -124,7 +124,7 @@ class _Attempts:
     def _attempt(self) -> Transport:
         endpoint = self._where()
         if endpoint.transport == "namespace":
-            from bakery.transport.namespace import NamespaceTransport
+            from bakery.machine.transport.namespace import NamespaceTransport
 
             return NamespaceTransport(endpoint, self._shop.cancel)
         if endpoint.transport != "ssh":
@@ -144,8 +144,8 @@ class _Attempts:
         return self._endpoint
 
     def _ssh(self, endpoint: Endpoint) -> Transport:
-        from bakery.transport.ssh import SshTransport
-        from bakery.transport.stage import NotReached
+        from bakery.machine.transport.ssh import SshTransport
+        from bakery.machine.transport.stages import NotReached
 
         try:
             return interruptible(
@@ -170,7 +170,7 @@ class _Attempts:
         self._shop.cancel.check()
         before = self._endpoint
         if time.monotonic() - self._started > self._timeout or self._where() != before:
-            from bakery.transport.stage import NotReached
+            from bakery.machine.transport.stages import NotReached
 
             raise NotReached("banner", "no SSH server answers")
 

@@ -6,16 +6,16 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from bakery._call import Call
-from bakery._output import caller
 from bakery.errors import ConnectError, NotYet, TaskError
-from bakery.transport.base import Lost, Words
+from bakery.machine.command import Call
+from bakery.machine.output import caller
+from bakery.machine.transport.base import Lost, Words
 from bakery.util.waiting import until
 
 if TYPE_CHECKING:
-    from bakery._machine import Machine
+    from bakery.machine.machine import Machine
+    from bakery.machine.transport.link import Link
     from bakery.state.claim import Workshop
-    from bakery.transport.link import Link
 
 # The boot id is the kernel's; a container keeps its host's, so the start time of process 1 goes with it (proc(5)).
 IDENTITY: Final = "cat /proc/sys/kernel/random/boot_id; sed 's/.*) //' /proc/1/stat | cut -d' ' -f20"

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import IO, Final, cast
 
 from bakery.errors import ConnectError
+from bakery.machine.transport.base import Lost, OnOutput, Result, Shell, Transport
 from bakery.model import Endpoint
-from bakery.transport.base import Lost, OnOutput, Result, Shell, Transport
 from bakery.util.process import CHUNK, end_group, ready, run_process
 from bakery.util.waiting import Cancel
 

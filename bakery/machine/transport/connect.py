@@ -21,9 +21,9 @@ from paramiko.pkey import UnknownKeyType
 from paramiko.ssh_exception import AuthenticationException, ChannelException, IncompatiblePeer, SSHException
 
 from bakery.errors import ConnectError
+from bakery.machine.transport.banner import knock
+from bakery.machine.transport.stages import AGENT, NotReached
 from bakery.model import Endpoint
-from bakery.transport.knock import knock
-from bakery.transport.stage import AGENT, NotReached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

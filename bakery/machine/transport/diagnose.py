@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from bakery.transport.stage import Stage
+from bakery.machine.transport.stages import Stage
 
 
 class Diagnosis(NamedTuple):
