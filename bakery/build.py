@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from functools import partial
 
-from bakery.cache.lease import Lease
+from bakery.cache.checkpoints.lease import Lease
 from bakery.context import Context
 from bakery.course import Course, standing
 from bakery.gate import gate

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from bakery.cache.store import Store, limit
+from bakery.cache.checkpoints.store import Store, limit
 from bakery.drivers.registry import Registry
 from bakery.events import Bus, Event
 from bakery.imagefile.recipe import Recipe

@@ -9,11 +9,11 @@ from typing import Any
 
 from bakery import buildtime
 from bakery.base.base import Base
-from bakery.cache import notes
-from bakery.cache.lease import Lease
+from bakery.cache import portable_records
+from bakery.cache.checkpoints.lease import Lease
+from bakery.cache.inputs.tracer import Tracer
 from bakery.cache.records import Record
 from bakery.cache.steps import Made
-from bakery.cache.trace import Tracer
 from bakery.chain import Chain, base_key, chain, function_of, image_key, tests_key
 from bakery.context import Context, Options
 from bakery.errors import BakeryError, ConnectError, DriverError, PreflightError
@@ -255,7 +255,7 @@ class Course:
         try:
             if running.driver.syncs:
                 running.link.open().run("sync")
-            claim = replace(running.claim, note=notes.write(self._records))
+            claim = replace(running.claim, note=portable_records.write(self._records))
             checkpoint = running.driver.checkpoint(running.handle, key, place.folder, claim)
         except (BakeryError, OSError) as error:
             what = error.what if isinstance(error, BakeryError) else str(error)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from bakery.cache.digest import of_json
-from bakery.cache.inputs import Input
+from bakery.cache.inputs.digest import of_json
+from bakery.cache.inputs.external import Input
 from bakery.model import Json
 
 MOST = 16

@@ -16,13 +16,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from bakery.cache.code import Code, Follower
-from bakery.cache.digest import Keyed, of_json
-from bakery.cache.inputs import Input, World
-from bakery.cache.notes import Noted, read
+from bakery.cache.inputs.code import Code, Follower
+from bakery.cache.inputs.digest import Keyed, of_json
+from bakery.cache.inputs.external import Input, World
+from bakery.cache.inputs.tracer import Tracer, changed
+from bakery.cache.inputs.values import Unstable
+from bakery.cache.portable_records import Noted, read
 from bakery.cache.records import Record, Records
-from bakery.cache.trace import Tracer, changed
-from bakery.cache.values import Unstable
 from bakery.cache.why import differences
 from bakery.model import Json
 from bakery.util.durations import is_young, seconds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from bakery.cache.inputs import FOLDER, MISSING, Input
+from bakery.cache.inputs.external import FOLDER, MISSING, Input
 from bakery.cache.records import Record
 
 _REFERENCES = ("name ", "package ")

@@ -195,7 +195,7 @@ class Machine:
         Raises:
             CommandFailed: it failed.
         """
-        from bakery.cache.trace import note_untraceable  # not needed to read an imagefile
+        from bakery.cache.inputs.tracer import note_untraceable  # not needed to read an imagefile
         from bakery.machine.local import run_here
 
         note_untraceable("it runs a command on the building host")
@@ -218,7 +218,7 @@ class Machine:
             options: as for `run`, without `input`.
         """
         path = self._folder / file
-        from bakery.cache.trace import note_path  # not needed to read an imagefile
+        from bakery.cache.inputs.tracer import note_path  # not needed to read an imagefile
 
         note_path(path)
         words = interpreter(path)
@@ -252,7 +252,7 @@ class Machine:
         """
         dest = os.fspath(remote or "")
         if isinstance(local, str | os.PathLike):
-            from bakery.cache.trace import note_path  # not needed to read an imagefile
+            from bakery.cache.inputs.tracer import note_path  # not needed to read an imagefile
 
             note_path(self._folder / local)
             if (self._folder / local).is_dir():
@@ -312,7 +312,7 @@ class Machine:
         folder = self._folder / src_dir
         if not folder.is_dir():
             raise NotADirectoryError(f"{folder} is not a folder")
-        from bakery.cache.trace import note_path  # not needed to read an imagefile
+        from bakery.cache.inputs.tracer import note_path  # not needed to read an imagefile
 
         note_path(folder)
         self._upload_folder(folder, dest_dir, exclude, owner or "")

@@ -7,8 +7,8 @@ import zlib
 
 import pytest
 
-from bakery.cache.inputs import Input
-from bakery.cache.notes import LARGEST, Noted, read, write
+from bakery.cache.inputs.external import Input
+from bakery.cache.portable_records import LARGEST, Noted, read, write
 from bakery.cache.records import Record
 from bakery.drivers.ec2 import tags
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from bakery.cache import digest, inputs
+from bakery.cache.inputs import digest, external
+from bakery.cache.inputs.tracer import note_output, note_path, note_untraceable, untraced
 from bakery.cache.steps import Hit, Made, Miss, Steps, artifact_key, first_parent, functions_key
-from bakery.cache.trace import note_output, note_path, note_untraceable, untraced
 from bakery.errors import ImagefileError
 
 BASE = first_parent("sha256:base", driver="qemu")
@@ -244,7 +244,7 @@ def test_going_back_to_an_earlier_state_is_a_hit(started: Project) -> None:
 def test_files_are_not_read_again_while_their_dates_stay(started: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     path = started.root / "site.conf"
     os.utime(path, (1000, 1000))
-    monkeypatch.setattr(inputs, "RACY", 0)
+    monkeypatch.setattr(external, "RACY", 0)
     assert why(started) == ""
     with monkeypatch.context() as patch:
         patch.setattr(digest, "of_file", lambda _: pytest.fail("read again"))
@@ -309,7 +309,7 @@ def test_a_project_in_memory_is_watched_like_any_other(tmp_path: Path, monkeypat
 
 def test_paths_that_machine_reports_count_with_all_that_is_inside(project: Project) -> None:
     project.write("files/a/b.txt", "one")
-    simple(project, "note_path('files')", "from bakery.cache.trace import note_path")
+    simple(project, "note_path('files')", "from bakery.cache.inputs.tracer import note_path")
     assert why(project) == ""
     (project.root / "files/a/b.txt").chmod(0o700)
     assert why(project) == "files changed"
@@ -480,8 +480,12 @@ def test_imports_inside_the_task_are_followed(project: Project) -> None:
         ),
         ("", "open('out.txt', 'w').close()", "it leaves out.txt on this host"),
         ("", "open('log.txt', 'a').write('x')", "log.txt was changed while the step ran"),
-        ("from bakery.cache.trace import *", "note_output('x.txt')\nopen('x.txt', 'w').close()", "it leaves x.txt"),
-        ("from bakery.cache.trace import note_untraceable as n", "n('local runs make')", "local runs make"),
+        (
+            "from bakery.cache.inputs.tracer import *",
+            "note_output('x.txt')\nopen('x.txt', 'w').close()",
+            "it leaves x.txt",
+        ),
+        ("from bakery.cache.inputs.tracer import note_untraceable as n", "n('local runs make')", "local runs make"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -544,7 +548,7 @@ def test_variables_look_and_compare_like_themselves(started: Project) -> None:
 
 def test_watching_ends_with_the_step(project: Project) -> None:
     stat, data = os.stat, os.environ._data  # type: ignore[attr-defined]  # what is replaced meanwhile
-    simple(project, "note_path('x')", "from bakery.cache.trace import note_path")
+    simple(project, "note_path('x')", "from bakery.cache.inputs.tracer import note_path")
     assert os.stat is stat
     assert os.environ._data is data  # type: ignore[attr-defined]  # the same
     note_path("nothing")
@@ -599,7 +603,9 @@ def test_threads_that_are_not_the_users_are_not_followed(project: Project) -> No
 def test_untraced_work_is_not_the_steps(project: Project) -> None:
     project.write("x", "")
     made = simple(
-        project, "with untraced():\n    open('/etc/hostname').close()", "from bakery.cache.trace import untraced"
+        project,
+        "with untraced():\n    open('/etc/hostname').close()",
+        "from bakery.cache.inputs.tracer import untraced",
     )
     assert made.files == ()
     with untraced():

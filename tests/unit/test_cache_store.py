@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from bakery.cache import places
-from bakery.cache.flock import Flock
-from bakery.cache.lease import Lease
-from bakery.cache.store import LIMIT, Store, boot_id, limit
+from bakery.cache import bases
+from bakery.cache.checkpoints.lease import Lease
+from bakery.cache.checkpoints.shared_lock import Flock
+from bakery.cache.checkpoints.store import LIMIT, Store, boot_id, limit
 from bakery.errors import ImagefileError
 from bakery.events import Event, Notice
 from bakery.model import Checkpoint
@@ -268,15 +268,15 @@ def test_bases_that_nobody_asked_for_lately_go_unless_they_are_needed(bench: Ben
         assert place
         settings = {"base": str(bench.cache / "bases" / "under" / "disk")}
         place.keep(Checkpoint(driver="qemu", key="s1-a", folder=place.folder, settings=settings))
-    assert {entry.name for entry in places.ls(bench.cache)} == {
+    assert {entry.name for entry in bases.ls(bench.cache)} == {
         "bases/old", "bases/new", "bases/open", "bases/under", "downloads/held",
     }  # fmt: skip
     held = FileLock(bench.cache / "downloads" / "held" / "lock")
     with (bench.cache / "bases" / "open" / "disk").open(), held:
         os.utime(bench.cache / "downloads" / "held" / "lock", (1000, 1000))
-        assert [entry.name for entry in places.prune(store, older_than=3600)] == ["bases/old"]
+        assert [entry.name for entry in bases.prune(store, older_than=3600)] == ["bases/old"]
     assert not (bench.cache / "bases" / "old" / "disk").exists()
-    gone = places.prune(store, older_than=1e6)
+    gone = bases.prune(store, older_than=1e6)
     assert {entry.name for entry in gone} == {"bases/open", "downloads/held"}
 
 

@@ -14,7 +14,7 @@ from bakery.cli.options import Command, Duration, Group, Size, as_json
 from bakery.cli.project import Project
 
 if TYPE_CHECKING:
-    from bakery.cache.store import Entry, Store
+    from bakery.cache.checkpoints.store import Entry, Store
 
 
 @click.group(
@@ -75,13 +75,13 @@ def ls(project: Project, as_json: bool) -> None:
 @click.pass_obj
 def prune(project: Project, keep: int | None, older_than: float | None) -> None:
     """Remove checkpoints, the least recently used first. What a run uses, and what others stand on, stays."""
-    from bakery.cache import places
+    from bakery.cache import bases
     from bakery.reporting.formatting import size
 
     store = _store(project)
     gone = [(entry.key, entry.size) for entry in store.prune(keep, older_than)]
     if older_than is not None:
-        gone += [(entry.name, entry.size) for entry in places.prune(store, older_than)]
+        gone += [(entry.name, entry.size) for entry in bases.prune(store, older_than)]
     for name, amount in gone:
         show.out(f"removed {name}  {size(amount)}", project)
     if not gone:
@@ -89,7 +89,7 @@ def prune(project: Project, keep: int | None, older_than: float | None) -> None:
 
 
 def _store(project: Project) -> Store:
-    from bakery.cache.store import Store, limit
+    from bakery.cache.checkpoints.store import Store, limit
     from bakery.state.claim import Workshop
     from bakery.state.project import cache_folder
 

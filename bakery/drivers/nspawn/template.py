@@ -14,7 +14,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bakery.cache import inventory
+from bakery.cache.checkpoints import inventory
 from bakery.disk import bootfiles, build, qemuimg
 from bakery.disk.layout import Layout
 from bakery.disk.splice import join

@@ -7,9 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bakery.cache import inventory
-from bakery.cache.flock import Flock
-from bakery.cache.store import Store
+from bakery.cache.checkpoints import inventory
+from bakery.cache.checkpoints.shared_lock import Flock
+from bakery.cache.checkpoints.store import Store
 from bakery.model import Checkpoint
 
 

@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path, PurePath
 from typing import Any
 
-from bakery.cache.digest import Keyed
+from bakery.cache.inputs.digest import Keyed
 from bakery.model import Json
 from bakery.redaction.secret import Secret
 

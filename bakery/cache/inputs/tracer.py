@@ -1,8 +1,9 @@
 """Watching a step: which files, listings, environment variables and variables it reads. Users declare nothing.
 
 Python tells an audit hook of each `open`, `listdir` and `scandir`, and of each process that is started. It tells nobody
-of `os.stat` (`Path.exists`), of `os.environ` and of threads; those are watched by `bakery.cache.watch`. Only what the
-user's code asks for counts, directly or through a package: what bakery itself reads, it reports with `note_path`.
+of `os.stat` (`Path.exists`), of `os.environ` and of threads; those are watched by `bakery.cache.inputs.patches`. Only
+what the user's code asks for counts, directly or through a package: what bakery itself reads, it reports with
+`note_path`.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar, cast
 
 import bakery
-from bakery.cache import modules
-from bakery.cache.code import Code
-from bakery.cache.inputs import Kind
-from bakery.cache.watch import Watch, watching
+from bakery.cache.inputs import modules
+from bakery.cache.inputs.code import Code
+from bakery.cache.inputs.external import Kind
+from bakery.cache.inputs.patches import Watch, watching
 
 T = TypeVar("T")
 _ACTIVE: ContextVar[Tracer | None] = ContextVar("bakery_tracer", default=None)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from bakery.cache.digest import of_json
+from bakery.cache.inputs.digest import of_json
 from bakery.model import Json
 
 

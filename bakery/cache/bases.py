@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bakery.cache import inventory
-from bakery.cache.store import Store
+from bakery.cache.checkpoints import inventory
+from bakery.cache.checkpoints.store import Store
 from bakery.util.durations import date_of_use
 
 KINDS: Final = ("bases", "downloads")

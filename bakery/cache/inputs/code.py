@@ -16,10 +16,10 @@ from pathlib import Path
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-from bakery.cache import modules
-from bakery.cache.digest import Keyed, of_json
-from bakery.cache.source import Reference, Sources, references
-from bakery.cache.values import Unstable, Values, shown
+from bakery.cache.inputs import modules
+from bakery.cache.inputs.digest import Keyed, of_json
+from bakery.cache.inputs.function_source import Reference, Sources, references
+from bakery.cache.inputs.values import Unstable, Values, shown
 from bakery.model import Json
 
 MARK = "__bakery__"

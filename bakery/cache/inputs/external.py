@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
-from bakery.cache import digest, inventory
-from bakery.cache.digest import Keyed
-from bakery.cache.values import Values, shown
+from bakery.cache.checkpoints import inventory
+from bakery.cache.inputs import digest
+from bakery.cache.inputs.digest import Keyed
+from bakery.cache.inputs.values import Values, shown
 from bakery.model import Json
 from bakery.redaction.secret import Secret
 

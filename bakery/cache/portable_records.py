@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast, get_args
 
-from bakery.cache.inputs import Kind
+from bakery.cache.inputs.external import Kind
 from bakery.cache.records import Record
 
 VERSION: Final = 1

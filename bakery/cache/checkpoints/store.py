@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bakery.cache import inventory
-from bakery.cache.flock import Flock
+from bakery.cache.checkpoints import inventory
+from bakery.cache.checkpoints.shared_lock import Flock
 from bakery.errors import ImagefileError
 from bakery.model import Checkpoint, Json, to_json
 from bakery.state.claim import Workshop
