@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bakery import publish
     from bakery._host import Host
-    from bakery.hygiene.finding import Options as Hygiene
+    from bakery.disk.inspect.findings import Options as Hygiene
     from bakery.imagefile.decorators import image, post, secret, source, task, test, var, variables
     from bakery.machine.machine import Machine
     from bakery.machine.seal import Seal
@@ -25,7 +25,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Artifact": "bakery.model",
     "Host": "bakery._host",
-    "Hygiene": "bakery.hygiene",
+    "Hygiene": "bakery.disk.inspect",
     "Machine": "bakery.machine.machine",
     "Result": "bakery.machine.transport.base",
     "Seal": "bakery.machine.seal",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bakery.base import aptsource
-from bakery.base.aptsource import AptSetup
+from bakery.disk.bases import host_apt
+from bakery.disk.bases.host_apt import AptSetup
 from bakery.imagefile.base_images import LOCAL
 from bakery.scope import Running
 
@@ -13,13 +13,13 @@ LOOPBACK = "10.0.2.2"  # QEMU's and slirp4netns's address for the host
 def enter(running: Running) -> None:
     """Give a fresh machine what it needs to reach packages from this host, where that is not the default."""
     if _uses_apt(running):
-        aptsource.apply(running.machine.for_step("build-time settings"), _setup(running))
+        host_apt.apply(running.machine.for_step("build-time settings"), _setup(running))
 
 
 def leave(running: Running) -> None:
     """Take it back."""
     if _uses_apt(running):
-        aptsource.undo(running.machine.for_step("build-time settings"), _setup(running))
+        host_apt.undo(running.machine.for_step("build-time settings"), _setup(running))
 
 
 def _uses_apt(running: Running) -> bool:
@@ -27,4 +27,4 @@ def _uses_apt(running: Running) -> bool:
 
 
 def _setup(running: Running) -> AptSetup:
-    return aptsource.apt_setup(aptsource.host_apt(running.machine.facts.codename), loopback=LOOPBACK)
+    return host_apt.apt_setup(host_apt.host_apt(running.machine.facts.codename), loopback=LOOPBACK)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bakery.base.base import Base
 from bakery.cache.steps import Hit, Miss, Steps, artifact_key, first_parent, functions_key
 from bakery.context import Options
+from bakery.disk.bases.base import Base
 from bakery.errors import ImagefileError
 from bakery.imagefile.decorators import Function
 from bakery.imagefile.plan import Build, Step

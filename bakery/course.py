@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 from bakery import buildtime
-from bakery.base.base import Base
 from bakery.cache import portable_records
 from bakery.cache.checkpoints.lease import Lease
 from bakery.cache.inputs.tracer import Tracer
@@ -16,6 +15,7 @@ from bakery.cache.records import Record
 from bakery.cache.steps import Made
 from bakery.chain import Chain, base_key, chain, function_of, image_key, tests_key
 from bakery.context import Context, Options
+from bakery.disk.bases.base import Base
 from bakery.errors import BakeryError, ConnectError, DriverError, PreflightError
 from bakery.events import Notice, StepEnded
 from bakery.imagefile.decorators import Function

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+from bakery.disk.inspect import Finding, Options, inspect
 from bakery.errors import SmokeError
 from bakery.events import Notice, TestEnded
-from bakery.hygiene import Finding, Options, inspect
 from bakery.model import Artifact
 from bakery.scope import Scope
 

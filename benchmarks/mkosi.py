@@ -12,8 +12,8 @@ import os
 import shutil
 from pathlib import Path
 
-from bakery.base.aptsource import host_apt
-from bakery.base.debian_recipe import PACKAGES, SUITES
+from bakery.disk.bases.debian_recipe import PACKAGES, SUITES
+from bakery.disk.bases.host_apt import host_apt
 from benchmarks.bench import Project, Row, timed
 
 SUITE = "bookworm"

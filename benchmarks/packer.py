@@ -6,9 +6,9 @@ import base64
 import json
 from pathlib import Path
 
-from bakery.base import aptsource
-from bakery.base.debian import Debian
 from bakery.buildtime import LOOPBACK
+from bakery.disk.bases import host_apt
+from bakery.disk.bases.debian import Debian
 from bakery.drivers.nspawn import template
 from bakery.drivers.nspawn.disks import layout_of
 from bakery.state.claim import Workshop
@@ -80,7 +80,7 @@ def packer(folder: Path, base: Path) -> float:
     key.touch(mode=0o600)
     key.write_text(keys.user_private, encoding="utf-8")
     credential = base64.b64encode(keys.user_public.encode()).decode()
-    setup = aptsource.apt_setup(aptsource.host_apt("bookworm"), loopback=LOOPBACK)
+    setup = host_apt.apt_setup(host_apt.host_apt("bookworm"), loopback=LOOPBACK)
     script = folder / "step.sh"
     script.write_text(f"{setup.place()}\n{STEP}\n", encoding="utf-8")
     builder = {

@@ -6,8 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bakery.base.cloudimage import CloudImage
-    from bakery.base.debian import Debian
+    from bakery.disk.bases.cloud_image import CloudImage
+    from bakery.disk.bases.debian import Debian
     from bakery.drivers.ec2.options import Newest, Parameter
     from bakery.drivers.ec2.source import Ec2
     from bakery.drivers.nspawn.source import Nspawn
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from bakery.drivers.qemu.source import Qemu
 
 _HOMES = {
-    "CloudImage": "bakery.base.cloudimage",
-    "Debian": "bakery.base.debian",
+    "CloudImage": "bakery.disk.bases.cloud_image",
+    "Debian": "bakery.disk.bases.debian",
     "Ec2": "bakery.drivers.ec2.source",
     "GlanceImage": "bakery.drivers.openstack.options",
     "GlanceUrl": "bakery.drivers.openstack.options",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from bakery.base.base import Base
+from bakery.disk.bases.base import Base
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Source, Where
 from bakery.state.claim import Claim, Workshop
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bakery.base.base import BaseDisk
+from bakery.disk.bases.base import BaseDisk
 from bakery.drivers.nspawn import disktree
 from bakery.state.claim import Workshop
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bakery.base.cloudimage import CloudImage
+from bakery.disk.bases.cloud_image import CloudImage
 from bakery.state.claim import Workshop
 
 pytestmark = pytest.mark.live
@@ -22,7 +22,7 @@ CONTENT = b"QFI\xfb" + (3).to_bytes(4, "big") + bytes(1000) + bytes(range(256)) 
 FETCH = """
 import sys
 from pathlib import Path
-from bakery.base.cloudimage import CloudImage
+from bakery.disk.bases.cloud_image import CloudImage
 from bakery.state.claim import Workshop
 print(CloudImage(sys.argv[1], sys.argv[2]).disk(Workshop(cache=Path(sys.argv[3]))).path)
 """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bakery.base.aptsource import AptSetup
+from bakery.disk.bases.host_apt import AptSetup
 
 pytestmark = pytest.mark.live
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bakery.base.debian import Debian
+from bakery.disk.bases.debian import Debian
 from bakery.errors import NotYet
 from bakery.machine.transport.banner import knock
 from bakery.machine.transport.stages import NotReached

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from bakery.disk import qemuimg
-from bakery.disk.splice import join
+from bakery.disk.qcow2_splice import join
 from bakery.drivers.nspawn import template
 from bakery.drivers.nspawn.apply import apply
 from bakery.errors import DriverError

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bakery.base.debian import Debian
+from bakery.disk.bases.debian import Debian
 from bakery.drivers.base import Driver
 from bakery.drivers.nspawn import host, processes
 from bakery.drivers.nspawn.driver import CONTAINER, NspawnDriver

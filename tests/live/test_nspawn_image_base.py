@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bakery.base.base import BaseDisk
-from bakery.base.cloudimage import CloudImage
+from bakery.disk.bases.base import BaseDisk
+from bakery.disk.bases.cloud_image import CloudImage
 from bakery.drivers.nspawn import bases, disktree, host
 from bakery.errors import DriverError
 from bakery.model import Artifact

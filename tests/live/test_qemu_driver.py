@@ -13,7 +13,7 @@ from typing import Literal
 import psutil
 import pytest
 
-from bakery.base.debian import Debian
+from bakery.disk.bases.debian import Debian
 from bakery.drivers.qemu import accel, process
 from bakery.drivers.qemu.driver import QemuDriver
 from bakery.drivers.qemu.source import Qemu

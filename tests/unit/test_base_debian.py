@@ -11,11 +11,11 @@ from typing import Any, cast
 
 import pytest
 
-from bakery.base import debian_recipe as recipe
-from bakery.base.base import Base
-from bakery.base.debian import SUITES, Debian
-from bakery.base.debian_make import digest, lines
-from bakery.base.shelf import Shelf, _read, _write
+from bakery.disk.bases import debian_recipe as recipe
+from bakery.disk.bases.base import Base
+from bakery.disk.bases.debian import SUITES, Debian
+from bakery.disk.bases.debian_build import digest, lines
+from bakery.disk.bases.generations import Shelf, _read, _write
 from bakery.errors import DriverError, ImagefileError, PreflightError
 from bakery.events import Event, Notice
 from bakery.state.claim import Workshop

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bakery.base.aptsource import CONF, DPKG, FAST, HASTY, AptSetup, HostApt, apply, apt_setup, host_apt, undo
+from bakery.disk.bases.host_apt import CONF, DPKG, FAST, HASTY, AptSetup, HostApt, apply, apt_setup, host_apt, undo
 
 ENV: dict[str, str] = {}
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bakery.base.cloudimage import CloudImage
-from bakery.base.download import Downloader, Patience
+from bakery.disk.bases.cloud_image import CloudImage
+from bakery.disk.bases.download import Downloader, Patience
 from bakery.errors import PreflightError
 from bakery.events import Event, Notice
 from bakery.model import to_json

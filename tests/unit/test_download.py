@@ -10,8 +10,8 @@ from typing import NamedTuple
 import httpx
 import pytest
 
-from bakery.base.checksum import Checksum
-from bakery.base.download import Downloader, Patience, shown
+from bakery.disk.bases.checksum import Checksum
+from bakery.disk.bases.download import Downloader, Patience, shown
 from bakery.errors import Interrupted, PreflightError
 from bakery.events import Event, Progress
 from bakery.state.claim import Workshop

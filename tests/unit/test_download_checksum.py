@@ -2,7 +2,7 @@
 
 import pytest
 
-from bakery.base.checksum import Checksum, find, is_address, parse
+from bakery.disk.bases.checksum import Checksum, find, is_address, parse
 from bakery.errors import PreflightError
 
 A, B = "a" * 64, "b" * 64

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bakery.base.base import Base, BaseDisk, BaseTree
-from bakery.disk import images
+from bakery.disk import image_files
+from bakery.disk.bases.base import Base, BaseDisk, BaseTree
 from bakery.drivers.nspawn import disktree
 from bakery.drivers.nspawn.source import Rooted
 from bakery.drivers.qemu.shape import Shape
@@ -51,7 +51,7 @@ def tree(base: Any, shop: Workshop) -> BaseTree:
 
 
 def _check_image(image: Artifact) -> Iterator[Problem]:
-    there = images.intact(image) if image.sha256 else Path(image.id).is_absolute() and Path(image.id).is_file()
+    there = image_files.intact(image) if image.sha256 else Path(image.id).is_absolute() and Path(image.id).is_file()
     if not there:
         yield Problem(what=f"the image {image.name} is gone or was changed", why=image.id, hint="bake it again")
 

@@ -7,11 +7,11 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bakery.base.base import BaseDisk, BaseTree
+from bakery.disk.bases.base import BaseDisk, BaseTree
 from bakery.disk.build import remove
+from bakery.disk.inspect.tree import fstab, means
+from bakery.disk.inspect.volumes import Volume, raw_disk, volumes
 from bakery.errors import DriverError
-from bakery.hygiene.tree import fstab, means
-from bakery.hygiene.volumes import Volume, raw_disk, volumes
 from bakery.model import Problem
 from bakery.state.claim import Workshop
 from bakery.util.lock import hold

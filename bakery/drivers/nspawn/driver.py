@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bakery.disk import build, images, qemuimg
+from bakery.disk import build, image_files, qemuimg
 from bakery.drivers.base import Driver
 from bakery.drivers.nspawn import bases, checkpoints, disks, host, processes
 from bakery.drivers.nspawn.source import Nspawn, Rooted
@@ -139,20 +139,20 @@ class NspawnDriver(Driver[Nspawn]):
                                shop=claim)  # fmt: skip
 
         form: qemuimg.Format = "raw" if shape.format == "raw" else "qcow2"
-        return images.make(write, name, format=form, settings=handle.settings, claim=claim)
+        return image_files.make(write, name, format=form, settings=handle.settings, claim=claim)
 
     def keep(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
         """Give the image its final name, in the old one's place."""
         del claim
-        return images.keep(artifact, name)
+        return image_files.keep(artifact, name)
 
     def delete(self, artifact: Artifact) -> None:
         """Delete an image."""
-        images.delete(artifact)
+        image_files.delete(artifact)
 
     def intact(self, artifact: Artifact) -> bool:
         """Say whether an image is there, unchanged."""
-        return images.intact(artifact)
+        return image_files.intact(artifact)
 
     def checkpoint(self, handle: Handle, key: str, folder: Path, claim: Claim) -> Checkpoint | None:
         """Save the machine's layer; its files only, so that a restored machine boots."""
@@ -168,8 +168,8 @@ class NspawnDriver(Driver[Nspawn]):
 
     def destroy(self, resource: Resource) -> None:
         """End the container and remove its folder; or remove an image that was not kept."""
-        if resource.kind == images.KIND:
-            images.destroy(resource)
+        if resource.kind == image_files.KIND:
+            image_files.destroy(resource)
             return
         processes.end(resource.key)
         for group in map(Path, resource.data.get("cgroups", ())):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from bakery.base.base import BaseTree
+from bakery.disk.bases.base import BaseTree
 from bakery.drivers.qemu.shape import Shape
 from bakery.drivers.qemu.source import Qemu, size
 from bakery.errors import ImagefileError

@@ -17,7 +17,7 @@ from pathlib import Path
 from bakery.cache.checkpoints import inventory
 from bakery.disk import bootfiles, build, qemuimg
 from bakery.disk.layout import Layout
-from bakery.disk.splice import join
+from bakery.disk.qcow2_splice import join
 from bakery.drivers.nspawn.apply import apply
 from bakery.errors import DriverError
 from bakery.state.claim import Workshop

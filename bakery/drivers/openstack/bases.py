@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from bakery.base.base import Base
+from bakery.disk.bases.base import Base
 from bakery.drivers.openstack import images, things, upload
 from bakery.drivers.openstack.cloud import Cloud
 from bakery.drivers.openstack.options import GlanceImage, GlanceUrl

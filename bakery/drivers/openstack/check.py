@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from bakery.base.base import Base
+from bakery.disk.bases.base import Base
 from bakery.drivers.openstack import bases, launch, network, upload, volumes
 from bakery.drivers.openstack.cloud import SERVICES, Account, Cloud, Clouds, named
 from bakery.drivers.openstack.options import GlanceImage, GlanceUrl

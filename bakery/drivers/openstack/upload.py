@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bakery.base.base import Base
+from bakery.disk.bases.base import Base
 from bakery.drivers.openstack import images, tags
 from bakery.drivers.openstack.cloud import Cloud
 from bakery.drivers.openstack.options import GlanceUrl

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from bakery.base.diskfile import write_whole
+from bakery.disk.bases.disk_file import write_whole
 from bakery.drivers.qemu import bootsector
 from bakery.drivers.qemu.command import QEMU, accelerator
 from bakery.errors import DriverError, NotYet

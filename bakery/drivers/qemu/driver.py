@@ -14,8 +14,8 @@ from typing import ClassVar
 
 import psutil
 
-from bakery.base.base import Base
-from bakery.disk import images, qemuimg
+from bakery.disk import image_files, qemuimg
+from bakery.disk.bases.base import Base
 from bakery.drivers.base import Driver
 from bakery.drivers.qemu import accel, checkpoint, firmware, login, power, process, wake
 from bakery.drivers.qemu.command import QEMU, SEED, VARIABLES, Place, command
@@ -204,28 +204,28 @@ class QemuDriver(Driver[Qemu]):
         power.off(handle, claim)
         shape = Shape.from_json(handle.settings)
         disk = node(Layers.read(handle.folder).all(handle.folder))
-        return images.write(disk, name, format=_format(shape.format), settings=shape.to_json(), claim=claim)
+        return image_files.write(disk, name, format=_format(shape.format), settings=shape.to_json(), claim=claim)
 
     def keep(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
         """Give the image its final name, in the old one's place."""
-        kept = images.keep(artifact, name)
+        kept = image_files.keep(artifact, name)
         claim.commit()
         return kept
 
     def delete(self, artifact: Artifact) -> None:
         """Delete an image."""
-        images.delete(artifact)
+        image_files.delete(artifact)
 
     def intact(self, artifact: Artifact) -> bool:
         """Say whether an image is there, unchanged."""
-        return images.intact(artifact)
+        return image_files.intact(artifact)
 
     # ---- the end --------------------------------------------------------------------------------------------
 
     def destroy(self, resource: Resource) -> None:
         """End the machine and delete its disk, or delete an image that was not kept."""
-        if resource.kind == images.KIND:
-            images.destroy(resource)
+        if resource.kind == image_files.KIND:
+            image_files.destroy(resource)
             return
         process.end(resource.key, resource.data.get("pid"))
         folder = Path(resource.data["folder"])
@@ -264,7 +264,7 @@ def _layer(image: Artifact) -> Layer:
 
 def _usable(image: Artifact) -> bool:
     """An image that we made must be unchanged; one that a user names by its path must be there."""
-    return images.intact(image) if image.sha256 else Path(image.id).is_file()
+    return image_files.intact(image) if image.sha256 else Path(image.id).is_file()
 
 
 def _firmware(shape: Shape, folder: Path) -> firmware.Firmware | None:

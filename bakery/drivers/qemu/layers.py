@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bakery.base.diskfile import write_whole
 from bakery.disk import qemuimg
+from bakery.disk.bases.disk_file import write_whole
 from bakery.disk.qemuimg import Format
 from bakery.errors import DriverError
 from bakery.state.claim import Workshop

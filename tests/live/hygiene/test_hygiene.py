@@ -10,9 +10,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from bakery.disk.inspect import Finding, Options, grep, inspect
+from bakery.disk.inspect.scan import Pattern, scan, scan_windows
 from bakery.errors import DriverError, Interrupted
-from bakery.hygiene import Finding, Options, grep, inspect
-from bakery.hygiene.scan import Pattern, scan, scan_windows
 from bakery.redaction.redactor import Redactor
 from bakery.state.claim import Workshop
 from bakery.util.waiting import Cancel

@@ -10,9 +10,9 @@ from uuid import UUID
 import pytest
 
 from bakery.disk import bootfiles
+from bakery.disk.fingerprint import fingerprint
 from bakery.disk.grub import boot_sector, core_image, early_config
 from bakery.disk.layout import MIB, Layout
-from bakery.disk.sparse import fingerprint
 from bakery.errors import DriverError
 from bakery.state.claim import Workshop
 

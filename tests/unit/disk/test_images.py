@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bakery.disk import images
+from bakery.disk import image_files
 from bakery.model import Artifact, Resource
 
 
@@ -31,44 +31,44 @@ def image(tmp_path: Path) -> Artifact:
 def test_a_kept_image_takes_the_place_of_the_old_one(image: Artifact) -> None:
     old = image.path.with_name("web.qcow2")
     old.write_bytes(b"old")
-    kept = images.keep(image, "web")
+    kept = image_files.keep(image, "web")
     assert kept.path == old
     assert old.read_bytes() == b"new"
     assert not image.path.exists()
-    assert images.intact(kept)
+    assert image_files.intact(kept)
 
 
 def test_destroying_the_temporary_file_of_a_kept_image_does_nothing_to_it(image: Artifact) -> None:
-    record = Resource(driver="qemu", kind=images.KIND, key=image.id)
-    kept = images.keep(image, "web")
-    images.destroy(record)
-    assert images.intact(kept)
+    record = Resource(driver="qemu", kind=image_files.KIND, key=image.id)
+    kept = image_files.keep(image, "web")
+    image_files.destroy(record)
+    assert image_files.intact(kept)
 
 
 def test_an_image_that_was_not_kept_is_destroyed_from_its_record_twice(image: Artifact) -> None:
-    record = Resource(driver="qemu", kind=images.KIND, key=image.id)
-    images.destroy(record)
-    images.destroy(record)
+    record = Resource(driver="qemu", kind=image_files.KIND, key=image.id)
+    image_files.destroy(record)
+    image_files.destroy(record)
     assert not image.path.exists()
 
 
 def test_an_image_with_another_date_is_read_and_found_unchanged(image: Artifact) -> None:
     os.utime(image.path, ns=(1, 1))
-    assert images.intact(image)
+    assert image_files.intact(image)
 
 
 def test_a_flipped_byte_is_found_when_the_date_changed(image: Artifact) -> None:
     image.path.write_bytes(b"nev")
     os.utime(image.path, ns=(1, 1))
-    assert not images.intact(image)
+    assert not image_files.intact(image)
 
 
 def test_a_longer_file_is_not_the_image(image: Artifact) -> None:
     image.path.write_bytes(b"newer")
-    assert not images.intact(image)
+    assert not image_files.intact(image)
 
 
 def test_an_image_that_is_gone_is_not_intact_and_can_be_deleted_again(image: Artifact) -> None:
-    images.delete(image)
-    images.delete(image)
-    assert not images.intact(image)
+    image_files.delete(image)
+    image_files.delete(image)
+    assert not image_files.intact(image)

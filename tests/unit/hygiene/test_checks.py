@@ -6,10 +6,10 @@ import stat
 from collections.abc import Mapping
 from typing import Any, cast
 
-from bakery.hygiene import KINDS, Finding, Options, checks
-from bakery.hygiene.ext4 import Entry, _entries
-from bakery.hygiene.tree import Tree
-from bakery.hygiene.volumes import Volume
+from bakery.disk.inspect import KINDS, Finding, Options, checks
+from bakery.disk.inspect.ext4_reader import Entry, _entries
+from bakery.disk.inspect.tree import Tree
+from bakery.disk.inspect.volumes import Volume
 
 
 class Memory:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from bakery.disk.inspect.scan import CHUNK, Hit, Needles, Pattern, distinct, extents, scan
 from bakery.errors import Interrupted
-from bakery.hygiene.scan import CHUNK, Hit, Needles, Pattern, distinct, extents, scan
 
 
 def quiet(done: int, total: int) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from bakery.base.cloudimage import CloudImage
+from bakery.disk.bases.cloud_image import CloudImage
 from bakery.drivers.nspawn import bases, disktree, template
 from bakery.drivers.nspawn.disks import layout_of
 from bakery.errors import DriverError

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bakery.base.debian import Debian
+from bakery.disk.bases.debian import Debian
 from bakery.drivers.nspawn.source import Nspawn, Rooted
 from bakery.errors import ImagefileError
 

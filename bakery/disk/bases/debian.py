@@ -10,12 +10,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bakery.base.base import Base, BaseDisk, BaseTree
+from bakery.disk.bases.base import Base, BaseDisk, BaseTree
 from bakery.errors import DriverError, ImagefileError
 from bakery.model import Problem
 
 if TYPE_CHECKING:
-    from bakery.base.shelf import Shelf
+    from bakery.disk.bases.generations import Shelf
     from bakery.state.claim import Workshop
 
 SUITES = ("bullseye", "bookworm", "trixie")
@@ -105,21 +105,21 @@ class Debian(Base):
 
     @property
     def _login(self) -> Literal["credentials", "nocloud"]:
-        from bakery.base import debian_recipe as recipe
+        from bakery.disk.bases import debian_recipe as recipe
 
         return "credentials" if recipe.SUITES[self.suite].credentials else "nocloud"
 
     # What makes a base is imported when one is looked for: an imagefile that is only listed loads none of it.
 
     def _shelf(self, shop: Workshop) -> Shelf:
-        from bakery.base import debian_make
+        from bakery.disk.bases import debian_build
 
-        return debian_make.shelf(self, shop)
+        return debian_build.shelf(self, shop)
 
     def _make(self, folder: Path, shop: Workshop) -> None:
-        from bakery.base import debian_make
+        from bakery.disk.bases import debian_build
 
-        debian_make.tree(self, folder, shop)
+        debian_build.tree(self, folder, shop)
 
 
 def _subordinate_ids() -> Iterator[Problem]:

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from bakery.disk.build import make_disk, remove
-from bakery.disk.sparse import fingerprint
+from bakery.disk.fingerprint import fingerprint
 from bakery.errors import DriverError, PreflightError
 from bakery.state.claim import Workshop
 from bakery.util.durations import is_young

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final
 
+from bakery.disk.inspect.scan import CHUNK, Pattern, extents
+from bakery.disk.inspect.tools import find, run
 from bakery.errors import DriverError
-from bakery.hygiene.scan import CHUNK, Pattern, extents
-from bakery.hygiene.tools import find, run
 from bakery.util.waiting import Cancel
 
 SHORTEST: Final = 4

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from bakery.hygiene import grep, tools
-from bakery.hygiene.checks import CHECKS
-from bakery.hygiene.ext4 import Ext4
-from bakery.hygiene.finding import Finding, Options
-from bakery.hygiene.scan import Hit, Pattern, around, scan, scan_windows
-from bakery.hygiene.tree import Tree
-from bakery.hygiene.volumes import Volume, raw_disk, volumes
+from bakery.disk.inspect import grep, tools
+from bakery.disk.inspect.checks import CHECKS
+from bakery.disk.inspect.ext4_reader import Ext4
+from bakery.disk.inspect.findings import Finding, Options
+from bakery.disk.inspect.scan import Hit, Pattern, around, scan, scan_windows
+from bakery.disk.inspect.tree import Tree
+from bakery.disk.inspect.volumes import Volume, raw_disk, volumes
 from bakery.state.claim import Workshop
 
 _PRIVATE_KEY: Final = "\0private key"  # no secret's name has a NUL

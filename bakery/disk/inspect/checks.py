@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from bakery.hygiene.finding import Finding
-from bakery.hygiene.tree import Tree
+from bakery.disk.inspect.findings import Finding
+from bakery.disk.inspect.tree import Tree
 
 _HISTORIES: Final = (
     ".bash_history", ".zsh_history", ".ash_history", ".sh_history", ".history", ".python_history", ".mysql_history",

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import tenacity
 
-from bakery.base.checksum import Checksum
+from bakery.disk.bases.checksum import Checksum
 from bakery.errors import PreflightError
 from bakery.state.claim import Workshop
 from bakery.util.sparse_files import TICK, copy_sparse, describe, digest, disk_space, must_fit

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from bakery.hygiene.ext4 import Entry, Ext4
-from bakery.hygiene.volumes import Volume
+from bakery.disk.inspect.ext4_reader import Entry, Ext4
+from bakery.disk.inspect.volumes import Volume
 
 
 class Tree:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bakery.hygiene.tools import run
+from bakery.disk.inspect.tools import run
 from bakery.state.claim import Workshop
 
 

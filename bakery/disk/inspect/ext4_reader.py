@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bakery.hygiene.tools import run
-from bakery.hygiene.volumes import Volume
+from bakery.disk.inspect.tools import run
+from bakery.disk.inspect.volumes import Volume
 from bakery.util.waiting import Cancel
 
 _ENTRY: Final = re.compile(r"/(\d+)/([0-7]+)/(\d*)/(\d*)/(.*)/(\d*)/", re.DOTALL)

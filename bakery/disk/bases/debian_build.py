@@ -9,14 +9,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from bakery.base import debian_recipe as recipe
-from bakery.base.aptsource import HostApt, host_apt
-from bakery.base.shelf import Shelf
 from bakery.disk import build
+from bakery.disk.bases import debian_recipe as recipe
+from bakery.disk.bases.generations import Shelf
+from bakery.disk.bases.host_apt import HostApt, host_apt
 from bakery.util.tools import alone, root, run
 
 if TYPE_CHECKING:
-    from bakery.base.debian import Debian
+    from bakery.disk.bases.debian import Debian
     from bakery.state.claim import Workshop
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from bakery.base.debian_recipe import ARCHIVE, SECURITY, SUITES
+from bakery.disk.bases.debian_recipe import ARCHIVE, SECURITY, SUITES
 
 OFFICIAL = ("deb.debian.org", "security.debian.org", "ftp.debian.org", "cdn-fastly.deb.debian.org")
 KEPT = re.compile(

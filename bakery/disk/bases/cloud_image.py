@@ -11,10 +11,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
 
-from bakery.base import checksum as sums
-from bakery.base import diskfile
-from bakery.base.base import Base, BaseDisk
-from bakery.base.checksum import Checksum
+from bakery.disk.bases import checksum as sums
+from bakery.disk.bases import disk_file
+from bakery.disk.bases.base import Base, BaseDisk
+from bakery.disk.bases.checksum import Checksum
 from bakery.errors import PreflightError
 from bakery.model import Problem
 from bakery.state.claim import Workshop
@@ -22,7 +22,7 @@ from bakery.util.lock import hold
 from bakery.util.sparse_files import digest
 
 if TYPE_CHECKING:
-    from bakery.base.download import Downloader
+    from bakery.disk.bases.download import Downloader
 
 LIST_FRESH = 3600.0
 
@@ -74,7 +74,7 @@ class CloudImage(Base):
                 sums.parse(self.checksum)
             except PreflightError as error:
                 yield Problem(what=error.what, why=error.why, hint=error.hint)
-        yield from diskfile.check_unpacker(self.file_name)
+        yield from disk_file.check_unpacker(self.file_name)
 
     def key(self, shop: Workshop) -> str | None:
         """The checksum, if it is known without asking anybody."""
@@ -102,7 +102,7 @@ class CloudImage(Base):
         with hold(path.parent / "lock", what=f"another bake is downloading {self.file_name}", shop=shop):
             if not self._usable(path, shop):
                 self._bring(expected, path, shop, downloader)
-        return BaseDisk(path=path, format=diskfile.detect(path), key=str(expected), login=self.login)
+        return BaseDisk(path=path, format=disk_file.detect(path), key=str(expected), login=self.login)
 
     def verify(self, shop: Workshop) -> bool:
         """Read the whole cached file and say whether it is still what was downloaded.
@@ -114,16 +114,16 @@ class CloudImage(Base):
             return self._usable(path, shop, thorough=True)
 
     def _path(self, shop: Workshop, expected: Checksum) -> Path:
-        return shop.cache / "downloads" / expected.folder / diskfile.unpacked_name(self.file_name)
+        return shop.cache / "downloads" / expected.folder / disk_file.unpacked_name(self.file_name)
 
     def _usable(self, path: Path, shop: Workshop, *, thorough: bool = False) -> bool:
-        if not diskfile.recorded(path):
+        if not disk_file.recorded(path):
             return False
-        if diskfile.intact(path, shop, thorough=thorough):
+        if disk_file.intact(path, shop, thorough=thorough):
             return True
         hint = "" if shop.offline else "downloading it again"
         shop.notice(f"{path} was changed or damaged after it was checked", hint=hint, warning=True)
-        diskfile.drop(path)
+        disk_file.drop(path)
         return False
 
     def _bring(self, expected: Checksum, path: Path, shop: Workshop, downloader: Downloader | None) -> None:
@@ -136,9 +136,9 @@ class CloudImage(Base):
                     hint=f"put the file at {packed}, or build once without offline mode",
                 )
             _downloader(shop, downloader).fetch(self.urls, expected, packed)
-        diskfile.unpack(packed, path, shop)
-        diskfile.detect(path)
-        diskfile.record(path, shop, known=expected if packed == path else None)
+        disk_file.unpack(packed, path, shop)
+        disk_file.detect(path)
+        disk_file.record(path, shop, known=expected if packed == path else None)
 
     def _given(self, packed: Path, expected: Checksum, shop: Workshop) -> bool:
         """True for a file that was put there by hand, or by a bake that died before it was done; checked."""
@@ -217,11 +217,11 @@ class _Listing:
             self._shop.notice(f"{error.what}; using the copy of {when}", hint=error.why, warning=True)
             return
         self._data = {"text": self.text if text is None else text, "etag": etag, "time": time.time()}
-        diskfile.write_whole(self._path, json.dumps(self._data))
+        disk_file.write_whole(self._path, json.dumps(self._data))
 
 
 def _downloader(shop: Workshop, given: Downloader | None) -> Downloader:
-    from bakery.base.download import Downloader as Default  # httpx takes long to import
+    from bakery.disk.bases.download import Downloader as Default  # httpx takes long to import
 
     return given or Default(shop=shop)
 

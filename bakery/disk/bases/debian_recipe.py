@@ -72,7 +72,7 @@ def own_files() -> dict[str, tuple[bytes, int]]:
                 content = entry.read_bytes()
                 found[prefix + entry.name] = (content, 0o755 if content.startswith(b"#!") else 0o644)
 
-    walk(files("bakery.base") / "debian_files", "")
+    walk(files("bakery.disk.bases") / "debian_files", "")
     return dict(sorted(found.items()))
 
 
