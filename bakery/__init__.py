@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bakery import publish
-    from bakery._host import Host
     from bakery.disk.inspect.findings import Options as Hygiene
     from bakery.imagefile.decorators import image, post, secret, source, task, test, var, variables
     from bakery.machine.machine import Machine
@@ -19,12 +18,13 @@ if TYPE_CHECKING:
     from bakery.machine.transport.base import Result
     from bakery.model import Artifact
     from bakery.redaction.secret import Secret
+    from bakery.smoke.host import Host
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Artifact": "bakery.model",
-    "Host": "bakery._host",
+    "Host": "bakery.smoke.host",
     "Hygiene": "bakery.disk.inspect",
     "Machine": "bakery.machine.machine",
     "Result": "bakery.machine.transport.base",

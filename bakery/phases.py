@@ -31,7 +31,7 @@ from bakery.state import progress
 from bakery.util.retry import again
 
 if TYPE_CHECKING:
-    from bakery.smoke.parent import Child
+    from bakery.smoke.runner import Child
 
 
 def variables(scope: Scope) -> Any:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from bakery.redaction.secret import Secret
 from bakery.scope import Running, Scope
 from bakery.smoke.job import SmokeJob, SmokeReport, TestRef, builtin
-from bakery.smoke.parent import Child, Start
+from bakery.smoke.runner import Child, Start
 
 
 def tester(scope: Scope) -> Child:

@@ -3,7 +3,7 @@
 from bakery.smoke.identity import SCRIPT as IDENTITY_SCRIPT
 from bakery.smoke.identity import Identity, compare
 from bakery.smoke.job import BUILTIN, SmokeJob, SmokeReport, TestRef, TestResult, builtin
-from bakery.smoke.parent import run
+from bakery.smoke.runner import run
 
 __all__ = [
     "BUILTIN",

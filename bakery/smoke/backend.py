@@ -7,7 +7,7 @@ from typing import Any, Final
 from testinfra.backend.base import BaseBackend, CommandResult
 from testinfra.host import Host
 
-from bakery.smoke.facts import Facts, is_question
+from bakery.smoke.prefetch import Facts, is_question
 from bakery.smoke.shell import Reply, Shell
 
 COMMAND_TIMEOUT: Final = 300.0

@@ -14,7 +14,7 @@ import pytest
 from bakery.smoke.identity import fingerprint, key_blob
 
 if TYPE_CHECKING:
-    from bakery._host import Host
+    from bakery.smoke.host import Host
     from bakery.smoke.plugin import Session
 
 BOOT_TIMEOUT: Final = 300.0

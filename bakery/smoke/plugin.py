@@ -20,8 +20,8 @@ from bakery.smoke.collect import MarkedTests, Tests, Way
 from bakery.smoke.connect import Connection, connect
 from bakery.smoke.identity import SCRIPT, Identity
 from bakery.smoke.job import SmokeJob
+from bakery.smoke.results import Verdicts
 from bakery.smoke.shell import CommandTimeoutError, Shell
-from bakery.smoke.verdict import Verdicts
 
 if TYPE_CHECKING:
     from testinfra.host import Host

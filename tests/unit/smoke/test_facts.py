@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bakery.smoke.facts import FRESH, Facts, is_question, plain_words
+from bakery.smoke.prefetch import FRESH, Facts, is_question, plain_words
 from bakery.smoke.shell import Reply
 
 UNITS = b"""Id=nginx.service

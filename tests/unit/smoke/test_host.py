@@ -9,7 +9,7 @@ import pytest
 import testinfra.modules
 from testinfra.host import Host as Real
 
-from bakery import _host
+from bakery.smoke import host
 
 MODULES = {
     "file": "File", "service": "Service", "socket": "Socket", "package": "Package", "user": "User", "group": "Group",
@@ -23,7 +23,7 @@ def members(cls: type[Any]) -> set[str]:
 
 
 def test_every_member_of_host_is_testinfras() -> None:
-    wanted = members(_host.Host)
+    wanted = members(host.Host)
     assert wanted <= {*testinfra.modules.modules, *dir(Real)}
 
 
@@ -32,10 +32,10 @@ def test_every_member_of_a_module_is_testinfras(module: str, name: str) -> None:
     real = testinfra.modules.get_module_class(module)
     family = [real, *(cls for cls in vars(inspect.getmodule(real)).values() if isinstance(cls, type))]
     known = {member for cls in family for member in dir(cls)}
-    assert members(getattr(_host, name)) <= known
+    assert members(getattr(host, name)) <= known
 
 
 def test_describing_host_imports_neither_testinfra_nor_pytest() -> None:
-    source = inspect.getsource(_host)
+    source = inspect.getsource(host)
     assert "import testinfra" not in source
     assert "import pytest" not in source
