@@ -8,11 +8,11 @@ from functools import partial
 from bakery.cache.checkpoints.lease import Lease
 from bakery.context import Context
 from bakery.course import Course, standing
+from bakery.drivers.publisher import Publisher
 from bakery.gate import gate
 from bakery.imagefile.plan import Build
 from bakery.model import Artifact
 from bakery.phases import differ, post, seal, smoke, step, tester
-from bakery.publish.base import Publisher
 from bakery.scope import Scope
 
 

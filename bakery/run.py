@@ -13,6 +13,7 @@ from typing import Any
 from bakery.build import bake
 from bakery.context import Asks, Context, Options
 from bakery.course import standing
+from bakery.drivers.publisher import Publisher
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, CleanupError, Interrupted, PostError, PreflightError
 from bakery.events import (
@@ -33,7 +34,6 @@ from bakery.imagefile.recipe import Recipe
 from bakery.imagefile.variables import Settings
 from bakery.model import Artifact, Needs, Problem, to_json
 from bakery.outputs import write_outputs
-from bakery.publish.base import Publisher
 from bakery.redaction.redactor import Redactor
 from bakery.resume import Resumed
 from bakery.signals import Signals

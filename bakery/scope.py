@@ -31,9 +31,9 @@ from bakery.util.retry import again
 
 if TYPE_CHECKING:
     from bakery.context import Context
+    from bakery.drivers.publisher import Publisher
     from bakery.machine.machine import Machine
     from bakery.machine.transport.link import Link
-    from bakery.publish.base import Publisher
     from bakery.smoke.identity import Identity
 
 SETTLED = 60.0

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bakery.drivers.qemu.accel import choose
+from bakery.drivers.qemu.acceleration import choose
 from bakery.state.claim import Workshop
 from bakery.state.project import cache_folder
 from benchmarks.bench import Failed, Row, table

@@ -10,8 +10,9 @@ import json
 import os
 from pathlib import Path
 
-from bakery.drivers.openstack import network, things
-from bakery.drivers.openstack.cloud import Cloud
+from bakery.drivers.openstack.api import resources
+from bakery.drivers.openstack.api.cloud import Cloud
+from bakery.drivers.openstack.machine import network
 from benchmarks.bench import Project, Row, timed
 from tests.live import openstackrig as rig
 
@@ -84,7 +85,7 @@ def packer(folder: Path, cloud: Cloud) -> float:
 
 def _group(cloud: Cloud) -> str:
     """Packer makes no security group: one for it that lets anybody in, made before the clock starts."""
-    known = [one["id"] for one in things.every(cloud, "security-group", name="bench")]
+    known = [one["id"] for one in resources.every(cloud, "security-group", name="bench")]
     if known:
         return str(known[0])
     body = {"security_group": {"name": "bench", "description": "for packer"}}
@@ -96,7 +97,7 @@ def _group(cloud: Cloud) -> str:
 def _tidy(cloud: Cloud) -> None:
     for name in ("timed_ours", "timed_theirs"):
         for hidden in ("false", "true"):
-            for image in things.every(cloud, "image", name=name, os_hidden=hidden, owner=cloud.project):
-                things.delete(cloud, "image", image["id"])
-    for group in things.every(cloud, "security-group", name="bench"):
-        things.delete(cloud, "security-group", group["id"])
+            for image in resources.every(cloud, "image", name=name, os_hidden=hidden, owner=cloud.project):
+                resources.delete(cloud, "image", image["id"])
+    for group in resources.every(cloud, "security-group", name="bench"):
+        resources.delete(cloud, "security-group", group["id"])

@@ -9,8 +9,8 @@ from pathlib import Path
 from bakery.buildtime import LOOPBACK
 from bakery.disk.bases import host_apt
 from bakery.disk.bases.debian import Debian
-from bakery.drivers.nspawn import template
-from bakery.drivers.nspawn.disks import layout_of
+from bakery.drivers.nspawn import base_template
+from bakery.drivers.nspawn.capture import layout_of
 from bakery.state.claim import Workshop
 from bakery.state.ssh_keys import make_keys
 from benchmarks.bench import Project, Row, timed
@@ -51,7 +51,7 @@ def run(folder: Path) -> list[Row]:
     base = Debian("bookworm").disk(Workshop(cache=folder / "ours" / "cache"))
     tree = Debian("bookworm").tree(Workshop(cache=folder / "ours" / "cache"))
     # Packer starts from a finished disk of the base, and so do both of ours.
-    template.prepare(tree.path, layout_of(tree.key, DISK), Workshop(cache=folder / "ours" / "cache"))
+    base_template.prepare(tree.path, layout_of(tree.key, DISK), Workshop(cache=folder / "ours" / "cache"))
     theirs = packer(folder / "theirs", base.path)
     rows: list[Row] = []
 
@@ -93,8 +93,8 @@ def packer(folder: Path, base: Path) -> float:
             ["-smbios", f"type=11,value=io.systemd.credential.binary:ssh.authorized_keys.root={credential}"],
         ],
     }  # fmt: skip
-    template = folder / "template.json"
+    base_template = folder / "template.json"
     provisioners = [{"type": "shell", "script": str(script)}]
-    template.write_text(json.dumps({"builders": [builder], "provisioners": provisioners}), encoding="utf-8")
+    base_template.write_text(json.dumps({"builders": [builder], "provisioners": provisioners}), encoding="utf-8")
     environ = {"CHECKPOINT_DISABLE": "1", "PACKER_CACHE_DIR": str(folder / "cache")}
-    return timed(["packer", "build", "-force", template], folder, environ)
+    return timed(["packer", "build", "-force", base_template], folder, environ)

@@ -35,7 +35,7 @@ def write(
         name: what the image will be called once it is kept.
         format: of the image.
         claim: for the image.
-        settings: JSON data, what the QEMU driver needs to boot it; see `bakery.drivers.qemu.shape.Shape`.
+        settings: JSON data, what the QEMU driver needs to boot it; see `bakery.drivers.qemu.machine_spec.Shape`.
 
     Raises:
         DriverError: qemu-img failed; with its words.

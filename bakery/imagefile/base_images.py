@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from bakery.drivers.publisher import Publisher
 from bakery.errors import ImagefileError
 from bakery.imagefile.decorators import Function, location_of, mark_of
 from bakery.imagefile.recipe import ImageSpec, Recipe
-from bakery.publish.base import Publisher
 
 if TYPE_CHECKING:
     from bakery.imagefile.plan import Build

@@ -53,7 +53,7 @@ def _publishes(function: Function) -> bool:
         return False
     if not isinstance(made, type):
         return False
-    from bakery.publish.base import Publisher
+    from bakery.drivers.publisher import Publisher
 
     return issubclass(made, Publisher)
 

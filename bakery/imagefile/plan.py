@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
 
+from bakery.drivers.publisher import Publisher
 from bakery.errors import BakeryError, ImagefileError, UsageError
 from bakery.imagefile.base_images import stands_on
 from bakery.imagefile.decorators import Function, location_of, mark_of
@@ -19,7 +20,6 @@ from bakery.imagefile.labels import counts
 from bakery.imagefile.recipe import ImageSpec, Recipe, takes_variables
 from bakery.imagefile.variables import Cell, Settings, Value, resolve
 from bakery.model import Json, Source, to_json
-from bakery.publish.base import Publisher
 
 VERSION = 1
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 import bakery.publish
-from bakery.drivers.ec2 import retire
 from bakery.drivers.ec2.driver import Ec2Driver
+from bakery.drivers.ec2.image import retire
+from bakery.drivers.ec2.publish.blocks import SIZE
 from bakery.errors import DriverError
 from bakery.model import Artifact
-from bakery.publish.blocks import SIZE
 from bakery.testing.aws import Aws, Fault, Proxy, aws
 from bakery.testing.aws.cloud import REGION
 from bakery.testing.contract import Stop

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bakery.drivers.ec2 import ssm
+from bakery.drivers.ec2.machine import ssm
 from bakery.errors import NotYet, PreflightError
 from bakery.model import Handle, Resource
 from bakery.util.waiting import Cancel, until

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bakery.drivers.openstack import volumes
-from bakery.drivers.openstack.cloud import Account
+from bakery.drivers.openstack.api.cloud import Account
 from bakery.drivers.openstack.driver import OpenStackDriver
+from bakery.drivers.openstack.machine import volumes
 from bakery.drivers.openstack.options import GlanceImage, GlanceUrl, Old, Volume
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import DriverError

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from bakery.drivers.openstack import things
-from bakery.drivers.openstack.cloud import Account, Cloud, Clouds
+from bakery.drivers.openstack.api import resources
+from bakery.drivers.openstack.api.cloud import Account, Cloud, Clouds
 
 SHOW_HOST_KEY = """#!/bin/sh
 dropbearkey -t ed25519 -f /etc/dropbear/dropbear_ed25519_host_key >/tmp/made
@@ -37,14 +37,14 @@ def cloud() -> Cloud:
 def left(here: Cloud) -> set[str]:
     """Return everything that the project has, one text for each thing."""
     found: set[str] = set()
-    for kind in things.KINDS:
-        listed = things.every(here, kind)
+    for kind in resources.KINDS:
+        listed = resources.every(here, kind)
         if kind == "image":
             listed = [image for image in listed if image["owner"] == here.project]
-            listed += things.every(here, kind, os_hidden="true", owner=here.project)
+            listed += resources.every(here, kind, os_hidden="true", owner=here.project)
         if kind == "port":  # the network's own: DHCP, routers
             listed = [port for port in listed if not port["device_owner"].startswith("network:")]
-        found |= {f"{kind} {thing.get('name', '')} {things.id_of(kind, thing)}" for thing in listed}
+        found |= {f"{kind} {thing.get('name', '')} {resources.id_of(kind, thing)}" for thing in listed}
     rules = here.pages("network", "/security-group-rules", "security_group_rules")
     found |= {f"rule {rule['id']}" for rule in rules}
     return found

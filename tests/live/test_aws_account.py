@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from bakery.drivers.ec2.account import Account, Clouds
+from bakery.drivers.ec2.api.account import Account, Clouds
 from bakery.drivers.ec2.driver import Ec2Driver
+from bakery.drivers.ec2.publish.blocks import SIZE
 from bakery.model import Artifact, Resource, Where
 from bakery.publish import Ec2 as Publish
-from bakery.publish.blocks import SIZE
 from tests.contract.ec2life import Life
 
 pytestmark = [

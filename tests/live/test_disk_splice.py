@@ -15,8 +15,8 @@ import pytest
 
 from bakery.disk import qemuimg
 from bakery.disk.qcow2_splice import join
-from bakery.drivers.nspawn import template
-from bakery.drivers.nspawn.apply import apply
+from bakery.drivers.nspawn import base_template
+from bakery.drivers.nspawn.apply_layer import apply
 from bakery.errors import DriverError
 from bakery.state.claim import Workshop
 
@@ -183,7 +183,7 @@ def _is_about(process: psutil.Process, folder: Path) -> bool:
         return False
 
 
-@pytest.mark.skipif(bool(template.unusable([])), reason=template.unusable([]))
+@pytest.mark.skipif(bool(base_template.unusable([])), reason=base_template.unusable([]))
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_mounted_disk_ends_with_the_process_that_mounted_it(tmp_path: Path, killed: bool) -> None:
     raw, disk, tree = tmp_path / "raw", tmp_path / "disk.qcow2", tmp_path / "tree"

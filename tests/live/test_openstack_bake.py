@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bakery.drivers.openstack import keep, things
-from bakery.drivers.openstack.cloud import Cloud
+from bakery.drivers.openstack.api import resources
+from bakery.drivers.openstack.api.cloud import Cloud
+from bakery.drivers.openstack.image import keep
 from bakery.errors import SmokeError
 from bakery.testing.aws.tiny import tiny_guest
 from bakery.testing.kill import KillMatrix
@@ -83,13 +84,13 @@ def test_one_imagefile_bakes_through_qemu_and_openstack_in_one_run(tmp_path: Pat
     assert done.returncode == 0, done.stdout + done.stderr
     new = rig.left(cloud) - before
     assert [thing.rpartition(" ")[0] for thing in new] == ["image both"]
-    image = things.get(cloud, "image", new.pop().split()[-1])
+    image = resources.get(cloud, "image", new.pop().split()[-1])
     assert image is not None
     assert (image["tags"], image["os_distro"], image["bakery:image"]) == (["web"], "tiny", "both")
     assert "bakery:expires" not in image
     assert "bakery:run" not in image
     assert list((tmp_path / ".bakery" / "images").glob("laptop/both.qcow2"))
-    things.delete(cloud, "image", image["id"])
+    resources.delete(cloud, "image", image["id"])
 
 
 def test_a_second_build_takes_the_name_over_and_hides_the_first(tmp_path: Path, cloud: Cloud) -> None:
@@ -97,12 +98,12 @@ def test_a_second_build_takes_the_name_over_and_hides_the_first(tmp_path: Path, 
     for _ in range(2):
         done = bake(tmp_path, "build", "--no-cache", "--no-test")
         assert done.returncode == 0, done.stdout + done.stderr
-    shown = [one for one in things.every(cloud, "image", name="swap") if not one["os_hidden"]]
-    hidden = things.every(cloud, "image", name="swap", os_hidden="true")
+    shown = [one for one in resources.every(cloud, "image", name="swap") if not one["os_hidden"]]
+    hidden = resources.every(cloud, "image", name="swap", os_hidden="true")
     assert (len(shown), len(hidden)) == (1, 1)
     assert keep.users(cloud, shown[0]["id"]) == []
     for one in (*shown, *hidden):
-        things.delete(cloud, "image", one["id"])
+        resources.delete(cloud, "image", one["id"])
 
 
 PUBLISHED = """
@@ -139,7 +140,7 @@ def test_an_image_made_here_is_published_tested_there_and_kept_in_both_places(tm
     new = rig.left(cloud) - before
     assert [thing.rpartition(" ")[0] for thing in new] == ["image published"]
     assert re.search(r"published@there +up to date", bake(tmp_path, "build").stderr)
-    things.delete(cloud, "image", new.pop().split()[-1])
+    resources.delete(cloud, "image", new.pop().split()[-1])
 
 
 def test_what_fails_its_tests_there_is_kept_here_alone(tmp_path: Path, cloud: Cloud) -> None:
@@ -176,7 +177,7 @@ def test_a_server_outlives_a_bake_that_is_killed_and_is_gone_on_with(tmp_path: P
     assert "continues after hello, on the machine that still runs" in done.stderr
     (left,) = rig.left(cloud) - before
     assert left.startswith("image resumed "), (left, server)
-    things.delete(cloud, "image", left.split()[-1])
+    resources.delete(cloud, "image", left.split()[-1])
 
 
 POINTS = os.environ.get("BAKERY_OPENSTACK_KILL", "3 9 15 21 27 33 39 45")
@@ -200,7 +201,7 @@ def test_a_build_killed_at_the_lines_of_its_journal_leaves_nothing_that_gc_does_
         assert [one for one in results if one.left or one.gc_code] == []
         assert all(one.exit_code == -9 for one in results)
     finally:
-        for one in things.every(cloud, "image", name="killed"):
-            things.delete(cloud, "image", one["id"])
-        for one in things.every(cloud, "image", name="killed", os_hidden="true"):
-            things.delete(cloud, "image", one["id"])
+        for one in resources.every(cloud, "image", name="killed"):
+            resources.delete(cloud, "image", one["id"])
+        for one in resources.every(cloud, "image", name="killed", os_hidden="true"):
+            resources.delete(cloud, "image", one["id"])

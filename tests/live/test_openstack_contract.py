@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bakery.drivers.openstack.cloud import Cloud
+from bakery.drivers.openstack.api.cloud import Cloud
 from bakery.drivers.openstack.driver import OpenStackDriver
 from bakery.drivers.openstack.source import OpenStack
 from bakery.model import Source

@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from bakery.drivers.openstack import network, things
-from bakery.drivers.openstack.cloud import Account, Cloud, Clouds
+from bakery.drivers.openstack.api import resources
+from bakery.drivers.openstack.api.cloud import Account, Cloud, Clouds
 from bakery.drivers.openstack.driver import OpenStackDriver
+from bakery.drivers.openstack.machine import network
 from bakery.drivers.openstack.options import GlanceImage, Old, Volume
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import DriverError, PreflightError, RetryableError
@@ -86,7 +87,7 @@ class Bench:
             life.ledger.undo(OpenStackDriver())
 
     def server(self, handle: Handle) -> dict[str, Any]:
-        found = things.get(self.cloud, "server", handle.id)
+        found = resources.get(self.cloud, "server", handle.id)
         assert found is not None
         return found
 
@@ -139,7 +140,7 @@ def test_a_port_of_the_users_is_used_and_stays(bench: Bench, cloud: Cloud) -> No
                 assert handle.data["address"] == port["fixed_ips"][0]["ip_address"]
                 with pytest.raises(PreflightError, match="in use"):
                     life.driver.launch(life.source, life.claim("second"))
-            left = things.get(cloud, "port", port["id"])
+            left = resources.get(cloud, "port", port["id"])
             assert left is not None
             assert not left["device_id"]
 
@@ -178,7 +179,7 @@ def test_two_networks_and_a_floating_address_that_was_there(bench: Bench, cloud:
             assert len(transport.run("ls /sys/class/net").stdout.split()) == 3
             with pytest.raises(DriverError, match="in use"):
                 life.driver.launch(life.source, life.claim("second"))
-        left = things.get(cloud, "floating-address", floating["id"])
+        left = resources.get(cloud, "floating-address", floating["id"])
         assert left is not None
         assert left["port_id"] is None
 
@@ -291,7 +292,7 @@ def test_a_server_group_is_kept_to(bench: Bench, cloud: Cloud) -> None:
 def test_a_base_is_found_by_what_glance_knows_of_it(bench: Bench, cloud: Cloud, base: GlanceImage) -> None:
     life = bench.life(base=base)
     assert fatal(life) == []
-    found = things.every(cloud, "image", name=rig.BASE)[0]["id"]
+    found = resources.every(cloud, "image", name=rig.BASE)[0]["id"]
     assert life.driver.prepare(life.source, life.claim("prepare")) == found
     assert fatal(bench.life(base=replace(base, tags=("none-has-this",))))
 
@@ -311,7 +312,7 @@ def test_what_is_said_of_an_image_is_in_it(bench: Bench, cloud: Cloud) -> None:
         visibility="community", min_disk=2, min_ram=64, protect=True,
     )  # fmt: skip
     kept = image_of(life)
-    image = things.get(cloud, "image", kept.id)
+    image = resources.get(cloud, "image", kept.id)
     assert image is not None
     said = {name: image[name] for name in ("hw_disk_bus", "colour", "visibility", "min_disk", "min_ram", "protected")}
     assert said == {
@@ -335,8 +336,8 @@ def test_of_the_older_images_as_many_stay_as_was_said_and_those_in_use_in_any_ca
     second = image_of(bench.life(old=Old(hide=True)))
     life = bench.life(old=Old(newest=0))
     third = image_of(life)
-    hidden = {image["id"] for image in things.every(cloud, "image", name="optional", os_hidden="true")}
-    shown = {image["id"] for image in things.every(cloud, "image", name="optional")}
+    hidden = {image["id"] for image in resources.every(cloud, "image", name="optional", os_hidden="true")}
+    shown = {image["id"] for image in resources.every(cloud, "image", name="optional")}
     assert (hidden, shown) == ({first.id}, {third.id}), second.id
     assert any("in use by server" in notice for notice in life.notices)
     user.ledger.undo(OpenStackDriver())
@@ -348,12 +349,12 @@ def test_a_volume_of_a_type_and_zone(bench: Bench, cloud: Cloud) -> None:
     life = bench.life(volume=Volume(size=2, volume_type="__DEFAULT__", zone="nova", disk_format="raw"))
     assert fatal(life) == []
     with bench.up(life) as (handle, transport):
-        volume = things.get(cloud, "volume", handle.data["volume"])
+        volume = resources.get(cloud, "volume", handle.data["volume"])
         assert volume is not None
         assert (volume["size"], volume["volume_type"]) == (2, "__DEFAULT__")
         assert transport.run("cat /sys/class/block/vda/size").stdout.strip() == str(2 << 21)
         artifact = life.driver.capture(handle, "optional", life.claim("image"))
-        image = things.get(cloud, "image", artifact.id)
+        image = resources.get(cloud, "image", artifact.id)
         assert image is not None
         assert (image["disk_format"], image["status"]) == ("raw", "active")
 
@@ -375,7 +376,7 @@ def test_a_checkpoint_is_found_again_from_another_host_and_only_the_newest_stay(
     again = bench.life()
     with bench.up(again, found) as (_, transport):
         assert transport.run("cat /root/step").stdout == "two\n"
-    things.delete(cloud, "image", found.settings["image"])
+    resources.delete(cloud, "image", found.settings["image"])
 
 
 # ---- credentials ----------------------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bakery.drivers.openstack import things
-from bakery.drivers.openstack.cloud import Account, Cloud, Clouds
+from bakery.drivers.openstack.api import resources
+from bakery.drivers.openstack.api.cloud import Account, Cloud, Clouds
 from bakery.drivers.openstack.driver import OpenStackDriver
 from bakery.drivers.openstack.options import GlanceUrl
 from bakery.drivers.openstack.source import OpenStack
@@ -53,7 +53,7 @@ def test_a_local_image_is_uploaded_booted_kept_shared_and_downloaded(tmp_path: P
     life.ledger.undo(OpenStackDriver())
     assert {thing.rpartition(" ")[0] for thing in rig.left(cloud) - before} == {"image published"}
     assert Path(kept.data["file"]).read_bytes() == disk.read_bytes()
-    image = things.get(cloud, "image", kept.id)
+    image = resources.get(cloud, "image", kept.id)
     assert image is not None
     assert (image["visibility"], image["min_ram"]) == ("shared", 96)
     seen = cloud.ask("GET", "image", f"/images/{kept.id}/members")["members"]

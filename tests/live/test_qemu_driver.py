@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from bakery.disk.bases.debian import Debian
-from bakery.drivers.qemu import accel, process
+from bakery.drivers.qemu import acceleration, process
 from bakery.drivers.qemu.driver import QemuDriver
 from bakery.drivers.qemu.source import Qemu
 from bakery.errors import DriverError, NotYet
@@ -263,8 +263,8 @@ def test_debian_boots_from_every_bus_under_uefi(bench: Bench, bus: Literal["scsi
 def test_acceleration_is_tried_once_and_then_remembered(tmp_path: Path) -> None:
     said_: list[object] = []
     shop = Workshop(cache=tmp_path, emit=said_.append)
-    first = accel.choose("auto", shop)
+    first = acceleration.choose("auto", shop)
     told = len(said_)
-    assert accel.choose("auto", shop) == first
+    assert acceleration.choose("auto", shop) == first
     assert len(said_) == told
-    assert accel._probe("tcg", shop) == ""
+    assert acceleration._probe("tcg", shop) == ""

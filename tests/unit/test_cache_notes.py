@@ -10,7 +10,7 @@ import pytest
 from bakery.cache.inputs.external import Input
 from bakery.cache.portable_records import LARGEST, Noted, read, write
 from bakery.cache.records import Record
-from bakery.drivers.ec2 import tags
+from bakery.drivers.ec2.api import tags
 
 
 def record(number: int, *inputs: Input, prekey: str = "pre") -> Record:

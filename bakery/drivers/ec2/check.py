@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from bakery.drivers.ec2 import bases, images, network, quota, retire, ssm
-from bakery.drivers.ec2.account import Cloud, Clouds
-from bakery.drivers.ec2.faults import Refused, code_of
-from bakery.drivers.ec2.keep import final_name
+from bakery.drivers.ec2 import quota
+from bakery.drivers.ec2.api.account import Cloud, Clouds
+from bakery.drivers.ec2.api.errors import Refused, code_of
+from bakery.drivers.ec2.image import images, retire
+from bakery.drivers.ec2.image.keep import final_name
+from bakery.drivers.ec2.machine import base_images, network, ssm
+from bakery.drivers.ec2.machine.run_instances import mappings, volumes
 from bakery.drivers.ec2.options import Filter, Newest, Parameter
-from bakery.drivers.ec2.request import mappings, volumes
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import BakeryError
 from bakery.model import Artifact, Problem
@@ -54,7 +56,7 @@ def _start(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
     """The base, and whether the instance types can run it."""
     if not isinstance(source.base, str | Newest | Parameter | Artifact):
         return  # made by another build of the same run
-    image = bases.resolve(cloud, source.base)
+    image = base_images.resolve(cloud, source.base)
     if image.get("DeprecationTime"):
         what = f"the base image {image['ImageId']} is deprecated from {image['DeprecationTime']}"
         yield Problem(what=what, hint="Newest(...) takes the newest that is not", fatal=False)
@@ -118,7 +120,7 @@ def _permissions(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
         "register_image": {"Name": "bakery-permission", "RootDeviceName": "/dev/xvda"}
     }
     if isinstance(source.base, str | Newest | Parameter | Artifact):  # else another build of this run makes it
-        image = bases.resolve(cloud, source.base)
+        image = base_images.resolve(cloud, source.base)
         questions["run_instances"] = {
             "ImageId": image["ImageId"], "InstanceType": source.types[0], "MinCount": 1, "MaxCount": 1,
             "SubnetId": place.subnet, "BlockDeviceMappings": mappings(volumes(source, image, "build")),

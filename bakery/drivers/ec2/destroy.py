@@ -6,10 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bakery.drivers.ec2 import images, imports, profile, ssm, tags
-from bakery.drivers.ec2.account import Cloud
-from bakery.drivers.ec2.faults import Refused, RefusedForNow, code_of
-from bakery.drivers.ec2.made import by_key
+from bakery.drivers.ec2.api import tags
+from bakery.drivers.ec2.api.account import Cloud
+from bakery.drivers.ec2.api.create_once import by_key
+from bakery.drivers.ec2.api.errors import Refused, RefusedForNow, code_of
+from bakery.drivers.ec2.image import images
+from bakery.drivers.ec2.machine import instance_profile, ssm
+from bakery.drivers.ec2.publish import imports
 from bakery.errors import BakeryError, DriverError, NotYet, RetryableError
 from bakery.model import Resource
 from bakery.util.waiting import Cancel, until
@@ -51,11 +54,11 @@ def destroy(cloud: Cloud, resource: Resource) -> None:
         "image": _images,
         "volume": _volumes,
         "key-pair": _key_pair,
-        "instance-profile": lambda cloud, resource: profile.delete_profile(cloud, resource.key),
+        "instance-profile": lambda cloud, resource: instance_profile.delete_profile(cloud, resource.key),
         "s3-object": _object,
         "import": imports.destroy,
         "tunnel": lambda _, resource: ssm.close(Path(resource.data["folder"])),
-        "role": lambda cloud, resource: profile.delete_role(cloud, resource.key),
+        "role": lambda cloud, resource: instance_profile.delete_role(cloud, resource.key),
     }
     if resource.kind not in kinds:
         raise DriverError(f"{resource} is of a kind that this version does not know")

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from bakery.drivers.base import Driver
-from bakery.drivers.ec2 import bases, capture, check, checkpoints, destroy, find, keep, launch, reach
-from bakery.drivers.ec2.account import Account, Clouds
-from bakery.drivers.ec2.job import Job
+from bakery.drivers.ec2 import check, destroy, find
+from bakery.drivers.ec2.api.account import Account, Clouds
+from bakery.drivers.ec2.api.job import Job
+from bakery.drivers.ec2.image import capture, checkpoints, keep
+from bakery.drivers.ec2.machine import base_images, launch
+from bakery.drivers.ec2.machine import endpoint as reach
 from bakery.drivers.ec2.options import Newest, Parameter, read
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import DriverError
@@ -95,7 +98,7 @@ class Ec2Driver(Driver[Ec2]):
     def prepare(self, boot: Ec2, shop: Workshop) -> str | None:
         """Return what decides the first disk's content: an AMI never changes, so its id does."""
         if isinstance(boot.base, Newest | Parameter):
-            return str(bases.resolve(self.clouds.get(boot.account), boot.base)["ImageId"])
+            return str(base_images.resolve(self.clouds.get(boot.account), boot.base)["ImageId"])
         return super().prepare(boot, shop)
 
     def delete(self, artifact: Artifact) -> None:

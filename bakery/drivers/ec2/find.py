@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from bakery.drivers.ec2 import tags
-from bakery.drivers.ec2.account import Cloud
+from bakery.drivers.ec2.api import tags
+from bakery.drivers.ec2.api.account import Cloud
 from bakery.model import Resource, Where
 
 ENDED = {"terminated", "shutting-down"}

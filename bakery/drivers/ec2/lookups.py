@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bakery.drivers.ec2 import bases
-from bakery.drivers.ec2.account import Account, Cloud
+from bakery.drivers.ec2.api.account import Account, Cloud
+from bakery.drivers.ec2.machine import base_images
 from bakery.drivers.ec2.options import Newest
 from bakery.errors import DriverError
 from bakery.redaction.secret import Secret
@@ -30,17 +30,17 @@ def newest_image(wanted: Newest, **account: Any) -> str:
     Raises:
         PreflightError: none fits.
     """
-    return str(bases.newest(_cloud(account), wanted)["ImageId"])
+    return str(base_images.newest(_cloud(account), wanted)["ImageId"])
 
 
 def parameter(path: str, **account: Any) -> str:
     """Return an SSM parameter's text. For one that is a secret, see `secret_parameter`."""
-    return bases.parameter(_cloud(account), path)
+    return base_images.parameter(_cloud(account), path)
 
 
 def secret_parameter(path: str, **account: Any) -> Secret:
     """Return an SSM SecureString."""
-    return Secret(bases.parameter(_cloud(account), path), name=path)
+    return Secret(base_images.parameter(_cloud(account), path), name=path)
 
 
 def secret(name: str, *, key: str | None = None, **account: Any) -> Secret:

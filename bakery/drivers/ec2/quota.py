@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bakery.drivers.ec2 import tags
-from bakery.drivers.ec2.account import Cloud
+from bakery.drivers.ec2.api import tags
+from bakery.drivers.ec2.api.account import Cloud
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import DriverError
 from bakery.model import Problem

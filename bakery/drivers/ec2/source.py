@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, Self
 
-from bakery.drivers.ec2.account import Account
+from bakery.drivers.ec2.api.account import Account
 from bakery.drivers.ec2.options import FastLaunch, Filter, Keep, Metadata, Role, Spot, Volume, read
 from bakery.errors import ImagefileError
 from bakery.model import Endpoint, Source, to_json

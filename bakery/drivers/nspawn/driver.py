@@ -13,11 +13,12 @@ from typing import Any, ClassVar
 
 from bakery.disk import build, image_files, qemuimg
 from bakery.drivers.base import Driver
-from bakery.drivers.nspawn import bases, checkpoints, disks, host, processes
+from bakery.drivers.nspawn import base_trees, checkpoints, host, processes
+from bakery.drivers.nspawn import capture as disks
 from bakery.drivers.nspawn.source import Nspawn, Rooted
 from bakery.drivers.nspawn.start import Container
-from bakery.drivers.qemu import accel
-from bakery.drivers.qemu.shape import Shape
+from bakery.drivers.qemu import acceleration
+from bakery.drivers.qemu.machine_spec import Shape
 from bakery.errors import DriverError, NotYet
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Where
 from bakery.state.claim import Claim, Workshop
@@ -75,11 +76,11 @@ class NspawnDriver(Driver[Nspawn]):
         yield from host.problems()
         yield from build.check()
         yield from tools.missing(qemuimg.PACKAGES)
-        yield from bases.check(boot.base)
+        yield from base_trees.check(boot.base)
 
     def prepare(self, boot: Nspawn, shop: Workshop) -> str | None:
         """Make the base's tree, or find it in the cache; no disk is made of it."""
-        return bases.tree(boot.base, shop).key if isinstance(boot.base, Rooted) else super().prepare(boot, shop)
+        return base_trees.tree(boot.base, shop).key if isinstance(boot.base, Rooted) else super().prepare(boot, shop)
 
     def launch(self, boot: Nspawn | Artifact | Checkpoint, claim: Claim) -> Handle:
         """Start a container from a base's tree, or from a saved layer above it."""
@@ -195,7 +196,7 @@ class NspawnDriver(Driver[Nspawn]):
         shape = boot.shape("")
         return Needs(
             memory=max(CONTAINER_NEEDS.memory, shape.memory), cpus=max(CONTAINER_NEEDS.cpus, shape.cpus),
-            labels=accel.labels(shape.accel),
+            labels=acceleration.labels(shape.accel),
         )  # fmt: skip
 
     def _power_off(self, handle: Handle, claim: Claim) -> None:
@@ -219,7 +220,7 @@ def _start(boot: Nspawn | Artifact | Checkpoint, claim: Claim) -> Start:
             return Start(tree=Path(known["tree"]), key=known.get("key", ""), layer=folder / checkpoints.LAYER,
                          settings=dict(known["machine"]), disk=known["disk"])  # fmt: skip
         case Nspawn():
-            tree = bases.tree(boot.base, claim)
+            tree = base_trees.tree(boot.base, claim)
             return Start(
                 tree=tree.path,
                 key=tree.key,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from bakery.disk.bases.base import BaseTree
-from bakery.drivers.qemu.shape import Shape
+from bakery.drivers.qemu.machine_spec import Shape
 from bakery.drivers.qemu.source import Qemu, size
 from bakery.errors import ImagefileError
 from bakery.model import Problem, Source

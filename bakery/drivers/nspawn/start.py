@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bakery.drivers.nspawn import host, scaffold
+from bakery.drivers.nspawn import build_time_files, host
 from bakery.drivers.nspawn.layers import mount_option
 from bakery.errors import DriverError
 from bakery.state.claim import Keys
@@ -92,7 +92,7 @@ class Container:
         for name in ("upper", "work", "root"):
             (self.folder / name).mkdir()
         shutil.copymode(self.lowers[-1], self.upper)
-        scaffold.build(self.folder / "scaffold", self.lowers, keys, booted=self.mode == "booted")
+        build_time_files.build(self.folder / "scaffold", self.lowers, keys, booted=self.mode == "booted")
 
     def start(self, console: Path) -> int:
         """Start the launcher and return its process id. What it writes goes into `console`.

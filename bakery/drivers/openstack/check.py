@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from bakery.disk.bases.base import Base
-from bakery.drivers.openstack import bases, launch, network, upload, volumes
-from bakery.drivers.openstack.cloud import SERVICES, Account, Cloud, Clouds, named
+from bakery.drivers.openstack.api.cloud import SERVICES, Account, Cloud, Clouds, named
+from bakery.drivers.openstack.image import upload
+from bakery.drivers.openstack.machine import base_images, launch, network, volumes
 from bakery.drivers.openstack.options import GlanceImage, GlanceUrl
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import BakeryError
@@ -87,7 +88,7 @@ def _start(cloud: Cloud, source: OpenStack) -> Iterator[Problem]:
                 hint="CloudImage(...) downloads here and uploads",
             )
         case str() | GlanceImage() | Artifact() if not _from_elsewhere(source):
-            image = bases.resolve(cloud, source.base)  # while the other parts wake up Nova
+            image = base_images.resolve(cloud, source.base)  # while the other parts wake up Nova
             yield from _fits(image, launch.flavors(cloud, source.flavors), source)
             return
         case _:

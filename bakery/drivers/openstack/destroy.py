@@ -6,9 +6,11 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bakery.drivers.openstack import images, network, servers, things, volumes
-from bakery.drivers.openstack.cloud import Cloud
-from bakery.drivers.openstack.faults import CONFLICT, Refused, RefusedForNow, status_of
+from bakery.drivers.openstack.api import resources as things
+from bakery.drivers.openstack.api.cloud import Cloud
+from bakery.drivers.openstack.api.errors import CONFLICT, Refused, RefusedForNow, status_of
+from bakery.drivers.openstack.image import images
+from bakery.drivers.openstack.machine import network, servers, volumes
 from bakery.errors import DriverError, NotYet, RetryableError
 from bakery.model import Resource
 from bakery.util.waiting import Cancel, until

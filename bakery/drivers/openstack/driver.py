@@ -6,22 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bakery.drivers.base import Driver
-from bakery.drivers.openstack import (
-    bases,
-    capture,
-    check,
-    checkpoints,
-    destroy,
-    find,
-    images,
-    keep,
-    launch,
-    servers,
-    things,
-)
-from bakery.drivers.openstack.cloud import Account, Cloud, Clouds
+from bakery.drivers.openstack import check, destroy, find
+from bakery.drivers.openstack.api import resources as things
+from bakery.drivers.openstack.api.cloud import Account, Cloud, Clouds
+from bakery.drivers.openstack.image import capture, checkpoints, images, keep
+from bakery.drivers.openstack.machine import base_images, launch, servers
+from bakery.drivers.openstack.machine.endpoint import Reach
 from bakery.drivers.openstack.options import GlanceImage, GlanceUrl
-from bakery.drivers.openstack.reach import Reach
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import DriverError
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Problem, Resource, Where
@@ -52,7 +43,7 @@ class OpenStackDriver(Driver[OpenStack]):
                 return boot.base.sha512 or None
             case str() | GlanceImage():
                 cloud = self.clouds.get(check.account(boot)).within(shop.cancel)
-                return str(bases.resolve(cloud, boot.base)["id"])
+                return str(base_images.resolve(cloud, boot.base)["id"])
         return super().prepare(boot, shop)
 
     def launch(self, boot: OpenStack | Artifact | Checkpoint, claim: Claim) -> Handle:

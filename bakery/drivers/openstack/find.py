@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from bakery.drivers.openstack import tags, things
-from bakery.drivers.openstack.cloud import Cloud
+from bakery.drivers.openstack.api import resources, tags
+from bakery.drivers.openstack.api.cloud import Cloud
 from bakery.model import Resource, Where
 
 
 def find(cloud: Cloud, where: Where) -> Iterator[Resource]:
     """Yield a record for everything temporary that we made here and that fits."""
-    for kind in things.KINDS:
+    for kind in resources.KINDS:
         if kind in {"volume", "snapshot"} and not cloud.has("block_storage"):
             continue
         for item in _listed(cloud, kind):
@@ -24,9 +24,9 @@ def find(cloud: Cloud, where: Where) -> Iterator[Resource]:
 
 def _listed(cloud: Cloud, kind: str) -> list[dict[str, Any]]:
     if kind != "image":
-        return things.every(cloud, kind)
-    hidden = things.every(cloud, kind, owner=cloud.project, os_hidden="true")
-    return [*things.every(cloud, kind, owner=cloud.project), *hidden]
+        return resources.every(cloud, kind)
+    hidden = resources.every(cloud, kind, owner=cloud.project, os_hidden="true")
+    return [*resources.every(cloud, kind, owner=cloud.project), *hidden]
 
 
 def _marks(cloud: Cloud, kind: str, item: Mapping[str, Any], where: Where) -> dict[str, str]:
@@ -40,7 +40,7 @@ def _marks(cloud: Cloud, kind: str, item: Mapping[str, Any], where: Where) -> di
         return {}
     marks = {tags.RUN: run}
     if where.older_than is not None:
-        shown = things.get(cloud, kind, name)
+        shown = resources.get(cloud, kind, name)
         marks[tags.STARTED] = str(shown["created_at"]) if shown else ""
     return marks
 
@@ -65,7 +65,7 @@ def _age(text: str) -> float:
 
 
 def _record(cloud: Cloud, kind: str, item: Mapping[str, Any], marks: Mapping[str, str]) -> Resource:
-    name = things.id_of(kind, dict(item))
+    name = resources.id_of(kind, dict(item))
     return Resource(
         driver="openstack", kind=kind, key=str(marks.get(tags.KEY) or item.get("name") or name), id=name,
         run=marks[tags.RUN], build=marks.get(tags.BUILD, ""), data=cloud.record,

@@ -9,9 +9,9 @@ from typing import Any
 
 from bakery.drivers.qemu.firmware import Firmware
 from bakery.drivers.qemu.layers import Layer, node
+from bakery.drivers.qemu.machine_spec import Identity, Shape
 from bakery.drivers.qemu.monitor import SOCKET
 from bakery.drivers.qemu.process import SERIAL, mark
-from bakery.drivers.qemu.shape import Identity, Shape
 
 QEMU = "qemu-system-x86_64"
 SEED, VARIABLES = "seed.iso", "firmware-variables.fd"

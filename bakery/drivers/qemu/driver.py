@@ -17,11 +17,11 @@ import psutil
 from bakery.disk import image_files, qemuimg
 from bakery.disk.bases.base import Base
 from bakery.drivers.base import Driver
-from bakery.drivers.qemu import accel, checkpoint, firmware, login, power, process, wake
+from bakery.drivers.qemu import acceleration, checkpoints, credentials, firmware, power, process, restore
 from bakery.drivers.qemu.command import QEMU, SEED, VARIABLES, Place, command
 from bakery.drivers.qemu.layers import Layer, Layers, add, node
+from bakery.drivers.qemu.machine_spec import Identity, Shape
 from bakery.drivers.qemu.monitor import SOCKET, Monitor, Refused
-from bakery.drivers.qemu.shape import Identity, Shape
 from bakery.drivers.qemu.source import Qemu
 from bakery.errors import DriverError, ImagefileError, NotYet
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Where
@@ -31,7 +31,7 @@ from bakery.util import tools
 
 KIND = "machine"
 RECORD = "machine.json"
-SPENT = ("disk-*.qcow2", SEED, VARIABLES, login.CREDENTIALS, SOCKET)
+SPENT = ("disk-*.qcow2", SEED, VARIABLES, credentials.CREDENTIALS, SOCKET)
 """What a machine's folder need not hold when the machine is gone; its logs stay."""
 
 
@@ -48,9 +48,9 @@ class QemuDriver(Driver[Qemu]):
     def check(self, boot: Qemu) -> Iterator[Problem]:
         """Yield what would stop a build: programs, firmware, acceleration, memory, the base's own problems."""
         yield from tools.missing({QEMU: "qemu-system-x86", **qemuimg.PACKAGES})
-        if not checkpoint.possible():
+        if not checkpoints.possible():
             yield Problem(what="no zstd, so no step can be reused", hint="apt install zstd", fatal=False)
-        if reason := accel.absent(boot.accel):
+        if reason := acceleration.absent(boot.accel):
             yield Problem(
                 what=f"accel={boot.accel!r} cannot work here", why=reason, hint='accel="auto" uses what works'
             )
@@ -80,12 +80,12 @@ class QemuDriver(Driver[Qemu]):
         shape = (
             Shape.of(boot, "") if isinstance(boot, Qemu) else Shape.from_json(boot.settings.get("shape", boot.settings))
         )
-        return Needs(memory=shape.memory, cpus=shape.cpus, labels=accel.labels(shape.accel))
+        return Needs(memory=shape.memory, cpus=shape.cpus, labels=acceleration.labels(shape.accel))
 
     def doctor(self, shop: Workshop) -> Iterator[Problem]:
         """Say whether machines run at the host's own speed."""
-        native = accel.NATIVE.get(platform.system(), "kvm")
-        if trouble := accel.trouble(native, shop):
+        native = acceleration.NATIVE.get(platform.system(), "kvm")
+        if trouble := acceleration.trouble(native, shop):
             hint = "machines are emulated (tcg), about ten times slower"
             yield Problem(what=f"{native} cannot be used", why=trouble, hint=hint, fatal=False)
         else:
@@ -101,7 +101,7 @@ class QemuDriver(Driver[Qemu]):
         if isinstance(boot, Checkpoint):
             return self._resume(boot, claim)
         shape, base, size = self._stands_on(boot, claim)
-        identity = Identity.new(accel.choose(shape.accel, claim), claim.name)
+        identity = Identity.new(acceleration.choose(shape.accel, claim), claim.name)
         host_key = claim.keys.host_public if shape.host_key == "given" else ""
         return self._start(shape, identity, (base,), claim, size=size, host_key=host_key)
 
@@ -130,7 +130,7 @@ class QemuDriver(Driver[Qemu]):
         layers.write(claim.folder)
         place = Place(
             name=claim.name, folder=claim.folder.absolute(), layers=layers.all(claim.folder),
-            credentials=login.prepare(shape, claim.keys, folder=claim.folder, instance=identity.instance),
+            credentials=credentials.prepare(shape, claim.keys, folder=claim.folder, instance=identity.instance),
             seed=shape.login != "credentials", firmware=_firmware(shape, claim.folder), restored=restored,
         )  # fmt: skip
         pid = process.spawn(command(shape, identity, place), claim.folder, claim.name)
@@ -142,12 +142,12 @@ class QemuDriver(Driver[Qemu]):
     def _resume(self, boot: Checkpoint, claim: Claim) -> Handle:
         if boot.folder is None:
             raise DriverError("this checkpoint has no files", why=boot.key)
-        saved = checkpoint.Saved.from_json(boot.settings)
+        saved = checkpoints.Saved.from_json(boot.settings)
         handle = self._start(
             saved.shape, saved.identity, saved.layers, claim, host_key=saved.host_key, restored=True
         )  # fmt: skip
-        checkpoint.load(handle, boot.folder, saved, claim)
-        return wake.wake(handle, self.endpoint, read_keys(boot.folder), claim)
+        checkpoints.load(handle, boot.folder, saved, claim)
+        return restore.wake(handle, self.endpoint, read_keys(boot.folder), claim)
 
     def _note(self, claim: Claim) -> None:
         """Write beside the machine whose it is, for `find`."""
@@ -174,7 +174,7 @@ class QemuDriver(Driver[Qemu]):
         return Endpoint(port=port, user=handle.settings["user"], host_key=self._host_key(handle))
 
     def _host_key(self, handle: Handle) -> str:
-        return str(handle.data["host_key"] or login.from_console(self.console(handle)))
+        return str(handle.data["host_key"] or credentials.from_console(self.console(handle)))
 
     def console(self, handle: Handle) -> str:
         """Return what the machine wrote on its serial port so far."""
@@ -191,11 +191,11 @@ class QemuDriver(Driver[Qemu]):
         with suppress(NotYet, Refused), Monitor(handle.folder) as monitor:
             monitor.ask("screendump", filename=str((folder / "screen.png").absolute()), format="png")
 
-    def checkpoint(self, handle: Handle, key: str, folder: Path, claim: Claim) -> Checkpoint | None:
+    def checkpoints(self, handle: Handle, key: str, folder: Path, claim: Claim) -> Checkpoint | None:
         """Save the machine's memory and disk into `folder`, whose path must not change later."""
-        if not checkpoint.possible():
+        if not checkpoints.possible():
             return None
-        return checkpoint.save(handle, key, folder, claim, host_key=self._host_key(handle))
+        return checkpoints.save(handle, key, folder, claim, host_key=self._host_key(handle))
 
     # ---- the image ------------------------------------------------------------------------------------------
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from bakery.drivers.publisher import Publisher
 from bakery.errors import DriverError
 from bakery.model import Artifact, Problem
-from bakery.publish.base import Publisher
 from bakery.state.claim import Claim
 from bakery.testing.folder import driver
 from bakery.testing.folder.cloud import FolderCloud

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bakery.drivers.ec2.account import Account, Cloud
+from bakery.drivers.ec2.api.account import Account, Cloud
 from bakery.state.claim import Claim
 from bakery.state.ssh_keys import make_keys
 from bakery.testing.contract import Ledger

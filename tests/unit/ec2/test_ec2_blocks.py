@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bakery.publish.blocks import SIZE, ZERO, aggregate, changed, used
+from bakery.drivers.ec2.publish.blocks import SIZE, ZERO, aggregate, changed, used
 
 
 def disk(path: Path, blocks: dict[int, bytes], count: int) -> Path:

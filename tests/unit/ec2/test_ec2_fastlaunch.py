@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
-from bakery.drivers.ec2.account import Cloud, Clouds
-from bakery.drivers.ec2.fastlaunch import disable, enable
-from bakery.drivers.ec2.job import Job
+from bakery.drivers.ec2.api.account import Cloud, Clouds
+from bakery.drivers.ec2.api.job import Job
+from bakery.drivers.ec2.image.fast_launch import disable, enable
 from bakery.drivers.ec2.options import FastLaunch
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import DriverError

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from botocore.stub import ANY, Stubber
 
-from bakery.drivers.ec2.account import Cloud
+from bakery.drivers.ec2.api.account import Cloud
 from bakery.drivers.ec2.destroy import destroy
+from bakery.drivers.ec2.publish.s3_import import _imported
 from bakery.errors import DriverError
 from bakery.model import Resource
-from bakery.publish.s3import import _imported
 from bakery.state.claim import Claim
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from bakery.drivers.ec2.network import Place
+from bakery.drivers.ec2.machine.network import Place
+from bakery.drivers.ec2.machine.run_instances import Order, mappings, run_instances, volumes
+from bakery.drivers.ec2.machine.user_data import compose
 from bakery.drivers.ec2.options import Metadata, Spot, Volume
-from bakery.drivers.ec2.request import Order, mappings, run_instances, volumes
 from bakery.drivers.ec2.source import Ec2
-from bakery.drivers.ec2.userdata import compose
 from bakery.errors import ImagefileError
 from bakery.state.claim import Claim
 from bakery.state.ssh_keys import make_keys

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bakery.drivers.ec2.account import Account
+from bakery.drivers.ec2.api.account import Account
 from bakery.drivers.ec2.options import Filter, Keep, Newest, Role, Spot, Volume
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import ImagefileError

@@ -12,14 +12,14 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 from cryptography.hazmat.primitives.asymmetric import padding
 
-from bakery.drivers.ec2.account import Account, Cloud, Clouds
-from bakery.drivers.ec2.faults import Refused, RefusedForNow, code_of, speaking
-from bakery.drivers.ec2.images import Stall
-from bakery.drivers.ec2.keep import final_name
-from bakery.drivers.ec2.reach import HOST_KEYS, _mapped
-from bakery.drivers.ec2.share import permission
+from bakery.drivers.ec2.api.account import Account, Cloud, Clouds
+from bakery.drivers.ec2.api.errors import Refused, RefusedForNow, code_of, speaking
+from bakery.drivers.ec2.api.poller import BATCH, Watch
+from bakery.drivers.ec2.image.images import Stall
+from bakery.drivers.ec2.image.keep import final_name
+from bakery.drivers.ec2.image.share import permission
+from bakery.drivers.ec2.machine.endpoint import HOST_KEYS, _mapped
 from bakery.drivers.ec2.source import Ec2
-from bakery.drivers.ec2.watch import BATCH, Watch
 from bakery.errors import DriverError, NotYet, RetryableError
 from bakery.util.waiting import Cancel, until
 
@@ -112,7 +112,7 @@ def test_many_things_are_asked_about_in_batches_that_a_filter_can_hold() -> None
 
 def test_a_wait_is_bounded_by_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("bakery.drivers.ec2.images.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("bakery.drivers.ec2.image.images.time.monotonic", lambda: now[0])
     stall = Stall("the image", 10.0)
     for percent in range(100):
         now[0] += 9.0
@@ -156,7 +156,7 @@ def test_host_keys_are_read_from_what_cloud_init_writes() -> None:
 def test_a_windows_password_is_decrypted_with_the_machines_key() -> None:
     import base64
 
-    from bakery.drivers.ec2 import windows
+    from bakery.drivers.ec2.machine import windows
 
     key, public = windows.new_key()
     assert public.startswith("ssh-rsa ")

@@ -9,8 +9,8 @@ from uuid import UUID
 import pytest
 
 from bakery.disk.bases.cloud_image import CloudImage
-from bakery.drivers.nspawn import bases, disktree, template
-from bakery.drivers.nspawn.disks import layout_of
+from bakery.drivers.nspawn import base_template, base_trees, disk_to_tree
+from bakery.drivers.nspawn.capture import layout_of
 from bakery.errors import DriverError
 from bakery.model import Artifact
 from bakery.state.claim import Workshop
@@ -28,19 +28,19 @@ def test_a_disk_has_the_identity_of_its_bases_disk_whatever_its_size() -> None:
 
 @pytest.fixture
 def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(template, "root", lambda: ())
-    monkeypatch.setattr(template, "alone", lambda: ("unshare",))
+    monkeypatch.setattr(base_template, "root", lambda: ())
+    monkeypatch.setattr(base_template, "alone", lambda: ("unshare",))
     monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/qemu-storage-daemon")
-    monkeypatch.setattr(template, "DEVICES", ())
+    monkeypatch.setattr(base_template, "DEVICES", ())
 
 
 @pytest.mark.usefixtures("as_root")
 def test_a_machine_that_changed_grub_gets_a_disk_made_from_the_start(tmp_path: Path) -> None:
-    assert template.unusable([tmp_path]) == ""
+    assert base_template.unusable([tmp_path]) == ""
     changed = tmp_path / "layer" / "usr/bin/grub-mkimage"
     changed.parent.mkdir(parents=True)
     changed.write_text("another one")
-    assert template.unusable([tmp_path, tmp_path / "layer"]) == "the boot loader was changed"
+    assert base_template.unusable([tmp_path, tmp_path / "layer"]) == "the boot loader was changed"
 
 
 @pytest.mark.usefixtures("as_root")
@@ -48,21 +48,21 @@ def test_a_machine_that_changed_much_gets_a_disk_made_from_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_bytes(bytes(range(256)) * 256)
-    monkeypatch.setattr(template, "LARGEST", 1000)
-    assert template.unusable([tmp_path]) == "much was changed"
+    monkeypatch.setattr(base_template, "LARGEST", 1000)
+    assert base_template.unusable([tmp_path]) == "much was changed"
 
 
 def test_whoever_is_not_root_gets_a_disk_made_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(template, "root", lambda: ("unshare",))
-    assert template.unusable([]) == "only root can mount a disk"
+    monkeypatch.setattr(base_template, "root", lambda: ("unshare",))
+    assert base_template.unusable([]) == "only root can mount a disk"
 
 
 @pytest.mark.parametrize("base", ["debian.qcow2", None, 7])
 def test_what_a_container_cannot_stand_on_is_named_with_what_it_can(base: object, tmp_path: Path) -> None:
-    (problem,) = bases.check(base)
+    (problem,) = base_trees.check(base)
     assert "an @bakery.image function" in problem.hint
     with pytest.raises(DriverError, match="Nspawn cannot start from"):
-        bases.tree(base, Workshop(cache=tmp_path))
+        base_trees.tree(base, Workshop(cache=tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -75,10 +75,10 @@ def test_what_a_container_cannot_stand_on_is_named_with_what_it_can(base: object
 def test_somebody_who_is_not_root_is_told_so_before_a_build_on_a_disk(
     base: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(disktree, "root", lambda: ("unshare",))
-    assert "only root can build in a container on an image" in [problem.what for problem in bases.check(base)]
+    monkeypatch.setattr(disk_to_tree, "root", lambda: ("unshare",))
+    assert "only root can build in a container on an image" in [problem.what for problem in base_trees.check(base)]
 
 
 def test_an_image_of_a_provider_is_no_disk_of_this_host() -> None:
     image = Artifact(driver="ec2", id="ami-0123", name="far", format="ami")
-    assert "the image far is gone or was changed" in [problem.what for problem in bases.check(image)]
+    assert "the image far is gone or was changed" in [problem.what for problem in base_trees.check(image)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bakery.drivers.nspawn import scaffold
+from bakery.drivers.nspawn import build_time_files
 from bakery.state.claim import Keys
 
 KEYS = Keys(user_private="-", user_public="-", host_private="a private key\n", host_public="ssh-ed25519 AAAA")
@@ -23,13 +23,13 @@ def base(tmp_path: Path) -> Path:
 
 def built(base: Path, *, booted: bool = True) -> Path:
     folder = base.parent / "scaffold"
-    scaffold.build(folder, [base], KEYS, booted=booted)
+    build_time_files.build(folder, [base], KEYS, booted=booted)
     return folder
 
 
 def test_networkd_is_told_to_keep_the_address_that_is_there(base: Path) -> None:
     text = (built(base) / "etc/systemd/network/10-bakery.network").read_text()
-    assert scaffold.ADDRESS in text
+    assert build_time_files.ADDRESS in text
     assert "KeepConfiguration=static" in text
 
 
@@ -37,7 +37,7 @@ def test_where_resolved_fills_resolv_conf_it_is_left_alone(base: Path) -> None:
     (base / "etc/resolv.conf").symlink_to("../run/systemd/resolve/stub-resolv.conf")
     folder = built(base)
     assert not (folder / "etc/resolv.conf").exists()
-    assert scaffold.RESOLVER in (folder / "etc/systemd/resolved.conf.d/10-bakery.conf").read_text()
+    assert build_time_files.RESOLVER in (folder / "etc/systemd/resolved.conf.d/10-bakery.conf").read_text()
 
 
 def test_any_other_resolv_conf_is_hidden_behind_one_that_works(base: Path) -> None:

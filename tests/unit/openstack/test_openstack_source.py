@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from bakery.drivers.openstack import faults, images, network, tags, volumes
+from bakery.drivers.openstack.api import errors, tags
+from bakery.drivers.openstack.image import images
+from bakery.drivers.openstack.machine import network, volumes
 from bakery.drivers.openstack.options import GlanceImage, Old, Volume
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import ImagefileError
@@ -58,7 +60,7 @@ def test_members_make_an_image_shared_and_no_members_keep_it_private() -> None:
     ],
 )
 def test_the_message_is_found_wherever_a_service_hides_it(body: str, said: str) -> None:
-    assert faults.message(body) == said
+    assert errors.message(body) == said
 
 
 def test_marks_come_back_from_metadata_descriptions_and_properties() -> None:

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from bakery.drivers.qemu import bootsector
+from bakery.drivers.qemu import accel_probe
 from bakery.drivers.qemu.command import Place, command
 from bakery.drivers.qemu.firmware import Firmware
 from bakery.drivers.qemu.layers import Layer, node
-from bakery.drivers.qemu.shape import Identity, Shape
+from bakery.drivers.qemu.machine_spec import Identity, Shape
 
 IDENTITY = Identity(accel="tcg", uuid="u-u-i-d", mac="52:54:00:01:02:03", instance="i-1")
 PLACE = Place(
@@ -98,7 +98,7 @@ def test_a_disk_of_one_layer_has_nothing_below() -> None:
 
 
 def test_the_boot_sector_is_a_boot_sector_and_its_addresses_are_where_its_code_says() -> None:
-    disk = bootsector.disk()
+    disk = accel_probe.disk()
     assert disk[510:512] == b"\x55\xaa"
     assert len(disk) == 1 << 20
     assert disk[0x60:0x65] == bytes.fromhex("b810000000")  # 64-bit code, jumped to at 0x7c60

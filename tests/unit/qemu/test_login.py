@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from bakery import cloudinit
-from bakery.drivers.qemu import login
+from bakery.drivers import cloudinit
+from bakery.drivers.qemu import credentials
 from bakery.drivers.qemu.command import SEED
-from bakery.drivers.qemu.shape import Shape
-from bakery.drivers.qemu.wake import script
+from bakery.drivers.qemu.machine_spec import Shape
+from bakery.drivers.qemu.restore import script
 from bakery.errors import DriverError, NotYet
 from bakery.state.claim import Keys
 from bakery.state.ssh_keys import make_keys
@@ -73,7 +73,7 @@ def test_a_seed_disk_is_written_anew_over_an_old_one(tmp_path: Path) -> None:
 
 
 def test_credentials_hold_both_keys_and_are_closed_to_others(tmp_path: Path) -> None:
-    files = login.prepare(Shape(login="credentials"), KEYS, folder=tmp_path, instance="i-1")
+    files = credentials.prepare(Shape(login="credentials"), KEYS, folder=tmp_path, instance="i-1")
     (path,) = (tmp_path / name for name in files)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     name, _, value = path.read_text().partition("=")
@@ -88,7 +88,7 @@ def test_credentials_hold_both_keys_and_are_closed_to_others(tmp_path: Path) -> 
 
 def test_credentials_are_for_root_alone(tmp_path: Path) -> None:
     with pytest.raises(DriverError, match="root only"):
-        login.prepare(Shape(login="credentials", user="app"), KEYS, folder=tmp_path, instance="i-1")
+        credentials.prepare(Shape(login="credentials", user="app"), KEYS, folder=tmp_path, instance="i-1")
 
 
 PRINTED = """\
@@ -102,19 +102,19 @@ ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDaEAEEBn+wcvHTFpCA4+Ruz90RKYpyti5cMuFWUVxbY
 
 
 def test_the_host_key_is_read_from_the_console_without_its_comment() -> None:
-    key = login.from_console(PRINTED)
+    key = credentials.from_console(PRINTED)
     assert key == "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDaEAEEBn+wcvHTFpCA4+Ruz90RKYpyti5cMuFWUVxbY"
 
 
 def test_the_last_of_several_printed_host_keys_counts() -> None:
     newer = PRINTED.replace("IDaEAEEB", "INEWERNE")
-    assert "INEWERNE" in login.from_console(PRINTED + newer)
+    assert "INEWERNE" in credentials.from_console(PRINTED + newer)
 
 
 @pytest.mark.parametrize("text", ["", "ssh-ed25519 AAAA not in a block", PRINTED[:150]])
 def test_without_a_whole_block_nothing_is_trusted(text: str) -> None:
     with pytest.raises(NotYet, match="host key is not on the console yet"):
-        login.from_console(text)
+        credentials.from_console(text)
 
 
 def test_a_restored_machine_is_told_the_time_before_anything_else() -> None:

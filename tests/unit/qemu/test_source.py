@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bakery.drivers.qemu.driver import QemuDriver
-from bakery.drivers.qemu.shape import Identity, Shape
+from bakery.drivers.qemu.machine_spec import Identity, Shape
 from bakery.drivers.qemu.source import Qemu, size
 from bakery.errors import ImagefileError
 from bakery.model import Artifact, Checkpoint, Needs

@@ -1,0 +1,1 @@
+"""An AMI from its capture to its retirement: copies, shares, fast launch, checkpoints."""

@@ -1,0 +1,1 @@
+"""How an image that was made here becomes an AMI."""

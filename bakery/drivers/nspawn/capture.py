@@ -1,0 +1,73 @@
+"""The disk that a container is captured as."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import UUID
+
+from bakery.disk import build, qemuimg
+from bakery.disk.layout import Layout
+from bakery.drivers.nspawn import base_template
+from bakery.drivers.nspawn.merged_tree import merged
+from bakery.errors import DriverError
+from bakery.state.claim import Workshop
+from bakery.util.sparse_files import digest
+
+
+def layout_of(key: str, size: int) -> Layout:
+    """Return how the disk of a machine is laid out: with the identity of its base's disk, as a virtual machine's is.
+
+    Args:
+        key: the base's.
+        size: bytes of the disk.
+    """
+    try:
+        identity = UUID(key[:32])
+    except ValueError:  # no hexadecimal digest
+        identity = UUID(hashlib.sha256(key.encode()).hexdigest()[:32])
+    return Layout(size=build.rounded(size), identity=identity)
+
+
+def write(
+    to: Path,
+    *,
+    format: str,  # noqa: A002  as everywhere
+    layers: Sequence[Path],
+    tree: Path,
+    layout: Layout,
+    folder: Path,
+    shop: Workshop,
+) -> str:
+    """Write the image of a machine that has ended: by changing the base's disk where that can be done, else anew.
+
+    Args:
+        to: the file to write.
+        format: `qcow2` or `raw`.
+        layers: what the machine changed, topmost first.
+        tree: the base's files.
+        layout: of the disk.
+        folder: for scratch files; on a large disk.
+        shop: can cancel it.
+
+    Returns:
+        The SHA-256 of the image, hexadecimal.
+
+    Raises:
+        DriverError: a tool fails, or the files do not fit on the disk.
+    """
+    if format == "qcow2" and not base_template.unusable(layers):
+        try:
+            return base_template.write(to, layers=layers, tree=tree, layout=layout, folder=folder, shop=shop)
+        except DriverError as error:
+            to.unlink(missing_ok=True)
+            shop.notice(f"the disk is made from the start, which takes longer: {error.what}", hint=error.why)
+    raw = folder / "disk.raw" if format == "qcow2" else to
+    with merged([*layers, tree], folder / "merged", shop) as files:
+        build.make_disk(files, raw, shop, size=layout.size, identity=layout.identity)
+    if format == "qcow2":
+        source = {"driver": "raw", "file": {"driver": "file", "filename": str(raw)}}
+        qemuimg.convert(source, to, format="qcow2", shop=shop)
+        raw.unlink()
+    return digest(to, "sha256", shop)

@@ -1,0 +1,1 @@
+"""How an OpenStack is called: the cloud, its errors, resources and tags."""

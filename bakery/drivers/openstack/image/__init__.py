@@ -1,0 +1,1 @@
+"""A Glance image from its capture or upload to its retirement."""

@@ -1,0 +1,61 @@
+"""Checkpoints: images of the running machine, with the key of the last step inside; found again from any host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from bakery.drivers.openstack.api import resources, tags
+from bakery.drivers.openstack.api.cloud import Cloud
+from bakery.drivers.openstack.api.errors import RefusedForNow
+from bakery.drivers.openstack.image import capture, images
+from bakery.drivers.openstack.source import OpenStack
+from bakery.model import Checkpoint, Handle
+from bakery.state.claim import Claim
+
+TAG = "bakery-checkpoint"
+MOST = 60_000
+"""Characters of a property's value: Glance keeps it in a column of 65,535 bytes."""
+
+
+def save(cloud: Cloud, handle: Handle, key: str, claim: Claim) -> Checkpoint:
+    """Make an image of the machine as it runs, wait until it can be used, and delete the build's older ones."""
+    source = OpenStack.from_settings(handle.settings["source"])
+    step = key[: tags.LONGEST]
+    intent, found = capture.snapshot(cloud, handle.id, source, claim, {tags.STEP: step})
+    noted = {tags.NOTE: claim.note} if 0 < len(claim.note) <= MOST else {}
+    marks = {"tags": [TAG], "name": f"bakery-step-{step}"[: tags.LONGEST], **noted}
+    images.patch(cloud, found["id"], marks, gone=tags.TEMPORARY)
+    intent.keep()
+    _prune(cloud, claim, source.keep_checkpoints)
+    return _checkpoint(cloud, source, key, found["id"])
+
+
+def _prune(cloud: Cloud, claim: Claim, newest: int) -> None:
+    """Delete what is beyond the newest; one that is in use stays for the next time."""
+    for old in kept(cloud, claim.tags[tags.BUILD])[newest:]:
+        try:
+            images.delete(cloud, old["id"])
+        except RefusedForNow as error:
+            claim.notice(f"the old checkpoint {old['id']} stays: {error.why}")
+
+
+def recall(cloud: Cloud, source: OpenStack, build: str) -> Iterator[tuple[Checkpoint, str]]:
+    """Yield the checkpoints of a build, whoever made them in this project, each with its note."""
+    for image in kept(cloud, build):
+        yield _checkpoint(cloud, source, image[tags.STEP], image["id"]), image.get(tags.NOTE, "")
+
+
+def kept(cloud: Cloud, build: str) -> list[dict[str, Any]]:
+    """Return the checkpoints of a build, newest first."""
+    return _listed(cloud, **{tags.BUILD: build[: tags.LONGEST]})
+
+
+def _listed(cloud: Cloud, **marks: str) -> list[dict[str, Any]]:
+    found = resources.every(cloud, "image", tag=TAG, owner=cloud.project, status=images.ACTIVE, **marks)
+    return sorted(found, key=lambda image: (image["created_at"], image["id"]), reverse=True)
+
+
+def _checkpoint(cloud: Cloud, source: OpenStack, key: str, image: str) -> Checkpoint:
+    settings = {"source": source.settings(), **cloud.record, "image": image}
+    return Checkpoint(driver="openstack", key=key, settings=settings)

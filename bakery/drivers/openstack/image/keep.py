@@ -1,0 +1,123 @@
+"""From a tested image under a temporary name to the user's image: one request swaps the name in; then the old ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bakery.drivers.openstack.api import resources, tags
+from bakery.drivers.openstack.api.cloud import Account, Cloud, Clouds
+from bakery.drivers.openstack.image import images
+from bakery.drivers.openstack.source import OpenStack
+from bakery.errors import DriverError
+from bakery.model import Artifact
+from bakery.state.claim import Claim
+
+
+def keep(clouds: Clouds, artifact: Artifact, name: str, claim: Claim) -> Artifact:
+    """Make the tested image the user's.
+
+    Raises:
+        DriverError: the cloud refused; nothing old was touched.
+    """
+    source = OpenStack.from_settings(artifact.settings["source"])
+    cloud = clouds.of(artifact.settings).within(claim.cancel)
+    image = artifact.id
+    found = images.wait_active(cloud, image, claim, source.image_timeout)
+    data = {**artifact.data, "glance_name": name}
+    if source.download:
+        data["file"] = images.download(cloud, found, name, claim)
+    if source.members:
+        images.patch(cloud, image, {"visibility": "shared"})
+        _share(clouds, cloud, source, image)
+    images.patch(cloud, image, _final(source, name, claim), gone=(*tags.TEMPORARY, tags.STEP, tags.NOTE))
+    claim.commit()
+    older(cloud, source, name, image, claim)
+    return replace(artifact, name=name, size=found.get("size"), data=data)
+
+
+def _final(source: OpenStack, name: str, claim: Claim) -> dict[str, Any]:
+    """All that makes it the user's, in one request: there is no moment at which only half of it holds."""
+    wanted = {"min_disk": source.min_disk, "min_ram": source.min_ram, "protected": source.protect or None}
+    return {
+        **source.properties,
+        **{key: value for key, value in wanted.items() if value is not None},
+        "visibility": source.shown,
+        "tags": list(source.tags),
+        tags.BUILD: claim.tags.get(tags.BUILD, ""),
+        tags.IMAGE: name,
+        "name": name,
+    }
+
+
+def _share(clouds: Clouds, cloud: Cloud, source: OpenStack, image: str) -> None:
+    """Let the members in, and accept for those whose credentials we were given."""
+    for member in source.members:
+        images.share(cloud, image, member)
+    for member, entry in source.accept.items():
+        images.accept(clouds.get(Account(cloud=entry)), image, member)
+
+
+def older(cloud: Cloud, source: OpenStack, name: str, new: str, claim: Claim) -> None:
+    """Hide the older images of a name, or delete those beyond what stays. Only images that bakery made."""
+    rule = source.old
+    if not rule.hide and rule.newest is None:
+        return
+    others = sorted(_others(cloud, name, new), key=lambda image: image["created_at"], reverse=True)
+    since = (datetime.now(UTC) - timedelta(days=rule.days)).isoformat()
+    surplus = [] if rule.newest is None else [one for one in others[rule.newest :] if one["created_at"] < since]
+    for one in others:
+        gone = one in surplus and _let_go(cloud, source, one, claim)
+        if not gone and rule.hide and not one.get("os_hidden") and not rule.dry_run:
+            images.patch(cloud, one["id"], {"os_hidden": True})
+
+
+def _others(cloud: Cloud, name: str, new: str) -> list[dict[str, Any]]:
+    """The other kept images of the name, hidden ones too (Glance lists them only when asked)."""
+    listed = [
+        one
+        for hidden in ("false", "true")
+        for one in resources.every(cloud, "image", os_hidden=hidden, owner=cloud.project, **{tags.IMAGE: name})
+    ]
+    return [one for one in listed if one["id"] != new and not one.get(tags.EXPIRES)]
+
+
+def _let_go(cloud: Cloud, source: OpenStack, old: Mapping[str, Any], claim: Claim) -> bool:
+    image, rule = old["id"], source.old
+    used = users(cloud, image) if rule.in_use == "refuse" else []
+    if used or old.get("protected"):
+        claim.notice(
+            f"the old image {image} stays: " + (f"it is in use by {', '.join(used)}" if used else "it is protected"),
+            hint="OpenStack(old=Old(in_use='delete')) deletes it all the same" if used else "", warning=True,
+        )  # fmt: skip
+        return False
+    if rule.dry_run:
+        claim.notice(f"the old image {image} of {old['created_at']} would go")
+        return True
+    images.delete(cloud, image)
+    claim.notice(f"the old image {image} of {old['created_at']} is gone")
+    return True
+
+
+def users(cloud: Cloud, image: str) -> list[str]:
+    """Return the servers of the project that run from an image."""
+    return [f"server {one['name']} ({one['id']})" for one in resources.every(cloud, "server", image=image)]
+
+
+def delete(cloud: Cloud, artifact: Artifact) -> None:
+    """Delete a kept image, with the snapshots that hold its data.
+
+    Raises:
+        DriverError: servers use it, or it is protected.
+    """
+    used = users(cloud, artifact.id)
+    if used:
+        raise DriverError(f"the image {artifact.id} is in use", why=", ".join(used))
+    found = resources.get(cloud, "image", artifact.id)
+    if found and found.get("protected"):
+        raise DriverError(
+            f"the image {artifact.id} is protected", hint=f"openstack image set --unprotect {artifact.id}"
+        )
+    images.delete(cloud, artifact.id)

@@ -1,0 +1,137 @@
+"""Disks that Glance has not: fetched by Glance itself from an address, or uploaded by us, with the digest compared."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from bakery.disk.bases.base import Base
+from bakery.drivers.openstack.api import tags
+from bakery.drivers.openstack.api.cloud import Cloud
+from bakery.drivers.openstack.image import images
+from bakery.drivers.openstack.options import GlanceUrl
+from bakery.drivers.openstack.source import OpenStack
+from bakery.errors import DriverError, PreflightError
+from bakery.model import Artifact
+from bakery.state.claim import Claim
+
+PIECE = 1 << 20
+METHODS = "/info/import"
+PATIENCE = 600.0
+"""Seconds that Glance may keep us waiting for a piece to be taken."""
+
+
+class Reader:
+    """A file read piece by piece, its digest made on the way: requests streams it, with its length."""
+
+    def __init__(self, path: Path, claim: Claim) -> None:
+        self._path, self._claim = path, claim
+        self._size = path.stat().st_size
+        self.digest = hashlib.sha512()
+
+    def __len__(self) -> int:
+        """The file's length, for Content-Length."""
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the pieces; from the start again each time."""
+        self.digest = hashlib.sha512()
+        done = 0
+        with self._path.open("rb") as file:
+            while piece := file.read(PIECE):
+                self._claim.cancel.check()
+                self.digest.update(piece)
+                yield piece
+                done += len(piece)
+                self._claim.progress("upload", done, self._size)
+
+
+def send(
+    cloud: Cloud, disk: Path, disk_format: str, claim: Claim, *, timeout: float, properties: Mapping[str, str]
+) -> dict[str, Any]:
+    """Upload a disk into an image under a temporary name, and wait until Glance has it whole.
+
+    Args:
+        cloud: where.
+        disk: the file.
+        disk_format: `qcow2` or `raw`.
+        claim: for the image.
+        timeout: seconds until it is active after the last byte.
+        properties: of the image.
+
+    Raises:
+        DriverError: refused; or Glance's digest is not ours.
+    """
+    key = tags.new_key(claim)
+    intent = claim.intend("image", key, **cloud.record)
+    marks = tags.temporary(claim, key)
+    image = images.temporary(cloud, key, claim, {"disk_format": disk_format, **properties, **marks})["id"]
+    intent.made(image)
+    reader = Reader(disk, claim)
+    cloud.ask(
+        "PUT", "image", f"/images/{image}/file", f"take the disk {disk.name}", once=True, data=reader,
+        headers={"Content-Type": "application/octet-stream"}, timeout=PATIENCE,
+    )  # fmt: skip
+    found = images.wait_active(cloud, image, claim, timeout)
+    verify(found, reader.digest.hexdigest())
+    return found
+
+
+def verify(image: Mapping[str, Any], sha512: str) -> None:
+    """Compare digests, where Glance says one (`os_hash_algo`, since Rocky).
+
+    Raises:
+        DriverError: they differ.
+    """
+    if image.get("os_hash_algo") == "sha512" and sha512 and image.get("os_hash_value") != sha512.lower():
+        raise DriverError(
+            f"Glance holds other bytes in {image['id']} than it should",
+            why=f"its SHA-512 is {image.get('os_hash_value')}, it should be {sha512}",
+        )
+
+
+def fetched(cloud: Cloud, wanted: GlanceUrl, claim: Claim) -> dict[str, Any]:
+    """Let Glance fetch an image for this one machine.
+
+    Raises:
+        DriverError: it cannot, or the digest is another.
+    """
+    key = tags.new_key(claim)
+    intent = claim.intend("image", key, **cloud.record)
+    body = {"disk_format": wanted.disk_format, **wanted.properties, **tags.temporary(claim, key)}
+    image = images.temporary(cloud, key, claim, body)["id"]
+    intent.made(image)
+    method = {"method": {"name": "web-download", "uri": wanted.url}}
+    cloud.ask("POST", "image", f"/images/{image}/import", f"fetch {wanted.url}", json=method)
+    found = images.wait_active(cloud, image, claim, wanted.timeout)
+    verify(found, wanted.sha512)
+    return found
+
+
+def local(cloud: Cloud, base: Base, claim: Claim, source: OpenStack) -> dict[str, Any]:
+    """Upload a base of this host for this one machine.
+
+    Raises:
+        PreflightError: the system inside does not take keys from a cloud.
+    """
+    disk = base.disk(claim)
+    if disk.login == "credentials" and source.host_key == "given":
+        raise PreflightError(
+            f"a machine of {base} cannot be given its keys by OpenStack",
+            why="it reads them from systemd credentials, which only a hypervisor of our own can pass",
+            hint="CloudImage(...) has cloud-init inside",
+        )
+    return send(cloud, disk.path, disk.format, claim, timeout=source.image_timeout, properties=source.properties)
+
+
+def artifact(cloud: Cloud, image: Artifact, claim: Claim, source: OpenStack) -> dict[str, Any]:
+    """Upload a local image for this one machine."""
+    return send(cloud, image.path, image.format, claim, timeout=source.image_timeout, properties=source.properties)
+
+
+def methods(cloud: Cloud) -> list[str]:
+    """Return the ways in which Glance can import."""
+    answer = cloud.ask("GET", "image", METHODS, "say how it imports images", missing_ok=True)
+    return list(answer.get("import-methods", {}).get("value", []))

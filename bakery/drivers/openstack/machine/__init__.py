@@ -1,0 +1,1 @@
+"""A server from its base image to the moment it lets us in."""

@@ -1,0 +1,84 @@
+"""Where a machine answers, and which key it shows: asked of the machine often, and of the cloud only now and then."""
+
+from __future__ import annotations
+
+import socket
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from bakery.drivers.openstack.api.cloud import Cloud
+from bakery.drivers.openstack.machine import servers
+from bakery.drivers.openstack.source import OpenStack
+from bakery.drivers.qemu.credentials import from_console
+from bakery.errors import NotYet, RetryableError
+from bakery.model import Endpoint, Handle
+from bakery.util.waiting import Cancel
+
+STATE: Final = 2.0
+"""Seconds for which a machine that ran is taken to run."""
+CONSOLE: Final = 4.0
+"""Seconds between two looks at the console of a machine whose port does not answer from here."""
+KNOCK: Final = 0.3
+"""Seconds for one knock. A packet lost while the network comes up would be sent again only after one, three, seven."""
+KNOCKING: Final = 1.5
+"""Seconds of knocking between two looks at anything else."""
+
+
+@dataclass
+class Known:
+    """What is known of one machine; times are those of `time.monotonic`."""
+
+    ran: float = -STATE
+    read: float = 0.0
+    host_key: str = ""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What is known of machines, for as long as this process lives."""
+
+    _known: dict[str, Known] = field(default_factory=dict[str, Known])
+
+    def endpoint(self, cloud: Cloud, handle: Handle) -> Endpoint:
+        """Say how to reach a machine.
+
+        Raises:
+            NotYet: it does not run yet, or its host key is not known yet.
+            DriverError: it is dead; with its last words.
+        """
+        source = OpenStack.from_settings(handle.settings["source"])
+        known = self._known.setdefault(handle.id, Known())
+        if time.monotonic() - known.ran >= STATE:
+            servers.running(cloud, handle.id)
+            known.ran = time.monotonic()
+            known.read = known.read or known.ran
+        if source.host_key == "given":
+            key = handle.data["host_public"]
+        else:
+            key = known.host_key = known.host_key or _shown(cloud, handle, source, known)
+        return Endpoint(host=handle.data["address"], user=source.user, host_key=key, gateway=source.bastion)
+
+
+def _shown(cloud: Cloud, handle: Handle, source: OpenStack, known: Known) -> str:
+    """The host key that the machine itself wrote on its console, which comes over the authenticated API."""
+    patient = source.bastion is not None or time.monotonic() - known.read >= CONSOLE
+    if not patient and not _answers(handle.data["address"], cloud.cancel):
+        raise NotYet("the machine does not listen yet")
+    known.read = time.monotonic()
+    try:
+        return from_console(servers.console(cloud, handle.id))
+    except RetryableError as error:
+        raise NotYet("OpenStack asks for patience") from error
+
+
+def _answers(address: str, cancel: Cancel) -> bool:
+    end = time.monotonic() + KNOCKING
+    while (began := time.monotonic()) < end:
+        try:
+            socket.create_connection((address, 22), timeout=KNOCK).close()
+        except OSError:
+            cancel.sleep(max(0.0, began + KNOCK - time.monotonic()))  # where it is refused, at once, and not lost
+        else:
+            return True
+    return False

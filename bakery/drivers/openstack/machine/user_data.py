@@ -1,0 +1,34 @@
+"""User data: our keys, and beside them whatever the user gave."""
+
+from __future__ import annotations
+
+import base64
+
+from bakery.drivers import cloudinit
+from bakery.drivers.openstack.source import OpenStack
+from bakery.errors import ImagefileError
+from bakery.state.claim import Claim
+
+LIMIT = 65535
+"""Characters after base64 (docs.openstack.org/api-ref/compute, Create Server)."""
+
+
+def compose(source: OpenStack, claim: Claim) -> str | None:
+    """Return the user data of one machine as Nova takes them, or None.
+
+    Raises:
+        ImagefileError: they are too long, or of an unknown kind.
+    """
+    if source.host_key == "console":
+        text = source.user_data
+    else:
+        ours = cloudinit.user_data(claim.keys, user=source.user)
+        theirs = source.user_data if claim.role == "build" else ""
+        text = cloudinit.joined(ours, theirs) if theirs else ours
+    coded = base64.b64encode(text.encode()).decode()
+    if len(coded) > LIMIT:
+        raise ImagefileError(
+            f"the user data have {len(coded)} characters in base64, Nova takes {LIMIT}",
+            hint="put the long part into a task, or behind an #include address",
+        )
+    return coded or None

@@ -1,0 +1,73 @@
+"""How a machine is given its keys: as systemd credentials, or on a cloud-init seed disk. Never on a command line."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from pathlib import Path
+
+from bakery.drivers import cloudinit
+from bakery.drivers.qemu.command import SEED
+from bakery.drivers.qemu.machine_spec import Shape
+from bakery.errors import DriverError, NotYet
+from bakery.state.claim import Keys
+
+CREDENTIALS = "credentials.smbios"
+HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
+_BLOCK = re.compile(r"-----BEGIN SSH HOST KEY KEYS-----(.*?)-----END SSH HOST KEY KEYS-----", re.DOTALL)
+
+
+def prepare(shape: Shape, keys: Keys, *, folder: Path, instance: str) -> tuple[str, ...]:
+    """Write what the machine reads its keys from; returns the names of files for SMBIOS.
+
+    Raises:
+        DriverError: this base cannot be told about that user.
+    """
+    if shape.login != "credentials":
+        cloudinit.seed(folder / SEED, keys, instance=instance, user=shape.user, text=shape.user_data)
+        return ()
+    if shape.user != "root":
+        raise DriverError(
+            f"user={shape.user!r}: this base takes keys for root only",
+            hint='leave out `user`; for a task as another user: @bakery.task(user="...")',
+        )
+    encoded = base64.b64encode(tmpfiles(keys).encode()).decode()
+    descriptor = os.open(folder / CREDENTIALS, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(f"io.systemd.credential.binary:tmpfiles.extra={encoded}")
+    return (CREDENTIALS,)
+
+
+def tmpfiles(keys: Keys) -> str:
+    """Lines for systemd-tmpfiles, which takes them from the credential `tmpfiles.extra` early in the boot.
+
+    Our login key is added to those that the image may have; its host key becomes ours. See tmpfiles.d(5): `f` makes,
+    `w+` adds, `f+` replaces, `~` stands for base64.
+    """
+    lines = (
+        "d /root/.ssh 0700 root root -",
+        "f /root/.ssh/authorized_keys 0600 root root -",
+        f"w+~ /root/.ssh/authorized_keys - - - - {_coded(keys.user_public)}",
+        f"f+~ {HOST_KEY} 0600 root root - {_coded(keys.host_private)}",
+        f"f+~ {HOST_KEY}.pub 0644 root root - {_coded(keys.host_public)}",
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _coded(text: str) -> str:
+    return base64.b64encode((text.rstrip("\n") + "\n").encode()).decode()
+
+
+def from_console(text: str) -> str:
+    """Read the ed25519 host key that a machine printed on its console, which is a wire that only QEMU can write to.
+
+    Raises:
+        NotYet: it did not print one so far.
+    """
+    blocks = _BLOCK.findall(text)
+    for line in blocks[-1].splitlines() if blocks else ():
+        found = re.search(r"ssh-ed25519 [A-Za-z0-9+/=]{60,}", line)
+        if found:
+            return found[0]
+    raise NotYet("its host key is not on the console yet")

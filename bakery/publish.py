@@ -1,0 +1,26 @@
+"""Images for a provider on which they never ran: take a disk made locally, upload it, try it there, keep it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from bakery.drivers.ec2.publish.publisher import Ec2
+    from bakery.drivers.openstack.publisher import OpenStack
+    from bakery.drivers.publisher import Publisher
+
+_HOMES: Final = {
+    "Ec2": "bakery.drivers.ec2.publish.publisher",
+    "OpenStack": "bakery.drivers.openstack.publisher",
+    "Publisher": "bakery.drivers.publisher",
+}
+
+__all__ = ["Ec2", "OpenStack", "Publisher"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
