@@ -6,7 +6,7 @@ import base64
 import json
 from pathlib import Path
 
-from bakery.buildtime import LOOPBACK
+from bakery.build.package_mirror import LOOPBACK
 from bakery.disk.bases import host_apt
 from bakery.disk.bases.debian import Debian
 from bakery.drivers.nspawn import base_template

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
-from bakery.context import Choice
+from bakery.build.context import Choice
 from bakery.errors import BakeryError
 
 if TYPE_CHECKING:

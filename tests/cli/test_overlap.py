@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bakery.context import Options
+from bakery.build.context import Options
+from bakery.build.run import Outcome, build
 from bakery.drivers.registry import Registry
 from bakery.errors import CleanupError, DriverError
 from bakery.events import Event, Notice
@@ -17,7 +18,6 @@ from bakery.imagefile import loader
 from bakery.imagefile.plan import plan
 from bakery.imagefile.variables import Settings
 from bakery.model import Artifact, Checkpoint, Handle, Resource
-from bakery.run import Outcome, build
 from bakery.state import gc
 from bakery.state.claim import Claim
 from bakery.state.destroy import undo

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from bakery.context import Options
+from bakery.build.context import Options
+from bakery.build.run import Outcome, build
 from bakery.drivers.registry import Registry
 from bakery.imagefile import loader
 from bakery.imagefile.plan import plan
 from bakery.imagefile.variables import Settings
-from bakery.run import Outcome, build
 from bakery.state import gc
 from bakery.state.project import State
 from bakery.testing.folder.cloud import FolderCloud

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from bakery.build.outputs import check_outputs
 from bakery.errors import ImagefileError, UsageError
 from bakery.imagefile import loader
 from bakery.imagefile.plan import ImageRef, Plan, Selection, plan
 from bakery.imagefile.variables import Settings
 from bakery.model import to_json
-from bakery.outputs import check_outputs
 
 HEAD = """
 import bakery

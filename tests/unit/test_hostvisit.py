@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from bakery.build.remote_host import Target
 from bakery.errors import UsageError
-from bakery.hostvisit import Target
 from bakery.state.ssh_keys import make_keys
 
 

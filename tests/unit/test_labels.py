@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from bakery.build.capacity import Capacity
 from bakery.errors import UsageError
-from bakery.host import Capacity
 from bakery.imagefile.labels import limits, parse, refuse_unknown
 from bakery.model import Needs
 

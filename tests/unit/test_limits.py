@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from bakery.build.phase_timeouts import PHASES, checked, within
 from bakery.errors import ConnectError, DriverError, Interrupted, SmokeError, TaskError, UsageError
-from bakery.limits import PHASES, checked, within
 from bakery.util.waiting import Cancel
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from bakery.doctor import Finding, examine
+from bakery.build.doctor import Finding, examine
+from bakery.build.kept_images import excess, remove, status
 from bakery.drivers.base import Driver
 from bakery.drivers.registry import Registry
 from bakery.errors import DriverError, PreflightError, UsageError
-from bakery.images import excess, remove, status
 from bakery.model import Artifact, Endpoint, Problem
 from bakery.state.claim import Workshop
 from bakery.state.held_machines import kept_machines, remember

@@ -14,7 +14,7 @@ from bakery.cli.options import Command, Duration, PhaseTime, selection, variable
 from bakery.cli.project import Project
 
 if TYPE_CHECKING:
-    from bakery.context import Options
+    from bakery.build.context import Options
     from bakery.imagefile.plan import Plan
 
 PATH = click.Path(dir_okay=False, path_type=Path)
@@ -81,12 +81,12 @@ def build(
     IMAGE is an image's name, the name that its function returns, or a pattern. Without any, all are built. Only an
     image whose smoke tests pass is kept; its path or id is printed on standard output.
     """
+    from bakery.build.outputs import check_outputs
+    from bakery.build.run import build as run_build
     from bakery.cli.ask import Ask
     from bakery.cli.prints import captured
     from bakery.cli.readers import readers, screen
-    from bakery.outputs import check_outputs
     from bakery.reporting.terminal import Terminal
-    from bakery.run import build as run_build
 
     settings = project.settings(values, var_files)
     plan = project.plan(images, only, exclude, settings)
@@ -109,9 +109,9 @@ def build(
 
 
 def _options(project: Project, given: dict[str, Any]) -> Options:
-    from bakery.context import Options
+    from bakery.build.context import Options
+    from bakery.build.phase_timeouts import checked
     from bakery.imagefile.labels import limits
-    from bakery.limits import checked
 
     refresh = frozenset({"*"}) if given["refresh"] else frozenset(given["refresh_tasks"])
     return Options(

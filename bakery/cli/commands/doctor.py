@@ -6,10 +6,10 @@ from typing import Final
 
 import click
 
+from bakery.build.doctor import Finding, examine
 from bakery.cli import show
 from bakery.cli.options import Command, as_json
 from bakery.cli.project import Project
-from bakery.doctor import Finding, examine
 
 MARKS: Final = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "missing": ("✗", "red"), "info": ("·", None)}
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
+from bakery.build.kept_images import excess, remove, status
 from bakery.cli import show
 from bakery.cli.complete import built
 from bakery.cli.options import Command, as_json
 from bakery.cli.project import Project
-from bakery.images import excess, remove, status
 from bakery.model import Artifact, to_json
 from bakery.reporting.formatting import size
 from bakery.reporting.summary import near

@@ -45,8 +45,8 @@ def plan(
 
 def _reasons(project: Project, planned: Plan, build: Build, settings: Settings) -> dict[str, str]:
     """What would happen to each task, by name."""
-    from bakery.context import Options
-    from bakery.explain import explain
+    from bakery.build.context import Options
+    from bakery.build.explain import explain
 
     alone = Plan(builds=(build,), warnings=planned.warnings)
     found = explain(alone, project.recipe, settings, Options(), project.state)

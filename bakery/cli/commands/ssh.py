@@ -34,10 +34,10 @@ def ssh(project: Project, /, *, name: str, values: Any, var_files: Any) -> None:
     run = _run(project, name)
     if run is not None:
         raise click.exceptions.Exit(_kept(run))
+    from bakery.build.one_off import Visit, build_of
     from bakery.cli.readers import readers, screen
     from bakery.machine.shell import open_shell
     from bakery.reporting.terminal import Terminal
-    from bakery.visit import Visit, build_of
 
     artifact = project.state.image(name)
     settings = project.settings(values, var_files)

@@ -47,8 +47,8 @@ def test(
     **given: Any,
 ) -> None:  # fmt: skip
     """Run the smoke tests against an image that exists, on a fresh machine of it; or against a host."""
+    from bakery.build.one_off import Visit, build_of
     from bakery.cli.readers import readers, screen
-    from bakery.visit import Visit, build_of
 
     if (artifact is None) == (host is None):
         raise UsageError("name an image, or a machine with --host", hint="see `bake test --help`")
@@ -60,11 +60,11 @@ def test(
         deadline=given["deadline"],
     )  # fmt: skip
     if host is not None:
-        from bakery.hostvisit import Target
+        from bakery.build.remote_host import Target
 
         target = Target.of(host, identity=given["identity"], known_hosts=given["known_hosts"].expanduser())
         raise click.exceptions.Exit(target.test(visit, plan, image))
-    from bakery.phases import smoke
+    from bakery.build.phases import smoke
 
     found = _artifact(project, artifact or "")
     raise click.exceptions.Exit(visit.machine(build_of(found, plan, image), found, smoke, needs_secrets=True))

@@ -28,8 +28,8 @@ def why(
 
     Compares with the last run of each step on this host. A build without a step to run is up to date.
     """
-    from bakery.context import Options
-    from bakery.explain import explain
+    from bakery.build.context import Options
+    from bakery.build.explain import explain
 
     settings = project.settings(values, var_files)
     planned = project.plan(images, only, exclude, settings)

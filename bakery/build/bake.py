@@ -5,15 +5,15 @@ from __future__ import annotations
 from contextlib import ExitStack
 from functools import partial
 
+from bakery.build.context import Context
+from bakery.build.incremental import Course, standing
+from bakery.build.inspection import gate
+from bakery.build.phases import differ, post, seal, smoke, step, tester
+from bakery.build.scope import Scope
 from bakery.cache.checkpoints.lease import Lease
-from bakery.context import Context
-from bakery.course import Course, standing
 from bakery.drivers.publisher import Publisher
-from bakery.gate import gate
 from bakery.imagefile.plan import Build
 from bakery.model import Artifact
-from bakery.phases import differ, post, seal, smoke, step, tester
-from bakery.scope import Scope
 
 
 def bake(build: Build, context: Context, base: Artifact | None = None) -> Artifact:

@@ -90,7 +90,7 @@ def examine(drivers: Registry, only: Sequence[str], environ: Mapping[str, str]) 
 
 
 def _host() -> Iterator[Finding]:
-    from bakery.host import cpus, memory
+    from bakery.build.capacity import cpus, memory
     from bakery.reporting.formatting import size
 
     yield Finding(about="host", state="info", text=f"Python {platform.python_version()} at {sys.executable}")

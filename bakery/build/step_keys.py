@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bakery.build.context import Options
 from bakery.cache.steps import Hit, Miss, Steps, artifact_key, first_parent, functions_key
-from bakery.context import Options
 from bakery.disk.bases.base import Base
 from bakery.errors import ImagefileError
 from bakery.imagefile.decorators import Function

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from bakery.build.scope import Scope
 from bakery.drivers.base import Driver
 from bakery.errors import BakeryError
 from bakery.events import Notice
 from bakery.model import Checkpoint, Source
-from bakery.scope import Scope
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from bakery.build.resume import Resumed
 from bakery.cache.checkpoints.store import Store, limit
 from bakery.drivers.registry import Registry
 from bakery.events import Bus, Event
 from bakery.imagefile.recipe import Recipe
 from bakery.imagefile.variables import Settings
 from bakery.redaction.redactor import Redactor
-from bakery.resume import Resumed
 from bakery.state.claim import Workshop
 from bakery.state.journal import Journal
 from bakery.state.project import RunFolder, State
@@ -58,7 +58,7 @@ class Options:
         expire: seconds after which whatever is rented counts as forgotten.
         connect_timeout: seconds until a launched machine must let us in.
         limits: how much there is of each label.
-        phase_timeouts: seconds for each phase that has a limit; see `bakery.limits`.
+        phase_timeouts: seconds for each phase that has a limit; see `bakery.build.phase_timeouts`.
         clones: machines booted from the image for the smoke tests; with two, they are compared.
     """
 

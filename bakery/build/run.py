@@ -10,9 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from bakery.build import bake
-from bakery.context import Asks, Context, Options
-from bakery.course import standing
+from bakery.build.bake import bake
+from bakery.build.capacity import Capacity
+from bakery.build.context import Asks, Context, Options
+from bakery.build.incremental import standing
+from bakery.build.outputs import write_outputs
+from bakery.build.resume import Resumed
+from bakery.build.signals import Signals
 from bakery.drivers.publisher import Publisher
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, CleanupError, Interrupted, PostError, PreflightError
@@ -28,15 +32,11 @@ from bakery.events import (
     RunStarted,
     Waiting,
 )
-from bakery.host import Capacity
 from bakery.imagefile.plan import Build, ImageRef, Plan, missing_secrets, variables_of
 from bakery.imagefile.recipe import Recipe
 from bakery.imagefile.variables import Settings
 from bakery.model import Artifact, Needs, Problem, to_json
-from bakery.outputs import write_outputs
 from bakery.redaction.redactor import Redactor
-from bakery.resume import Resumed
-from bakery.signals import Signals
 from bakery.state.journal import Journal
 from bakery.state.project import RunFolder, State
 from bakery.util.host_errors import no_space, trouble

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bakery.chain import base_key, chain
-from bakery.context import Options
+from bakery.build.context import Options
+from bakery.build.step_keys import base_key, chain
 from bakery.imagefile.plan import Build, ImageRef, Plan, Step, variables_of
 from bakery.imagefile.recipe import Recipe
 from bakery.imagefile.variables import Settings

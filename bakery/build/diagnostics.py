@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from bakery.build.scope import Running
 from bakery.errors import BakeryError, Interrupted
 from bakery.redaction.logs import clean_logs
-from bakery.scope import Running
 
 ASK = """
 systemctl --failed --no-legend 2>/dev/null

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from bakery.build.scope import Running, Scope
 from bakery.redaction.secret import Secret
-from bakery.scope import Running, Scope
 from bakery.smoke.job import SmokeJob, SmokeReport, TestRef, builtin
 from bakery.smoke.runner import Child, Start
 

@@ -12,15 +12,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from bakery.aside import Aside, T
+from bakery.build.background import Aside, T
+from bakery.build.phase_timeouts import within
+from bakery.build.resume import Survivor
 from bakery.drivers.base import Driver
 from bakery.errors import BakeryError, CleanupError, DriverError, Interrupted
 from bakery.events import Event, Notice, PhaseEnded, PhaseStarted
 from bakery.imagefile.plan import Build
-from bakery.limits import within
 from bakery.model import Artifact, Checkpoint, Handle, Source, to_json
 from bakery.redaction.logs import clean_logs
-from bakery.resume import Survivor
 from bakery.state import progress
 from bakery.state.claim import Claim
 from bakery.state.destroy import undo
@@ -30,7 +30,7 @@ from bakery.state.ssh_keys import make_keys, save_keys
 from bakery.util.retry import again
 
 if TYPE_CHECKING:
-    from bakery.context import Context
+    from bakery.build.context import Context
     from bakery.drivers.publisher import Publisher
     from bakery.machine.machine import Machine
     from bakery.machine.transport.link import Link
@@ -283,7 +283,7 @@ class Scope:
 
     def _explain_failure(self, running: Running, error: BaseException) -> bool:
         """Collect evidence; return True when the machine is to be kept."""
-        from bakery.forensics import collect
+        from bakery.build.diagnostics import collect
 
         with self.context.cancel, suppress(OSError):  # a full disk must not hide what brought us here
             collect(running, error, self.failure_folder)

@@ -7,14 +7,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
-from bakery import buildtime
+from bakery.build import package_mirror
+from bakery.build.context import Context, Options
+from bakery.build.provider_checkpoints import Recalled, recall
+from bakery.build.scope import Running, Scope
+from bakery.build.step_keys import Chain, base_key, chain, function_of, image_key, tests_key
 from bakery.cache import portable_records
 from bakery.cache.checkpoints.lease import Lease
 from bakery.cache.inputs.tracer import Tracer
 from bakery.cache.records import Record
 from bakery.cache.steps import Made
-from bakery.chain import Chain, base_key, chain, function_of, image_key, tests_key
-from bakery.context import Context, Options
 from bakery.disk.bases.base import Base
 from bakery.errors import BakeryError, ConnectError, DriverError, PreflightError
 from bakery.events import Notice, StepEnded
@@ -22,8 +24,6 @@ from bakery.imagefile.decorators import Function
 from bakery.imagefile.plan import Build, Step, variables_of
 from bakery.machine.transport.base import Lost, TimedOut
 from bakery.model import Artifact, Checkpoint, Source
-from bakery.recall import Recalled, recall
-from bakery.scope import Running, Scope
 from bakery.state import progress
 from bakery.state.progress import Note, Progress
 
@@ -95,7 +95,7 @@ class Course:
             return running
         self._tell_resumed("from the start: neither a machine nor a checkpoint of it is there")
         running = stack.enter_context(self.scope.machine(self.boot))
-        buildtime.enter(running)
+        package_mirror.enter(running)
         if running.driver.saves_boot:  # the next build need not wait for the boot
             self._save(running, self.key)
         self._note(running)

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from bakery import buildtime
-from bakery.chain import function_of
-from bakery.course import Course
+from bakery.build import package_mirror
+from bakery.build.incremental import Course
+from bakery.build.scope import Running, Scope, user_text
+from bakery.build.step_keys import function_of
 from bakery.errors import (
     BakeryError,
     DriverError,
@@ -25,7 +26,6 @@ from bakery.events import Notice, Output, StepEnded, StepStarted, TestEnded
 from bakery.imagefile import loader
 from bakery.imagefile.plan import Step, call, variables_of
 from bakery.model import Artifact
-from bakery.scope import Running, Scope, user_text
 from bakery.smoke.identity import SCRIPT, Identity, compare
 from bakery.state import progress
 from bakery.util.retry import again
@@ -161,14 +161,14 @@ def seal(scope: Scope, running: Running) -> None:
         progress.forget(running.claim.folder)  # nobody can log in when this is done
         spec = scope.context.recipe.image(scope.build.spec)
         scope.identity = Identity.parse(running.link.open().run(SCRIPT).stdout)
-        buildtime.leave(running)
+        package_mirror.leave(running)
         done = sealed(running.machine, spec.options.get("seal") or Seal())
         scope.emit(Output(text="\n".join(done), stream="stdout", step="seal"))
 
 
 def tester(scope: Scope) -> Child:
     """Return the process that will run the smoke tests; it starts, and loads, where it is entered."""
-    from bakery.smokejob import tester as made
+    from bakery.build.smoke_tests import tester as made
 
     return made(scope)
 
@@ -187,7 +187,7 @@ def smoke(scope: Scope, running: Running, process: Child | None = None) -> Ident
     Raises:
         SmokeError: a test failed, or could not be run.
     """
-    from bakery.smokejob import job, summary
+    from bakery.build.smoke_tests import job, summary
 
     with scope.phase("smoke"):
         from bakery.smoke import run as run_tests

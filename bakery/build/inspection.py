@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+from bakery.build.scope import Scope
 from bakery.disk.inspect import Finding, Options, inspect
 from bakery.errors import SmokeError
 from bakery.events import Notice, TestEnded
 from bakery.model import Artifact
-from bakery.scope import Scope
 
 FORMATS = frozenset({"qcow2", "raw"})
 NAME = "hygiene"

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bakery.context import Context
+from bakery.build.context import Context
+from bakery.build.one_off import Visit, build_of
 from bakery.errors import SmokeError, UsageError
 from bakery.events import PhaseEnded, PhaseStarted
 from bakery.imagefile.plan import Build, Plan, variables_of
 from bakery.model import Artifact, Endpoint
 from bakery.redaction.secret import Secret
 from bakery.state.claim import Keys, Workshop
-from bakery.visit import Visit, build_of
 
 OPENSSH = "-----BEGIN OPENSSH PRIVATE KEY-----"
 
@@ -58,8 +58,8 @@ class Target:
     def _smoke(self, context: Context, build: Build) -> None:
         import time
 
+        from bakery.build.smoke_tests import summary
         from bakery.smoke import SmokeJob, TestRef, run
-        from bakery.smokejob import summary
 
         variables = variables_of(context.recipe, build, context.settings)
         secrets = {value.name: getattr(variables, value.name) for value in build.variables if value.secret}

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from bakery.context import Context, Options
+from bakery.build.context import Context, Options
+from bakery.build.scope import Running, Scope
+from bakery.build.signals import Signals
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, CleanupError, UsageError
 from bakery.events import BuildEnded, BuildStarted, Bus, Failed, Reader, ResourceChanged, RunEnded, RunStarted
@@ -20,8 +22,6 @@ from bakery.imagefile.recipe import Recipe
 from bakery.imagefile.variables import Settings
 from bakery.model import Artifact
 from bakery.redaction.redactor import Redactor
-from bakery.scope import Running, Scope
-from bakery.signals import Signals
 from bakery.state.journal import Journal
 from bakery.state.project import RunFolder, State
 from bakery.util.waiting import Cancel

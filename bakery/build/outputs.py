@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from bakery.context import Context
+from bakery.build.context import Context
 from bakery.errors import PostError, UsageError
 from bakery.imagefile.plan import Plan
 from bakery.model import Artifact

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from bakery.build.scope import Running
 from bakery.disk.bases import host_apt
 from bakery.disk.bases.host_apt import AptSetup
 from bakery.imagefile.base_images import LOCAL
-from bakery.scope import Running
 
 LOOPBACK = "10.0.2.2"  # QEMU's and slirp4netns's address for the host
 

@@ -1,0 +1,1 @@
+"""One run, and the life of one build; `bake.py` is the page that tells the story."""
