@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from bakery.cli import show
+from bakery.cli import output
 from bakery.cli.options import global_options
 from bakery.cli.project import Project
 from bakery.errors import BakeryError, Interrupted, UsageError
@@ -64,7 +64,7 @@ class Bake(click.Group):
         from click.shell_completion import CompletionItem
 
         names = [CompletionItem(name, help=line) for name, (_, line) in COMMANDS.items() if name.startswith(incomplete)]
-        from bakery.cli.complete import images
+        from bakery.cli.completion import images
 
         return [*names, *images(ctx, None, incomplete), *click.Command.shell_complete(self, ctx, incomplete)]
 
@@ -113,16 +113,16 @@ def run(args: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as done:
         code = done.exit_code
     except click.ClickException as error:
-        code = show.usage(error, project)
+        code = output.usage(error, project)
     except (click.Abort, KeyboardInterrupt):
-        code = show.error(Interrupted("interrupted"), project)
+        code = output.error(Interrupted("interrupted"), project)
     except BakeryError as error:
-        code = show.error(_meant(words, error), project)
+        code = output.error(_meant(words, error), project)
     except BrokenPipeError:
-        code = show.nobody_reads()
+        code = output.nobody_reads()
     except Exception as error:  # a defect of ours: say so, and keep the traceback for the report
         known = trouble(error)
-        code = show.error(known, project) if known else show.defect(error, project)
+        code = output.error(known, project) if known else output.defect(error, project)
     finally:
         project.close()
     return code if isinstance(code, int) else 0

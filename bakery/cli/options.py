@@ -9,9 +9,9 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from bakery.cli.complete import images as complete_images
-from bakery.cli.complete import sources as complete_sources
-from bakery.cli.complete import variables as complete_variables
+from bakery.cli.completion import images as complete_images
+from bakery.cli.completion import sources as complete_sources
+from bakery.cli.completion import variables as complete_variables
 from bakery.cli.project import Project
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bakery.cli import show
-from bakery.cli.complete import runs
+from bakery.cli import output
+from bakery.cli.completion import runs
 from bakery.cli.options import Command, Duration, PhaseTime, selection, variables
 from bakery.cli.project import Project
 
@@ -84,8 +84,8 @@ def build(
     from bakery.build.outputs import check_outputs
     from bakery.build.run import build as run_build
     from bakery.cli.ask import Ask
-    from bakery.cli.prints import captured
-    from bakery.cli.readers import readers, screen
+    from bakery.cli.redacted_streams import captured
+    from bakery.cli.reporters import readers, screen
     from bakery.reporting.terminal import Terminal
 
     settings = project.settings(values, var_files)
@@ -104,7 +104,7 @@ def build(
         )  # fmt: skip
     if not project.json and not (isinstance(shown, Terminal) and sys.stdout.isatty()):
         for artifact in outcome.artifacts.values():  # on a terminal the closing table has shown them
-            show.out(artifact.id, project)
+            output.out(artifact.id, project)
     raise click.exceptions.Exit(outcome.exit_code)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bakery.cli import show
+from bakery.cli import output
 from bakery.cli.options import Command, Duration, Group, Size, as_json
 from bakery.cli.project import Project
 
@@ -48,17 +48,17 @@ def ls(project: Project, as_json: bool) -> None:
     parts = {path.name: _bytes(path) for path in sorted(folder.iterdir())} if folder.is_dir() else {}
     if as_json or project.json:
         rows = [_json(entry) for entry in entries]
-        show.out_json(
+        output.out_json(
             {"version": 1, "folder": str(folder), "limit": store.limit, "bytes": parts, "checkpoints": rows}, project
         )
         return
-    show.out(f"{folder}  {size(sum(parts.values()))}", project)
-    show.out(show.table([(f"  {name}", size(amount)) for name, amount in parts.items() if amount]), project)
+    output.out(f"{folder}  {size(sum(parts.values()))}", project)
+    output.out(output.table([(f"  {name}", size(amount)) for name, amount in parts.items() if amount]), project)
     if entries:
-        show.out(
-            "\n" + show.table([_row(entry) for entry in entries], ("CHECKPOINT", "DRIVER", "SIZE", "USED")), project
+        output.out(
+            "\n" + output.table([_row(entry) for entry in entries], ("CHECKPOINT", "DRIVER", "SIZE", "USED")), project
         )
-        show.out(f"{size(store.size())} of {size(store.limit)} for checkpoints", project)
+        output.out(f"{size(store.size())} of {size(store.limit)} for checkpoints", project)
 
 
 @cache.command(
@@ -83,9 +83,9 @@ def prune(project: Project, keep: int | None, older_than: float | None) -> None:
     if older_than is not None:
         gone += [(entry.name, entry.size) for entry in bases.prune(store, older_than)]
     for name, amount in gone:
-        show.out(f"removed {name}  {size(amount)}", project)
+        output.out(f"removed {name}  {size(amount)}", project)
     if not gone:
-        show.note("nothing to remove", project)
+        output.note("nothing to remove", project)
 
 
 def _store(project: Project) -> Store:

@@ -7,7 +7,7 @@ from typing import Final
 import click
 
 from bakery.build.doctor import Finding, examine
-from bakery.cli import show
+from bakery.cli import output
 from bakery.cli.options import Command, as_json
 from bakery.cli.project import Project
 
@@ -31,14 +31,14 @@ def doctor(project: Project, drivers: tuple[str, ...], as_json: bool) -> None:
     """
     found = list(examine(project.drivers, drivers, project.environ))
     if as_json or project.json:
-        show.out_json({"version": 1, "findings": [finding.to_json() for finding in found]}, project)
+        output.out_json({"version": 1, "findings": [finding.to_json() for finding in found]}, project)
     else:
         about = ""
         for finding in found:
             if finding.about != about:
                 about = finding.about
-                show.out(click.style(about, bold=True), project)
-            show.out(_line(finding), project)
+                output.out(click.style(about, bold=True), project)
+            output.out(_line(finding), project)
     broken = {finding.about for finding in found if finding.state == "missing"}
     if broken & set(drivers):
         raise click.exceptions.Exit(4)

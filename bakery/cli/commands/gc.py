@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from bakery.cli import show
-from bakery.cli.complete import runs
+from bakery.cli import output
+from bakery.cli.completion import runs
 from bakery.cli.options import Command, Duration, as_json
 from bakery.cli.project import Project
 from bakery.errors import CleanupError, UsageError
@@ -47,7 +47,7 @@ def gc(
         raise UsageError("--older-than and --set need --driver", hint="without it, gc goes by the journals alone")
     if driver is None:
         swept = collector.collect(
-            project.state, project.drivers.get, run=run, dry_run=dry_run, notify=lambda text: show.note(text, project)
+            project.state, project.drivers.get, run=run, dry_run=dry_run, notify=lambda text: output.note(text, project)
         )
     else:
         where = Where(run=run, older_than=older_than, settings=_settings(settings))
@@ -70,21 +70,21 @@ def _settings(pairs: tuple[str, ...]) -> dict[str, str]:
 
 def _tell(project: Project, swept: collector.Swept, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
-        show.out_json(_json(swept, dry_run=dry_run), project)
+        output.out_json(_json(swept, dry_run=dry_run), project)
     else:
         for resource in swept.destroyed:
-            show.out(f"{'would destroy' if dry_run else 'destroyed'} {_of_run(resource)}", project)
+            output.out(f"{'would destroy' if dry_run else 'destroyed'} {_of_run(resource)}", project)
         for run in swept.alive:
-            show.note(f"{run} is alive: left alone", project)
+            output.note(f"{run} is alive: left alone", project)
         for run in swept.held:
-            show.note(f"{run} was kept on purpose: `bake gc {run}` destroys it", project)
+            output.note(f"{run} was kept on purpose: `bake gc {run}` destroys it", project)
         if not swept.destroyed and not swept.exit_code:
-            show.note("nothing was left behind", project)
+            output.note("nothing was left behind", project)
     for error in swept.left:
-        show.error(error, project)
+        output.error(error, project)
     for run, lines in swept.damaged.items():
         numbers = ", ".join(map(str, lines))
-        show.error(
+        output.error(
             CleanupError(
                 f"the journal of {run} is damaged", why=f"lines that cannot be read: {numbers}",
                 hint="look for its resources by tag: bake gc --driver D " + run,

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from bakery.build.kept_images import excess, remove, status
-from bakery.cli import show
-from bakery.cli.complete import built
+from bakery.cli import output
+from bakery.cli.completion import built
 from bakery.cli.options import Command, as_json
 from bakery.cli.project import Project
 from bakery.model import Artifact, to_json
@@ -32,13 +32,13 @@ def images(project: Project, as_json: bool, check: bool) -> None:
     states = {image.id: status(image, project.drivers.get) for image in found} if check else {}
     if as_json or project.json:
         rows = [{**_json(image), **({"status": states[image.id]} if check else {})} for image in found]
-        show.out_json({"version": 1, "images": rows}, project)
+        output.out_json({"version": 1, "images": rows}, project)
         return
     if not found:
-        show.note("nothing has been built here yet; `bake build` does", project)
+        output.note("nothing has been built here yet; `bake build` does", project)
         return
     head = ("NAME", "BUILD", "CREATED", "SIZE", *(("STATUS",) if check else ()), "ID")
-    show.out(show.table([_row(image, states) for image in found], head), project)
+    output.out(output.table([_row(image, states) for image in found], head), project)
 
 
 def _row(image: Artifact, states: dict[str, str]) -> tuple[str, ...]:
@@ -87,14 +87,14 @@ def prune(project: Project, keep: int, dry_run: bool, yes: bool) -> None:
     old = excess(project.state.images(), keep)
     if dry_run:
         for image in old:
-            show.out(f"would delete {image.name}  {near(image.id)}", project)
+            output.out(f"would delete {image.name}  {near(image.id)}", project)
         return
     _remove(project, old, yes=yes)
 
 
 def _remove(project: Project, chosen: list[Artifact], *, yes: bool) -> None:
     if not chosen:
-        show.note("nothing to delete", project)
+        output.note("nothing to delete", project)
         return
     if not yes:
         for image in chosen:
@@ -102,4 +102,4 @@ def _remove(project: Project, chosen: list[Artifact], *, yes: bool) -> None:
         click.confirm(f"Delete {len(chosen)}?", abort=True, err=True)
     for image in chosen:
         remove(image, project.state, project.drivers.get)
-        show.out(f"deleted {image.name}  {near(image.id)}", project)
+        output.out(f"deleted {image.name}  {near(image.id)}", project)

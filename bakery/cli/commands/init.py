@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bakery.cli import show
+from bakery.cli import output
 from bakery.cli.options import Command
 from bakery.cli.project import Project
 from bakery.errors import UsageError
@@ -61,8 +61,8 @@ def init(project: Project) -> None:
     except OSError as error:
         raise UsageError(f"cannot write {file}", why=error.strerror or str(error)) from error
     _ignore(file.parent)
-    show.out(near(str(file)), project)
-    show.note("next: `bake doctor` looks at this host, `bake` builds the image", project)
+    output.out(near(str(file)), project)
+    output.note("next: `bake doctor` looks at this host, `bake` builds the image", project)
 
 
 def _ignore(folder: Path) -> None:

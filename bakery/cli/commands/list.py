@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from bakery.cli import show
+from bakery.cli import output
 from bakery.cli.options import Command, as_json
 from bakery.cli.project import Project
 from bakery.imagefile.describe import describe
@@ -24,13 +24,13 @@ def list_(project: Project, as_json: bool) -> None:
     """Show the images, sources, tasks, tests and variables of the imagefile."""
     found = describe(project.recipe)
     if as_json or project.json:
-        show.out_json(found, project)
+        output.out_json(found, project)
         return
     for image in found["images"]:
-        show.out(_image(image), project)
+        output.out(_image(image), project)
     if found["variables"]:
-        show.out("\n" + click.style("variables", bold=True), project)
-        show.out(show.table([_variable(variable) for variable in found["variables"]]), project)
+        output.out("\n" + click.style("variables", bold=True), project)
+        output.out(output.table([_variable(variable) for variable in found["variables"]]), project)
 
 
 def _image(image: dict[str, Any]) -> str:
@@ -38,7 +38,7 @@ def _image(image: dict[str, Any]) -> str:
     axes = {f"matrix {name}": values for name, values in image["matrix"].items()}
     parts = {key: image[key] for key in ("sources", "tasks", "tests", "post")}
     rows = [(f"  {name}", ", ".join(map(_name, items))) for name, items in {**axes, **parts}.items() if items]
-    return "\n".join([head, show.table(rows)])
+    return "\n".join([head, output.table(rows)])
 
 
 def _name(item: Any) -> str:

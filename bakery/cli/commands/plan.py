@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from bakery.cli import show
+from bakery.cli import output
 from bakery.cli.options import Command, as_json, selection, variables
 from bakery.cli.project import Project
 from bakery.imagefile.describe import value_text
@@ -34,13 +34,13 @@ def plan(
     settings = project.settings(values, var_files)
     planned = project.plan(images, only, exclude, settings)
     if as_json or project.json:
-        show.out_json(planned.to_json(), project)
+        output.out_json(planned.to_json(), project)
         return
     for build in planned.builds:
         reasons = _reasons(project, planned, build, settings) if explain else {}
-        show.out(_build(build, reasons), project)
+        output.out(_build(build, reasons), project)
     for warning in planned.warnings:
-        show.note(f"warning: {warning}", project)
+        output.note(f"warning: {warning}", project)
 
 
 def _reasons(project: Project, planned: Plan, build: Build, settings: Settings) -> dict[str, str]:
@@ -70,4 +70,4 @@ def _build(build: Build, reasons: dict[str, str]) -> str:
 
 def _steps(title: str, steps: tuple[Step, ...], reasons: dict[str, str]) -> list[str]:
     rows = [(f"    {step.name}", reasons.get(step.name, step.doc), step.where) for step in steps]
-    return [f"  {title}", show.table(rows)] if rows else []
+    return [f"  {title}", output.table(rows)] if rows else []

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bakery.cli import show
-from bakery.cli.complete import runs
+from bakery.cli import output
+from bakery.cli.completion import runs
 from bakery.cli.options import Command
 from bakery.cli.project import Project
 from bakery.errors import UsageError
@@ -46,7 +46,7 @@ def report(project: Project, run: str | None, form: str, as_list: bool) -> None:
     if not path.exists():
         raise UsageError(f"the run {folder.id} has no events", why=f"{path} is not there")
     if project.json:
-        show.out(path.read_text(encoding="utf-8").rstrip("\n"), project)
+        output.out(path.read_text(encoding="utf-8").rstrip("\n"), project)
     elif form == "text":
         _text(project, folder)
     else:
@@ -67,7 +67,7 @@ def _list(project: Project) -> None:
         code = about.get("exit_code")
         state = "alive" if folder.alive else "killed" if code is None else "ok" if code == 0 else f"exit code {code}"
         rows.append((folder.id, state, ", ".join(about.get("builds", []))))
-    show.out(show.table(rows, ("RUN", "STATE", "BUILDS")), project)
+    output.out(output.table(rows, ("RUN", "STATE", "BUILDS")), project)
 
 
 def _text(project: Project, folder: RunFolder) -> None:
@@ -78,16 +78,16 @@ def _text(project: Project, folder: RunFolder) -> None:
     for event in events(folder.path / "events.jsonl"):
         reader.read(event)
     if reader.board.ended is None:
-        show.out(
+        output.out(
             "\nthe run is alive" if folder.alive else "\nthe run was killed; `bake gc` destroys what it left", project
         )
     for path in sorted(folder.path.glob("failures/*/verdict.txt")):
-        show.out(f"\nverdict on {path.parent.name}: {path.read_text(encoding='utf-8').strip()}", project)
+        output.out(f"\nverdict on {path.parent.name}: {path.read_text(encoding='utf-8').strip()}", project)
     files = [path for path in sorted(folder.path.rglob("*")) if path.is_file() and _tells(path, folder.path)]
     if files:
         from bakery.reporting.summary import near
 
-        show.out("\nfiles:\n" + "\n".join(f"  {near(str(path))}" for path in files), project)
+        output.out("\nfiles:\n" + "\n".join(f"  {near(str(path))}" for path in files), project)
 
 
 def _tells(path: Path, root: Path) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bakery.cli.complete import built
+from bakery.cli.completion import built
 from bakery.cli.options import Command, variables
 from bakery.cli.project import Project
 from bakery.errors import ConnectError, UsageError
@@ -35,7 +35,7 @@ def ssh(project: Project, /, *, name: str, values: Any, var_files: Any) -> None:
     if run is not None:
         raise click.exceptions.Exit(_kept(run))
     from bakery.build.one_off import Visit, build_of
-    from bakery.cli.readers import readers, screen
+    from bakery.cli.reporters import readers, screen
     from bakery.machine.shell import open_shell
     from bakery.reporting.terminal import Terminal
 

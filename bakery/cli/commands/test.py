@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bakery.cli.complete import built
+from bakery.cli.completion import built
 from bakery.cli.options import Command, Duration, variables
 from bakery.cli.project import Project
 from bakery.errors import UsageError
@@ -48,7 +48,7 @@ def test(
 ) -> None:  # fmt: skip
     """Run the smoke tests against an image that exists, on a fresh machine of it; or against a host."""
     from bakery.build.one_off import Visit, build_of
-    from bakery.cli.readers import readers, screen
+    from bakery.cli.reporters import readers, screen
 
     if (artifact is None) == (host is None):
         raise UsageError("name an image, or a machine with --host", hint="see `bake test --help`")

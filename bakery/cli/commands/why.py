@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from bakery.cli import show
+from bakery.cli import output
 from bakery.cli.options import Command, as_json, selection, variables
 from bakery.cli.project import Project
 
@@ -39,10 +39,10 @@ def why(
             {"build": build.name, "steps": [{"step": item.step.name, "reasons": list(item.reasons)} for item in items]}
             for build, items in found
         ]
-        show.out_json({"version": 1, "builds": builds}, project)
+        output.out_json({"version": 1, "builds": builds}, project)
         return
     for build, items in found:
         first = next((item for item in items if item.reasons), None)
         state = f"starts at {first.step.name}" if first else "nothing has changed"
-        show.out(f"{click.style(build.name, bold=True)}  {state}", project)
-        show.out(show.table([(f"  {item.step.name}", str(item), item.step.where) for item in items]), project)
+        output.out(f"{click.style(build.name, bold=True)}  {state}", project)
+        output.out(output.table([(f"  {item.step.name}", str(item), item.step.where) for item in items]), project)
