@@ -42,9 +42,23 @@ _HOMES = {
 }
 
 __all__ = [
-    "Artifact", "Host", "Hygiene", "Machine", "Result", "Seal", "Secret", "image", "post", "publish", "secret",
-    "source", "task", "test", "var", "variables",
-]  # fmt: skip
+    "Artifact",
+    "Host",
+    "Hygiene",
+    "Machine",
+    "Result",
+    "Seal",
+    "Secret",
+    "image",
+    "post",
+    "publish",
+    "secret",
+    "source",
+    "task",
+    "test",
+    "var",
+    "variables",
+]
 
 
 def __getattr__(name: str) -> Any:

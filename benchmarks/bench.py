@@ -27,9 +27,15 @@ def timed(words: Sequence[str | Path], cwd: Path, environ: Mapping[str, str] | N
     """
     started = time.perf_counter()
     done = subprocess.run(
-        [str(word) for word in words], cwd=cwd, env={**os.environ, **(environ or {})}, check=False, text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        [str(word) for word in words],
+        cwd=cwd,
+        env={**os.environ, **(environ or {})},
+        check=False,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     seconds = time.perf_counter() - started
     if done.returncode:
         raise Failed(f"{' '.join(map(str, words))}: exit code {done.returncode}\n{done.stdout[-3000:]}")

@@ -64,13 +64,22 @@ def run(folder: Path) -> list[Row]:
         words = ("--only", source, "--no-test")
         project.write(imagefile("first"))
         ours = project.bake(*words)
-        rows.append(Row(f"base included, Nspawn, {source}, no smoke test", "mkosi", ours, cold, "ahead",
-                        project.phases()))  # fmt: skip
+        rows.append(
+            Row(f"base included, Nspawn, {source}, no smoke test", "mkosi", ours, cold, "ahead", project.phases())
+        )
         rows.append(Row(f"nothing changed, {source}", "mkosi --incremental", project.bake(*words), nothing, "0.5 s"))
         project.write(imagefile("second"))
         ours = project.bake(*words)
-        rows.append(Row(f"last of ten tasks changed, Nspawn, {source}", "mkosi --incremental", ours, last, "1.0",
-                        project.phases()))  # fmt: skip
+        rows.append(
+            Row(
+                f"last of ten tasks changed, Nspawn, {source}",
+                "mkosi --incremental",
+                ours,
+                last,
+                "1.0",
+                project.phases(),
+            )
+        )
         shutil.rmtree(project.folder)
     return rows
 
@@ -99,11 +108,29 @@ class Mkosi:
         self.conf.write_text(host.conf if host else "", encoding="utf-8")
         packages = sorted({*PACKAGES, *SUITES[SUITE].packages, "nginx"})
         self.words = [
-            "mkosi", "--distribution", "debian", "--release", SUITE, "--format", "gpt_ext4", "--bootable=no",
-            "--root-size", SIZE, "--package", ",".join(packages), "--output", "image.raw", "--with-docs=yes",
-            "--nspawn-keep-unit", "--workspace-dir", str(folder), "--build-sources", str(folder / "nothing"), "--force",
+            "mkosi",
+            "--distribution",
+            "debian",
+            "--release",
+            SUITE,
+            "--format",
+            "gpt_ext4",
+            "--bootable=no",
+            "--root-size",
+            SIZE,
+            "--package",
+            ",".join(packages),
+            "--output",
+            "image.raw",
+            "--with-docs=yes",
+            "--nspawn-keep-unit",
+            "--workspace-dir",
+            str(folder),
+            "--build-sources",
+            str(folder / "nothing"),
+            "--force",
             *(("--mirror", host.archive) if host else ()),
-        ]  # fmt: skip
+        ]
 
     def incremental(self) -> None:
         """From now on, with its cache; fill it."""

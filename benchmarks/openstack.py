@@ -72,11 +72,18 @@ def packer(folder: Path, cloud: Cloud) -> float:
     folder.mkdir(parents=True, exist_ok=True)
     group = _group(cloud)
     builder = {
-        "type": "openstack", "cloud": os.environ["OS_CLOUD"], "image_name": "timed_theirs", "flavor": rig.FLAVOR,
-        "source_image_name": rig.BASE, "ssh_username": "root", "ssh_timeout": "10m", "security_groups": [group],
-        "networks": [network.one_named(cloud, rig.INSIDE)["id"]], "floating_ip_network": rig.NETWORK,
+        "type": "openstack",
+        "cloud": os.environ["OS_CLOUD"],
+        "image_name": "timed_theirs",
+        "flavor": rig.FLAVOR,
+        "source_image_name": rig.BASE,
+        "ssh_username": "root",
+        "ssh_timeout": "10m",
+        "security_groups": [group],
+        "networks": [network.one_named(cloud, rig.INSIDE)["id"]],
+        "floating_ip_network": rig.NETWORK,
         "user_data": rig.SHOW_HOST_KEY,
-    }  # fmt: skip
+    }
     template = folder / "template.json"
     provisioners = [{"type": "shell", "inline": [STEP]}]
     template.write_text(json.dumps({"builders": [builder], "provisioners": provisioners}), encoding="utf-8")

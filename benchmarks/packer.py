@@ -84,15 +84,29 @@ def packer(folder: Path, base: Path) -> float:
     script = folder / "step.sh"
     script.write_text(f"{setup.place()}\n{STEP}\n", encoding="utf-8")
     builder = {
-        "type": "qemu", "iso_url": str(base), "iso_checksum": "none", "disk_image": True, "format": "qcow2",
-        "accelerator": "tcg", "cpus": 2, "memory": 1024, "headless": True, "disk_compression": True,
-        "output_directory": str(folder / "out"), "ssh_username": "root", "ssh_private_key_file": str(key),
-        "ssh_timeout": "10m", "shutdown_command": "poweroff", "skip_resize_disk": True,
+        "type": "qemu",
+        "iso_url": str(base),
+        "iso_checksum": "none",
+        "disk_image": True,
+        "format": "qcow2",
+        "accelerator": "tcg",
+        "cpus": 2,
+        "memory": 1024,
+        "headless": True,
+        "disk_compression": True,
+        "output_directory": str(folder / "out"),
+        "ssh_username": "root",
+        "ssh_private_key_file": str(key),
+        "ssh_timeout": "10m",
+        "shutdown_command": "poweroff",
+        "skip_resize_disk": True,
         "qemuargs": [
-            ["-cpu", "max"], ["-accel", "tcg,thread=multi"], ["-machine", "pc"],
+            ["-cpu", "max"],
+            ["-accel", "tcg,thread=multi"],
+            ["-machine", "pc"],
             ["-smbios", f"type=11,value=io.systemd.credential.binary:ssh.authorized_keys.root={credential}"],
         ],
-    }  # fmt: skip
+    }
     base_template = folder / "template.json"
     provisioners = [{"type": "shell", "script": str(script)}]
     base_template.write_text(json.dumps({"builders": [builder], "provisioners": provisioners}), encoding="utf-8")

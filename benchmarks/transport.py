@@ -78,12 +78,22 @@ def measure(server: Server, rounds: int) -> list[Row]:
 
     scp = ["scp", "-q", *options, "-P", str(server.port)]
     cases = [
-        (f"`put` of {MEGABYTES} MB", "scp", "1.1", lambda: machine.put("big", folder / "out"),
-         lambda: subprocess.run([*scp, folder / "big", f"{there}/out"], check=True)),
-        (f"`get` of {MEGABYTES} MB", "scp", "", lambda: machine.get(folder / "big", "in"),
-         lambda: subprocess.run([*scp, f"{there}/big", folder / "in"], check=True)),
+        (
+            f"`put` of {MEGABYTES} MB",
+            "scp",
+            "1.1",
+            lambda: machine.put("big", folder / "out"),
+            lambda: subprocess.run([*scp, folder / "big", f"{there}/out"], check=True),
+        ),
+        (
+            f"`get` of {MEGABYTES} MB",
+            "scp",
+            "",
+            lambda: machine.get(folder / "big", "in"),
+            lambda: subprocess.run([*scp, f"{there}/big", folder / "in"], check=True),
+        ),
         (f"`copy` of {FILES} small files", "tar over ssh", "1.1", copy, tar),
-    ]  # fmt: skip
+    ]
     note = f"connect {connect * 1000:.1f} ms, a command {call * 1000:.2f} ms"
     rows: list[Row] = []
     for case, against, aim, ours, theirs in cases:

@@ -104,9 +104,13 @@ class Context:
     def workshop(self, build: str) -> Workshop:
         """Return what code that makes files needs."""
         return Workshop(
-            cache=self.state.cache, cancel=self.cancel, emit=self.emit, offline=self.options.offline, build=build,
+            cache=self.state.cache,
+            cancel=self.cancel,
+            emit=self.emit,
+            offline=self.options.offline,
+            build=build,
             redact=self.redactor,
-        )  # fmt: skip
+        )
 
     def store(self, build: str) -> Store:
         """Return the checkpoints of the shared cache."""

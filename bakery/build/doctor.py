@@ -103,15 +103,19 @@ def _kvm() -> Finding:
     kvm = Path("/dev/kvm")
     if not kvm.exists():
         return Finding(
-            about="host", state="warning", text="no hardware acceleration (/dev/kvm)",
+            about="host",
+            state="warning",
+            text="no hardware acceleration (/dev/kvm)",
             why="machines are emulated: several times slower",
             hint="enable virtualisation, or build in containers (nspawn)",
-        )  # fmt: skip
+        )
     if not os.access(kvm, os.R_OK | os.W_OK):
         return Finding(
-            about="host", state="warning", text="/dev/kvm may not be opened by this user",
+            about="host",
+            state="warning",
+            text="/dev/kvm may not be opened by this user",
             hint="sudo adduser $USER kvm, then log in again",
-        )  # fmt: skip
+        )
     return Finding(about="host", state="ok", text="/dev/kvm opens; whether it runs a guest is tried at the first build")
 
 
@@ -171,9 +175,12 @@ def _program(about: str, program: Program) -> Finding:
     path = shutil.which(program.name) or shutil.which(program.name, path="/usr/sbin:/sbin")
     if path is None:
         return Finding(
-            about=about, state="missing" if program.needed else "warning", text=f"no {program.name}",
-            why=f"needed for {program.use}", hint=f"apt-get install {program.package}",
-        )  # fmt: skip
+            about=about,
+            state="missing" if program.needed else "warning",
+            text=f"no {program.name}",
+            why=f"needed for {program.use}",
+            hint=f"apt-get install {program.package}",
+        )
     return Finding(about=about, state="ok", text=f"{program.name} {_version(path, program)}".rstrip())
 
 

@@ -31,9 +31,9 @@ class Explained:
         return f"runs: {'; '.join(self.reasons)}" if self.reasons else "cached"
 
 
-def explain(plan: Plan, recipe: Recipe, settings: Settings, options: Options, state: State) -> Iterator[
-    tuple[Build, list[Explained]]
-]:  # fmt: skip
+def explain(
+    plan: Plan, recipe: Recipe, settings: Settings, options: Options, state: State
+) -> Iterator[tuple[Build, list[Explained]]]:
     """Look up every step of every build. Makes nothing, asks no provider.
 
     Args:

@@ -70,9 +70,14 @@ class Course:
     def _chained(self, options: Options) -> Chain:
         scope = self.scope
         return chain(
-            scope.build, scope.context.recipe, self.variables, self._base, options=options, state=scope.context.state,
+            scope.build,
+            scope.context.recipe,
+            self.variables,
+            self._base,
+            options=options,
+            state=scope.context.state,
             notes=self._recalled.notes,
-        )  # fmt: skip
+        )
 
     def start(self, stack: ExitStack) -> Running:
         """Return a running machine: one that a killed run left, from the deepest checkpoint that works, or a new one.
@@ -175,9 +180,10 @@ class Course:
                 running.link.open().end_leftovers()
             except (Lost, TimedOut) as error:
                 raise ConnectError(
-                    f"the machine was lost while what still ran of task {known.began} was being ended", why=str(error),
+                    f"the machine was lost while what still ran of task {known.began} was being ended",
+                    why=str(error),
                     hint="`bake build` starts anew",
-                ) from error  # fmt: skip
+                ) from error
             self.spoil(running)
             self.scope.emit(
                 Notice(
@@ -206,10 +212,13 @@ class Course:
         progress.write(
             folder,
             Note(
-                name=running.claim.name, build=self.scope.build.name, handle=running.handle,
-                things=tuple(running.held.resources), progress=known,
+                name=running.claim.name,
+                build=self.scope.build.name,
+                handle=running.handle,
+                things=tuple(running.held.resources),
+                progress=known,
             ),
-        )  # fmt: skip
+        )
 
     def is_restored(self, step: Step) -> bool:
         """Say whether a step is inside the checkpoint that was booted."""

@@ -117,9 +117,17 @@ class Visit:
         try:
             with Journal(run.path, observe=journaled) as journal:
                 context = Context(
-                    recipe=self.recipe, settings=self.settings, options=Options(), state=self.state, run=run,
-                    journal=journal, bus=bus, redactor=self.redactor, drivers=self.drivers, cancel=cancel,
-                )  # fmt: skip
+                    recipe=self.recipe,
+                    settings=self.settings,
+                    options=Options(),
+                    state=self.state,
+                    run=run,
+                    journal=journal,
+                    bus=bus,
+                    redactor=self.redactor,
+                    drivers=self.drivers,
+                    cancel=cancel,
+                )
                 with Signals(cancel, context.emit):
                     yield context
         finally:
@@ -155,6 +163,12 @@ def build_of(artifact: Artifact, plan: Plan, wanted: str | None = None) -> Build
 
 def _failed(build: str, error: BakeryError, run: RunFolder) -> Failed:
     return Failed(
-        build=build, error=type(error).__name__, what=error.what, why=error.why, hint=error.hint,
-        location=str(error.where or ""), exit_code=error.exit_code, folder=str(run.path),
-    )  # fmt: skip
+        build=build,
+        error=type(error).__name__,
+        what=error.what,
+        why=error.why,
+        hint=error.hint,
+        location=str(error.where or ""),
+        exit_code=error.exit_code,
+        folder=str(run.path),
+    )

@@ -22,9 +22,10 @@ def check_outputs(plan: Plan, output: Path | None) -> None:
     ends = _ends(plan)
     if output is not None and len(ends) != 1:
         raise UsageError(
-            f"-o names one file, but {len(ends)} images would be built", why=", ".join(ends),
+            f"-o names one file, but {len(ends)} images would be built",
+            why=", ".join(ends),
             hint="name one image, and one source with --only",
-        )  # fmt: skip
+        )
 
 
 def _ends(plan: Plan) -> list[str]:

@@ -10,11 +10,23 @@ from typing import Final
 from bakery.errors import BakeryError, ConnectError, DriverError, Interrupted, SmokeError, TaskError, UsageError
 from bakery.util.waiting import Cancel
 
-PHASES: Final[Mapping[str, type[BakeryError]]] = MappingProxyType({
-    "base": DriverError, "launch": DriverError, "connect": ConnectError, "provision": TaskError, "seal": DriverError,
-    "capture": DriverError, "publish": DriverError, "inspect": SmokeError, "relaunch": DriverError,
-    "reconnect": ConnectError, "smoke": SmokeError, "clone": SmokeError, "keep": DriverError,
-})  # fmt: skip
+PHASES: Final[Mapping[str, type[BakeryError]]] = MappingProxyType(
+    {
+        "base": DriverError,
+        "launch": DriverError,
+        "connect": ConnectError,
+        "provision": TaskError,
+        "seal": DriverError,
+        "capture": DriverError,
+        "publish": DriverError,
+        "inspect": SmokeError,
+        "relaunch": DriverError,
+        "reconnect": ConnectError,
+        "smoke": SmokeError,
+        "clone": SmokeError,
+        "keep": DriverError,
+    }
+)
 """What can be limited, and what is raised then. All tasks together are `provision`. The clean-up has no limit but those
 of its own waits."""
 

@@ -82,9 +82,13 @@ def _read_again(scope: Scope, course: Course, step: Step) -> None:
 def _attempts(scope: Scope, course: Course, step: Step, running: Running) -> None:
     history: list[BaseException] = []
     again(
-        lambda: _once(scope, course, step, running, history), scope.context.cancel, on=TaskError, first=1, longest=30,
+        lambda: _once(scope, course, step, running, history),
+        scope.context.cancel,
+        on=TaskError,
+        first=1,
+        longest=30,
         attempts=int(step.options.get("retries", 0)) + 1,
-    )  # fmt: skip
+    )
 
 
 def _once(scope: Scope, course: Course, step: Step, running: Running, history: list[BaseException]) -> None:

@@ -44,9 +44,11 @@ class Target:
             raise UsageError("a password in --host", hint="every user of this host can read it there; use --identity")
         port = parts.port or 22
         endpoint = Endpoint(
-            host=parts.hostname, port=port, user=parts.username or "root",
+            host=parts.hostname,
+            port=port,
+            user=parts.username or "root",
             host_key=_known(known_hosts, parts.hostname, port),
-        )  # fmt: skip
+        )
         private = _private_key(identity)
         return cls(endpoint, Keys(user_private=private, user_public="", host_private="", host_public=""))
 
@@ -64,11 +66,16 @@ class Target:
         variables = variables_of(context.recipe, build, context.settings)
         secrets = {value.name: getattr(variables, value.name) for value in build.variables if value.secret}
         job = SmokeJob(
-            imagefile=context.recipe.file, builtin=frozenset(), endpoint=self.endpoint, keys=self.keys,
+            imagefile=context.recipe.file,
+            builtin=frozenset(),
+            endpoint=self.endpoint,
+            keys=self.keys,
             tests=tuple(TestRef.of(context.recipe, build.spec, test.index) for test in build.tests),
-            variables=variables, junit=context.run.path / "smoke.xml", build=build.name,
+            variables=variables,
+            junit=context.run.path / "smoke.xml",
+            build=build.name,
             secrets={name: secret.reveal() for name, secret in secrets.items() if isinstance(secret, Secret)},
-        )  # fmt: skip
+        )
         started = time.monotonic()
         context.emit(PhaseStarted(build=build.name, phase="smoke"))
         shop = Workshop(cache=context.state.cache, cancel=context.cancel, emit=context.emit, build=build.name)
@@ -89,9 +96,10 @@ def _known(path: Path, host: str, port: int) -> str:
     found = HostKeys(str(path)).lookup(name) if path.is_file() else None
     if not found:
         raise UsageError(
-            f"the host key of {name} is not in {path}", why="keys are never taken on trust",
+            f"the host key of {name} is not in {path}",
+            why="keys are never taken on trust",
             hint=f"after checking it: ssh-keyscan -p {port} {host} >> {path}",
-        )  # fmt: skip
+        )
     return "\n".join(f"{kind} {found[kind].get_base64()}" for kind in found)
 
 

@@ -115,9 +115,10 @@ class Resumed:
         if found.damaged:
             lines = ", ".join(map(str, found.damaged))
             raise JournalDamaged(
-                f"the journal of {self.run.id} is damaged", why=f"lines that cannot be read: {lines}",
+                f"the journal of {self.run.id} is damaged",
+                why=f"lines that cannot be read: {lines}",
                 hint=f"`bake gc {self.run.id}` destroys what the other lines tell of; look at the provider for more",
-            )  # fmt: skip
+            )
         live = [entry.resource for entry in found.live()]
         for folder in sorted(self.run.path.glob(f"machines/*/{progress.FILE}")):
             survivor = self._survivor(folder.parent, live)

@@ -100,9 +100,18 @@ def build(
     cancel = Cancel(deadline)
     with Journal(folder.path, observe=_observer(bus)) as journal:
         context = Context(
-            recipe=recipe, settings=settings, options=options, state=state, run=folder, journal=journal, bus=bus,
-            redactor=redactor, drivers=drivers or Registry(), cancel=cancel, ask=ask,
-        )  # fmt: skip
+            recipe=recipe,
+            settings=settings,
+            options=options,
+            state=state,
+            run=folder,
+            journal=journal,
+            bus=bus,
+            redactor=redactor,
+            drivers=drivers or Registry(),
+            cancel=cancel,
+            ask=ask,
+        )
         try:
             with Signals(cancel, context.emit):
                 return _Run(plan, context).go()
@@ -351,9 +360,10 @@ class _Run:
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
         return BakeryError(
-            f"bakery has a defect: {type(error).__name__}: {error}", why=f"the traceback is in {path}",
+            f"bakery has a defect: {type(error).__name__}: {error}",
+            why=f"the traceback is in {path}",
             hint="please report it with that file",
-        )  # fmt: skip
+        )
 
     def _failed(self, name: str, error: BakeryError) -> None:
         self.errors[name] = error

@@ -126,12 +126,23 @@ class Scope:
         expires = datetime.now(UTC) + timedelta(seconds=context.options.expire)
         tags = {"bakery:run": context.run.id, "bakery:build": self.build.name, "bakery:expires": f"{expires:%FT%TZ}"}
         claim = Claim(
-            cache=context.state.cache, cancel=context.cancel, emit=context.emit, offline=context.options.offline,
-            build=self.build.name, redact=context.redactor, run=context.run.id, role=role, name=name, folder=folder,
-            tags=tags, driver=driver, launch_timeout=context.options.connect_timeout,
-            keys=make_keys(f"bakery-{context.run.id}"), ledger=held,
+            cache=context.state.cache,
+            cancel=context.cancel,
+            emit=context.emit,
+            offline=context.options.offline,
+            build=self.build.name,
+            redact=context.redactor,
+            run=context.run.id,
+            role=role,
+            name=name,
+            folder=folder,
+            tags=tags,
+            driver=driver,
+            launch_timeout=context.options.connect_timeout,
+            keys=make_keys(f"bakery-{context.run.id}"),
+            ledger=held,
             images=context.state.images_folder / self.build.source,
-        )  # fmt: skip
+        )
         context.redactor.add(claim.keys.user_private, "build key")
         context.redactor.add(claim.keys.host_private, "host key")
         claim.images.mkdir(parents=True, exist_ok=True)
@@ -143,9 +154,12 @@ class Scope:
             return
         with self.context.cancel, self.phase("clean-up"):
             self.clean_up += undo(
-                resources, driver=self.context.drivers.get, journal=self.context.journal, cancel=self.context.cancel,
+                resources,
+                driver=self.context.drivers.get,
+                journal=self.context.journal,
+                cancel=self.context.cancel,
                 notify=self._cleaning,
-            )  # fmt: skip
+            )
 
     def _cleaning(self, what: str) -> None:
         from bakery.events import Waiting
@@ -243,13 +257,20 @@ class Scope:
             with self.phase(f"{again}launch"):
                 handle = self._retried(lambda: self._started(driver, boot, claim))
         link = Link(
-            lambda: driver.endpoint(handle), claim.keys, claim, console=lambda: driver.console(handle),
+            lambda: driver.endpoint(handle),
+            claim.keys,
+            claim,
+            console=lambda: driver.console(handle),
             timeout=patience,
-        )  # fmt: skip
+        )
         running = Running(
-            driver=driver, handle=handle, claim=claim, link=link, held=held,
+            driver=driver,
+            handle=handle,
+            claim=claim,
+            link=link,
+            held=held,
             machine=Machine(link, self.context.recipe.folder, claim),
-        )  # fmt: skip
+        )
         try:
             with self.phase(f"{again}connect"):
                 link.open()
@@ -332,9 +353,12 @@ class Scope:
             both = replace(claim, ledger=Both(held, image))
             kept = driver.keep(artifact, self.build.image, both)
             kept = replace(
-                kept, key=artifact.key, build=artifact.build, created=artifact.created,
+                kept,
+                key=artifact.key,
+                build=artifact.build,
+                created=artifact.created,
                 data={**artifact.data, **kept.data},
-            )  # fmt: skip
+            )
             both.commit()
             self.context.state.add_image(kept)
             write_whole(self.context.run.path / f"artifact-{claim.folder.name}.json", _text(kept))

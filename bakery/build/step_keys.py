@@ -70,9 +70,10 @@ def function_of(functions: Sequence[Function], step: Step) -> Function:
     found = [function for function in functions if function.__name__ == step.name]
     if len(found) != 1:
         raise ImagefileError(
-            f"the imagefile has no task {step.name} any more", why=f"it was read again; the plan names {step.where}",
+            f"the imagefile has no task {step.name} any more",
+            why=f"it was read again; the plan names {step.where}",
             hint="put it back, or start a new build",
-        )  # fmt: skip
+        )
     return found[0]
 
 

@@ -180,9 +180,14 @@ class Steps:
         prekey = _prekey(parent, code, options)
         key = _key(prekey, inputs)
         record = Record(
-            key=key, parent=parent, options=_what(options), code=code.items, shown=code.shown, inputs=inputs,
+            key=key,
+            parent=parent,
+            options=_what(options),
+            code=code.items,
+            shown=code.shown,
+            inputs=inputs,
             prekey=prekey,
-        )  # fmt: skip
+        )
         self._records.add(prekey, record)
         self._records.set_last(self._slot(task), record)
         return Made(key, files=files, record=record)

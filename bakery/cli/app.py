@@ -92,11 +92,15 @@ class Bake(click.Group):
 
 
 @click.group(
-    cls=Bake, name="bake", no_args_is_help=False, params=[*global_options()], subcommand_metavar="[COMMAND] [IMAGE]...",
+    cls=Bake,
+    name="bake",
+    no_args_is_help=False,
+    params=[*global_options()],
+    subcommand_metavar="[COMMAND] [IMAGE]...",
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="`bake` alone builds everything in the imagefile.py found here or in a folder above; `bake web` is `bake "
     "build web`. Results go to standard output, progress to standard error.",
-)  # fmt: skip
+)
 @click.version_option(package_name="imagebakery", prog_name="bake")
 @click.pass_context
 def bake(ctx: click.Context) -> None:

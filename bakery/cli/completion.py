@@ -61,9 +61,7 @@ def runs(ctx: click.Context, param: click.Parameter | None, incomplete: str) -> 
     return [CompletionItem(run) for run in ids if run.startswith(incomplete)]
 
 
-def _offer(
-    ctx: click.Context, incomplete: str, names: Callable[[Recipe], dict[str, str]]
-) -> list[CompletionItem]:  # fmt: skip
+def _offer(ctx: click.Context, incomplete: str, names: Callable[[Recipe], dict[str, str]]) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem
 
     try:

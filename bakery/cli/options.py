@@ -101,32 +101,51 @@ def global_options(*, hidden: bool = False) -> list[click.Option]:
     return [
         click.Option(["-f", "--file"], metavar="FILE", help="Imagefile, in place of the one found.", **shared),
         click.Option(
-            ["-C", "--directory"], metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path),
-            help="Work as if started in this folder.", **shared,
+            ["-C", "--directory"],
+            metavar="DIR",
+            type=click.Path(exists=True, file_okay=False, path_type=Path),
+            help="Work as if started in this folder.",
+            **shared,
         ),
         click.Option(
-            ["--format", "format"], type=click.Choice(["text", "json"]), default="text",
-            help="json: one object a line on standard output.", **shared,
+            ["--format", "format"],
+            type=click.Choice(["text", "json"]),
+            default="text",
+            help="json: one object a line on standard output.",
+            **shared,
         ),
         click.Option(["-q", "--quiet"], is_flag=True, help="Only warnings and failures.", **shared),
         click.Option(["--verbose"], is_flag=True, help="Also what commands write.", **shared),
         click.Option(
-            ["--color", "color"], type=click.Choice(["auto", "always", "never"]), default="auto",
-            help="Colours: when on a terminal, or as told.", **shared,
+            ["--color", "color"],
+            type=click.Choice(["auto", "always", "never"]),
+            default="auto",
+            help="Colours: when on a terminal, or as told.",
+            **shared,
         ),
-    ]  # fmt: skip
+    ]
 
 
 def variables(function: F) -> F:
     """`-v NAME=VALUE` and `--var-file FILE`."""
     function = click.option(
-        "--var-file", "var_files", multiple=True, metavar="FILE", type=click.Path(path_type=Path),
+        "--var-file",
+        "var_files",
+        multiple=True,
+        metavar="FILE",
+        type=click.Path(path_type=Path),
         help="Read variables from a TOML, JSON or YAML file.",
-    )(function)  # fmt: skip
+    )(function)
     return click.option(
-        "-v", "--var", "values", multiple=True, metavar="NAME=VALUE", callback=_pairs, help="Set a variable.",
+        "-v",
+        "--var",
+        "values",
+        multiple=True,
+        metavar="NAME=VALUE",
+        callback=_pairs,
+        help="Set a variable.",
         shell_complete=complete_variables,
-    )(function)  # fmt: skip
+    )(function)
 
 
 def selection(function: F) -> F:
@@ -135,9 +154,9 @@ def selection(function: F) -> F:
         ("--except", "exclude", "Not from these sources."),
         ("--only", "only", "Only from these sources; * and ? match."),
     ):
-        function = click.option(
-            flag, target, multiple=True, metavar="SRC", help=text, shell_complete=complete_sources
-        )(function)  # fmt: skip
+        function = click.option(flag, target, multiple=True, metavar="SRC", help=text, shell_complete=complete_sources)(
+            function
+        )
     return click.argument("images", nargs=-1, metavar="[IMAGE]...", shell_complete=complete_images)(function)
 
 

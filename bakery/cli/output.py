@@ -54,9 +54,13 @@ def error(found: BakeryError, project: Project) -> int:
     from bakery.reporting.summary import failure_text
 
     event = Failed(
-        error=type(found).__name__, what=found.what, why=found.why, hint=found.hint,
-        location=str(found.where or ""), exit_code=found.exit_code,
-    )  # fmt: skip
+        error=type(found).__name__,
+        what=found.what,
+        why=found.why,
+        hint=found.hint,
+        location=str(found.where or ""),
+        exit_code=found.exit_code,
+    )
     if project.json:
         out_json(event.to_json(), project)
     text = project.redact(failure_text(event))
@@ -86,9 +90,10 @@ def defect(found: Exception, project: Project) -> int:
     ) as file:
         file.write(traceback_text(found, project.redact))
     told = BakeryError(
-        f"bakery has a defect: {type(found).__name__}: {found}", why=f"the traceback is in {file.name}",
+        f"bakery has a defect: {type(found).__name__}: {found}",
+        why=f"the traceback is in {file.name}",
         hint="please report it with that file",
-    )  # fmt: skip
+    )
     return error(told, project)
 
 

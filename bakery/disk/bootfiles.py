@@ -37,8 +37,9 @@ def kernels(tree: Path) -> list[str]:
     """
     found = [path.name.removeprefix("vmlinuz-") for path in (tree / "boot").glob("vmlinuz-*")]
     if not found:
-        raise DriverError("the tree has no kernel", why=f"{tree}/boot has no vmlinuz-*",
-                          hint="install linux-image-amd64 in it")  # fmt: skip
+        raise DriverError(
+            "the tree has no kernel", why=f"{tree}/boot has no vmlinuz-*", hint="install linux-image-amd64 in it"
+        )
     for release in found:
         if not (tree / "boot" / f"initrd.img-{release}").exists():
             raise DriverError(f"the kernel {release} has no initramfs", hint="run `update-initramfs -c -k all` in it")

@@ -21,10 +21,16 @@ SPARE = 3 * GIB // 2
 
 def check() -> Iterator[Problem]:
     """Yield the programs that `make_disk` needs and that are not there."""
-    yield from missing({
-        "sfdisk": "fdisk", "mke2fs": "e2fsprogs", "debugfs": "e2fsprogs", "mformat": "mtools", "mcopy": "mtools",
-        **({"newuidmap": "uidmap"} if root() else {}),
-    })  # fmt: skip
+    yield from missing(
+        {
+            "sfdisk": "fdisk",
+            "mke2fs": "e2fsprogs",
+            "debugfs": "e2fsprogs",
+            "mformat": "mtools",
+            "mcopy": "mtools",
+            **({"newuidmap": "uidmap"} if root() else {}),
+        }
+    )
 
 
 def make_disk(tree: Path, out: Path, shop: Workshop, *, size: int | None = None, identity: UUID | None = None) -> None:
@@ -90,10 +96,21 @@ def unpack(archive: Path, to: Path, shop: Workshop) -> None:
         DriverError: tar fails.
     """
     words = (
-        *root(), "tar", "--extract", "--file", archive, "--directory", to, "--numeric-owner", "--same-owner",
-        "--preserve-permissions", "--xattrs", "--xattrs-include=*", "--delay-directory-restore",
+        *root(),
+        "tar",
+        "--extract",
+        "--file",
+        archive,
+        "--directory",
+        to,
+        "--numeric-owner",
+        "--same-owner",
+        "--preserve-permissions",
+        "--xattrs",
+        "--xattrs-include=*",
+        "--delay-directory-restore",
         *(("--exclude=./dev/*",) if root() else ()),
-    )  # fmt: skip
+    )
     run(words, shop, what=f"unpacking {archive.name}", timeout=1800)
 
 

@@ -35,13 +35,32 @@ def make(disk: Path, layout: Layout, tree: Path, folder: Path, shop: Workshop) -
     config.write_text(FEATURES)
     options = f"offset={layout.root.start},hash_seed={layout.uuid('hash')},lazy_itable_init=0,lazy_journal_init=0"
     words: tuple[str | Path, ...] = (
-        *root(), "mke2fs", "-q", "-F", "-t", "ext4", "-m", "1", "-L", LABEL, "-U", str(layout.uuid("root-fs")),
-        "-E", options, "-d", tree, disk, f"{layout.root.size >> 10}k",
-    )  # fmt: skip
+        *root(),
+        "mke2fs",
+        "-q",
+        "-F",
+        "-t",
+        "ext4",
+        "-m",
+        "1",
+        "-L",
+        LABEL,
+        "-U",
+        str(layout.uuid("root-fs")),
+        "-E",
+        options,
+        "-d",
+        tree,
+        disk,
+        f"{layout.root.size >> 10}k",
+    )
     run(
-        words, shop, what="making the root file system", env={"MKE2FS_CONFIG": str(config)},
+        words,
+        shop,
+        what="making the root file system",
+        env={"MKE2FS_CONFIG": str(config)},
         hint=f"the disk is {layout.size >> 20} MiB; is it large enough for the tree?",
-    )  # fmt: skip
+    )
 
 
 def write(disk: Path, layout: Layout, files: dict[str, str], folder: Path, shop: Workshop) -> None:

@@ -28,9 +28,27 @@ BLOCKLIST = SECTOR - 12
 """In the first sector of core.img: start (8 bytes) and length (2) of the rest, in sectors."""
 
 COMMON = (
-    "part_gpt", "ext2", "fat", "normal", "search", "search_fs_uuid", "search_label", "configfile", "linux", "echo",
-    "test", "boot", "ls", "cat", "minicmd", "reboot", "halt", "gzio", "loadenv", "true",
-)  # fmt: skip
+    "part_gpt",
+    "ext2",
+    "fat",
+    "normal",
+    "search",
+    "search_fs_uuid",
+    "search_label",
+    "configfile",
+    "linux",
+    "echo",
+    "test",
+    "boot",
+    "ls",
+    "cat",
+    "minicmd",
+    "reboot",
+    "halt",
+    "gzio",
+    "loadenv",
+    "true",
+)
 BIOS_MODULES = (*COMMON, "biosdisk")
 EFI_MODULES = (*COMMON, "efi_gop", "chain", "efifwsetup")
 ON_DISK = "/boot/grub"
@@ -93,10 +111,22 @@ def _image(tree: Path, target: str, modules: tuple[str, ...], folder: Path, shop
     base, more = (tree / place / "x86_64-linux-gnu" for place in ("lib", "usr/lib"))
     out = folder / target
     words: tuple[str | Path, ...] = (
-        base / "ld-linux-x86-64.so.2", "--library-path", f"{base}:{more}", tree / "usr/bin/grub-mkimage",
-        "--directory", tree / "usr/lib/grub" / target, "--format", target, "--prefix", ON_DISK,
-        "--config", folder / EARLY, "--output", out, *modules,
-    )  # fmt: skip
+        base / "ld-linux-x86-64.so.2",
+        "--library-path",
+        f"{base}:{more}",
+        tree / "usr/bin/grub-mkimage",
+        "--directory",
+        tree / "usr/lib/grub" / target,
+        "--format",
+        target,
+        "--prefix",
+        ON_DISK,
+        "--config",
+        folder / EARLY,
+        "--output",
+        out,
+        *modules,
+    )
     hint = "the tree needs the packages grub-pc-bin and grub-efi-amd64-bin"
     run(words, shop, what=f"making GRUB's image for {target}", hint=hint)
     return out.read_bytes()
@@ -107,8 +137,25 @@ def _esp(disk: Path, layout: Layout, loader: Path, shop: Workshop) -> None:
     size = str(layout.esp.size // SECTOR)
     serial = layout.uuid("esp").hex[:8]
     what, hint = "making the EFI system partition", "apt install mtools"
-    words = ("mformat", "-i", place, "-F", "-T", size, "-h", "255", "-s", "63", "-H", str(layout.esp.sector),
-             "-N", serial, "-v", "ESP", "::")  # fmt: skip
+    words = (
+        "mformat",
+        "-i",
+        place,
+        "-F",
+        "-T",
+        size,
+        "-h",
+        "255",
+        "-s",
+        "63",
+        "-H",
+        str(layout.esp.sector),
+        "-N",
+        serial,
+        "-v",
+        "ESP",
+        "::",
+    )
     run(words, shop, what=what, hint=hint)
     # mformat puts a partition table into the partition's own boot sector, and every grub-probe would warn about it.
     with disk.open("r+b") as file:

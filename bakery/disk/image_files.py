@@ -69,9 +69,15 @@ def make(
     sha256 = write_to(path)
     intent.made(str(path))
     return Artifact(
-        driver="qemu", id=str(path), name=name, format=format, settings=settings, build=claim.build,
-        created=datetime.now(UTC), **_looks(path, sha256),
-    )  # fmt: skip
+        driver="qemu",
+        id=str(path),
+        name=name,
+        format=format,
+        settings=settings,
+        build=claim.build,
+        created=datetime.now(UTC),
+        **_looks(path, sha256),
+    )
 
 
 def _looks(path: Path, sha256: str) -> dict[str, Any]:

@@ -53,9 +53,11 @@ def info(path: Path, format: Format | None, shop: Workshop) -> Info:  # noqa: A0
     said = json.loads(tools.run([*words, path], shop, what=f"looking at {path.name}", timeout=60))
     backing = said.get("full-backing-filename") or said.get("backing-filename")
     return Info(
-        format=said["format"], virtual=said["virtual-size"], actual=said.get("actual-size", 0),
+        format=said["format"],
+        virtual=said["virtual-size"],
+        actual=said.get("actual-size", 0),
         backing=Path(backing) if backing else None,
-    )  # fmt: skip
+    )
 
 
 def overlay(

@@ -135,9 +135,13 @@ def _iso(files: Mapping[str, str]) -> bytes:
     for number, (name, text) in enumerate(files.items()):
         content = text.encode()
         iso.add_fp(
-            io.BytesIO(content), len(content), f"/FILE{number}.;1", rr_name=name, joliet_path=f"/{name}",
+            io.BytesIO(content),
+            len(content),
+            f"/FILE{number}.;1",
+            rr_name=name,
+            joliet_path=f"/{name}",
             file_mode=0o100400,
-        )  # fmt: skip
+        )
     out = io.BytesIO()
     iso.write_fp(out)
     iso.close()

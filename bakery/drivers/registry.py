@@ -43,9 +43,10 @@ class Registry:
         found = [point for point in entry_points(group=GROUP) if point.name == name]
         if not found:
             raise PreflightError(
-                f"there is no driver {name!r}", why=f"installed are: {', '.join(self.names())}",
+                f"there is no driver {name!r}",
+                why=f"installed are: {', '.join(self.names())}",
                 hint="install the package that brings it",
-            )  # fmt: skip
+            )
         return found[0]
 
 

@@ -60,9 +60,10 @@ def _of_image(build: Build, base: Function, builds: Sequence[Build], recipe: Rec
     if len(found) != 1:
         names = ", ".join(b.name for b in found) or "none"
         raise ImagefileError(
-            f"{build.name} can stand on more than one build of {base.__name__}: {names}", where=location_of(base),
+            f"{build.name} can stand on more than one build of {base.__name__}: {names}",
+            where=location_of(base),
             hint="give both images the same matrix axes, or build the base from one source of this driver",
-        )  # fmt: skip
+        )
     return found[0]
 
 
@@ -72,9 +73,10 @@ def _published(build: Build, boot: Publisher, builds: Sequence[Build], spec: Ima
     if boot.base is not None and boot.base not in spec.sources:
         name = getattr(boot.base, "__name__", repr(boot.base))
         raise ImagefileError(
-            f"{build.source} publishes what {name} makes, which is no source of image {spec.name}", where=where,
+            f"{build.source} publishes what {name} makes, which is no source of image {spec.name}",
+            where=where,
             hint=f"list it: @bakery.image(sources=[{name}, {build.source}])",
-        )  # fmt: skip
+        )
     family = [b for b in builds if b.spec == build.spec and b.axes == build.axes]
     if boot.base is not None:
         family = [b for b in family if b.source == boot.base.__name__]
@@ -85,13 +87,16 @@ def _published(build: Build, boot: Publisher, builds: Sequence[Build], spec: Ima
     if not found:
         others = ", ".join(f"{b.source} ({b.driver})" for b in family if not b.publishes) or "none"
         raise ImagefileError(
-            f"{build.source} has no image to publish: none of image {spec.name} is made with {takes}", where=where,
-            why=f"sources: {others}", hint="add a source that builds on this host",
-        )  # fmt: skip
+            f"{build.source} has no image to publish: none of image {spec.name} is made with {takes}",
+            where=where,
+            why=f"sources: {others}",
+            hint="add a source that builds on this host",
+        )
     raise ImagefileError(
-        f"{build.source} can publish what {' or '.join(b.source for b in found)} makes", where=where,
+        f"{build.source} can publish what {' or '.join(b.source for b in found)} makes",
+        where=where,
         hint=f"say which: base={found[0].source}",
-    )  # fmt: skip
+    )
 
 
 def _readable(builds: Sequence[Build], boot: Publisher) -> list[Build]:

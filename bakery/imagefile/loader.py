@@ -102,9 +102,10 @@ def _explained(file: Path, error: BaseException) -> ImagefileError:
     where = user_line(file.parent, error) or Location(file, 1)
     if isinstance(error, ModuleNotFoundError):
         return ImagefileError(
-            f"cannot import {error.name}", where=where,
+            f"cannot import {error.name}",
+            where=where,
             hint="install it in the environment that runs bake, or put the module beside the imagefile",
-        )  # fmt: skip
+        )
     hint = _keyword_hint(error) if isinstance(error, TypeError) else ""
     what = "the imagefile calls sys.exit" if isinstance(error, SystemExit) else "the imagefile raises on import"
     return ImagefileError(what, why=f"{type(error).__name__}: {error}", hint=hint, where=where)

@@ -73,7 +73,8 @@ def _unknown(variables: type, attribute: ast.Attribute, file: Path) -> Imagefile
     known = sorted(name for name in _fields(variables) if not name.startswith("_"))
     near = get_close_matches(attribute.attr, known, n=1)
     return ImagefileError(
-        f"there is no variable {attribute.attr!r}", where=Location(file, attribute.lineno),
+        f"there is no variable {attribute.attr!r}",
+        where=Location(file, attribute.lineno),
         why=f"{ast.unparse(attribute)} is read here, and {variables.__name__} has no such field",
         hint=f"did you mean {near[0]}?" if near else f"variables are: {', '.join(known)}",
-    )  # fmt: skip
+    )

@@ -46,10 +46,11 @@ CHECKS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "max_age": (_is_span, 'max_age="7d"'),
     "checkpoint": (lambda value: value is None or _is_bool(value), "True, False or None"),
     "matrix": (
-        lambda value: value is None or isinstance(value, Mapping), 'names and values: matrix={"release": ["a", "b"]}'
+        lambda value: value is None or isinstance(value, Mapping),
+        'names and values: matrix={"release": ["a", "b"]}',
     ),
     **{name: (_is_list, f"a list, also of one: {name}=[...]") for name in LISTS},
-}  # fmt: skip
+}
 
 
 def check(kind: str, options: Mapping[str, Any]) -> None:

@@ -159,12 +159,21 @@ def _drafts(recipe: Recipe, spec: ImageSpec, settings: Settings) -> list[_Draft]
             name = f"{spec.name}[{label}]@{function.__name__}" if label else f"{spec.name}@{function.__name__}"
             publishes = isinstance(boot, Publisher)
             build = Build(
-                name=name, spec=spec.name, image=image, source=function.__name__, driver=boot.driver, boot=boot,
-                axes=dict(cell.axes), variables=cell.values, where=str(spec.where),
-                steps=() if publishes else _steps(spec.tasks, function), tests=_steps(spec.tests, function),
-                post=_steps(spec.post, function), publishes=publishes,
+                name=name,
+                spec=spec.name,
+                image=image,
+                source=function.__name__,
+                driver=boot.driver,
+                boot=boot,
+                axes=dict(cell.axes),
+                variables=cell.values,
+                where=str(spec.where),
+                steps=() if publishes else _steps(spec.tasks, function),
+                tests=_steps(spec.tests, function),
+                post=_steps(spec.post, function),
+                publishes=publishes,
                 labels=_labels(function),
-            )  # fmt: skip
+            )
             drafts.append(_Draft(build=build, cell=cell))
     publications = {draft.build.source for draft in drafts if draft.build.publishes}
     _refuse_tasks(spec, {function for function in spec.sources if function.__name__ in publications})
@@ -180,8 +189,9 @@ def _refuse_tasks(spec: ImageSpec, publications: set[Function]) -> None:
             names = ", ".join(function.__name__ for function in only)
             raise ImagefileError(
                 f"task {task.__name__} is only for {names}, where an image is published and no task runs",
-                where=location_of(task), hint="name the source that builds the image",
-            )  # fmt: skip
+                where=location_of(task),
+                hint="name the source that builds the image",
+            )
 
 
 def _image_name(spec: ImageSpec, cell: Cell) -> str:
@@ -190,9 +200,10 @@ def _image_name(spec: ImageSpec, cell: Cell) -> str:
     name = _user("image", spec.function, cell) or spec.name
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ImagefileError(
-            f"image {spec.name} returns {name!r} as its name", where=spec.where,
+            f"image {spec.name} returns {name!r} as its name",
+            where=spec.where,
             hint="a name has letters, digits, dots, dashes and underscores, at most 128",
-        )  # fmt: skip
+        )
     return name
 
 
@@ -200,9 +211,10 @@ def _source(function: Function, cell: Cell) -> Source:
     boot = _user("source", function, cell)
     if not isinstance(boot, Source):
         raise ImagefileError(
-            f"source {function.__name__} returns {type(boot).__name__}, not a source", where=location_of(function),
+            f"source {function.__name__} returns {type(boot).__name__}, not a source",
+            where=location_of(function),
             hint="return Qemu(...), Nspawn(...), Ec2(...), OpenStack(...) or another driver's source",
-        )  # fmt: skip
+        )
     return boot
 
 
@@ -252,9 +264,10 @@ def _check_scope(function: Function, sources: Any, key: str) -> None:
         if mark is None or mark.kind != "source":
             name = getattr(item, "__name__", repr(item))
             raise ImagefileError(
-                f"{key}= of {function.__name__} holds {name}, which is no source", where=location_of(function),
+                f"{key}= of {function.__name__} holds {name}, which is no source",
+                where=location_of(function),
                 hint=f"{key}=[...] takes functions marked with @bakery.source, without quotes",
-            )  # fmt: skip
+            )
 
 
 def _refuse_twins(builds: Sequence[Build], recipe: Recipe) -> None:

@@ -15,8 +15,12 @@ from bakery.imagefile import name_checks
 from bakery.imagefile.decorators import Function, Kind, location_of, mark_of
 
 SUBJECTS: Mapping[str, tuple[str, ...]] = {
-    "source": (), "task": ("machine",), "test": ("host",), "post": ("artifact",), "image": (),
-}  # fmt: skip
+    "source": (),
+    "task": ("machine",),
+    "test": ("host",),
+    "post": ("artifact",),
+    "image": (),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +84,10 @@ def read(module: ModuleType, file: Path) -> Recipe:
     classes = marked.pop("variables")
     if len(classes) > 1:
         raise ImagefileError(
-            "two classes of variables in one imagefile", where=location_of(classes[1]),
+            "two classes of variables in one imagefile",
+            where=location_of(classes[1]),
             hint=f"move the fields of {classes[1].__name__} into {classes[0].__name__}",
-        )  # fmt: skip
+        )
     functions = {kind: tuple(found) for kind, found in marked.items()}
     name_checks.check(_with_variables(functions), classes[0] if classes else None)
     images = tuple(_specs(functions, file, classes[0] if classes else None))
@@ -145,22 +150,35 @@ def _specs(functions: Mapping[str, tuple[Function, ...]], file: Path, variables:
         if not parts["source"]:
             raise ImagefileError(f"image {function.__name__} has no source", where=where, hint="sources=[...]")
         yield ImageSpec(
-            name=function.__name__, function=function, where=where, matrix=matrix, options=options,
-            sources=parts["source"], tasks=parts["task"], tests=parts["test"], post=parts["post"],
-        )  # fmt: skip
+            name=function.__name__,
+            function=function,
+            where=where,
+            matrix=matrix,
+            options=options,
+            sources=parts["source"],
+            tasks=parts["task"],
+            tests=parts["test"],
+            post=parts["post"],
+        )
 
 
 def _implicit(functions: Mapping[str, tuple[Function, ...]], file: Path) -> ImageSpec:
     if not functions["source"]:
         raise ImagefileError(
-            "this imagefile has no source", where=Location(file, 1),
+            "this imagefile has no source",
+            where=Location(file, 1),
             hint="mark a function with @bakery.source and let it return Qemu(base=Debian('bookworm'))",
-        )  # fmt: skip
+        )
     name = "".join(char if char.isalnum() or char in "._-" else "-" for char in file.parent.name).strip("-.") or "image"
     return ImageSpec(
-        name=name, function=None, where=Location(file, 1), sources=functions["source"], tasks=functions["task"],
-        tests=functions["test"], post=functions["post"],
-    )  # fmt: skip
+        name=name,
+        function=None,
+        where=Location(file, 1),
+        sources=functions["source"],
+        tasks=functions["task"],
+        tests=functions["test"],
+        post=functions["post"],
+    )
 
 
 def _part(
@@ -174,9 +192,10 @@ def _part(
         return functions[kind]
     if isinstance(given, str) or not isinstance(given, Sequence):
         raise ImagefileError(
-            f"{key}= of image {owner.__name__} is {given!r}, not a list", where=location_of(owner),
+            f"{key}= of image {owner.__name__} is {given!r}, not a list",
+            where=location_of(owner),
             hint=f"{key}=[...]: the functions themselves",
-        )  # fmt: skip
+        )
     for thing in given:
         _check_member(owner, key, kind, thing, functions)
     return tuple(given)

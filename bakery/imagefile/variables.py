@@ -135,9 +135,10 @@ def _given(cls: type, settings: Settings) -> dict[str, tuple[Any, str]]:
     for name, text in settings.values.items():
         if _is_secret(cls, name):
             raise UsageError(
-                f"the secret {name} was given with -v", why="a command line can be read by every user of this host",
+                f"the secret {name} was given with -v",
+                why="a command line can be read by every user of this host",
                 hint=_secret_hint(name, _field(cls, name)),
-            )  # fmt: skip
+            )
         given[name] = (text, "-v")
     return given
 
@@ -217,9 +218,10 @@ def _plain(
         value, origin = described.default_factory(), "default"
     else:
         raise ImagefileError(
-            f"variable {name} has no value", where=_where(cls, name),
+            f"variable {name} has no value",
+            where=_where(cls, name),
             hint=f"give it a default, or say -v {name}=VALUE or {PREFIX}{name.upper()}=VALUE",
-        )  # fmt: skip
+        )
     value = _convert(cls, name, value, origin)
     choices = described.metadata.get("choices")
     if choices and value not in choices:
@@ -231,9 +233,12 @@ def _plain(
 
 
 def _secret(
-    cls: type, described: dataclasses.Field[Any], given: Mapping[str, tuple[Any, str]], folder: Path,
+    cls: type,
+    described: dataclasses.Field[Any],
+    given: Mapping[str, tuple[Any, str]],
+    folder: Path,
     environ: Mapping[str, str],
-) -> tuple[Any, Value]:  # fmt: skip
+) -> tuple[Any, Value]:
     name, env, file = described.name, described.metadata.get("env"), described.metadata.get("file")
     if name in given:
         text, origin = str(given[name][0]), given[name][1]
@@ -303,9 +308,11 @@ def _convert(cls: type, name: str, value: Any, origin: str) -> Any:
     except (ValueError, TypeError) as error:
         shown = getattr(wanted, "__name__", str(wanted))
         raise ImagefileError(
-            f"variable {name} is {value!r} ({origin}), which is not {shown}", why=str(error), where=_where(cls, name),
+            f"variable {name} is {value!r} ({origin}), which is not {shown}",
+            why=str(error),
+            where=_where(cls, name),
             hint=f"give it another value, or annotate it with what it is: {name}: {type(value).__name__}",
-        ) from error  # fmt: skip
+        ) from error
 
 
 TRUE, FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})

@@ -60,9 +60,11 @@ def judged(call: Call, result: Result, voice: Voice, *, timeout: float | None = 
     """
     if result.failed and (reason := sudo_refused(result.stderr)):
         raise TaskError(
-            f"cannot run commands as {call.user}: the login user may not", why=reason, where=caller(),
+            f"cannot run commands as {call.user}: the login user may not",
+            why=reason,
+            where=caller(),
             hint="let the login user sudo without a password (NOPASSWD), or log in as root",
-        )  # fmt: skip
+        )
     if result.ok or warn:
         return result
     if result.exited == -1:
@@ -93,11 +95,15 @@ def _lost(link: Link, alive: Callable[[], object], call: Call, reason: str) -> B
         link.open(RECONNECT)
     except ConnectError as error:
         return TaskError(
-            f"{what}, and the machine does not let us in again", why=f"{error.what}\n{error.why}".strip(),
-            where=caller(), hint="did the command stop sshd, or the network? " + error.hint,
-        )  # fmt: skip
+            f"{what}, and the machine does not let us in again",
+            why=f"{error.what}\n{error.why}".strip(),
+            where=caller(),
+            hint="did the command stop sshd, or the network? " + error.hint,
+        )
     return TaskError(
-        what, why=reason, where=caller(),
+        what,
+        why=reason,
+        where=caller(),
         hint="the machine lives and lets us in again: did the command restart sshd, the network or the machine? "
         "use reboot() for the last; start the others detached from the session",
-    )  # fmt: skip
+    )

@@ -87,9 +87,11 @@ def options_of(given: Mapping[str, Any]) -> Options:
     if given.get("err_stream") is not None:
         files["stderr"] = given["err_stream"]
     return Options(
-        echo=bool(given.get("echo")), in_stream=given.get("in_stream") or None, shell=given.get("shell") or "",
+        echo=bool(given.get("echo")),
+        in_stream=given.get("in_stream") or None,
+        shell=given.get("shell") or "",
         files=files,
-    )  # fmt: skip
+    )
 
 
 def plain_env(env: Mapping[str, str | Secret] | None) -> dict[str, str]:

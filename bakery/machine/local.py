@@ -46,9 +46,15 @@ def run_here(
     words = ["sh", "-c", call.command] if isinstance(call.command, str) else list(call.command)
     try:
         result = run_process(
-            words, cancel=cancel, command=call.shown, env={**os.environ, **plain_env(env)}, cwd=folder / (cwd or ""),
-            input=plain_input(input), timeout=timeout, on_output=on_output,
-        )  # fmt: skip
+            words,
+            cancel=cancel,
+            command=call.shown,
+            env={**os.environ, **plain_env(env)},
+            cwd=folder / (cwd or ""),
+            input=plain_input(input),
+            timeout=timeout,
+            on_output=on_output,
+        )
     except OSError as error:
         raise TaskError(f"cannot run `{call.shown}` on this host", why=str(error)) from error
     return replace(result, command=call.shown)

@@ -163,10 +163,14 @@ class Machine:
         options = options_of(fabric)
         timeout = self._limit(timeout)
         call = Call(
-            command=command if isinstance(command, str) else tuple(command), user=user or self._user,
-            env=plain_env(env), cwd=join_path([*self._folders, *([os.fspath(cwd)] if cwd is not None else [])]),
-            prefixes=self._prefixes, shell=options.shell, title=self._title,
-        )  # fmt: skip
+            command=command if isinstance(command, str) else tuple(command),
+            user=user or self._user,
+            env=plain_env(env),
+            cwd=join_path([*self._folders, *([os.fspath(cwd)] if cwd is not None else [])]),
+            prefixes=self._prefixes,
+            shell=options.shell,
+            title=self._title,
+        )
         voice = Voice(lambda stream, text: self._say(text, stream, options.files), options.hidden(hide))
         if options.echo:
             self._say(f"$ {call.shown}", "stdout", {})
@@ -363,9 +367,14 @@ class Machine:
     # ---- inside: `FakeMachine` stands in for the first four -------------------------------------------------
 
     def _execute(
-        self, call: Call, source: bytes | IO[bytes] | None, timeout: float | None, on_output: OnOutput,
-        *, collect: bool = True,
-    ) -> Result:  # fmt: skip
+        self,
+        call: Call,
+        source: bytes | IO[bytes] | None,
+        timeout: float | None,
+        on_output: OnOutput,
+        *,
+        collect: bool = True,
+    ) -> Result:
         return execute(self._link, self._alive, call, source, timeout=timeout, on_output=on_output, collect=collect)
 
     def _upload(self, up: Upload, dest: str, mode: int, owner: str) -> str:
@@ -389,9 +398,14 @@ class Machine:
         )
 
     def _helper(
-        self, title: str, words: Sequence[str], source: bytes | IO[bytes] | None = None,
-        on_output: OnOutput = lambda _stream, _data: None, *, collect: bool = True,
-    ) -> Result:  # fmt: skip
+        self,
+        title: str,
+        words: Sequence[str],
+        source: bytes | IO[bytes] | None = None,
+        on_output: OnOutput = lambda _stream, _data: None,
+        *,
+        collect: bool = True,
+    ) -> Result:
         """Run one of our own commands: as the task's user, in the task's folder, without its prefixes."""
         call = Call(command=tuple(words), user=self._user, cwd=join_path(self._folders), title=title)
         timeout = self._limit(None)

@@ -49,9 +49,14 @@ def reboot(machine: Machine, link: Link, shop: Workshop, timeout: float) -> None
         raise NotYet("it is still in its old boot")
 
     until(
-        probe, what="the machine has restarted", timeout=timeout, cancel=shop.cancel, notify=shop.waiting,
-        error=ConnectError, hint="look at the machine's console",
-    )  # fmt: skip
+        probe,
+        what="the machine has restarted",
+        timeout=timeout,
+        cancel=shop.cancel,
+        notify=shop.waiting,
+        error=ConnectError,
+        hint="look at the machine's console",
+    )
     _started(machine, left())
 
 
@@ -85,9 +90,13 @@ def wait_for(machine: Machine, shop: Workshop, what: Words | Callable[[], object
 
     try:
         until(
-            probe, what=f"waiting for {name}", timeout=timeout, cancel=shop.cancel,
-            notify=lambda reason, seconds: shop.waiting(f"{name}: {reason}", seconds), error=TaskError,
-        )  # fmt: skip
+            probe,
+            what=f"waiting for {name}",
+            timeout=timeout,
+            cancel=shop.cancel,
+            notify=lambda reason, seconds: shop.waiting(f"{name}: {reason}", seconds),
+            error=TaskError,
+        )
     except TaskError as error:
         error.where = error.where or caller()
         raise
@@ -124,6 +133,7 @@ def _started(machine: Machine, timeout: float) -> None:
     state = result.stdout.strip()
     if result.failed and state not in READY:
         raise ConnectError(
-            f"the machine has restarted, but systemd has not: {state or 'no answer'}", why=result.stderr.strip(),
+            f"the machine has restarted, but systemd has not: {state or 'no answer'}",
+            why=result.stderr.strip(),
             hint="a unit hangs: `systemctl list-jobs` on the machine names it",
-        )  # fmt: skip
+        )

@@ -34,9 +34,13 @@ def shell_command(endpoint: Endpoint, folder: Path) -> list[str]:
 
 def _options(endpoint: Endpoint, folder: Path) -> list[str]:
     options: dict[str, object] = {
-        "IdentityFile": folder / "id", "IdentitiesOnly": "yes", "UserKnownHostsFile": folder / "known_hosts",
-        "StrictHostKeyChecking": "yes", "GlobalKnownHostsFile": "/dev/null", "ForwardAgent": "no",
-    }  # fmt: skip
+        "IdentityFile": folder / "id",
+        "IdentitiesOnly": "yes",
+        "UserKnownHostsFile": folder / "known_hosts",
+        "StrictHostKeyChecking": "yes",
+        "GlobalKnownHostsFile": "/dev/null",
+        "ForwardAgent": "no",
+    }
     if endpoint.key == AGENT:
         del options["IdentityFile"], options["IdentitiesOnly"]
     elif endpoint.key:

@@ -30,23 +30,30 @@ class Html(Page):
 def page(board: Board) -> str:
     """Return the whole page."""
     total = max([1e-3, *(_end(board, bar) - board.began for t in board.tracks.values() for bar in t.bars)])
-    return _environment().get_template("report.html.j2").render(
-        board=board,
-        began=datetime.fromtimestamp(board.began).astimezone(),
-        exit_code=board.ended.exit_code if board.ended else None,
-        total=board.ended.seconds if board.ended else total,
-        failures=[dict(_failure(failed, None)) for failed in board.failures],
-        tracks=[_track(board, track, total) for track in board.tracks.values()],
-    )  # fmt: skip
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            board=board,
+            began=datetime.fromtimestamp(board.began).astimezone(),
+            exit_code=board.ended.exit_code if board.ended else None,
+            total=board.ended.seconds if board.ended else total,
+            failures=[dict(_failure(failed, None)) for failed in board.failures],
+            tracks=[_track(board, track, total) for track in board.tracks.values()],
+        )
+    )
 
 
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     made = Environment(
-        loader=PackageLoader("bakery.reporting"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        loader=PackageLoader("bakery.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     made.filters.update(duration=duration, plain=plain)
     return made
 

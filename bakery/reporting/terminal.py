@@ -24,10 +24,18 @@ from bakery.reporting.summary import artifact, failure, outcome, times, took, wo
 
 COLOURS: Final = ("cyan", "magenta", "blue", "yellow", "green", "bright_cyan", "bright_magenta", "bright_blue")
 MARKS: Final = {
-    "ok": ("✓", "green"), "failed": ("✗", "bold red"), "cached": ("○", "green"), "skipped": ("-", "dim"),
-    "cancelled": ("-", "yellow"), "warning": ("!", "yellow"), "info": ("·", "dim"), "output": ("│", "dim"),
-    "detail": ("│", "red"), "kept": ("★", "bold green"), "start": ("·", "dim"),
-}  # fmt: skip
+    "ok": ("✓", "green"),
+    "failed": ("✗", "bold red"),
+    "cached": ("○", "green"),
+    "skipped": ("-", "dim"),
+    "cancelled": ("-", "yellow"),
+    "warning": ("!", "yellow"),
+    "info": ("·", "dim"),
+    "output": ("│", "dim"),
+    "detail": ("│", "red"),
+    "kept": ("★", "bold green"),
+    "start": ("·", "dim"),
+}
 STYLES: Final = {"output": "dim", "failed": "red", "warning": "yellow", "info": "dim", "kept": "bold"}
 
 
@@ -95,9 +103,13 @@ class Terminal:
 
     def _start(self) -> None:
         live = self._live = Live(
-            get_renderable=self._render, console=self._console, refresh_per_second=5, transient=True,
-            redirect_stdout=False, redirect_stderr=False,
-        )  # fmt: skip
+            get_renderable=self._render,
+            console=self._console,
+            refresh_per_second=5,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
         live.start()
 
     def _stop(self) -> None:

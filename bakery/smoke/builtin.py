@@ -146,7 +146,13 @@ def root_has_room(host: Host) -> None:
 TESTS: Final[dict[str, Callable[..., None]]] = {
     test.__name__: test
     for test in (
-        boot_is_finished, no_failed_units, no_build_key, no_build_secret, machine_id_is_new, host_keys_are_new,
-        clock_is_right, root_has_room,
+        boot_is_finished,
+        no_failed_units,
+        no_build_key,
+        no_build_secret,
+        machine_id_is_new,
+        host_keys_are_new,
+        clock_is_right,
+        root_has_room,
     )
-}  # fmt: skip
+}

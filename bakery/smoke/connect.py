@@ -69,9 +69,12 @@ class _Ssh(Connection):
                 raise NotYet(f"{error.stage}: {error.reason}") from error
 
         self._connection = until(
-            attempt, what=f"logging in to {self._name} for the smoke tests", timeout=PATIENCE, cancel=Cancel(),
+            attempt,
+            what=f"logging in to {self._name} for the smoke tests",
+            timeout=PATIENCE,
+            cancel=Cancel(),
             error=ConnectError,
-        )  # fmt: skip
+        )
 
     def spawn(self) -> Pipes:
         from paramiko.ssh_exception import SSHException

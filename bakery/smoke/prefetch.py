@@ -25,10 +25,19 @@ CHEAP: Final = 0.05
 """Seconds: a group of states that takes longer to fetch is fetched once; later questions go to the machine alone."""
 
 _SYSTEM: Final = (
-    "uname -s", "uname -m", "uname -r", "cat /etc/os-release", "test -d /run/systemd/system/",
-    "command -v command", "command -v systemctl", "command -v ss", "command -v netstat",
-    "command -v dpkg-query", "command -v rpm", "command -v apk",
-)  # fmt: skip
+    "uname -s",
+    "uname -m",
+    "uname -r",
+    "cat /etc/os-release",
+    "test -d /run/systemd/system/",
+    "command -v command",
+    "command -v systemctl",
+    "command -v ss",
+    "command -v netstat",
+    "command -v dpkg-query",
+    "command -v rpm",
+    "command -v apk",
+)
 _UNITS: Final = "systemctl show --no-pager --property=Id,Names,LoadState,ActiveState,UnitFileState '*'"
 _PACKAGES: Final = r"dpkg-query -W -f '${Package}\t${Status}\t${Version}\n'"
 _FILE: Final = (
@@ -38,10 +47,31 @@ _FILE: Final = (
 _FLAGS: Final = ("-e", "-f", "-d", "-x", "-p", "-S", "-L")
 _FIELDS: Final = ("%U", "%u", "%G", "%g", "%a", "%Y", "%s", "%i")
 
-_QUESTIONS: Final = frozenset({
-    "cat", "cut", "df", "dpkg-query", "free", "getent", "grep", "id", "ls", "lsblk", "md5sum", "netstat", "printenv",
-    "ps", "readlink", "realpath", "sha256sum", "stat", "test", "uname", "wc",
-})  # fmt: skip
+_QUESTIONS: Final = frozenset(
+    {
+        "cat",
+        "cut",
+        "df",
+        "dpkg-query",
+        "free",
+        "getent",
+        "grep",
+        "id",
+        "ls",
+        "lsblk",
+        "md5sum",
+        "netstat",
+        "printenv",
+        "ps",
+        "readlink",
+        "realpath",
+        "sha256sum",
+        "stat",
+        "test",
+        "uname",
+        "wc",
+    }
+)
 """Programs that only look, whatever their arguments are."""
 _CAREFUL: Final[Mapping[str, frozenset[str]]] = {
     "systemctl": frozenset(

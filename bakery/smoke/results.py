@@ -86,9 +86,14 @@ class Verdicts:
         if reports and not (file and outcome in ("failed", "error")):
             file, line = _defined(reports[0])
         self._send(
-            "test", test=nodeid.rpartition("::")[2], outcome=outcome, seconds=sum(r.duration for r in reports),
-            file=file, line=line, text=_text(reports),
-        )  # fmt: skip
+            "test",
+            test=nodeid.rpartition("::")[2],
+            outcome=outcome,
+            seconds=sum(r.duration for r in reports),
+            file=file,
+            line=line,
+            text=_text(reports),
+        )
 
     def _failing_line(self, item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException]) -> tuple[str, int]:
         """The innermost line of the user's own code, also where a library raised."""

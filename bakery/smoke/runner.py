@@ -119,10 +119,15 @@ class Child:
         self._events, outlet = os.pipe()
         try:
             self._process = subprocess.Popen(
-                _command(self._start, inbox, outlet), pass_fds=(inbox, outlet), env=_environment(os.environ),
-                cwd=self._start.imagefile.parent, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+                _command(self._start, inbox, outlet),
+                pass_fds=(inbox, outlet),
+                env=_environment(os.environ),
+                cwd=self._start.imagefile.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         finally:
             os.close(inbox)
             os.close(outlet)
@@ -216,13 +221,31 @@ class Child:
 def _command(start: Start, inbox: int, outlet: int) -> list[str]:
     """Pytest with its own configuration only; see docs/smoke-tests.md for each choice."""
     return [
-        sys.executable, "-P", "-B", "-m", "pytest", "-p", "bakery.smoke.plugin",
-        f"--bakery-job={inbox}", f"--bakery-events={outlet}",
-        "-c", str(CONFIG), f"--rootdir={start.imagefile.parent}", "--noconftest", "-p", "no:cacheprovider",
-        "--import-mode=importlib", "--color=no", "-q", "--no-header",
-        "--no-summary", f"--junitxml={start.junit}", "-o", f"junit_suite_name={start.build or 'smoke'}",
+        sys.executable,
+        "-P",
+        "-B",
+        "-m",
+        "pytest",
+        "-p",
+        "bakery.smoke.plugin",
+        f"--bakery-job={inbox}",
+        f"--bakery-events={outlet}",
+        "-c",
+        str(CONFIG),
+        f"--rootdir={start.imagefile.parent}",
+        "--noconftest",
+        "-p",
+        "no:cacheprovider",
+        "--import-mode=importlib",
+        "--color=no",
+        "-q",
+        "--no-header",
+        "--no-summary",
+        f"--junitxml={start.junit}",
+        "-o",
+        f"junit_suite_name={start.build or 'smoke'}",
         *map(str, start.files),
-    ]  # fmt: skip
+    ]
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:

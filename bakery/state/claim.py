@@ -155,9 +155,14 @@ class Intent:
         """Write down that it exists, and what the provider calls it. Returns the full record."""
         old = self.resource
         self.resource = Resource(
-            driver=old.driver, kind=old.kind, key=old.key, id=id or old.key, run=old.run, build=old.build,
+            driver=old.driver,
+            kind=old.kind,
+            key=old.key,
+            id=id or old.key,
+            run=old.run,
+            build=old.build,
             data={**old.data, **data},
-        )  # fmt: skip
+        )
         self._ledger.made(self.resource)
         return self.resource
 

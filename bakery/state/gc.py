@@ -69,9 +69,15 @@ def collect(
 
 
 def _one(
-    folder: RunFolder, drivers: Callable[[str], Driver[Any]], swept: Swept, *, named: bool, dry_run: bool,
-    notify: Callable[[str], None], cancel: Cancel,
-) -> None:  # fmt: skip
+    folder: RunFolder,
+    drivers: Callable[[str], Driver[Any]],
+    swept: Swept,
+    *,
+    named: bool,
+    dry_run: bool,
+    notify: Callable[[str], None],
+    cancel: Cancel,
+) -> None:
     try:
         journal = Journal(folder.path)
     except BlockingIOError:

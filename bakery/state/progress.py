@@ -64,12 +64,14 @@ def read(folder: Path) -> Note | None:
             return None
         known = data["progress"]
         return Note(
-            name=data["name"], build=data["build"], handle=handle_from_json(data["handle"]),
+            name=data["name"],
+            build=data["build"],
+            handle=handle_from_json(data["handle"]),
             things=tuple((kind, key) for kind, key in data["things"]),
             progress=Progress(
                 done=known["done"], key=known["key"], stands_on=tuple(known["stands_on"]), began=known["began"]
             ),
-        )  # fmt: skip
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -95,5 +97,9 @@ def _json(note: Note) -> dict[str, Any]:
     known = note.progress
     progress = {"done": known.done, "key": known.key, "stands_on": [*known.stands_on], "began": known.began}
     return {
-        "name": note.name, "build": note.build, "handle": to_json(note.handle), "things": things, "progress": progress
-    }  # fmt: skip
+        "name": note.name,
+        "build": note.build,
+        "handle": to_json(note.handle),
+        "things": things,
+        "progress": progress,
+    }

@@ -171,10 +171,11 @@ class State:
             return []
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise PreflightError(
-                f"the catalogue of images is damaged: {self._catalogue}", why=f"{type(error).__name__}: {error}",
+                f"the catalogue of images is damaged: {self._catalogue}",
+                why=f"{type(error).__name__}: {error}",
                 hint="bring it back from a backup, or delete it: images stay where they are; runs/*/artifact-*.json "
                 "beside it say what it said of each",
-            ) from error  # fmt: skip
+            ) from error
 
     def add_image(self, artifact: Artifact) -> None:
         """Write down a kept image; it takes the place of an older one with the same id."""

@@ -17,9 +17,11 @@ def make_keys(comment: str) -> Keys:
     user_private, user_public = _pair()
     host_private, host_public = _pair()
     return Keys(
-        user_private=user_private, user_public=f"{user_public} {comment}", host_private=host_private,
+        user_private=user_private,
+        user_public=f"{user_public} {comment}",
+        host_private=host_private,
         host_public=host_public,
-    )  # fmt: skip
+    )
 
 
 def _pair() -> tuple[str, str]:

@@ -132,11 +132,18 @@ class DriverContract:
             images.mkdir(exist_ok=True)
             run = f"contract-{tmp_path.name}"
             return Claim(
-                cache=tmp_path / "cache", run=run, build="image@here", role=role, name=f"bakery-{run}-{number}",
-                folder=folder, keys=make_keys("contract"), images=images, ledger=ledger or Ledger(),
+                cache=tmp_path / "cache",
+                run=run,
+                build="image@here",
+                role=role,
+                name=f"bakery-{run}-{number}",
+                folder=folder,
+                keys=make_keys("contract"),
+                images=images,
+                ledger=ledger or Ledger(),
                 driver=self.driver_class.name,
                 tags={"bakery:run": run, "bakery:build": "image@here", "bakery:expires": "2100-01-01T00:00:00Z"},
-            )  # fmt: skip
+            )
 
         return make
 

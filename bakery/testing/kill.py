@@ -84,10 +84,13 @@ class KillMatrix:
         left = {thing for thing in after - before if not self.image(thing)}
         left |= {f"lost: {thing}" for thing in before - after if not self.image(thing)}
         return Killed(
-            point=point, place=lines[-1].partition(" ")[2] if lines else "", exit_code=killed.returncode,
-            gc_code=swept.returncode, left=tuple(sorted(left)),
+            point=point,
+            place=lines[-1].partition(" ")[2] if lines else "",
+            exit_code=killed.returncode,
+            gc_code=swept.returncode,
+            left=tuple(sorted(left)),
             output=killed.stdout + killed.stderr + swept.stdout + swept.stderr,
-        )  # fmt: skip
+        )
 
     def run(self, points: Iterator[int] | None = None) -> Iterator[Killed]:
         """Kill at all points, or at some of them."""
@@ -96,6 +99,11 @@ class KillMatrix:
 
     def _bake(self, *words: str, **environ: str) -> subprocess.CompletedProcess[Any]:
         return subprocess.run(
-            [sys.executable, "-m", "bakery", "-C", str(self.project), *words], check=False, capture_output=True,
-            text=True, timeout=self.timeout, env={**os.environ, **self.environ, **environ}, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+            [sys.executable, "-m", "bakery", "-C", str(self.project), *words],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=self.timeout,
+            env={**os.environ, **self.environ, **environ},
+            stdin=subprocess.DEVNULL,
+        )

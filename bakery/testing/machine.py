@@ -122,14 +122,23 @@ class FakeMachine(Machine):
     # ---- in place of the machine ------------------------------------------------------------------------------
 
     def _execute(
-        self, call: Call, source: bytes | IO[bytes] | None, timeout: float | None, on_output: OnOutput,
-        *, collect: bool = True,
-    ) -> Result:  # fmt: skip
+        self,
+        call: Call,
+        source: bytes | IO[bytes] | None,
+        timeout: float | None,
+        on_output: OnOutput,
+        *,
+        collect: bool = True,
+    ) -> Result:
         del timeout, collect
         ran = Ran(
-            command=call.shown, user=call.user, cwd=call.cwd, env=dict(call.env),
-            input=b"".join(chunks(source or b"")), prefixes=call.prefixes,
-        )  # fmt: skip
+            command=call.shown,
+            user=call.user,
+            cwd=call.cwd,
+            env=dict(call.env),
+            input=b"".join(chunks(source or b"")),
+            prefixes=call.prefixes,
+        )
         self.ran.append(ran)
         result = self._result(ran)
         for stream, text in (("stdout", result.stdout), ("stderr", result.stderr)):

@@ -96,9 +96,14 @@ def run_process(
     """
     collected = Collected(command or " ".join(argv), on_output, keep=collect)
     with subprocess.Popen(
-        list(argv), stdin=subprocess.DEVNULL if input is None else subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, env=env, cwd=cwd, start_new_session=True,
-    ) as process:  # fmt: skip
+        list(argv),
+        stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=env,
+        cwd=cwd,
+        start_new_session=True,
+    ) as process:
         feeder = None
         if input is not None and process.stdin is not None:
             feeder = Feeder(input, process.stdin.write, process.stdin.close, (BrokenPipeError, ValueError))

@@ -51,6 +51,10 @@ def again(
 
     pauses = wait_exponential(multiplier=first, max=longest) + wait_random(0, first / 2)
     return Retrying(
-        retry=retry_if_exception_type(on), stop=stop_after_attempt(attempts), wait=pauses, sleep=cancel.sleep,
-        before_sleep=tell, reraise=True,
-    )(call)  # fmt: skip
+        retry=retry_if_exception_type(on),
+        stop=stop_after_attempt(attempts),
+        wait=pauses,
+        sleep=cancel.sleep,
+        before_sleep=tell,
+        reraise=True,
+    )(call)

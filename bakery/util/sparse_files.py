@@ -56,9 +56,11 @@ def must_fit(folder: Path, size: int) -> None:
     """
     free = shutil.disk_usage(folder).free
     if size > free:
-        raise PreflightError(f"the disk under {folder} is too full", why=f"{size >> 20} MiB are needed, "
-                             f"{free >> 20} MiB are free", hint="free some space, run `bake cache prune`, or set "
-                             "BAKERY_CACHE_DIR to a larger disk")  # fmt: skip
+        raise PreflightError(
+            f"the disk under {folder} is too full",
+            why=f"{size >> 20} MiB are needed, {free >> 20} MiB are free",
+            hint="free some space, run `bake cache prune`, or set BAKERY_CACHE_DIR to a larger disk",
+        )
 
 
 @contextmanager
@@ -75,8 +77,11 @@ def disk_space(folder: Path) -> Generator[None]:
     except OSError as error:
         if error.errno not in (ENOSPC, EDQUOT):
             raise
-        raise PreflightError(f"the disk under {folder} is full", why=str(error), hint="free some space, run "
-                             "`bake cache prune`, or set BAKERY_CACHE_DIR to a larger disk") from error  # fmt: skip
+        raise PreflightError(
+            f"the disk under {folder} is full",
+            why=str(error),
+            hint="free some space, run `bake cache prune`, or set BAKERY_CACHE_DIR to a larger disk",
+        ) from error
 
 
 def describe(path: Path) -> str:

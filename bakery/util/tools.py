@@ -102,9 +102,12 @@ def run(
     with tempfile.TemporaryFile() as out, (stdin or Path(os.devnull)).open("rb") as given:
         process = subprocess.Popen(
             [*dies_with_us(path), *map(str, words)],
-            stdin=given, stdout=out, stderr=subprocess.PIPE, start_new_session=True,
+            stdin=given,
+            stdout=out,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
             env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": path, **(env or {})},
-        )  # fmt: skip
+        )
         said = _finish(process, shop, what, timeout, on_line)
         if process.returncode:
             why = "\n".join((f"{line} ended with exit code {process.returncode}", *said))

@@ -88,9 +88,14 @@ class Place:
     def shell(self, *words: str) -> Done:
         """Run it in a process of its own."""
         done = subprocess.run(
-            [sys.executable, "-m", "bakery", *words], cwd=self.folder, capture_output=True, text=True, check=False,
-            timeout=300, env={**os.environ, "NO_COLOR": "1"},
-        )  # fmt: skip
+            [sys.executable, "-m", "bakery", *words],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+            env={**os.environ, "NO_COLOR": "1"},
+        )
         return Done(done.returncode, done.stdout, done.stderr)
 
     def write(self, text: str, name: str = "imagefile.py") -> None:

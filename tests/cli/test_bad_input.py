@@ -28,41 +28,61 @@ MISTAKES = {
     "misspelt keyword": (HERE + "@bakery.task(retrys=2)\ndef go(m):\n    pass\n", 3, 8, "retries"),
     "a test under tasks": (
         HERE + "@bakery.test\ndef works(host):\n    pass\n\n@bakery.image(tasks=[works])\ndef web():\n    pass\n",
-        3, 12, "works",
+        3,
+        12,
+        "works",
     ),
     "unknown axis": (
         HERE + "@bakery.variables\nclass Vars:\n    release: str = 'a'\n\n"
-        "@bakery.image(matrix={'relase': ['a', 'b']})\ndef web():\n    pass\n", 3, 12, "release",
+        "@bakery.image(matrix={'relase': ['a', 'b']})\ndef web():\n    pass\n",
+        3,
+        12,
+        "release",
     ),
     "another source": (SOURCE + "@bakery.source\ndef here():\n    return 'debian'\n\n" + TASK, 3, 4, "here"),
     "two images of one name": (
         HERE + TASK + "@bakery.image\ndef web():\n    return 'x'\n\n@bakery.image\ndef other():\n    return 'x'\n",
-        3, 16, "'x'",
+        3,
+        16,
+        "'x'",
     ),
     "value of the wrong type": (
-        HERE + "@bakery.variables\nclass Vars:\n    workers: int = 'many'\n\n" + TASK, 3, 10, "workers",
+        HERE + "@bakery.variables\nclass Vars:\n    workers: int = 'many'\n\n" + TASK,
+        3,
+        10,
+        "workers",
     ),
     "missing secret": (
         HERE + "@bakery.variables\nclass Vars:\n    password: bakery.Secret = bakery.secret(env='NOWHERE')\n\n" + TASK,
-        3, 10, "NOWHERE",
+        3,
+        10,
+        "NOWHERE",
     ),
     "misspelt source keyword": (
-        SOURCE + "@bakery.source\ndef here():\n    return Folder(clod='x')\n", 3, 6, "did you mean cloud=",
+        SOURCE + "@bakery.source\ndef here():\n    return Folder(clod='x')\n",
+        3,
+        6,
+        "did you mean cloud=",
     ),
     "unknown variable": (
         HERE + "@bakery.variables\nclass Vars:\n    workers: int = 4\n\n"
         "@bakery.task\ndef go(m, v):\n    m.run('true')\n    m.run(f'echo {v.worker}')\n",
-        3, 15, "did you mean workers?",
+        3,
+        15,
+        "did you mean workers?",
     ),
     "unknown variable in a test": (
         HERE + "@bakery.variables\nclass Vars:\n    workers: int = 4\n\n"
-        "@bakery.test\ndef works(host, v):\n    assert v.nothing\n", 3, 14, "variables are: workers",
+        "@bakery.test\ndef works(host, v):\n    assert v.nothing\n",
+        3,
+        14,
+        "variables are: workers",
     ),
     "timeout that is no number": (HERE + "@bakery.task(timeout='10m')\ndef go(m):\n    pass\n", 3, 8, "timeout=600"),
     "retries that are none": (HERE + "@bakery.task(retries=True)\ndef go(m):\n    pass\n", 3, 8, "retries=2"),
     "age that is none": (HERE + "@bakery.task(max_age='soon')\ndef go(m):\n    pass\n", 3, 8, "7d"),
     "only= that is no list": (HERE + "@bakery.task(only=here)\ndef go(m):\n    pass\n", 3, 8, "only=[...]"),
-}  # fmt: skip
+}
 
 
 def one_message(told: str) -> str:
@@ -157,6 +177,10 @@ def test_no_wait_can_be_cut_short_or_made_endless_by_a_clock_that_jumps() -> Non
 def test_a_pipe_that_closes_and_a_terminal_that_hangs_up_are_no_defects(place: Place, secret: str) -> None:
     done = subprocess.run(
         ["sh", "-c", '"$0" -m bakery build web-trixie --no-test 2>&1 | head -n 1', sys.executable],
-        cwd=place.folder, capture_output=True, text=True, check=False, env={**os.environ},
-    )  # fmt: skip
+        cwd=place.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ},
+    )
     assert "Traceback" not in done.stdout + done.stderr

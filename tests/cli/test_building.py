@@ -147,9 +147,13 @@ def test_a_kept_machine_can_be_visited_and_is_then_collected(
     assert place.bake("web-trixie", "-v", "greeting=other", "--on-failure=keep").code == 7
     run = max(path.name for path in (place.folder / ".bakery/runs").iterdir())
     kept = subprocess.run(
-        [sys.executable, "-m", "bakery", "ssh", run], cwd=place.folder, input="cat /etc/motd", capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "bakery", "ssh", run],
+        cwd=place.folder,
+        input="cat /etc/motd",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (kept.returncode, kept.stdout) == (0, "other")
     assert "was kept on purpose" in place.bake("gc").err
     swept = json.loads(place.bake("gc", run, "--json").out)
@@ -164,9 +168,13 @@ def test_an_image_is_tested_again_and_visited(place: Place, secret: str) -> None
     assert "smoke, 1 of 1 tests passed" in done.err
     assert place.bake("test", "web-trixie", "-v", "greeting=other").code == 8
     shell = subprocess.run(
-        [sys.executable, "-m", "bakery", "ssh", "web-trixie"], cwd=place.folder, input="cat /etc/motd",
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "bakery", "ssh", "web-trixie"],
+        cwd=place.folder,
+        input="cat /etc/motd",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (shell.returncode, shell.stdout) == (0, "hello")
 
 
@@ -216,9 +224,13 @@ def test_github_gets_annotations(place: Place, secret: str, monkeypatch: pytest.
 def test_a_terminal_gets_live_lines_and_no_ids_twice(place: Place, secret: str) -> None:
     reader, writer = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "bakery", "web-trixie"], cwd=place.folder, stdin=writer, stdout=writer, stderr=writer,
+        [sys.executable, "-m", "bakery", "web-trixie"],
+        cwd=place.folder,
+        stdin=writer,
+        stdout=writer,
+        stderr=writer,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
-    )  # fmt: skip
+    )
     os.close(writer)
     text = b"".join(iter(lambda: _read(reader), b"")).decode()
     assert process.wait() == 0, text

@@ -10,9 +10,24 @@ import pytest
 from .conftest import Place
 
 HEAVY = (
-    "boto3", "botocore", "openstack", "keystoneauth1", "rich", "fabric", "invoke", "paramiko", "cryptography", "httpx",
-    "jinja2", "pytest", "testinfra", "qemu", "pycdlib", "hypothesis", "moto",
-)  # fmt: skip
+    "boto3",
+    "botocore",
+    "openstack",
+    "keystoneauth1",
+    "rich",
+    "fabric",
+    "invoke",
+    "paramiko",
+    "cryptography",
+    "httpx",
+    "jinja2",
+    "pytest",
+    "testinfra",
+    "qemu",
+    "pycdlib",
+    "hypothesis",
+    "moto",
+)
 CHECK = f"import sys; print(*sorted(set(sys.modules) & set({HEAVY!r})))"
 
 

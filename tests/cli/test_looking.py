@@ -225,8 +225,11 @@ def test_a_defect_is_owned_and_its_traceback_kept(place: Place, monkeypatch: pyt
 def test_a_reader_that_leaves_is_no_error(place: Place) -> None:
     done = subprocess.run(
         ["sh", "-c", '"$0" -m bakery list --json | true', sys.executable],
-        cwd=place.folder, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=place.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -103,9 +103,14 @@ class Project:
         drivers = Registry()
         drivers.add(driver)
         return build(
-            plan(recipe, settings), recipe, settings, Options(), State(self.folder / ".bakery", self.folder / "cache"),
-            drivers=drivers, readers=[self],
-        )  # fmt: skip
+            plan(recipe, settings),
+            recipe,
+            settings,
+            Options(),
+            State(self.folder / ".bakery", self.folder / "cache"),
+            drivers=drivers,
+            readers=[self],
+        )
 
     def read(self, event: Event) -> None:
         self.events.append(event)

@@ -51,11 +51,19 @@ class Life:
         folder.mkdir(parents=True, exist_ok=True)
         run = f"life-{self.number}"
         return Claim(
-            cache=self.folder, run=run, build=f"web@aws-{self.number}", role=role, name=f"bakery-{run}-{role}",
-            folder=folder, keys=make_keys("life"), images=self.folder, ledger=self.ledger, driver="ec2",
+            cache=self.folder,
+            run=run,
+            build=f"web@aws-{self.number}",
+            role=role,
+            name=f"bakery-{run}-{role}",
+            folder=folder,
+            keys=make_keys("life"),
+            images=self.folder,
+            ledger=self.ledger,
+            driver="ec2",
             tags={"bakery:run": run, "bakery:build": "web@aws", "bakery:expires": "2100-01-01T00:00:00Z"},
             emit=lambda event: self.notices.append(str(getattr(event, "message", ""))),
-        )  # fmt: skip
+        )
 
     def up(self, handle: Handle) -> Endpoint:
         return until(

@@ -22,9 +22,15 @@ from urllib.parse import parse_qsl, urlsplit
 ANSWERS = Path(__file__).parent / "openstack_recordings" / "answers.json"
 SERVICES = {"identity": 5000, "compute": 8774, "image": 9292, "network": 9696, "block_storage": 8776}
 KINDS = {
-    "os-keypairs": "keypair", "security-groups": "security_group", "ports": "port", "floatingips": "floatingip",
-    "volumes": "volume", "snapshots": "snapshot", "images": "", "servers": "server",
-}  # fmt: skip
+    "os-keypairs": "keypair",
+    "security-groups": "security_group",
+    "ports": "port",
+    "floatingips": "floatingip",
+    "volumes": "volume",
+    "snapshots": "snapshot",
+    "images": "",
+    "servers": "server",
+}
 TASK = "OS-EXT-STS:task_state"
 Thing = dict[str, Any]
 
@@ -104,10 +110,14 @@ class StandIn:
     def environment(self) -> dict[str, str]:
         """OS_* variables, as an `openrc` has them."""
         return {
-            "OS_AUTH_URL": f"{self.root}/identity/v3", "OS_USERNAME": "demo", "OS_PASSWORD": "rig",
-            "OS_PROJECT_NAME": "demo", "OS_USER_DOMAIN_NAME": "Default", "OS_PROJECT_DOMAIN_NAME": "Default",
+            "OS_AUTH_URL": f"{self.root}/identity/v3",
+            "OS_USERNAME": "demo",
+            "OS_PASSWORD": "rig",
+            "OS_PROJECT_NAME": "demo",
+            "OS_USER_DOMAIN_NAME": "Default",
+            "OS_PROJECT_DOMAIN_NAME": "Default",
             "OS_REGION_NAME": "RegionOne",
-        }  # fmt: skip
+        }
 
     def left(self) -> set[str]:
         """All that exists."""
@@ -194,9 +204,11 @@ class StandIn:
         starts = {
             "os-keypairs": "GET compute /v2.1/os-keypairs/ID 200",
             "security-groups": "POST network /v2.0/security-groups",
-            "ports": "POST network /v2.0/ports", "floatingips": "POST network /v2.0/floatingips",
-            "servers": "GET compute /v2.1/servers/ID 200 ACTIVE", "volumes": "GET block_storage /v3/ID/volumes/ID",
-        }  # fmt: skip
+            "ports": "POST network /v2.0/ports",
+            "floatingips": "POST network /v2.0/floatingips",
+            "servers": "GET compute /v2.1/servers/ID 200 ACTIVE",
+            "volumes": "GET block_storage /v3/ID/volumes/ID",
+        }
         if kind == "images":
             one = copy.deepcopy(next(iter(self.things["images"].values())))
             one = {name: value for name, value in one.items() if not name.startswith("bakery:")}
@@ -215,12 +227,13 @@ class StandIn:
         """What each look at a new thing shows, one after the other; a lie replaces that."""
         steps: dict[str, list[Thing]] = {
             "servers": [
-                {"status": "BUILD", TASK: "scheduling"}, {"status": "BUILD", TASK: "spawning"},
+                {"status": "BUILD", TASK: "scheduling"},
+                {"status": "BUILD", TASK: "spawning"},
                 {"status": "ACTIVE", TASK: None},
             ],
             "volumes": [{"status": "creating"}, {"status": "available"}],
             "images": [{"status": "queued"}, {"status": "saving"}, {"status": "active"}],
-        }  # fmt: skip
+        }
         lies = self.lies.get(kind)
         if lies:
             fault = {"fault": {"message": "No valid host was found. ", "code": 500}} if kind == "servers" else {}

@@ -45,17 +45,28 @@ class Life:
         folder.mkdir(parents=True, exist_ok=True)
         run = f"20261122-160627-{self.number:04x}"
         return Claim(
-            cache=self.folder, run=run, build=f"web@cloud-{self.number}", role=role, name=f"bakery-{run}-{role}",
-            folder=folder, keys=make_keys("life"), images=self.folder, ledger=self.ledger, driver="openstack",
+            cache=self.folder,
+            run=run,
+            build=f"web@cloud-{self.number}",
+            role=role,
+            name=f"bakery-{run}-{role}",
+            folder=folder,
+            keys=make_keys("life"),
+            images=self.folder,
+            ledger=self.ledger,
+            driver="openstack",
             tags={"bakery:run": run, "bakery:build": "web@cloud", "bakery:expires": "2100-01-01T00:00:00Z"},
             emit=lambda event: self.notices.append(str(getattr(event, "message", ""))),
-        )  # fmt: skip
+        )
 
     def up(self, handle: Handle) -> None:
         until(
-            lambda: self.driver.endpoint(handle), what="it has an address", timeout=120, cancel=Cancel(),
+            lambda: self.driver.endpoint(handle),
+            what="it has an address",
+            timeout=120,
+            cancel=Cancel(),
             every=(0.02, 0.5),
-        )  # fmt: skip
+        )
 
     def image(self) -> Artifact:
         handle = self.driver.launch(self.source, self.claim("build"))

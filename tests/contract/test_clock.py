@@ -104,13 +104,18 @@ class Project:
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         environ = {
-            "LD_PRELOAD": str(self.shim), "BAKERY_TEST_CLOCK": str(self.clock),
+            "LD_PRELOAD": str(self.shim),
+            "BAKERY_TEST_CLOCK": str(self.clock),
             "BAKERY_CACHE_DIR": str(self.folder / "cache"),
-        }  # fmt: skip
+        }
         return subprocess.Popen(
-            [sys.executable, "-m", "bakery", "-C", str(self.folder), *words], text=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **environ},
-        )  # fmt: skip
+            [sys.executable, "-m", "bakery", "-C", str(self.folder), *words],
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environ},
+        )
 
     def bake(self, *words: str) -> str:
         """Build, which must go well; return what it told."""

@@ -123,10 +123,22 @@ def delete_kept(cloud: Aws) -> None:
 
 
 ACTIONS = (
-    "DescribeImages", "DescribeSubnets", "CreateSecurityGroup", "AuthorizeSecurityGroupIngress", "RunInstances",
-    "DescribeInstances", "StopInstances", "CreateSnapshot", "DescribeSnapshots", "RegisterImage", "CopyImage",
-    "CreateTags", "DeregisterImage", "TerminateInstances", "DeleteSecurityGroup",
-)  # fmt: skip
+    "DescribeImages",
+    "DescribeSubnets",
+    "CreateSecurityGroup",
+    "AuthorizeSecurityGroupIngress",
+    "RunInstances",
+    "DescribeInstances",
+    "StopInstances",
+    "CreateSnapshot",
+    "DescribeSnapshots",
+    "RegisterImage",
+    "CopyImage",
+    "CreateTags",
+    "DeregisterImage",
+    "TerminateInstances",
+    "DeleteSecurityGroup",
+)
 FAULTS = {
     "throttled": Fault(action="", code="RequestLimitExceeded", times=2),
     "server-error": Fault(action="", code="InternalError", status=500, times=2),

@@ -78,5 +78,6 @@ class TestEc2DriverOtherWays(TestEc2Driver):
     @pytest.fixture
     def exists(self, cloud: Aws) -> Exists:
         regions = (REGION, "eu-central-1")
-        return lambda: {f"{kind} {name}" for region in regions for kind, names in cloud.left(region).items()
-                        for name in names}  # fmt: skip
+        return lambda: {
+            f"{kind} {name}" for region in regions for kind, names in cloud.left(region).items() for name in names
+        }

@@ -106,8 +106,9 @@ def test_a_name_that_is_taken_is_said_before_anything_is_made(cloud: Aws, proxy:
     proxy.calls.clear()
     found = list(driver.taken(EXACT, "web"))
     assert [problem.what.split(" already")[0] for problem in found] == [
-        "there is an image web in us-east-1", "there is an image web in eu-west-1",
-    ]  # fmt: skip
+        "there is an image web in us-east-1",
+        "there is an image web in eu-west-1",
+    ]
     assert all(problem.fatal for problem in found)
     assert list(driver.taken(replace(EXACT, naming="dated"), "web")) == []
     assert list(driver.taken(replace(EXACT, replace=True), "web")) == []

@@ -76,8 +76,10 @@ def test_only_used_blocks_travel_and_the_image_can_be_started_and_kept(
     made = PUBLISHER.publish(artifact, "web", life.claim("image"))
     assert puts(proxy) == [0, 9, 40]
     assert {index: data.rstrip(b"\0") for index, data in content(cloud, made.data["snapshots"][0]).items()} == {
-        0: b"boot", 9: b"root", 40: b"end",
-    }  # fmt: skip
+        0: b"boot",
+        9: b"root",
+        40: b"end",
+    }
     life.smoke(made)
     kept = life.keep(made)
     described = cloud.client().describe_images(ImageIds=[kept.id])["Images"][0]
@@ -123,9 +125,13 @@ def test_a_block_that_was_changed_on_its_way_is_refused(cloud: Aws) -> None:
     digest = base64.b64encode(hashlib.sha256(b"x".ljust(SIZE, b"\0")).digest()).decode()
     with pytest.raises(ebs.exceptions.ValidationException, match="not what its checksum says"):
         ebs.put_snapshot_block(
-            SnapshotId=snapshot, BlockIndex=0, BlockData=b"y".ljust(SIZE, b"\0"), DataLength=SIZE, Checksum=digest,
+            SnapshotId=snapshot,
+            BlockIndex=0,
+            BlockData=b"y".ljust(SIZE, b"\0"),
+            DataLength=SIZE,
+            Checksum=digest,
             ChecksumAlgorithm="SHA256",
-        )  # fmt: skip
+        )
     cloud.client().delete_snapshot(SnapshotId=snapshot)
     assert cloud.left() == {}
 

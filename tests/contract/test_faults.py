@@ -77,9 +77,17 @@ def project(tmp_path: Path) -> Project:
 
 
 CALLS = (
-    "create_keypair", "run_machine", "describe_machine", "stop_machine", "create_image", "describe_image",
-    "rename_image", "delete_machines", "delete_keypairs", "list_keypairs",
-)  # fmt: skip
+    "create_keypair",
+    "run_machine",
+    "describe_machine",
+    "stop_machine",
+    "create_image",
+    "describe_image",
+    "rename_image",
+    "delete_machines",
+    "delete_keypairs",
+    "list_keypairs",
+)
 FOR_NOW: tuple[Fault, ...] = ("throttled", "server-error", "answer-lost")
 
 

@@ -60,16 +60,23 @@ class Project:
         """Return the matrix of this project's build."""
         name = self.folder.name
         return KillMatrix(
-            project=self.folder, exists=self.exists, words=("--no-cache", *words), environ=self.environ,
+            project=self.folder,
+            exists=self.exists,
+            words=("--no-cache", *words),
+            environ=self.environ,
             image=lambda thing: thing.startswith(f"images {name} "),
-        )  # fmt: skip
+        )
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start `bake` as a shell would."""
         return subprocess.Popen(
-            [sys.executable, "-m", "bakery", "-C", str(self.folder), *words], text=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **self.environ},
-        )  # fmt: skip
+            [sys.executable, "-m", "bakery", "-C", str(self.folder), *words],
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **self.environ},
+        )
 
 
 @pytest.fixture

@@ -127,11 +127,17 @@ def test_a_fault_at_any_question_ends_in_an_image_or_in_nothing(
 @pytest.mark.parametrize(
     "words",
     [
-        "POST compute /os-keypairs", "POST network /security-groups", "POST network /ports",
+        "POST compute /os-keypairs",
+        "POST network /security-groups",
+        "POST network /ports",
         "POST network /floatingips",
-        "POST compute /servers", "GET compute /servers", "PATCH image", "DELETE compute", "DELETE network",
+        "POST compute /servers",
+        "GET compute /servers",
+        "PATCH image",
+        "DELETE compute",
+        "DELETE network",
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("fault", [BUSY, THROTTLED, LOST], ids=["busy", "throttled", "lost"])
 def test_what_fails_once_is_done_once_all_the_same(
     cloud: StandIn, life: Callable[..., Life], words: str, fault: Answer

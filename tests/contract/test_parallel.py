@@ -69,10 +69,14 @@ class Project:
 
     def bake(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "bakery", "-C", str(self.folder), *words], text=True, stdin=subprocess.DEVNULL,
-            capture_output=True, check=False, timeout=240,
+            [sys.executable, "-m", "bakery", "-C", str(self.folder), *words],
+            text=True,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=240,
             env={**os.environ, "BAKERY_CACHE_DIR": str(self.folder / "cache")},
-        )  # fmt: skip
+        )
 
     def images(self) -> list[str]:
         return sorted(record["name"] for record in self.cloud.list("images"))

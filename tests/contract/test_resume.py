@@ -69,9 +69,13 @@ class Project:
     def start(self, *words: str, **environ: str) -> subprocess.Popen[str]:
         known = {**os.environ, "BAKERY_CACHE_DIR": str(self.folder / "cache"), **environ}
         return subprocess.Popen(
-            [sys.executable, "-m", "bakery", "-C", str(self.folder), *words], text=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=known,
-        )  # fmt: skip
+            [sys.executable, "-m", "bakery", "-C", str(self.folder), *words],
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=known,
+        )
 
     def bake(self, *words: str, code: int = 0, **environ: str) -> str:
         with self.start(*words, **environ) as bake:

@@ -76,10 +76,14 @@ class Project:
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "bakery", "-C", str(self.folder), *words], text=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            [sys.executable, "-m", "bakery", "-C", str(self.folder), *words],
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
             env={**os.environ, "BAKERY_CACHE_DIR": str(self.folder / "cache")},
-        )  # fmt: skip
+        )
 
     def wait(self, bake: subprocess.Popen[str], phase: str) -> None:
         """Wait until a phase has begun, and a moment longer, so that it is under way."""

@@ -124,9 +124,14 @@ class Project:
         """Run a command to its end."""
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
-            self.words(*words), env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+            self.words(*words),
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
             timeout=timeout,
-        )  # fmt: skip
+        )
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         return Done(done.returncode, done.stdout, done.stderr, cpu)
@@ -134,9 +139,14 @@ class Project:
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start a command, as a shell that hands it a process group of its own."""
         return subprocess.Popen(
-            self.words(*words), env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, start_new_session=True,
-        )  # fmt: skip
+            self.words(*words),
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
 
     @property
     def runs(self) -> list[Path]:

@@ -21,7 +21,7 @@ BY_A_BOOT: Mapping[str, str] = {
     r"/var/lib/systemd/timers(/stamp-.*)?": "when timers ran last; in a container they are masked, or do not run",
     r"/var/lib/systemd/timesync(/clock)?": "systemd-timesyncd sets the clock, which a container's is not its own",
     r"/var/log/wtmp": "the machine's shutdown is the last entry, after the seal, with its time",
-}  # fmt: skip
+}
 """Paths that two builds of the same steps write differently, each with its reason; all were seen to differ."""
 
 
@@ -52,8 +52,10 @@ def listing(image: Path, cache: Path) -> dict[str, File]:
 
 def _file(path: Path) -> File:
     info = path.lstat()
-    content = [f"{name}={os.getxattr(path, name, follow_symlinks=False).hex()}"
-               for name in sorted(os.listxattr(path, follow_symlinks=False))]  # fmt: skip
+    content = [
+        f"{name}={os.getxattr(path, name, follow_symlinks=False).hex()}"
+        for name in sorted(os.listxattr(path, follow_symlinks=False))
+    ]
     if stat.S_ISLNK(info.st_mode):
         content.append(str(path.readlink()))
     elif stat.S_ISREG(info.st_mode):

@@ -91,9 +91,12 @@ def sweep(run: str, account: Account) -> list[str]:
 
 def bake(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "bakery", "-C", str(project), *words], check=False, capture_output=True, text=True,
+        [sys.executable, "-m", "bakery", "-C", str(project), *words],
+        check=False,
+        capture_output=True,
+        text=True,
         env={**os.environ, "BAKERY_CACHE_DIR": str(project / "cache"), "NO_COLOR": "1"},
-    )  # fmt: skip
+    )
 
 
 def test_a_whole_build(project: Path) -> None:

@@ -134,9 +134,16 @@ def test_a_cache_that_is_read_only_is_named(read_only: Project) -> None:
 
 
 PHASES = {
-    "launch": "", "connect": "", "provision": "m.run('sleep 60')", "seal": "", "capture": "",
-    "inspect": "", "relaunch": "", "reconnect": "", "smoke": "",
-}  # fmt: skip
+    "launch": "",
+    "connect": "",
+    "provision": "m.run('sleep 60')",
+    "seal": "",
+    "capture": "",
+    "inspect": "",
+    "relaunch": "",
+    "reconnect": "",
+    "smoke": "",
+}
 BOUNDED = ("provision", "capture")
 
 

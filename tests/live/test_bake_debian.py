@@ -95,11 +95,14 @@ def test_a_release_bakes_is_logged_in_to_and_boots(place: Project, release: str)
     [
         pytest.param("Qemu", "update-grub", REBOOTS, id="qemu"),
         pytest.param(  # a container has no disk for update-grub to look at: the menu is written when it is captured
-            "Nspawn", "true", "pass", id="nspawn",
+            "Nspawn",
+            "true",
+            "pass",
+            id="nspawn",
             marks=pytest.mark.skipif(bool(host.why_plain()), reason=f"no container: {host.why_plain()}"),
         ),
     ],
-)  # fmt: skip
+)
 def test_another_kernel_is_installed_and_the_image_boots_on_it(
     place: Project, driver: str, menu: str, after: str
 ) -> None:

@@ -13,17 +13,23 @@ from tests.live.baking import LINE, TINY, Project, clean
 pytestmark = pytest.mark.live
 
 THREE = TINY.replace(
-    LINE, "    m.run('echo hello >/root/hello; test -e /broken')\n"
+    LINE,
+    "    m.run('echo hello >/root/hello; test -e /broken')\n"
     "\n\n@bakery.task\ndef second(m):\n    m.run('false')\n"
     "\n\n@bakery.task\ndef third(m):\n    m.run('cat /root/hello; exit 3')\n",
-)  # fmt: skip
+)
 
 
 def visit(project: Project, run: str, command: str) -> str:
     done = subprocess.run(
-        project.words("ssh", run), env=project.env, input=command, capture_output=True, text=True, check=False,
+        project.words("ssh", run),
+        env=project.env,
+        input=command,
+        capture_output=True,
+        text=True,
+        check=False,
         timeout=120,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -53,9 +59,12 @@ def test_a_failed_task_is_mended_and_tried_again_another_skipped_and_the_machine
     project.write(THREE)
     reader, writer = pty.openpty()
     bake = subprocess.Popen(
-        project.words("--no-cache", "--on-failure=ask"), stdin=writer, stdout=writer, stderr=writer,
+        project.words("--no-cache", "--on-failure=ask"),
+        stdin=writer,
+        stdout=writer,
+        stderr=writer,
         env={**project.env, "TERM": "xterm", "COLUMNS": "150"},
-    )  # fmt: skip
+    )
     os.close(writer)
     told, answers = "", iter("rsk")
     while chunk := _read(reader):

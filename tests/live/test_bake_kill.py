@@ -40,9 +40,12 @@ nspawn = pytest.mark.skipif(bool(host.why_plain()), reason=f"no container: {host
 
 def check(project: Project, *words: str, points: Iterable[int] = ()) -> None:
     matrix = KillMatrix(
-        project=project.folder, exists=project.left, words=("--no-cache", *words), environ=project.env,
+        project=project.folder,
+        exists=project.left,
+        words=("--no-cache", *words),
+        environ=project.env,
         image=is_kept(project),
-    )  # fmt: skip
+    )
     leaks, tried = {}, list(points) or list(range(1, len(matrix.places()) + 1))
     for point in tried:
         killed = matrix.kill_at(point)
@@ -84,8 +87,14 @@ def test_an_nspawn_build_killed_at_any_journal_line_leaks_nothing(project: Proje
 def test_a_qemu_build_killed_in_any_phase_leaks_nothing(project: Project, phase: str) -> None:
     project.task("m.run('sleep 5')" if phase == "provision" else "pass")
     with project.start("build", "--no-cache") as bake:
-        project.wait(bake, lambda event: event.get("phase") == phase or phase == event["type"] == "provision"
-                     or (phase == "provision" and event["type"] == "step-started"))  # fmt: skip
+        project.wait(
+            bake,
+            lambda event: (
+                event.get("phase") == phase
+                or phase == event["type"] == "provision"
+                or (phase == "provision" and event["type"] == "step-started")
+            ),
+        )
         os.kill(bake.pid, signal.SIGKILL)
         bake.communicate(timeout=60)
     swept = project.bake("gc")

@@ -14,9 +14,10 @@ from tests.live.baking import LINE, TINY, Done, Project, clean
 pytestmark = pytest.mark.live
 
 TWO = TINY.replace(
-    LINE, "    m.run('echo first >>/root/hello')\n"
+    LINE,
+    "    m.run('echo first >>/root/hello')\n"
     "\n\n@bakery.task\ndef second(m):\n    m.run('echo begun | tee -a /root/hello; WAIT; echo hello >>/root/hello')\n",
-)  # fmt: skip
+)
 TEST = '    assert host.file("/root/hello").contains("hello")\n'
 EXACTLY = '    assert host.file("/root/hello").content_string.split() == {!r}\n'
 

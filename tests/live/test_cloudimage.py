@@ -83,9 +83,26 @@ def test_processes_that_need_one_image_download_it_once_and_resume_it(
 
 
 def test_a_server_with_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
-    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-             "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(tmp_path / "key"),
-             "-out", str(tmp_path / "cert")]  # fmt: skip
+    words = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=127.0.0.1",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-keyout",
+        str(tmp_path / "key"),
+        "-out",
+        str(tmp_path / "cert"),
+    ]
     subprocess.run(words, check=True, capture_output=True)
     (tmp_path / "disk.qcow2").write_bytes(CONTENT)
     digest = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"

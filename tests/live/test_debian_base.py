@@ -55,12 +55,29 @@ class Guest:
         host_key = " ".join(keys.host_public.split()[:2])
         (folder / "known").write_text(f"[127.0.0.1]:{self.port} {host_key}\n")
         self.process = subprocess.Popen(
-            ("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max,-la57,-svm", "-smp", "2", "-m", "1024",
-             "-display", "none", "-serial", "file:console.log", *words,
-             *(word for name in credentials for word in ("-smbios", f"type=11,path={name}")),
-             "-netdev", f"user,id=n,hostfwd=tcp:127.0.0.1:{self.port}-:22", "-device", f"{nic},netdev=n"),
+            (
+                "qemu-system-x86_64",
+                "-accel",
+                "tcg,thread=multi",
+                "-cpu",
+                "max,-la57,-svm",
+                "-smp",
+                "2",
+                "-m",
+                "1024",
+                "-display",
+                "none",
+                "-serial",
+                "file:console.log",
+                *words,
+                *(word for name in credentials for word in ("-smbios", f"type=11,path={name}")),
+                "-netdev",
+                f"user,id=n,hostfwd=tcp:127.0.0.1:{self.port}-:22",
+                "-device",
+                f"{nic},netdev=n",
+            ),
             cwd=folder,
-        )  # fmt: skip
+        )
 
     def run(self, command: str, timeout: float = 60) -> str:
         done = self._ssh(command, timeout)
@@ -98,8 +115,12 @@ class Guest:
         words = ("ssh", "-F", "none", "-i", "key", "-p", str(self.port), *(f"-o{option}" for option in options))
         return subprocess.run(
             (*words, "root@127.0.0.1", command),
-            cwd=self.folder, timeout=timeout, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            cwd=self.folder,
+            timeout=timeout,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
 
 def _coded(text: str) -> str:
@@ -210,8 +231,10 @@ def test_the_tree_has_nothing_of_this_host(shop: Workshop) -> None:
     assert not list((tree / "etc/ssh").glob("ssh_host_*"))
     assert not list((tree / "etc/apt/apt.conf.d").glob("*mmdebstrap*"))
     assert [line.split()[1] for line in (tree / "etc/apt/sources.list").read_text().splitlines()] == [
-        "http://deb.debian.org/debian", "http://deb.debian.org/debian", "http://security.debian.org/debian-security",
-    ]  # fmt: skip
+        "http://deb.debian.org/debian",
+        "http://deb.debian.org/debian",
+        "http://security.debian.org/debian-security",
+    ]
 
 
 @pytest.mark.all

@@ -118,14 +118,25 @@ def seen(tree: Path) -> dict[str, object]:
     found: dict[str, object] = {}
     for path in (tree, *sorted(tree.rglob("*"))):
         info = path.lstat()
-        attributes = {name: os.getxattr(path, name, follow_symlinks=False)
-                      for name in os.listxattr(path, follow_symlinks=False)
-                      if not name.startswith("trusted.overlay")}  # fmt: skip
+        attributes = {
+            name: os.getxattr(path, name, follow_symlinks=False)
+            for name in os.listxattr(path, follow_symlinks=False)
+            if not name.startswith("trusted.overlay")
+        }
         content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
         names = 1 if path.is_dir() else info.st_nlink
         target = path.readlink() if path.is_symlink() else None
-        found[str(path.relative_to(tree))] = (info.st_mode, info.st_uid, info.st_gid, info.st_mtime_ns, info.st_rdev,
-                                              names, attributes, content, target)  # fmt: skip
+        found[str(path.relative_to(tree))] = (
+            info.st_mode,
+            info.st_uid,
+            info.st_gid,
+            info.st_mtime_ns,
+            info.st_rdev,
+            names,
+            attributes,
+            content,
+            target,
+        )
     return found
 
 

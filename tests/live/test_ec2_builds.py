@@ -64,9 +64,13 @@ def project(tmp_path: Path) -> Path:
 
 def bake(project: Path, cloud: Aws, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "bakery", "-C", str(project), *words], check=False, capture_output=True, text=True,
-        env={**os.environ, **cloud.environment}, timeout=900,
-    )  # fmt: skip
+        [sys.executable, "-m", "bakery", "-C", str(project), *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **cloud.environment},
+        timeout=900,
+    )
 
 
 def things(cloud: Aws) -> set[str]:
@@ -86,10 +90,13 @@ def test_one_imagefile_bakes_the_same_tasks_here_and_on_ec2_at_once(cloud: Aws, 
 def test_a_build_killed_at_any_point_leaves_nothing_after_gc(cloud: Aws, project: Path) -> None:
     """At some points; `BAKERY_KILL_POINTS=all` tries every one, `3,9` those two."""
     matrix = KillMatrix(
-        project=project, exists=lambda: things(cloud), words=("--only", "aws", "--no-cache"),
-        image=lambda thing: thing.startswith(("image ", "snapshot ")) and kept(cloud, thing), environ=cloud.environment,
+        project=project,
+        exists=lambda: things(cloud),
+        words=("--only", "aws", "--no-cache"),
+        image=lambda thing: thing.startswith(("image ", "snapshot ")) and kept(cloud, thing),
+        environ=cloud.environment,
         timeout=900,
-    )  # fmt: skip
+    )
     places = matrix.places()
     chosen = os.environ.get("BAKERY_KILL_POINTS", f"4,9,{len(places) // 2},{len(places) - 8}")
     points = [int(word) for word in chosen.split(",")] if chosen != "all" else range(1, len(places) + 1)

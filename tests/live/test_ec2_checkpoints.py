@@ -66,9 +66,13 @@ def bake(folder: Path, cloud: Aws, text: str = IMAGEFILE) -> str:
     (folder / "imagefile.py").write_text(text)
     (folder / "site.conf").write_text("one\n")
     done = subprocess.run(
-        [sys.executable, "-m", "bakery", "-C", str(folder), "build"], check=False, capture_output=True, text=True,
-        env={**os.environ, **cloud.environment, "BAKERY_CACHE_DIR": f"{folder}-cache", "NO_COLOR": "1"}, timeout=900,
-    )  # fmt: skip
+        [sys.executable, "-m", "bakery", "-C", str(folder), "build"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **cloud.environment, "BAKERY_CACHE_DIR": f"{folder}-cache", "NO_COLOR": "1"},
+        timeout=900,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stderr
 

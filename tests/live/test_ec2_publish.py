@@ -107,9 +107,13 @@ def test_publishing_killed_at_any_journal_line_leaks_nothing(published: Project,
         return is_kept(published)(thing) or not keys or ("bakery:image" in keys and "bakery:expires" not in keys)
 
     matrix = KillMatrix(
-        project=published.folder, exists=lambda: published.left() | there(), words=("--only", "there"),
-        environ=published.env, image=kept, timeout=900,
-    )  # fmt: skip
+        project=published.folder,
+        exists=lambda: published.left() | there(),
+        words=("--only", "there"),
+        environ=published.env,
+        image=kept,
+        timeout=900,
+    )
     tried = 0
     for point in range(1, len(matrix.places()) + 1):
         published.write(PUBLISHED.replace("echo hello", f"echo hello {point}"))

@@ -116,9 +116,17 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., Machine]]:
         folder = tmp_path / "machines" / str(len(ledgers))
         folder.mkdir(parents=True)
         claim = Claim(
-            cache=the_hosts_cache(), run=tmp_path.name, role="build", name=name, folder=folder, keys=make_keys("test"),
-            tags={}, images=tmp_path, ledger=ledgers[-1], driver=driver.name,
-        )  # fmt: skip
+            cache=the_hosts_cache(),
+            run=tmp_path.name,
+            role="build",
+            name=name,
+            folder=folder,
+            keys=make_keys("test"),
+            tags={},
+            images=tmp_path,
+            ledger=ledgers[-1],
+            driver=driver.name,
+        )
         return Machine(driver, boot or Nspawn(base=Debian("bookworm"), disk="4G"), claim)
 
     yield start

@@ -186,8 +186,11 @@ def test_a_container_stands_on_a_cloud_image(project: Project, tmp_path: Path) -
     image.rename(published)
     digest = subprocess.run(["sha256sum", published], capture_output=True, text=True, check=True).stdout.split()[0]
     base = CloudImage(f"file://{published}", f"sha256:{digest}")
-    project.write(CHAIN.replace("base=middle", f"base={base!r}").replace("test -e /root/two && cat /root/one /root/two",
-                                                                       "printf 'one\\\\ntwo\\\\n'"))  # fmt: skip
+    project.write(
+        CHAIN.replace("base=middle", f"base={base!r}").replace(
+            "test -e /root/two && cat /root/one /root/two", "printf 'one\\\\ntwo\\\\n'"
+        )
+    )
     clean(project.bake("top", timeout=1100), 0)
     tests = {event["test"]: event["outcome"] for event in project.events() if event["type"] == "test-ended"}
     assert tests["all_three"] == "passed"

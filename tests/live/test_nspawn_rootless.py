@@ -97,8 +97,9 @@ class Someone:
             (self.tables / name).write_text(text if subordinate or not name.startswith("sub") else "")
         for parent in (folder / "cache", folder / "home"):
             parent.mkdir()
-        subprocess.run(["chown", "--recursive", f"{UID}:{UID}", self.project.folder, folder / "cache", folder / "home"],
-                       check=True)  # fmt: skip
+        subprocess.run(
+            ["chown", "--recursive", f"{UID}:{UID}", self.project.folder, folder / "cache", folder / "home"], check=True
+        )
 
     def words(self, *words: str) -> list[str]:
         place = [str(self.tables), str(self.stash), hidden(), str(UID)]
@@ -106,9 +107,15 @@ class Someone:
 
     def bake(self, *words: str, timeout: float = 600) -> Done:
         done = subprocess.run(
-            self.words(*self.project.words(*words)), env=self.project.env, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, check=False, timeout=timeout, cwd="/",
-        )  # fmt: skip
+            self.words(*self.project.words(*words)),
+            env=self.project.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+            cwd="/",
+        )
         return Done(done.returncode, done.stdout, done.stderr, 0)
 
 

@@ -63,17 +63,26 @@ def cloud() -> Cloud:
 
 def write(folder: Path, name: str, laptop: str = "") -> None:
     text = IMAGEFILE.format(
-        show=rig.SHOW_HOST_KEY, base=rig.BASE, flavor=rig.FLAVOR, inside=rig.INSIDE, network=rig.NETWORK, laptop=laptop,
+        show=rig.SHOW_HOST_KEY,
+        base=rig.BASE,
+        flavor=rig.FLAVOR,
+        inside=rig.INSIDE,
+        network=rig.NETWORK,
+        laptop=laptop,
         name=name,
-    )  # fmt: skip
+    )
     (folder / "imagefile.py").write_text(text, encoding="utf-8")
 
 
 def bake(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "bakery", "-C", str(folder), *words], check=False, capture_output=True, text=True,
-        stdin=subprocess.DEVNULL, env={**os.environ, "BAKERY_CACHE_DIR": str(folder / "cache")},
-    )  # fmt: skip
+        [sys.executable, "-m", "bakery", "-C", str(folder), *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "BAKERY_CACHE_DIR": str(folder / "cache")},
+    )
 
 
 def test_one_imagefile_bakes_through_qemu_and_openstack_in_one_run(tmp_path: Path, cloud: Cloud) -> None:
@@ -189,9 +198,13 @@ def test_a_build_killed_at_the_lines_of_its_journal_leaves_nothing_that_gc_does_
     """BAKERY_OPENSTACK_KILL names the points; `all` is every one of them."""
     write(tmp_path, "killed")
     matrix = KillMatrix(
-        project=tmp_path, exists=lambda: rig.left(cloud), words=("--no-cache",), timeout=1200,
-        image=lambda thing: thing.startswith("image killed "), environ={"BAKERY_CACHE_DIR": str(tmp_path / "cache")},
-    )  # fmt: skip
+        project=tmp_path,
+        exists=lambda: rig.left(cloud),
+        words=("--no-cache",),
+        timeout=1200,
+        image=lambda thing: thing.startswith("image killed "),
+        environ={"BAKERY_CACHE_DIR": str(tmp_path / "cache")},
+    )
     points = None if POINTS == "all" else iter([int(word) for word in POINTS.split()])
     try:
         results = []

@@ -46,9 +46,14 @@ class TestOpenStackDriverFloating(TestOpenStackDriver):
     @pytest.fixture
     def source(self) -> Source:
         return OpenStack(
-            base=rig.BASE, flavor=(rig.FLAVOR, "small"), network=rig.INSIDE, floating_network=rig.NETWORK,
-            config_drive=True, host_key="console", user_data=rig.SHOW_HOST_KEY,
-        )  # fmt: skip
+            base=rig.BASE,
+            flavor=(rig.FLAVOR, "small"),
+            network=rig.INSIDE,
+            floating_network=rig.NETWORK,
+            config_drive=True,
+            host_key="console",
+            user_data=rig.SHOW_HOST_KEY,
+        )
 
 
 class TestOpenStackDriverVolume(TestOpenStackDriver):
@@ -57,6 +62,10 @@ class TestOpenStackDriverVolume(TestOpenStackDriver):
     @pytest.fixture
     def source(self) -> Source:
         return OpenStack(
-            base=rig.BASE, flavor=rig.FLAVOR, network=rig.NETWORK, volume=1, host_key="console",
+            base=rig.BASE,
+            flavor=rig.FLAVOR,
+            network=rig.NETWORK,
+            volume=1,
+            host_key="console",
             user_data=rig.SHOW_HOST_KEY,
-        )  # fmt: skip
+        )

@@ -116,9 +116,12 @@ def made(cloud: Cloud, service: str, path: str, one: str, body: dict[str, Any]) 
 
 def test_a_fixed_address_in_a_network_found_by_its_subnet(bench: Bench) -> None:
     life = bench.life(
-        network=None, network_cidr="10.97.0.0/16", fixed_address="10.97.0.180", floating_network=rig.NETWORK,
+        network=None,
+        network_cidr="10.97.0.0/16",
+        fixed_address="10.97.0.180",
+        floating_network=rig.NETWORK,
         config_drive=True,
-    )  # fmt: skip
+    )
     assert fatal(life) == []
     with bench.up(life) as (handle, transport):
         assert "10.97.0.180" in transport.run("ip -4 -o addr").stdout
@@ -191,16 +194,32 @@ def six(admin: Cloud) -> Iterator[None]:
     leg = subprocess.run(["ip", "-o", "addr", "show", "to", rig.HERE], capture_output=True, text=True, check=True)
     link = leg.stdout.split()[1]
     subnet = {
-        "network_id": net["id"], "ip_version": 6, "cidr": "fd00:98::/64", "ipv6_address_mode": "slaac",
-        "gateway_ip": "fd00:98::1", "name": "six",
-    }  # fmt: skip
+        "network_id": net["id"],
+        "ip_version": 6,
+        "cidr": "fd00:98::/64",
+        "ipv6_address_mode": "slaac",
+        "gateway_ip": "fd00:98::1",
+        "name": "six",
+    }
     with made(admin, "network", "/subnets", "subnet", subnet):
         subprocess.run(["ip", "addr", "add", "fd00:98::1/64", "dev", link, "nodad"], check=True)
         advertiser = subprocess.Popen(
-            ["dnsmasq", "--conf-file=/dev/null", "--keep-in-foreground", "--port=0", f"--interface={link}",
-             "--bind-interfaces", "--enable-ra", "--ra-param=*,4", "--dhcp-range=fd00:98::,ra-only", "--pid-file"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            [
+                "dnsmasq",
+                "--conf-file=/dev/null",
+                "--keep-in-foreground",
+                "--port=0",
+                f"--interface={link}",
+                "--bind-interfaces",
+                "--enable-ra",
+                "--ra-param=*,4",
+                "--dhcp-range=fd00:98::,ra-only",
+                "--pid-file",
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         try:
             yield
         finally:
@@ -240,9 +259,13 @@ def test_a_machine_is_reached_through_a_bastion(bench: Bench, tmp_path: Path) ->
 
 def test_what_is_said_of_a_server_is_in_it(bench: Bench) -> None:
     life = bench.life(
-        zone="nova", metadata={"team": "web"}, server_options={"description": "of a test"}, config_drive=True,
-        region="RegionOne", interface="public",
-    )  # fmt: skip
+        zone="nova",
+        metadata={"team": "web"},
+        server_options={"description": "of a test"},
+        config_drive=True,
+        region="RegionOne",
+        interface="public",
+    )
     assert fatal(life) == []
     with bench.up(life) as (handle, transport):
         server = bench.server(handle)
@@ -308,24 +331,35 @@ def image_of(life: Life) -> Artifact:
 
 def test_what_is_said_of_an_image_is_in_it(bench: Bench, cloud: Cloud) -> None:
     life = bench.life(
-        properties={"hw_disk_bus": "scsi", "hw_scsi_model": "virtio-scsi", "colour": "blue"}, tags=("a", "b"),
-        visibility="community", min_disk=2, min_ram=64, protect=True,
-    )  # fmt: skip
+        properties={"hw_disk_bus": "scsi", "hw_scsi_model": "virtio-scsi", "colour": "blue"},
+        tags=("a", "b"),
+        visibility="community",
+        min_disk=2,
+        min_ram=64,
+        protect=True,
+    )
     kept = image_of(life)
     image = resources.get(cloud, "image", kept.id)
     assert image is not None
     said = {name: image[name] for name in ("hw_disk_bus", "colour", "visibility", "min_disk", "min_ram", "protected")}
     assert said == {
-        "hw_disk_bus": "scsi", "colour": "blue", "visibility": "community", "min_disk": 2, "min_ram": 64,
+        "hw_disk_bus": "scsi",
+        "colour": "blue",
+        "visibility": "community",
+        "min_disk": 2,
+        "min_ram": 64,
         "protected": True,
-    }  # fmt: skip
+    }
     assert sorted(image["tags"]) == ["a", "b"]
     with pytest.raises(DriverError, match="protected"):
         life.driver.delete(kept)
     cloud.ask(
-        "PATCH", "image", f"/images/{kept.id}", json=[{"op": "replace", "path": "/protected", "value": False}],
+        "PATCH",
+        "image",
+        f"/images/{kept.id}",
+        json=[{"op": "replace", "path": "/protected", "value": False}],
         headers={"Content-Type": "application/openstack-images-v2.1-json-patch"},
-    )  # fmt: skip
+    )
     life.driver.delete(kept)
 
 

@@ -41,9 +41,15 @@ def test_a_local_image_is_uploaded_booted_kept_shared_and_downloaded(tmp_path: P
     before = rig.left(cloud)
     member = Clouds().get(Account(cloud="rig-admin")).project
     publisher = Publish(
-        flavor=rig.FLAVOR, network=rig.NETWORK, members=(member,), accept={member: "rig-admin"}, download=True,
-        min_ram=96, host_key="console", user_data=rig.SHOW_HOST_KEY,
-    )  # fmt: skip
+        flavor=rig.FLAVOR,
+        network=rig.NETWORK,
+        members=(member,),
+        accept={member: "rig-admin"},
+        download=True,
+        min_ram=96,
+        host_key="console",
+        user_data=rig.SHOW_HOST_KEY,
+    )
     assert [problem for problem in publisher.check() if problem.fatal] == []
     life = Life(source=publisher, folder=tmp_path, number=1)
     local = Artifact(driver="qemu", id=str(disk), name="tiny", format="qcow2")
@@ -78,9 +84,12 @@ def test_a_debian_is_given_its_keys_by_cloud_init(tmp_path: Path, cloud: Cloud, 
     claim = life.claim("build")
     handle = life.driver.launch(source, claim)
     link = Link(
-        lambda: life.driver.endpoint(handle), claim.keys, claim, console=lambda: life.driver.console(handle),
+        lambda: life.driver.endpoint(handle),
+        claim.keys,
+        claim,
+        console=lambda: life.driver.console(handle),
         timeout=1200,
-    )  # fmt: skip
+    )
     transport = link.open()
     assert life.driver.endpoint(handle).host_key == claim.keys.host_public
     assert transport.run("sudo -n id -u").stdout == "0\n"
@@ -104,9 +113,12 @@ def test_glance_fetches_an_image_for_one_build(tmp_path: Path, cloud: Cloud, dis
     before = rig.left(cloud)
     digest = hashlib.sha512(disk.read_bytes()).hexdigest()
     source = OpenStack(
-        base=GlanceUrl(url=url, sha512=digest), flavor=rig.FLAVOR, network=rig.NETWORK, host_key="console",
+        base=GlanceUrl(url=url, sha512=digest),
+        flavor=rig.FLAVOR,
+        network=rig.NETWORK,
+        host_key="console",
         user_data=rig.SHOW_HOST_KEY,
-    )  # fmt: skip
+    )
     life = Life(source=source, folder=tmp_path, number=2)
     assert [problem for problem in life.driver.check(source) if problem.fatal] == []
     life.up(life.driver.launch(source, life.claim("build")))

@@ -74,9 +74,18 @@ class Bench:
         folder.mkdir(parents=True)
         name = f"bakery-{os.getpid()}-{self.folder.name}-{self._count}"
         return Claim(
-            cache=self.cache, run=f"run-{os.getpid()}", build="b", role="build", name=name, folder=folder,
-            keys=make_keys("bakery-live"), tags={}, images=self.folder / "images", ledger=self.ledger, driver="qemu",
-        )  # fmt: skip
+            cache=self.cache,
+            run=f"run-{os.getpid()}",
+            build="b",
+            role="build",
+            name=name,
+            folder=folder,
+            keys=make_keys("bakery-live"),
+            tags={},
+            images=self.folder / "images",
+            ledger=self.ledger,
+            driver="qemu",
+        )
 
     def launch(self, boot: Qemu | Artifact | Checkpoint) -> tuple[Handle, Claim, Transport]:
         claim = self.claim()

@@ -117,10 +117,16 @@ def texts(draw: st.DrawFn) -> Text:
     small = st.lists(st.integers(0, 9), min_size=SIZE, max_size=SIZE).map(tuple)
     words = st.lists(st.sampled_from(["", "a", "b"]), min_size=SIZE, max_size=SIZE).map(tuple)
     return Text(
-        constants=draw(small), helpers=tuple(helper(n) for n in range(SIZE)), factory=draw(st.integers(0, 9)),
-        tasks=tuple(tuple(draw(st.lists(USE, max_size=3))) for _ in range(TASKS)), sequence=tuple(range(TASKS)),
-        files=draw(words), variables=draw(small), environ=draw(words), order=draw(st.integers(0, 99)),
-    )  # fmt: skip
+        constants=draw(small),
+        helpers=tuple(helper(n) for n in range(SIZE)),
+        factory=draw(st.integers(0, 9)),
+        tasks=tuple(tuple(draw(st.lists(USE, max_size=3))) for _ in range(TASKS)),
+        sequence=tuple(range(TASKS)),
+        files=draw(words),
+        variables=draw(small),
+        environ=draw(words),
+        order=draw(st.integers(0, 99)),
+    )
 
 
 def _at(items: tuple[Any, ...], index: int, item: Any) -> tuple[Any, ...]:
@@ -264,9 +270,11 @@ class World:
 
 EXAMPLES = int(os.environ.get("BAKERY_EXAMPLES", "20"))
 PATIENT = settings(
-    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
-)  # fmt: skip
+)
 
 
 @pytest.fixture(autouse=True)

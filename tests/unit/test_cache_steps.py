@@ -404,9 +404,13 @@ def test_defaults_classes_and_objects_are_followed(project: Project) -> None:
     assert simple(project, body, head).reusable
     assert why(project) == ""
     for old, new in [
-        ("port = 80", "port = 81"), ('Site("b")', 'Site("c")'), ("x + 1", "x + 2"), ('"a+"', '"b+"'),
-        ("RED = 1", "RED = 2"), ("{self.name}:", "{self.name}/"),
-    ]:  # fmt: skip
+        ("port = 80", "port = 81"),
+        ('Site("b")', 'Site("c")'),
+        ("x + 1", "x + 2"),
+        ('"a+"', '"b+"'),
+        ("RED = 1", "RED = 2"),
+        ("{self.name}:", "{self.name}/"),
+    ]:
         change(project, "imagefile.py", old, new)
         assert why(project), (old, new)
         change(project, "imagefile.py", new, old)

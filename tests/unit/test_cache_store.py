@@ -269,8 +269,12 @@ def test_bases_that_nobody_asked_for_lately_go_unless_they_are_needed(bench: Ben
         settings = {"base": str(bench.cache / "bases" / "under" / "disk")}
         place.keep(Checkpoint(driver="qemu", key="s1-a", folder=place.folder, settings=settings))
     assert {entry.name for entry in bases.ls(bench.cache)} == {
-        "bases/old", "bases/new", "bases/open", "bases/under", "downloads/held",
-    }  # fmt: skip
+        "bases/old",
+        "bases/new",
+        "bases/open",
+        "bases/under",
+        "downloads/held",
+    }
     held = FileLock(bench.cache / "downloads" / "held" / "lock")
     with (bench.cache / "bases" / "open" / "disk").open(), held:
         os.utime(bench.cache / "downloads" / "held" / "lock", (1000, 1000))

@@ -240,5 +240,9 @@ def test_an_image_is_plain_data() -> None:
     assert image == CloudImage((URL, "https://y.test/z"), sha(b""))
     assert hash(image) == hash(CloudImage((URL, "https://y.test/z"), sha(b"")))
     assert to_json(image) == {
-        "type": "CloudImage", "url": [URL, "https://y.test/z"], "checksum": sha(b""), "name": "", "login": "nocloud",
-    }  # fmt: skip
+        "type": "CloudImage",
+        "url": [URL, "https://y.test/z"],
+        "checksum": sha(b""),
+        "name": "",
+        "login": "nocloud",
+    }

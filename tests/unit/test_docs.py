@@ -24,9 +24,13 @@ from bakery.smoke import builtin
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SETTINGS = {
-    "CloudImage": "cloud-images", "Debian": "bases", "Ec2": "aws", "Nspawn": "nspawn", "OpenStack": "openstack",
+    "CloudImage": "cloud-images",
+    "Debian": "bases",
+    "Ec2": "aws",
+    "Nspawn": "nspawn",
+    "OpenStack": "openstack",
     "Qemu": "qemu",
-}  # fmt: skip
+}
 COMPLETE = Path(__file__).parent / "data" / "complete_imagefile.py"
 CLI = (ROOT / "docs" / "cli.md").read_text()
 ALL = "\n".join(page.read_text() for page in PAGES)

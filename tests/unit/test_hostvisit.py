@@ -39,10 +39,13 @@ def test_a_known_host_is_a_target(url: str, place: tuple[str, str, int], identit
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("http://web1", "is no ssh://"), ("ssh://", "is no ssh://"), ("ssh://root:pw@web1", "a password in --host"),
-        ("ssh://web3", "ssh-keyscan -p 22 web3"), ("ssh://web1:2222", "ssh-keyscan -p 2222 web1"),
+        ("http://web1", "is no ssh://"),
+        ("ssh://", "is no ssh://"),
+        ("ssh://root:pw@web1", "a password in --host"),
+        ("ssh://web3", "ssh-keyscan -p 22 web3"),
+        ("ssh://web1:2222", "ssh-keyscan -p 2222 web1"),
     ],
-)  # fmt: skip
+)
 def test_anything_else_is_refused_with_a_reason(url: str, words: str, identity: Path, known_hosts: Path) -> None:
     with pytest.raises(UsageError, match=words):
         Target.of(url, identity=identity, known_hosts=known_hosts)

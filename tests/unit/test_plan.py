@@ -78,9 +78,11 @@ def names(made: Plan) -> list[str]:
 def test_every_cell_of_the_matrix_is_built_from_every_source(make: Make) -> None:
     made = plan(make(FILE), Settings())
     assert names(made) == [
-        "web[release=bullseye]@laptop", "web[release=bullseye]@far",
-        "web[release=bookworm]@laptop", "web[release=bookworm]@far",
-    ]  # fmt: skip
+        "web[release=bullseye]@laptop",
+        "web[release=bullseye]@far",
+        "web[release=bookworm]@laptop",
+        "web[release=bookworm]@far",
+    ]
     first, second = made.builds[:2]
     assert (first.image, first.driver, first.boot.cloud) == ("web-bullseye", "folder", "cloud-bullseye")  # type: ignore[attr-defined]  # a Folder
     assert [step.name for step in first.steps] == ["base", "local"]
@@ -102,9 +104,11 @@ def test_values_remember_where_they_came_from(make: Make, tmp_path: Path) -> Non
     settings = Settings(values={"fast": "no"}, files=(file,), environ={"WEB_PASSWORD": "hunter22"})
     first = plan(make(FILE), settings).builds[0]
     assert {value.name: (value.value, value.origin) for value in first.variables} == {
-        "release": ("bullseye", "matrix"), "workers": (8, str(file)), "fast": (False, "-v"),
+        "release": ("bullseye", "matrix"),
+        "workers": (8, str(file)),
+        "fast": (False, "-v"),
         "password": (None, "environment WEB_PASSWORD"),
-    }  # fmt: skip
+    }
 
 
 def test_an_axis_on_the_command_line_replaces_its_list(make: Make) -> None:
@@ -268,11 +272,18 @@ def test_a_plan_is_frozen(make: Make) -> None:
 @pytest.mark.parametrize(
     ("value", "wanted", "result"),
     [
-        ("4", int, 4), ("4.5", float, 4.5), (4, float, 4.0), ("yes", bool, True), ("off", bool, False),
-        ("a, b", list[str], ["a", "b"]), (["1"], tuple[int, ...], (1,)), ("", int | None, None), ("7", int | None, 7),
+        ("4", int, 4),
+        ("4.5", float, 4.5),
+        (4, float, 4.0),
+        ("yes", bool, True),
+        ("off", bool, False),
+        ("a, b", list[str], ["a", "b"]),
+        (["1"], tuple[int, ...], (1,)),
+        ("", int | None, None),
+        ("7", int | None, 7),
         ("/x", Path, Path("/x")),
     ],
-)  # fmt: skip
+)
 def test_text_becomes_the_annotated_type(value: object, wanted: object, result: object) -> None:
     assert convert(value, wanted) == result
 

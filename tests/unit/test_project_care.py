@@ -120,15 +120,17 @@ def found(tmp_path: Path, *only: str) -> list[Finding]:
 
 def test_the_doctor_asks_a_driver_that_knows_better(tmp_path: Path) -> None:
     assert [(f.state, f.text, f.hint) for f in found(tmp_path, "shelf")] == [
-        ("ok", "all there", ""), ("missing", "no shelf", "buy one"),
-    ]  # fmt: skip
+        ("ok", "all there", ""),
+        ("missing", "no shelf", "buy one"),
+    ]
 
 
 def test_the_doctor_survives_drivers_that_do_not_load(tmp_path: Path) -> None:
     states = {f.about: (f.state, f.hint or f.why) for f in found(tmp_path, "broken", "torn")}
     assert states == {
-        "broken": ("missing", "pip install it"), "torn": ("missing", "AttributeError: no such class"),
-    }  # fmt: skip
+        "broken": ("missing", "pip install it"),
+        "torn": ("missing", "AttributeError: no such class"),
+    }
 
 
 def test_the_doctor_names_the_package_of_a_missing_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

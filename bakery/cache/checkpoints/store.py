@@ -96,9 +96,15 @@ class Store:
             if data := self.manifest(folder.name):
                 known, used = data["checkpoint"], self._used(folder.name)
                 yield Entry(
-                    key=folder.name, driver=known["driver"], warm=known["warm"], size=data["size"],
-                    made=data["made"], used=used or data["made"], stands_on=tuple(data["stands_on"]), folder=folder,
-                )  # fmt: skip
+                    key=folder.name,
+                    driver=known["driver"],
+                    warm=known["warm"],
+                    size=data["size"],
+                    made=data["made"],
+                    used=used or data["made"],
+                    stands_on=tuple(data["stands_on"]),
+                    folder=folder,
+                )
 
     def size(self) -> int:
         """Bytes on the disk; what checkpoints share counts once."""
@@ -177,11 +183,16 @@ class Store:
         """Write the manifest: from here on the checkpoint counts."""
         folder = self.folder / key
         data: dict[str, Json] = {
-            "version": VERSION, "checkpoint": to_json(checkpoint), "made": time.time(), "boot": self.boot,
-            "flushed": flushed, "inventory": inventory.digest(folder, without=MANIFEST),
-            "size": inventory.size([folder]), "stands_on": [*sorted(self._others(checkpoint))],
+            "version": VERSION,
+            "checkpoint": to_json(checkpoint),
+            "made": time.time(),
+            "boot": self.boot,
+            "flushed": flushed,
+            "inventory": inventory.digest(folder, without=MANIFEST),
+            "size": inventory.size([folder]),
+            "stands_on": [*sorted(self._others(checkpoint))],
             "needs": {str(path): _identity(path) for path in self._needs(checkpoint)},
-        }  # fmt: skip
+        }
         self._write(key, data)
 
     def write_flushed(self, key: str) -> None:

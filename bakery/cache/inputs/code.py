@@ -24,16 +24,35 @@ from bakery.model import Json
 
 MARK = "__bakery__"
 _DYNAMIC = {
-    ("builtins", "eval"), ("builtins", "exec"), ("builtins", "compile"), ("builtins", "__import__"),
-    ("builtins", "globals"), ("importlib", "import_module"), ("sys", "_getframe"), ("sys", "modules"),
-    ("runpy", "run_path"), ("runpy", "run_module"),
-}  # fmt: skip
+    ("builtins", "eval"),
+    ("builtins", "exec"),
+    ("builtins", "compile"),
+    ("builtins", "__import__"),
+    ("builtins", "globals"),
+    ("importlib", "import_module"),
+    ("sys", "_getframe"),
+    ("sys", "modules"),
+    ("runpy", "run_path"),
+    ("runpy", "run_module"),
+}
 _READS_DOCS = {"__doc__", "getdoc", "getsource", "getsourcelines"}
 _CLASS_NOISE = {
-    "__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__firstlineno__", "__static_attributes__",
-    "__dataclass_fields__", "__dataclass_params__", "__abstractmethods__", "_abc_impl", "__parameters__",
-    "__annotate_func__", "__annotations_cache__", MARK,
-}  # fmt: skip
+    "__dict__",
+    "__weakref__",
+    "__doc__",
+    "__module__",
+    "__qualname__",
+    "__firstlineno__",
+    "__static_attributes__",
+    "__dataclass_fields__",
+    "__dataclass_params__",
+    "__abstractmethods__",
+    "_abc_impl",
+    "__parameters__",
+    "__annotate_func__",
+    "__annotations_cache__",
+    MARK,
+}
 
 
 @dataclass(frozen=True)

@@ -34,13 +34,19 @@ PATH = click.Path(dir_okay=False, path_type=Path)
     "-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Builds at once; as many as fit if not given."
 )
 @click.option(
-    "--limit", "limits", multiple=True, metavar="LABEL:N",
+    "--limit",
+    "limits",
+    multiple=True,
+    metavar="LABEL:N",
     help="Builds at once that take this label, or all their memory and processors: kvm:1, memory:8G, cpus:4.",
-)  # fmt: skip
+)
 @click.option(
-    "--on-failure", type=click.Choice(["destroy", "keep", "ask"]), default="destroy", show_default=True,
+    "--on-failure",
+    type=click.Choice(["destroy", "keep", "ask"]),
+    default="destroy",
+    show_default=True,
     help="What happens to the machine of a task that failed.",
-)  # fmt: skip
+)
 @click.option(
     "--no-cache", "cache", flag_value=False, default=True, help="Run every step; read and write no checkpoint."
 )
@@ -54,20 +60,32 @@ PATH = click.Path(dir_okay=False, path_type=Path)
 @click.option("--junit", type=PATH, metavar="FILE", help="Write a JUnit report here; the run's folder has one anyway.")
 @click.option("--deadline", type=Duration(), metavar="TIME", help="Stop and clean up after this time: 90s, 30m, 2h.")
 @click.option(
-    "--connect-timeout", type=Duration(), default="10m", metavar="TIME", show_default=True,
+    "--connect-timeout",
+    type=Duration(),
+    default="10m",
+    metavar="TIME",
+    show_default=True,
     help="How long a machine may take from its launch until it lets us in.",
-)  # fmt: skip
+)
 @click.option(
-    "--phase-timeout", "phase_timeouts", multiple=True, type=PhaseTime(), metavar="PHASE=TIME",
+    "--phase-timeout",
+    "phase_timeouts",
+    multiple=True,
+    type=PhaseTime(),
+    metavar="PHASE=TIME",
     help="Fail when a phase takes longer: capture=10m; provision is all tasks together.",
-)  # fmt: skip
+)
 @click.option(
     "--expire", type=Duration(), default="24h", metavar="TIME", help="Rented things older than this count as forgotten."
 )
 @click.option(
-    "--resume", is_flag=False, flag_value="last", metavar="[RUN]", shell_complete=runs,
+    "--resume",
+    is_flag=False,
+    flag_value="last",
+    metavar="[RUN]",
+    shell_complete=runs,
     help="Go on with a run that was killed; the last if none is named.",
-)  # fmt: skip
+)
 @click.option("--offline", is_flag=True, help="Download nothing; say what is missing.")
 @click.option(
     "--clones", type=click.IntRange(1, 8), default=1, metavar="N", help="Test on this many machines, and compare them."
@@ -98,10 +116,16 @@ def build(
     reporters = readers(project, shown, project.path(given["junit"]))
     with captured(project.redactor, shown):
         outcome = run_build(
-            plan, project.recipe, settings, options, project.state, drivers=project.drivers,
-            redactor=project.redactor, readers=reporters,
+            plan,
+            project.recipe,
+            settings,
+            options,
+            project.state,
+            drivers=project.drivers,
+            redactor=project.redactor,
+            readers=reporters,
             ask=Ask(shown) if asks and isinstance(shown, Terminal) else None,
-        )  # fmt: skip
+        )
     if not project.json and not (isinstance(shown, Terminal) and sys.stdout.isatty()):
         for artifact in outcome.artifacts.values():  # on a terminal the closing table has shown them
             output.out(artifact.id, project)
@@ -115,12 +139,22 @@ def _options(project: Project, given: dict[str, Any]) -> Options:
 
     refresh = frozenset({"*"}) if given["refresh"] else frozenset(given["refresh_tasks"])
     return Options(
-        jobs=given["jobs"], on_failure=given["on_failure"], cache=given["cache"], refresh=refresh, test=given["test"],
-        output=project.path(given["output"]), depfile=project.path(given["depfile"]), deadline=given["deadline"],
-        resume=_run_to_resume(project, given["resume"]), offline=given["offline"], expire=given["expire"],
-        connect_timeout=given["connect_timeout"], clones=given["clones"],
-        limits=limits(given["limits"], project.environ), phase_timeouts=checked(dict(given["phase_timeouts"])),
-    )  # fmt: skip
+        jobs=given["jobs"],
+        on_failure=given["on_failure"],
+        cache=given["cache"],
+        refresh=refresh,
+        test=given["test"],
+        output=project.path(given["output"]),
+        depfile=project.path(given["depfile"]),
+        deadline=given["deadline"],
+        resume=_run_to_resume(project, given["resume"]),
+        offline=given["offline"],
+        expire=given["expire"],
+        connect_timeout=given["connect_timeout"],
+        clones=given["clones"],
+        limits=limits(given["limits"], project.environ),
+        phase_timeouts=checked(dict(given["phase_timeouts"])),
+    )
 
 
 def _check_limits(project: Project, plan: Plan, given: tuple[str, ...]) -> None:

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 
 @click.group(
-    cls=Group, invoke_without_command=True,
+    cls=Group,
+    invoke_without_command=True,
     epilog="""Examples:
     bake cache
     bake cache ls --json
     bake cache prune --older-than 7d""",
-)  # fmt: skip
+)
 @click.pass_context
 def cache(ctx: click.Context) -> None:
     """Show or shrink the cache of bases and steps, which all projects of this user share."""
@@ -105,9 +106,14 @@ def _row(entry: Entry) -> tuple[str, str, str, str]:
 
 def _json(entry: Entry) -> dict[str, object]:
     return {
-        "key": entry.key, "driver": entry.driver, "warm": entry.warm, "size": entry.size, "made": entry.made,
-        "used": entry.used, "stands_on": list(entry.stands_on),
-    }  # fmt: skip
+        "key": entry.key,
+        "driver": entry.driver,
+        "warm": entry.warm,
+        "size": entry.size,
+        "made": entry.made,
+        "used": entry.used,
+        "stands_on": list(entry.stands_on),
+    }
 
 
 def _bytes(path: Path) -> int:

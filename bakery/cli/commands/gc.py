@@ -39,9 +39,16 @@ from bakery.state import gc as collector
 @as_json
 @click.pass_obj
 def gc(
-    project: Project, /, *, run: str | None, driver: str | None, older_than: float | None, settings: tuple[str, ...],
-    dry_run: bool, as_json: bool,
-) -> None:  # fmt: skip
+    project: Project,
+    /,
+    *,
+    run: str | None,
+    driver: str | None,
+    older_than: float | None,
+    settings: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """Destroy what dead runs left behind. Runs that are alive are never touched."""
     if driver is None and (older_than is not None or settings):
         raise UsageError("--older-than and --set need --driver", hint="without it, gc goes by the journals alone")
@@ -86,11 +93,12 @@ def _tell(project: Project, swept: collector.Swept, *, dry_run: bool, as_json: b
         numbers = ", ".join(map(str, lines))
         output.error(
             CleanupError(
-                f"the journal of {run} is damaged", why=f"lines that cannot be read: {numbers}",
+                f"the journal of {run} is damaged",
+                why=f"lines that cannot be read: {numbers}",
                 hint="look for its resources by tag: bake gc --driver D " + run,
             ),
             project,
-        )  # fmt: skip
+        )
 
 
 def _of_run(resource: Resource) -> str:

@@ -13,11 +13,12 @@ from bakery.imagefile.describe import describe
 
 
 @click.command(
-    "list", cls=Command,
+    "list",
+    cls=Command,
     epilog="""Examples:
     bake list
     bake list --json | jq -r '.images[].name'""",
-)  # fmt: skip
+)
 @as_json
 @click.pass_obj
 def list_(project: Project, as_json: bool) -> None:

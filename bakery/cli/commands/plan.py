@@ -27,9 +27,17 @@ from bakery.imagefile.variables import Settings
 @as_json
 @click.pass_obj
 def plan(
-    project: Project, /, *, images: Any, only: Any, exclude: Any, values: Any, var_files: Any, explain: bool,
+    project: Project,
+    /,
+    *,
+    images: Any,
+    only: Any,
+    exclude: Any,
+    values: Any,
+    var_files: Any,
+    explain: bool,
     as_json: bool,
-) -> None:  # fmt: skip
+) -> None:
     """Show what a build would do: its steps, its values, and where each value came from."""
     settings = project.settings(values, var_files)
     planned = project.plan(images, only, exclude, settings)

@@ -53,9 +53,13 @@ def ssh(project: Project, /, *, name: str, values: Any, var_files: Any) -> None:
             _checked(open_shell(endpoint, running.claim.keys, running.claim.folder))
 
     visit = Visit(
-        recipe=project.recipe, settings=settings, state=project.state, drivers=project.drivers,
-        redactor=project.redactor, readers=readers(project, shown),
-    )  # fmt: skip
+        recipe=project.recipe,
+        settings=settings,
+        state=project.state,
+        drivers=project.drivers,
+        redactor=project.redactor,
+        readers=readers(project, shown),
+    )
     raise click.exceptions.Exit(visit.machine(build, artifact, look_around))
 
 

@@ -29,13 +29,19 @@ FORMATS = {".qcow2": "qcow2", ".raw": "raw", ".img": "raw"}
 @click.option("--image", metavar="IMAGE", help="Whose tests to run, where it cannot be told from the artifact.")
 @click.option("--host", metavar="ssh://USER@HOST[:PORT]", help="Test a machine that runs already; nothing is launched.")
 @click.option(
-    "--identity", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+    "--identity",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
     help="With --host: the private key.",
-)  # fmt: skip
+)
 @click.option(
-    "--known-hosts", type=click.Path(dir_okay=False, path_type=Path), default=Path("~/.ssh/known_hosts"),
-    show_default=True, metavar="FILE", help="With --host: where its host key is.",
-)  # fmt: skip
+    "--known-hosts",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("~/.ssh/known_hosts"),
+    show_default=True,
+    metavar="FILE",
+    help="With --host: where its host key is.",
+)
 @variables
 @click.option("--deadline", type=Duration(), metavar="TIME", help="Stop and clean up after this time: 90s, 30m, 2h.")
 @click.option(
@@ -43,9 +49,16 @@ FORMATS = {".qcow2": "qcow2", ".raw": "raw", ".img": "raw"}
 )
 @click.pass_obj
 def test(
-    project: Project, /, *, artifact: str | None, image: str | None, host: str | None, values: Any, var_files: Any,
+    project: Project,
+    /,
+    *,
+    artifact: str | None,
+    image: str | None,
+    host: str | None,
+    values: Any,
+    var_files: Any,
     **given: Any,
-) -> None:  # fmt: skip
+) -> None:
     """Run the smoke tests against an image that exists, on a fresh machine of it; or against a host."""
     from bakery.build.one_off import Visit, build_of
     from bakery.cli.reporters import readers, screen
@@ -55,10 +68,14 @@ def test(
     settings = project.settings(values, var_files)
     plan = project.plan((), (), (), settings)
     visit = Visit(
-        recipe=project.recipe, settings=settings, state=project.state, drivers=project.drivers,
-        redactor=project.redactor, readers=readers(project, screen(project), project.path(given["junit"])),
+        recipe=project.recipe,
+        settings=settings,
+        state=project.state,
+        drivers=project.drivers,
+        redactor=project.redactor,
+        readers=readers(project, screen(project), project.path(given["junit"])),
         deadline=given["deadline"],
-    )  # fmt: skip
+    )
     if host is not None:
         from bakery.build.remote_host import Target
 

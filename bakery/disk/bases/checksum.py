@@ -56,9 +56,10 @@ def parse(text: str) -> Checksum:
     if match and LENGTHS.get(len(match["digest"])) == algorithm:
         return Checksum(algorithm, match["digest"].lower())
     raise PreflightError(
-        f"{text!r} is no checksum", why=_why(text, algorithm),
+        f"{text!r} is no checksum",
+        why=_why(text, algorithm),
         hint='write checksum="sha256:..." with 64 hexadecimal digits, or the address of a SHA256SUMS list',
-    )  # fmt: skip
+    )
 
 
 def _why(text: str, algorithm: str) -> str:
@@ -97,12 +98,17 @@ def find(listing: str, names: Iterable[str], *, address: str) -> Checksum:
         return Checksum(LENGTHS[longest], best.pop())
     shown = " or ".join(sorted(wanted))
     if best:
-        raise PreflightError(f"{address} has several entries for {shown}", why="\n".join(sorted(best)),
-                             hint='give the right one as checksum="sha256:..."')  # fmt: skip
+        raise PreflightError(
+            f"{address} has several entries for {shown}",
+            why="\n".join(sorted(best)),
+            hint='give the right one as checksum="sha256:..."',
+        )
     others = ", ".join(sorted({name for name, _ in entries if name})[:5])
-    raise PreflightError(f"{address} has no entry for {shown}", why=f"it lists {others}" if others else
-                         "it does not look like a list of checksums",
-                         hint="CloudImage(..., name=...) names the entry where the address does not")  # fmt: skip
+    raise PreflightError(
+        f"{address} has no entry for {shown}",
+        why=f"it lists {others}" if others else "it does not look like a list of checksums",
+        hint="CloudImage(..., name=...) names the entry where the address does not",
+    )
 
 
 def _entries(listing: str) -> Iterator[tuple[str, str]]:

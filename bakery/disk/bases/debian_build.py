@@ -31,9 +31,16 @@ def digest(base: Debian) -> str:
     """Digest all that decides the content; not the host's mirror, which has the same packages."""
     own = {path: [hashlib.sha256(data).hexdigest(), mode] for path, (data, mode) in recipe.own_files().items()}
     decides = [
-        recipe.VERSION, base.suite, recipe.PACKAGES, recipe.SUITES[base.suite].packages, sorted(set(base.packages)),
-        base.mirror, base.snapshot, recipe.DEBCONF, own,
-    ]  # fmt: skip
+        recipe.VERSION,
+        base.suite,
+        recipe.PACKAGES,
+        recipe.SUITES[base.suite].packages,
+        sorted(set(base.packages)),
+        base.mirror,
+        base.snapshot,
+        recipe.DEBCONF,
+        own,
+    ]
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
 
@@ -61,10 +68,13 @@ def tree(base: Debian, folder: Path, shop: Workshop) -> None:
     with TemporaryDirectory(dir=folder) as scratch:
         words = _words(base, Path(scratch), stays, host)
         run(
-            (*alone(), *words, archived if root() else folder / "tree", *used), shop,
-            what=f"making Debian {base.suite}", timeout=3600, on_line=_teller(base, shop),
+            (*alone(), *words, archived if root() else folder / "tree", *used),
+            shop,
+            what=f"making Debian {base.suite}",
+            timeout=3600,
+            on_line=_teller(base, shop),
             hint="is the mirror reachable, and the name of every package right?",
-        )  # fmt: skip
+        )
     if root():
         (folder / "tree").mkdir()
         build.unpack(archived, folder / "tree", shop)
@@ -82,9 +92,13 @@ def _words(base: Debian, scratch: Path, stays: list[str], host: HostApt | None) 
     if conf is not None and host is not None:
         conf.write_text(host.conf)
     return recipe.words(
-        base.suite, base.packages, early=scratch / "early.tar", late=scratch / "late.tar", conf=conf,
+        base.suite,
+        base.packages,
+        early=scratch / "early.tar",
+        late=scratch / "late.tar",
+        conf=conf,
         mode="unshare" if root() else "root",
-    )  # fmt: skip
+    )
 
 
 def _teller(base: Debian, shop: Workshop) -> Callable[[str], None]:

@@ -20,13 +20,35 @@ SNAPSHOT = "http://snapshot.debian.org/archive"
 
 PACKAGES = (
     # starts
-    "linux-image-amd64", "initramfs-tools", "zstd", "grub-pc", "grub-efi-amd64-bin", "systemd-sysv", "udev", "kmod",
+    "linux-image-amd64",
+    "initramfs-tools",
+    "zstd",
+    "grub-pc",
+    "grub-efi-amd64-bin",
+    "systemd-sysv",
+    "udev",
+    "kmod",
     # is reached
-    "openssh-server", "cloud-init", "systemd-timesyncd", "iproute2", "netbase", "ca-certificates",
+    "openssh-server",
+    "cloud-init",
+    "systemd-timesyncd",
+    "iproute2",
+    "netbase",
+    "ca-certificates",
     # is at home
-    "dbus", "libpam-systemd", "sudo", "procps", "e2fsprogs", "tzdata", "apt-utils", "less", "nano", "iputils-ping",
-    "python3-minimal", "python3-apt",
-)  # fmt: skip
+    "dbus",
+    "libpam-systemd",
+    "sudo",
+    "procps",
+    "e2fsprogs",
+    "tzdata",
+    "apt-utils",
+    "less",
+    "nano",
+    "iputils-ping",
+    "python3-minimal",
+    "python3-apt",
+)
 """The full kernel: Debian's cloud kernel has no AHCI and no e1000, so it does not see SATA disks."""
 
 DEBCONF = """\

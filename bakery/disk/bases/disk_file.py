@@ -96,16 +96,18 @@ def detect(path: Path) -> Literal["qcow2", "raw"]:
         external = version > 2 and int.from_bytes(head[72:80], "big") & 0b100  # noqa: PLR2004  format version 2
         if backing or external:
             raise PreflightError(
-                f"{path.name} is a qcow2 image that stands on another file", why="it could name any file of this host",
+                f"{path.name} is a qcow2 image that stands on another file",
+                why="it could name any file of this host",
                 hint="flatten it with `qemu-img convert -O qcow2`",
-            )  # fmt: skip
+            )
         return "qcow2"
     if head[510:512] == b"\x55\xaa":
         return "raw"
     raise PreflightError(
-        f"{path.name} is no disk image that can be booted", why="it is neither qcow2 nor has it a partition table",
+        f"{path.name} is no disk image that can be booted",
+        why="it is neither qcow2 nor has it a partition table",
         hint="other formats can be turned into qcow2 with `qemu-img convert`",
-    )  # fmt: skip
+    )
 
 
 def _record(path: Path) -> Path:

@@ -97,8 +97,11 @@ class Downloader:
             part.replace(to)
             note_path(part).unlink(missing_ok=True)
             return
-        hint = "check the checksum, or whether the address gives a newer file now" if wrong else \
-               "check the address and the network; what was received is kept and used next time"  # fmt: skip
+        hint = (
+            "check the checksum, or whether the address gives a newer file now"
+            if wrong
+            else "check the address and the network; what was received is kept and used next time"
+        )
         what = f"{to.name} is not what its checksum says" if wrong else f"{to.name} cannot be downloaded"
         raise PreflightError(what, why="\n".join(reasons), hint=hint)
 
@@ -204,10 +207,12 @@ class Downloader:
     def client(self) -> httpx.Client:
         """A client that verifies TLS, follows few redirects, and honours the usual proxy variables."""
         return httpx.Client(
-            transport=self.transport, follow_redirects=True, max_redirects=5,
+            transport=self.transport,
+            follow_redirects=True,
+            max_redirects=5,
             timeout=httpx.Timeout(self.patience.read, connect=self.patience.connect),
             headers={"user-agent": "imagebakery", "accept-encoding": "identity"},
-        )  # fmt: skip
+        )
 
 
 class _Progress:

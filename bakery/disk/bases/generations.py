@@ -83,8 +83,11 @@ class Shelf:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:  # a damaged disk, or somebody's editor
-            self.shop.notice(f"what is noted about {self.what} in the cache cannot be read; it is made anew",
-                             hint=str(error), warning=True)  # fmt: skip
+            self.shop.notice(
+                f"what is noted about {self.what} in the cache cannot be read; it is made anew",
+                hint=str(error),
+                warning=True,
+            )
             return None
         return found
 
@@ -97,8 +100,9 @@ class Shelf:
             return found
         if self.shop.offline:
             if found is None:
-                raise PreflightError(f"{self.what} is not in the cache, and we are offline",
-                                     hint="run `bake` once with a network")  # fmt: skip
+                raise PreflightError(
+                    f"{self.what} is not in the cache, and we are offline", hint="run `bake` once with a network"
+                )
             self.shop.notice(f"{self.what} in the cache is older than it should be, and we are offline", warning=True)
             return found
         try:

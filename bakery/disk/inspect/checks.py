@@ -10,9 +10,20 @@ from bakery.disk.inspect.findings import Finding
 from bakery.disk.inspect.tree import Tree
 
 _HISTORIES: Final = (
-    ".bash_history", ".zsh_history", ".ash_history", ".sh_history", ".history", ".python_history", ".mysql_history",
-    ".psql_history", ".sqlite_history", ".node_repl_history", ".lesshst", ".viminfo", ".wget-hsts",
-)  # fmt: skip
+    ".bash_history",
+    ".zsh_history",
+    ".ash_history",
+    ".sh_history",
+    ".history",
+    ".python_history",
+    ".mysql_history",
+    ".psql_history",
+    ".sqlite_history",
+    ".node_repl_history",
+    ".lesshst",
+    ".viminfo",
+    ".wget-hsts",
+)
 _KEY: Final = re.compile(r"^[^#\n]*AAAA\S+ *(.*)$", re.MULTILINE)
 _SWAP_FILES: Final = ("/swapfile", "/swap.img", "/swap/swapfile", "/var/swap")
 _NEW: Final = ("", "uninitialized")
@@ -84,5 +95,11 @@ def swap(tree: Tree) -> Iterator[Finding]:
 
 
 CHECKS: Final[Sequence[Callable[[Tree], Iterator[Finding]]]] = (
-    authorized_keys, host_keys, machine_id, cloud_init, histories, temporary, swap,
-)  # fmt: skip
+    authorized_keys,
+    host_keys,
+    machine_id,
+    cloud_init,
+    histories,
+    temporary,
+    swap,
+)

@@ -40,9 +40,13 @@ def places(disk: Path, patterns: Sequence[Pattern], cancel: Cancel) -> list[int]
     # The patterns go through a pipe: arguments can be seen by everybody, and a file would outlive a crash.
     words = [program, "-a", "-b", "-o", "-F", "-f", f"/dev/fd/{patterns_out}"]
     with subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=[patterns_out],
+        words,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=[patterns_out],
         env={"LC_ALL": "C", "PATH": os.defpath},
-    ) as process:  # fmt: skip
+    ) as process:
         os.close(patterns_out)
         threads = [
             threading.Thread(target=_write, args=(os.fdopen(patterns_in, "wb"), [b"\n".join(sorted(anchors)) + b"\n"])),

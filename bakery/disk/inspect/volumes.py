@@ -68,11 +68,13 @@ def volumes(disk: Path, shop: Workshop) -> tuple[Volume, ...]:
     unit = int(table.get("sectorsize", 512))
     found = (
         Volume(
-            number=int(part["node"].removeprefix(str(disk)).lstrip("p")), start=part["start"] * unit,
-            size=part["size"] * unit, part_uuid=part.get("uuid", "").lower(),
+            number=int(part["node"].removeprefix(str(disk)).lstrip("p")),
+            start=part["start"] * unit,
+            size=part["size"] * unit,
+            part_uuid=part.get("uuid", "").lower(),
         )
         for part in table.get("partitions", [])
-    )  # fmt: skip
+    )
     return tuple(_probe(disk, volume, shop) for volume in found)
 
 
@@ -82,6 +84,11 @@ def _probe(disk: Path, volume: Volume, shop: Workshop) -> Volume:
     text = run(["blkid", "--probe", *place, "--output", "export", str(disk)], shop.cancel, accept=(0, nothing_found))
     seen = {name: value for name, _, value in (line.partition("=") for line in text.splitlines())}
     return Volume(
-        number=volume.number, start=volume.start, size=volume.size, part_uuid=volume.part_uuid,
-        kind=seen.get("TYPE", ""), uuid=seen.get("UUID", ""), label=seen.get("LABEL", ""),
-    )  # fmt: skip
+        number=volume.number,
+        start=volume.start,
+        size=volume.size,
+        part_uuid=volume.part_uuid,
+        kind=seen.get("TYPE", ""),
+        uuid=seen.get("UUID", ""),
+        label=seen.get("LABEL", ""),
+    )

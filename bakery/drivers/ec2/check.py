@@ -37,8 +37,13 @@ def check(clouds: Clouds, source: Ec2) -> Iterator[Problem]:
         yield _problem(error)
         return
     parts: tuple[Callable[[Cloud, Ec2], Iterator[Problem]], ...] = (
-        _start, _places, _groups, _profile, _permissions, quota.check,
-    )  # fmt: skip
+        _start,
+        _places,
+        _groups,
+        _profile,
+        _permissions,
+        quota.check,
+    )
     for part in parts:
         try:
             yield from part(cloud, source)
@@ -122,9 +127,13 @@ def _permissions(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
     if isinstance(source.base, str | Newest | Parameter | Artifact):  # else another build of this run makes it
         image = base_images.resolve(cloud, source.base)
         questions["run_instances"] = {
-            "ImageId": image["ImageId"], "InstanceType": source.types[0], "MinCount": 1, "MaxCount": 1,
-            "SubnetId": place.subnet, "BlockDeviceMappings": mappings(volumes(source, image, "build")),
-        }  # fmt: skip
+            "ImageId": image["ImageId"],
+            "InstanceType": source.types[0],
+            "MinCount": 1,
+            "MaxCount": 1,
+            "SubnetId": place.subnet,
+            "BlockDeviceMappings": mappings(volumes(source, image, "build")),
+        }
     if not source.security_groups:
         questions["create_security_group"] = {"GroupName": "bakery", "Description": "dry run", "VpcId": place.vpc}
     for operation, parameters in questions.items():

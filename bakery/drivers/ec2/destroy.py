@@ -23,9 +23,14 @@ TIMEOUT = 600.0
 BORROWER = "image on snapshots of others"
 """An image that was registered from snapshots which another record takes: perhaps that of the image they came with."""
 WAVES = (
-    ("tunnel",), ("instance",), (BORROWER,), ("image",), ("import", "snapshot", "volume", "s3-object"),
-    ("security-group", "key-pair", "instance-profile"), ("role",),
-)  # fmt: skip
+    ("tunnel",),
+    ("instance",),
+    (BORROWER,),
+    ("image",),
+    ("import", "snapshot", "volume", "s3-object"),
+    ("security-group", "key-pair", "instance-profile"),
+    ("role",),
+)
 """What goes after what: what stands on something goes before it, what does not may go at the same time."""
 
 

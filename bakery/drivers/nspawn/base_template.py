@@ -158,8 +158,12 @@ def _mounted(overlay: Path, start: int, folder: Path) -> Generator[Path]:
     shown.touch()
     with subprocess.Popen(
         [*alone(), "sh", "-c", HOLD, "sh", str(overlay), str(shown), str(start)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, text=True,
-    ) as process:  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    ) as process:
         assert process.stdout is not None  # noqa: S101  asked for as pipes
         try:
             if process.stdout.readline() != "ready\n":

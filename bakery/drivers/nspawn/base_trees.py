@@ -61,7 +61,8 @@ def _disk(image: Artifact, shop: Workshop) -> BaseDisk:
     for problem in _check_image(image):
         raise DriverError(problem.what, why=problem.why, hint=problem.hint)
     return BaseDisk(
-        path=image.path, format="raw" if image.format == "raw" else "qcow2",
+        path=image.path,
+        format="raw" if image.format == "raw" else "qcow2",
         key=image.sha256 or digest(image.path, "sha256", shop),
         login="credentials" if Shape.from_json(image.settings).login == "credentials" else "nocloud",
-    )  # fmt: skip
+    )

@@ -62,8 +62,13 @@ def frozen(leader: int, cancel: Cancel) -> Generator[None]:
         return
     try:
         (group / "cgroup.freeze").write_text("1")
-        until(lambda: _require_frozen(group), what="freezing the container", timeout=30, cancel=cancel,
-              every=(0.001, 0.05))  # fmt: skip
+        until(
+            lambda: _require_frozen(group),
+            what="freezing the container",
+            timeout=30,
+            cancel=cancel,
+            every=(0.001, 0.05),
+        )
         yield
     finally:
         (group / "cgroup.freeze").write_text("0")

@@ -74,8 +74,12 @@ def _make(disk: BaseDisk, folder: Path, shop: Workshop) -> None:
         with raw_disk(disk.path, disk.format, folder, shop) as raw:
             mounts = _mounts(raw, point, shop)
             words = [word for volume, place in mounts for word in (*_mount(raw, volume), place)]
-            run((*alone(), "sh", "-c", COPY, "sh", files, point, *words), shop, timeout=3600,
-                what=f"copying the files of {disk.path.name}")  # fmt: skip
+            run(
+                (*alone(), "sh", "-c", COPY, "sh", files, point, *words),
+                shop,
+                timeout=3600,
+                what=f"copying the files of {disk.path.name}",
+            )
             _forget_disk(files, [volume for volume, _ in mounts[1:]], volumes(raw, shop))
     except BaseException:
         remove(files, shop)
@@ -98,14 +102,19 @@ def _mounts(raw: Path, point: Path, shop: Workshop) -> list[tuple[Volume, str]]:
             said = run((*alone(), "sh", "-c", LOOK, "sh", *_mount(raw, volume), point), shop, what="looking for files")
         except DriverError:
             continue  # another one may be the root; if none is, that is said below
-        inside = [(other, place) for spec, place in fstab(said.decode(errors="replace"))
-                  for other in found if other is not volume and place != "/" and means(spec, other)]  # fmt: skip
+        inside = [
+            (other, place)
+            for spec, place in fstab(said.decode(errors="replace"))
+            for other in found
+            if other is not volume and place != "/" and means(spec, other)
+        ]
         return [(volume, ""), *sorted(inside, key=lambda each: each[1])]
     kinds = ", ".join(sorted({volume.kind or "unknown" for volume in volumes(raw, shop)}))
     raise DriverError(
-        f"{raw.name} has no root file system that can be read here", why=f"there are: {kinds}; read are: "
-        f"{', '.join(KINDS)}, where this kernel has them", hint="build on this image with Qemu",
-    )  # fmt: skip
+        f"{raw.name} has no root file system that can be read here",
+        why=f"there are: {kinds}; read are: {', '.join(KINDS)}, where this kernel has them",
+        hint="build on this image with Qemu",
+    )
 
 
 def _forget_disk(files: Path, copied: Sequence[Volume], all_volumes: Sequence[Volume]) -> None:

@@ -87,13 +87,20 @@ class NspawnDriver(Driver[Nspawn]):
         start = _start(boot, claim)
         mode = host.mode(start.tree)
         if mode == "plain":
-            claim.notice(f"no systemd in this container: {host.why_plain(start.tree)}", warning=True,
-                         hint="services are enabled, but not started")  # fmt: skip
+            claim.notice(
+                f"no systemd in this container: {host.why_plain(start.tree)}",
+                warning=True,
+                hint="services are enabled, but not started",
+            )
         groups = () if mode == "plain" or host.managed() else tuple(host.cgroup_parents())
         container = Container(
-            name=claim.name, run=claim.run, folder=claim.folder / CONTAINER, lowers=start.lowers, mode=mode,
+            name=claim.name,
+            run=claim.run,
+            folder=claim.folder / CONTAINER,
+            lowers=start.lowers,
+            mode=mode,
             cgroups=tuple(group / claim.name for group in groups),
-        )  # fmt: skip
+        )
         intent = claim.intend(CONTAINER, folder=str(container.folder), cgroups=[str(g) for g in container.cgroups])
         container.make_folders(claim.keys)
         if start.layer is not None:
@@ -101,17 +108,29 @@ class NspawnDriver(Driver[Nspawn]):
         pid = container.start(claim.folder / CONSOLE)
         resource = intent.made(str(pid), started=processes.started(pid))
         return Handle(
-            driver=self.name, id=claim.name, resource=resource, folder=claim.folder, settings=start.settings,
-            data={"mode": mode, "tree": str(start.tree), "key": start.key, "layer": str(start.layer or ""),
-                  "disk": start.disk},
-        )  # fmt: skip
+            driver=self.name,
+            id=claim.name,
+            resource=resource,
+            folder=claim.folder,
+            settings=start.settings,
+            data={
+                "mode": mode,
+                "tree": str(start.tree),
+                "key": start.key,
+                "layer": str(start.layer or ""),
+                "disk": start.disk,
+            },
+        )
 
     def endpoint(self, handle: Handle) -> Endpoint:
         """Say which process leads the container, once systemd in it has started what it starts."""
         launcher = int(handle.resource.id or 0)
         if not processes.alive(launcher, handle.resource.data["started"]):
-            raise DriverError("the container has ended", why=_last_words(self.console(handle)),
-                              hint=f"all it wrote is in {handle.folder / CONSOLE}")  # fmt: skip
+            raise DriverError(
+                "the container has ended",
+                why=_last_words(self.console(handle)),
+                hint=f"all it wrote is in {handle.folder / CONSOLE}",
+            )
         leader = processes.leader(launcher)
         if leader is None:
             raise NotYet("the container's first process")
@@ -119,8 +138,9 @@ class NspawnDriver(Driver[Nspawn]):
             _require_ready(leader)
         elif processes.words_of(leader)[:2] != AT_REST:
             raise NotYet("the container's root folder")  # until then, its root is this host's
-        return Endpoint(transport="namespace", host="", port=0,
-                        data={"pid": leader, "start": processes.started(leader)})  # fmt: skip
+        return Endpoint(
+            transport="namespace", host="", port=0, data={"pid": leader, "start": processes.started(leader)}
+        )
 
     def console(self, handle: Handle) -> str:
         """What systemd wrote on the console."""
@@ -135,9 +155,15 @@ class NspawnDriver(Driver[Nspawn]):
         layers = [folder / "upper", *(Path(layer) for layer in (handle.data["layer"],) if layer)]
 
         def write(path: Path) -> str:
-            return disks.write(path, format=shape.format, layers=layers, tree=Path(handle.data["tree"]),
-                               layout=disks.layout_of(handle.data["key"], handle.data["disk"]), folder=folder,
-                               shop=claim)  # fmt: skip
+            return disks.write(
+                path,
+                format=shape.format,
+                layers=layers,
+                tree=Path(handle.data["tree"]),
+                layout=disks.layout_of(handle.data["key"], handle.data["disk"]),
+                folder=folder,
+                shop=claim,
+            )
 
         form: qemuimg.Format = "raw" if shape.format == "raw" else "qcow2"
         return image_files.make(write, name, format=form, settings=handle.settings, claim=claim)
@@ -185,9 +211,13 @@ class NspawnDriver(Driver[Nspawn]):
             if where.run not in {None, launcher.run} or age < (where.older_than or 0.0):
                 continue
             yield Resource(
-                driver=self.name, kind=CONTAINER, key=launcher.name, id=str(launcher.pid), run=launcher.run,
+                driver=self.name,
+                kind=CONTAINER,
+                key=launcher.name,
+                id=str(launcher.pid),
+                run=launcher.run,
                 data={"folder": str(launcher.folder), "cgroups": list(launcher.cgroups), "started": launcher.started},
-            )  # fmt: skip
+            )
 
     def needs(self, boot: Nspawn | Artifact | Checkpoint) -> Needs:
         """What the larger one takes: the container, whose tasks are guessed at, or the machine that tests its image."""
@@ -195,9 +225,10 @@ class NspawnDriver(Driver[Nspawn]):
             return CONTAINER_NEEDS
         shape = boot.shape("")
         return Needs(
-            memory=max(CONTAINER_NEEDS.memory, shape.memory), cpus=max(CONTAINER_NEEDS.cpus, shape.cpus),
+            memory=max(CONTAINER_NEEDS.memory, shape.memory),
+            cpus=max(CONTAINER_NEEDS.cpus, shape.cpus),
             labels=acceleration.labels(shape.accel),
-        )  # fmt: skip
+        )
 
     def _power_off(self, handle: Handle, claim: Claim) -> None:
         """Let systemd stop its services, so that their files are whole."""
@@ -210,15 +241,27 @@ class NspawnDriver(Driver[Nspawn]):
             if processes.alive(launcher, since):
                 raise NotYet("the container is stopping its services")
 
-        until(ended, what="the container's power-off", timeout=POWER_OFF_TIMEOUT, cancel=claim.cancel,
-              notify=claim.waiting, every=(0.01, 0.1), hint=f"see {handle.folder / CONSOLE}")  # fmt: skip
+        until(
+            ended,
+            what="the container's power-off",
+            timeout=POWER_OFF_TIMEOUT,
+            cancel=claim.cancel,
+            notify=claim.waiting,
+            every=(0.01, 0.1),
+            hint=f"see {handle.folder / CONSOLE}",
+        )
 
 
 def _start(boot: Nspawn | Artifact | Checkpoint, claim: Claim) -> Start:
     match boot:
         case Checkpoint(folder=Path() as folder, settings=known):
-            return Start(tree=Path(known["tree"]), key=known.get("key", ""), layer=folder / checkpoints.LAYER,
-                         settings=dict(known["machine"]), disk=known["disk"])  # fmt: skip
+            return Start(
+                tree=Path(known["tree"]),
+                key=known.get("key", ""),
+                layer=folder / checkpoints.LAYER,
+                settings=dict(known["machine"]),
+                disk=known["disk"],
+            )
         case Nspawn():
             tree = base_trees.tree(boot.base, claim)
             return Start(
@@ -228,8 +271,11 @@ def _start(boot: Nspawn | Artifact | Checkpoint, claim: Claim) -> Start:
                 settings=boot.shape(tree.login).to_json(),
                 disk=boot.disk_bytes,
             )
-    raise DriverError(f"a container cannot start from {type(boot).__name__}", why="it needs a base's file tree",
-                      hint="images are disks: they are booted by the qemu driver")  # fmt: skip
+    raise DriverError(
+        f"a container cannot start from {type(boot).__name__}",
+        why="it needs a base's file tree",
+        hint="images are disks: they are booted by the qemu driver",
+    )
 
 
 def _require_ready(leader: int) -> None:

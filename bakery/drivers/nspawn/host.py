@@ -84,18 +84,21 @@ def problems() -> Iterator[Problem]:
             yield Problem(what=f"{tool} is not installed", hint=f"apt install {package}")
     if not Path("/dev/net/tun").exists():
         yield Problem(
-            what="/dev/net/tun is missing", why="slirp4netns carries the container's network through it",
+            what="/dev/net/tun is missing",
+            why="slirp4netns carries the container's network through it",
             hint="modprobe tun, or start this host's own container with --device /dev/net/tun",
-        )  # fmt: skip
+        )
     if "overlay" not in Path("/proc/filesystems").read_text().split() and not _module("overlay"):
         yield Problem(what="this kernel has no overlay file system", hint="modprobe overlay")
     if rootless():
         yield from _rootless_problems()
     if why := why_plain():
         yield Problem(
-            what="tasks will run without systemd inside", why=f"{why}; so they run in a plain namespace",
-            hint="services are installed and enabled, but not started; the finished image boots as usual", fatal=False,
-        )  # fmt: skip
+            what="tasks will run without systemd inside",
+            why=f"{why}; so they run in a plain namespace",
+            hint="services are installed and enabled, but not started; the finished image boots as usual",
+            fatal=False,
+        )
 
 
 def _module(name: str) -> bool:
@@ -104,8 +107,11 @@ def _module(name: str) -> bool:
 
 def _rootless_problems() -> Iterator[Problem]:
     if shutil.which("newuidmap") is None:
-        yield Problem(what="newuidmap is not installed", why="it maps a user namespace's owners",
-                      hint="apt install uidmap, or run bake as root")  # fmt: skip
+        yield Problem(
+            what="newuidmap is not installed",
+            why="it maps a user namespace's owners",
+            hint="apt install uidmap, or run bake as root",
+        )
     for table in (Path("/etc/subuid"), Path("/etc/subgid")):
         names = {_user(), str(os.getuid())}
         lines = table.read_text().splitlines() if table.exists() else []
@@ -118,8 +124,11 @@ def _rootless_problems() -> Iterator[Problem]:
         file = Path("/proc/sys", switch)
         value = file.read_text().strip() if file.exists() else good
         if value == "0":
-            yield Problem(what="this kernel lets only root make user namespaces", why=f"{file} is {value}",
-                          hint="run bake as root")  # fmt: skip
+            yield Problem(
+                what="this kernel lets only root make user namespaces",
+                why=f"{file} is {value}",
+                hint="run bake as root",
+            )
 
 
 def _user() -> str:

@@ -72,8 +72,13 @@ class Saver:
                 continue
             under = theirs.get(name)
             is_folder = under is not None and under.is_dir(follow_symlinks=False)
-            self._folder(Path(entry.path), Path(under.path) if under and is_folder else None,
-                         earlier and earlier / name, target / name, names)  # fmt: skip
+            self._folder(
+                Path(entry.path),
+                Path(under.path) if under and is_folder else None,
+                earlier and earlier / name,
+                target / name,
+                names,
+            )
             if under is not None and not is_folder:
                 _make_opaque(target / name)
         copy_attributes(upper, target)

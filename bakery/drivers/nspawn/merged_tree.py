@@ -63,8 +63,11 @@ def merged(layers: Sequence[Path], folder: Path, shop: Workshop) -> Generator[Pa
 def _holder(option: str, point: Path) -> Generator[int]:
     process = subprocess.Popen(
         ["unshare", "--mount", "sh", "-c", HOLD, "sh", option, str(point)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
     with process:
         assert process.stdout is not None  # noqa: S101  asked for as pipes
         assert process.stderr is not None  # noqa: S101

@@ -128,8 +128,15 @@ def end(name: str, *, timeout: float = 20.0) -> None:
         if heads or any(alive(*member) for member in members):
             raise NotYet("the kernel is ending its processes")
 
-    until(probe, what=f"the end of container {name}", timeout=timeout, cancel=Cancel(), every=(0.005, 0.2),
-          error=DriverError, hint="see `ps` for processes in state D: a disk may be stuck")  # fmt: skip
+    until(
+        probe,
+        what=f"the end of container {name}",
+        timeout=timeout,
+        cancel=Cancel(),
+        every=(0.005, 0.2),
+        error=DriverError,
+        hint="see `ps` for processes in state D: a disk may be stuck",
+    )
 
 
 def _signal(pids: Sequence[int], number: signal.Signals) -> None:

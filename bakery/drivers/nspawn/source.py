@@ -87,6 +87,11 @@ class Nspawn(Source):
     @property
     def _machine(self) -> Qemu:
         return Qemu(
-            base=self.base, memory=self.memory, cpus=self.cpus, disk=self.disk, firmware=self.firmware,
-            accel=self.accel, format=self.format,
-        )  # fmt: skip
+            base=self.base,
+            memory=self.memory,
+            cpus=self.cpus,
+            disk=self.disk,
+            firmware=self.firmware,
+            accel=self.accel,
+            format=self.format,
+        )

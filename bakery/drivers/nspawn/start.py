@@ -61,10 +61,26 @@ class Container:
         lowers = mount_option([self.folder / "scaffold", *self.lowers])
         return [
             *(scope if self.mode == "booted" and host.managed() else []),
-            "unshare", *user, "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", str(HERE / "boot.sh"),
-            self.name, self.run, self.mode, lowers, mount_option([self.upper]), mount_option([self.folder / "work"]),
-            str(self.root), str(self.folder / "net"), "\n".join(map(str, self.cgroups)), *self._inner,
-        ]  # fmt: skip
+            "unshare",
+            *user,
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            "sh",
+            str(HERE / "boot.sh"),
+            self.name,
+            self.run,
+            self.mode,
+            lowers,
+            mount_option([self.upper]),
+            mount_option([self.folder / "work"]),
+            str(self.root),
+            str(self.folder / "net"),
+            "\n".join(map(str, self.cgroups)),
+            *self._inner,
+        ]
 
     @property
     def label(self) -> str:
@@ -76,11 +92,23 @@ class Container:
         if self.mode == "plain":
             return ["sh", str(HERE / "chroot.sh"), str(self.root), self.name]
         return [
-            "systemd-nspawn", "--quiet", "--boot", "--settings=no", "--register=no", "--keep-unit",
-            f"--directory={self.root}", f"--machine={self.label}", f"--network-namespace-path={self.folder / 'net'}",
-            "--capability=CAP_NET_ADMIN", "--console=read-only", "--resolv-conf=off", "--timezone=off",
-            "--link-journal=no", "--kill-signal=SIGRTMIN+4", *(f"systemd.mask={unit}" for unit in MASKED),
-        ]  # fmt: skip
+            "systemd-nspawn",
+            "--quiet",
+            "--boot",
+            "--settings=no",
+            "--register=no",
+            "--keep-unit",
+            f"--directory={self.root}",
+            f"--machine={self.label}",
+            f"--network-namespace-path={self.folder / 'net'}",
+            "--capability=CAP_NET_ADMIN",
+            "--console=read-only",
+            "--resolv-conf=off",
+            "--timezone=off",
+            "--link-journal=no",
+            "--kill-signal=SIGRTMIN+4",
+            *(f"systemd.mask={unit}" for unit in MASKED),
+        ]
 
     def make_folders(self, keys: Keys) -> None:
         """Make what the container needs on this host's disk.
@@ -105,9 +133,14 @@ class Container:
         with console.open("ab") as log:
             try:
                 process = subprocess.Popen(
-                    self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
-                    start_new_session=True, cwd="/",
-                )  # fmt: skip
+                    self.command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=environment,
+                    start_new_session=True,
+                    cwd="/",
+                )
             except FileNotFoundError as error:
                 raise DriverError(f"{self.command[0]} is not installed", hint="apt install util-linux") from error
         # Somebody has to take note of its end, or it stays in the process list for as long as we run.

@@ -142,9 +142,10 @@ def _limits(cloud: Cloud, source: OpenStack) -> Iterator[Problem]:
     flavor = launch.flavors(cloud, source.flavors)[0]
     wanted = {"maxTotalInstances": 1, "maxTotalCores": flavor["vcpus"], "maxTotalRAMSize": flavor["ram"]}
     used = {
-        "maxTotalInstances": limits.get("totalInstancesUsed", 0), "maxTotalCores": limits.get("totalCoresUsed", 0),
+        "maxTotalInstances": limits.get("totalInstancesUsed", 0),
+        "maxTotalCores": limits.get("totalCoresUsed", 0),
         "maxTotalRAMSize": limits.get("totalRAMUsed", 0),
-    }  # fmt: skip
+    }
     for name, more in wanted.items():
         most = limits.get(name, UNLIMITED)
         if most != UNLIMITED and used[name] + more > most:
@@ -158,9 +159,10 @@ def _addresses(cloud: Cloud, source: OpenStack) -> Iterator[Problem]:
     path = f"/quotas/{cloud.project}/details"
     quota = cloud.ask("GET", "network", path, "say the network's quota", missing_ok=True).get("quota", {})
     wanted = {
-        "port": not source.ports, "security_group": not (source.security_groups or source.ports),
+        "port": not source.ports,
+        "security_group": not (source.security_groups or source.ports),
         "floatingip": bool(source.floating_network),
-    }  # fmt: skip
+    }
     for name, needed in wanted.items():
         found = quota.get(name)
         if needed and found and found["limit"] != UNLIMITED and found["used"] + found["reserved"] >= found["limit"]:

@@ -67,6 +67,11 @@ def _age(text: str) -> float:
 def _record(cloud: Cloud, kind: str, item: Mapping[str, Any], marks: Mapping[str, str]) -> Resource:
     name = resources.id_of(kind, dict(item))
     return Resource(
-        driver="openstack", kind=kind, key=str(marks.get(tags.KEY) or item.get("name") or name), id=name,
-        run=marks[tags.RUN], build=marks.get(tags.BUILD, ""), data=cloud.record,
-    )  # fmt: skip
+        driver="openstack",
+        kind=kind,
+        key=str(marks.get(tags.KEY) or item.get("name") or name),
+        id=name,
+        run=marks[tags.RUN],
+        build=marks.get(tags.BUILD, ""),
+        data=cloud.record,
+    )

@@ -51,9 +51,12 @@ class Saved:
     def from_json(cls, settings: Mapping[str, Any]) -> Saved:
         """Read what `to_json` wrote."""
         return cls(
-            shape=Shape.from_json(settings["shape"]), identity=Identity.from_json(settings["identity"]),
-            layers=layers_from(settings["layers"]), host_key=settings["host_key"], qemu=settings["qemu"],
-        )  # fmt: skip
+            shape=Shape.from_json(settings["shape"]),
+            identity=Identity.from_json(settings["identity"]),
+            layers=layers_from(settings["layers"]),
+            host_key=settings["host_key"],
+            qemu=settings["qemu"],
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -96,9 +99,12 @@ def save(handle: Handle, key: str, folder: Path, claim: Claim, *, host_key: str)
                 raise
     save_keys(claim.keys, folder)
     saved = Saved(
-        shape=Shape.from_json(handle.settings), identity=Identity.from_json(handle.data), layers=layers.shared,
-        host_key=host_key, qemu=version,
-    )  # fmt: skip
+        shape=Shape.from_json(handle.settings),
+        identity=Identity.from_json(handle.data),
+        layers=layers.shared,
+        host_key=host_key,
+        qemu=version,
+    )
     return Checkpoint(driver=handle.driver, key=key, folder=folder, warm=True, settings=saved.to_json())
 
 

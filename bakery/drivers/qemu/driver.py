@@ -63,8 +63,9 @@ class QemuDriver(Driver[Qemu]):
         if boot.memory_bytes > free:
             yield Problem(
                 what=f"memory={boot.memory!r} is more than this host has free ({free >> 20} MiB)",
-                hint="a smaller memory=, or fewer --jobs", fatal=boot.memory_bytes > psutil.virtual_memory().total,
-            )  # fmt: skip
+                hint="a smaller memory=, or fewer --jobs",
+                fatal=boot.memory_bytes > psutil.virtual_memory().total,
+            )
         yield from self._check_base(boot)
 
     def _check_base(self, boot: Qemu) -> Iterator[Problem]:
@@ -121,31 +122,44 @@ class QemuDriver(Driver[Qemu]):
         )
 
     def _start(
-        self, shape: Shape, identity: Identity, shared: tuple[Layer, ...], claim: Claim,
-        *, size: int = 0, host_key: str, restored: bool = False,
-    ) -> Handle:  # fmt: skip
+        self,
+        shape: Shape,
+        identity: Identity,
+        shared: tuple[Layer, ...],
+        claim: Claim,
+        *,
+        size: int = 0,
+        host_key: str,
+        restored: bool = False,
+    ) -> Handle:
         intent = claim.intend(KIND, folder=str(claim.folder.absolute()))
         self._note(claim)
         layers = add(claim.folder, shared, size=size, shop=claim)
         layers.write(claim.folder)
         place = Place(
-            name=claim.name, folder=claim.folder.absolute(), layers=layers.all(claim.folder),
+            name=claim.name,
+            folder=claim.folder.absolute(),
+            layers=layers.all(claim.folder),
             credentials=credentials.prepare(shape, claim.keys, folder=claim.folder, instance=identity.instance),
-            seed=shape.login != "credentials", firmware=_firmware(shape, claim.folder), restored=restored,
-        )  # fmt: skip
+            seed=shape.login != "credentials",
+            firmware=_firmware(shape, claim.folder),
+            restored=restored,
+        )
         pid = process.spawn(command(shape, identity, place), claim.folder, claim.name)
         return Handle(
-            driver=self.name, id=claim.name, resource=intent.made(claim.name, pid=pid), folder=claim.folder,
-            settings=shape.to_json(), data={**asdict(identity), "pid": pid, "host_key": host_key},
-        )  # fmt: skip
+            driver=self.name,
+            id=claim.name,
+            resource=intent.made(claim.name, pid=pid),
+            folder=claim.folder,
+            settings=shape.to_json(),
+            data={**asdict(identity), "pid": pid, "host_key": host_key},
+        )
 
     def _resume(self, boot: Checkpoint, claim: Claim) -> Handle:
         if boot.folder is None:
             raise DriverError("this checkpoint has no files", why=boot.key)
         saved = checkpoints.Saved.from_json(boot.settings)
-        handle = self._start(
-            saved.shape, saved.identity, saved.layers, claim, host_key=saved.host_key, restored=True
-        )  # fmt: skip
+        handle = self._start(saved.shape, saved.identity, saved.layers, claim, host_key=saved.host_key, restored=True)
         checkpoints.load(handle, boot.folder, saved, claim)
         return restore.wake(handle, self.endpoint, read_keys(boot.folder), claim)
 
@@ -243,9 +257,14 @@ class QemuDriver(Driver[Qemu]):
             if where.run not in (None, noted["run"]) or time.time() - noted["began"] < (where.older_than or 0):
                 continue
             yield Resource(
-                driver=self.name, kind=KIND, key=name, id=name, run=noted["run"], build=noted["build"],
+                driver=self.name,
+                kind=KIND,
+                key=name,
+                id=name,
+                run=noted["run"],
+                build=noted["build"],
                 data={"folder": str(folder), "pid": found.pid},
-            )  # fmt: skip
+            )
 
 
 def _format(text: str) -> qemuimg.Format:

@@ -108,8 +108,10 @@ def node(layers: Sequence[Layer], name: str | None = None) -> dict[str, Any]:
     *below, top = layers
     options: dict[str, Any] = {"cache": UNSAFE, "discard": "unmap"}
     made: dict[str, Any] = {
-        "driver": top.format, **options, "file": {"driver": "file", "filename": top.file, **options}
-    }  # fmt: skip
+        "driver": top.format,
+        **options,
+        "file": {"driver": "file", "filename": top.file, **options},
+    }
     if name is not None:
         made |= {"node-name": name, "detect-zeroes": "unmap"}
     if below:

@@ -125,9 +125,14 @@ def off(handle: Handle, shop: Workshop) -> None:
         raise NotYet("the machine is shutting down")
 
     until(
-        is_off, what="the machine powers off", timeout=PATIENCE, cancel=shop.cancel, notify=shop.waiting,
-        every=(0.05, 0.25), hint="the serial console says what it waits for",
-    )  # fmt: skip
+        is_off,
+        what="the machine powers off",
+        timeout=PATIENCE,
+        cancel=shop.cancel,
+        notify=shop.waiting,
+        every=(0.05, 0.25),
+        hint="the serial console says what it waits for",
+    )
     _quit(handle, shop)
 
 

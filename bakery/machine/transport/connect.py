@@ -115,19 +115,29 @@ def connect(
     gateway = connect(endpoint.gateway, private_key, timeout) if endpoint.gateway else None
     talk = max(TALK, timeout) if gateway is None else timeout  # beyond a gateway we see no server's first word
     options: dict[str, Any] = {
-        **_login(endpoint, private_key), "look_for_keys": False,
-        "banner_timeout": talk, "auth_timeout": talk, "channel_timeout": talk, "compress": False,
+        **_login(endpoint, private_key),
+        "look_for_keys": False,
+        "banner_timeout": talk,
+        "auth_timeout": talk,
+        "channel_timeout": talk,
+        "compress": False,
         "transport_factory": _factory(policy.types),
-    }  # fmt: skip
+    }
     try:
         if gateway is None:
             options["sock"] = knock(endpoint, timeout, watch)
         # An explicit, empty ssh_config and lazy=True: neither OpenSSH's nor Fabric's files are looked at.
         config = fabric.Config(ssh_config=SSHConfig(), lazy=True)
         connection = fabric.Connection(
-            endpoint.host, user=endpoint.user, port=endpoint.port, gateway=gateway, config=config, forward_agent=False,
-            connect_timeout=talk, connect_kwargs=options,
-        )  # fmt: skip
+            endpoint.host,
+            user=endpoint.user,
+            port=endpoint.port,
+            gateway=gateway,
+            config=config,
+            forward_agent=False,
+            connect_timeout=talk,
+            connect_kwargs=options,
+        )
         client_of(connection).set_missing_host_key_policy(policy)
         _open(connection)
     except BaseException:
@@ -149,9 +159,10 @@ def _login(endpoint: Endpoint, private_key: str) -> dict[str, Any]:
         return {"allow_agent": False, "pkey": PKey.from_path(file)}
     except (OSError, SSHException, UnknownKeyType, ValueError, TypeError) as error:
         raise ConnectError(
-            f"the key for {endpoint.host} cannot be used: {file}", why=str(error) or type(error).__name__,
+            f"the key for {endpoint.host} cannot be used: {file}",
+            why=str(error) or type(error).__name__,
             hint=f"a file without a passphrase, or key={AGENT!r} for the keys of the SSH agent",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def client_of(connection: Connection) -> SSHClient:
@@ -205,8 +216,12 @@ def _factory(key_types: Sequence[str]) -> type[Session]:
     class Tuned(Session):
         # AES-GCM first: encryption and checksum in one call of OpenSSL, which gives the speed of scp from Python.
         _preferred_ciphers = (
-            "aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr",
-        )  # fmt: skip
+            "aes128-gcm@openssh.com",
+            "aes256-gcm@openssh.com",
+            "aes128-ctr",
+            "aes192-ctr",
+            "aes256-ctr",
+        )
         _preferred_keys = tuple(key_types)
 
         def __init__(self, *args: Any, **options: Any) -> None:

@@ -115,9 +115,14 @@ class _Attempts:
         """Try until it works or the time is over."""
         try:
             return until(
-                self._attempt, what="the machine lets us in", timeout=self._timeout, cancel=self._shop.cancel,
-                notify=self._shop.waiting, every=PAUSES, error=_Expired,
-            )  # fmt: skip
+                self._attempt,
+                what="the machine lets us in",
+                timeout=self._timeout,
+                cancel=self._shop.cancel,
+                notify=self._shop.waiting,
+                every=PAUSES,
+                error=_Expired,
+            )
         except _Expired as error:
             raise self._explained(f"waited {self._timeout:g} s") from error
 

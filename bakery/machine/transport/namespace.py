@@ -94,9 +94,16 @@ class NamespaceTransport(Transport):
         self._require()
         try:
             result = run_process(
-                self._argv(command), cancel=self._cancel, command=command, env=dict(ENVIRONMENT), cwd=Path("/"),
-                input=input, timeout=timeout, on_output=on_output, collect=collect,
-            )  # fmt: skip
+                self._argv(command),
+                cancel=self._cancel,
+                command=command,
+                env=dict(ENVIRONMENT),
+                cwd=Path("/"),
+                input=input,
+                timeout=timeout,
+                on_output=on_output,
+                collect=collect,
+            )
         except FileNotFoundError as error:
             raise ConnectError(
                 "nsenter is missing on this host", why=str(error), hint="apt-get install util-linux"
@@ -149,9 +156,14 @@ class _Program:
     def __init__(self, argv: list[str], cancel: Cancel) -> None:
         self._cancel = cancel
         self._process = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(ENVIRONMENT), cwd="/",
-            start_new_session=True, bufsize=0,
-        )  # fmt: skip
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=dict(ENVIRONMENT),
+            cwd="/",
+            start_new_session=True,
+            bufsize=0,
+        )
         self._stdin = cast("IO[bytes]", self._process.stdin)
         self._stdout = cast("IO[bytes]", self._process.stdout)
 

@@ -46,9 +46,13 @@ class SshTransport(Transport):
     """
 
     def __init__(
-        self, endpoint: Endpoint, private_key: str, cancel: Cancel, timeout: float = 15.0,
+        self,
+        endpoint: Endpoint,
+        private_key: str,
+        cancel: Cancel,
+        timeout: float = 15.0,
         watch: Callable[[], object] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._endpoint = endpoint
         self._cancel = cancel
         self._connection: Connection = connect(endpoint, private_key, timeout, watch)

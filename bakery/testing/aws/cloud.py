@@ -49,9 +49,12 @@ class Aws:
         import boto3
 
         return boto3.client(
-            service, region_name=region, endpoint_url=url or self.url, aws_access_key_id="test",
+            service,
+            region_name=region,
+            endpoint_url=url or self.url,
+            aws_access_key_id="test",
             aws_secret_access_key="test",  # noqa: S106  moto takes anything
-        )  # fmt: skip
+        )
 
     def left(self, region: str = REGION) -> dict[str, list[str]]:
         """Return what a build could have left, by kind: all that was not there from the start."""
@@ -59,8 +62,10 @@ class Aws:
         machines = [one for page in ec2.describe_instances()["Reservations"] for one in page["Instances"]]
         ended = {"terminated", "shutting-down"}
         groups = ec2.describe_security_groups()["SecurityGroups"]
-        base = {image["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]
-                for image in ec2.describe_images(ImageIds=[BASE])["Images"]}  # fmt: skip
+        base = {
+            image["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]
+            for image in ec2.describe_images(ImageIds=[BASE])["Images"]
+        }
         found = {
             "instance": [one["InstanceId"] for one in machines if one["State"]["Name"] not in ended],
             "image": [one["ImageId"] for one in ec2.describe_images(Owners=["self"])["Images"]],
@@ -98,9 +103,12 @@ def aws(
     environment = {**os.environ, **STRICT, "MOTO_AMIS_PATH": str(amis), "BAKERY_TEST_QUOTAS": json.dumps(quotas or {})}
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
-            command + (["--plain"] if plain else []), env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            command + (["--plain"] if plain else []),
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             stderr=log,
-        )  # fmt: skip
+        )
     assert process.stdin is not None
     assert process.stdout is not None
     url = process.stdout.readline().decode().strip()
@@ -121,8 +129,19 @@ def aws(
 def _image(name: str, title: str, created: str) -> dict[str, Any]:
     """An image as MOTO_AMIS_PATH wants it."""
     return {
-        "ami_id": name, "name": title, "description": "a base for tests", "owner_id": OWNER, "public": True,
-        "virtualization_type": "hvm", "architecture": "x86_64", "state": "available", "platform": None,
-        "image_type": "machine", "hypervisor": "xen", "root_device_name": "/dev/xvda", "root_device_type": "ebs",
-        "sriov": "simple", "creation_date": created,
-    }  # fmt: skip
+        "ami_id": name,
+        "name": title,
+        "description": "a base for tests",
+        "owner_id": OWNER,
+        "public": True,
+        "virtualization_type": "hvm",
+        "architecture": "x86_64",
+        "state": "available",
+        "platform": None,
+        "image_type": "machine",
+        "hypervisor": "xen",
+        "root_device_name": "/dev/xvda",
+        "root_device_type": "ebs",
+        "sriov": "simple",
+        "creation_date": created,
+    }

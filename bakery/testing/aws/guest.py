@@ -45,13 +45,33 @@ class Guest:
         """Switch it on; its port 22 is at each address."""
         forwards = "".join(f",hostfwd=tcp:{address}:22-:22" for address in addresses)
         self._process = subprocess.Popen(
-            ["qemu-system-x86_64", "-accel", "tcg", "-m", MEMORY, "-display", "none", "-nodefaults",
-             "-serial", f"file:{self.console}", "-monitor", "stdio",
-             "-drive", f"file={self.disk},if=virtio", "-drive", f"file={self._seed},if=virtio,format=raw,readonly=on",
-             "-device", "virtio-net-pci,netdev=n", "-device", "virtio-rng-pci",
-             "-netdev", f"user,id=n,restrict=on{forwards}"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
+            [
+                "qemu-system-x86_64",
+                "-accel",
+                "tcg",
+                "-m",
+                MEMORY,
+                "-display",
+                "none",
+                "-nodefaults",
+                "-serial",
+                f"file:{self.console}",
+                "-monitor",
+                "stdio",
+                "-drive",
+                f"file={self.disk},if=virtio",
+                "-drive",
+                f"file={self._seed},if=virtio,format=raw,readonly=on",
+                "-device",
+                "virtio-net-pci,netdev=n",
+                "-device",
+                "virtio-rng-pci",
+                "-netdev",
+                f"user,id=n,restrict=on{forwards}",
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
 
     def stop(self) -> None:
         """Press its power button and wait; a guest that does not react is cut off."""

@@ -109,9 +109,12 @@ class FolderDriver(Driver[Folder]):
                 raise NotYet(f"the image is {state}")
 
         until(
-            probe, what=f"the image {number} becomes available", timeout=settings["patience"], cancel=claim.cancel,
+            probe,
+            what=f"the image {number} becomes available",
+            timeout=settings["patience"],
+            cancel=claim.cancel,
             notify=claim.waiting,
-        )  # fmt: skip
+        )
 
     def keep(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
         """Give the image its final name; then, and only then, retire older ones of that name."""
@@ -168,9 +171,14 @@ class FolderDriver(Driver[Folder]):
                 if not run or (where.run and run != where.run) or now - record["created"] < (where.older_than or 0):
                     continue
                 yield Resource(
-                    driver=self.name, kind=word, key=record["name"], id=record.get("id") or record["name"], run=run,
-                    build=record["tags"]["bakery:build"], data={"cloud": where.settings["cloud"]},
-                )  # fmt: skip
+                    driver=self.name,
+                    kind=word,
+                    key=record["name"],
+                    id=record.get("id") or record["name"],
+                    run=run,
+                    build=record["tags"]["bakery:build"],
+                    data={"cloud": where.settings["cloud"]},
+                )
 
 
 def _settings(boot: Folder | Artifact | Checkpoint) -> tuple[dict[str, Any], str | None]:

@@ -58,12 +58,15 @@ class Recorder:
         self.found.setdefault(
             " ".join(key.split()),
             {
-                "method": asked.method, "service": service, "path": f"/{path}", "query": query,
+                "method": asked.method,
+                "service": service,
+                "path": f"/{path}",
+                "query": query,
                 "status": response.status_code,
                 "headers": {name: response.headers[name] for name in HEADERS if name in response.headers},
                 "body": body,
             },
-        )  # fmt: skip
+        )
 
 
 def _json(response: Any) -> Any:

@@ -85,8 +85,9 @@ def test_everything_that_should_not_be_there_is_named_by_its_path(image: Any) ->
         "usr/bin/ssh": b"\x7fELF -----BEGIN OPENSSH PRIVATE KEY-----\n\x00",
     }
     image.home |= {
-        "ann/.ssh/authorized_keys": b'command="x" ssh-rsa AAAAB3Nz ann\n', "ann/.python_history": b"1+1\n",
-    }  # fmt: skip
+        "ann/.ssh/authorized_keys": b'command="x" ssh-rsa AAAAB3Nz ann\n',
+        "ann/.python_history": b"1+1\n",
+    }
     assert kinds(look(image.make())) == {
         ("authorized-keys", "/root/.ssh/authorized_keys"),
         ("authorized-keys", "/home/ann/.ssh/authorized_keys"),

@@ -136,8 +136,12 @@ def test_arguments_are_given_by_number_and_fixtures_by_name(bench: Bench) -> Non
         values={"release": "x"},
     )
     assert outcomes(report) == {
-        "plain": "passed", "both": "passed", "fixtures": "passed", "cases[root]": "passed", "cases[daemon]": "passed",
-    }  # fmt: skip
+        "plain": "passed",
+        "both": "passed",
+        "fixtures": "passed",
+        "cases[root]": "passed",
+        "cases[daemon]": "passed",
+    }
 
 
 def test_tests_of_helper_modules_and_factories_run_and_are_rewritten(bench: Bench) -> None:

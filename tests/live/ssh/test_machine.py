@@ -170,9 +170,11 @@ def test_a_login_user_becomes_root_by_sudo_or_is_told_why_not(sudoers: str, refu
 @pytest.fixture
 def container(tmp_path: Path) -> Iterator[Callable[..., tuple[Machine, int]]]:
     """Start a container: a busybox file system, its own process ids, mounts and names."""
-    if os.geteuid() or BUSYBOX is None or b"statically" not in subprocess.run(
-        ["file", "-L", BUSYBOX], capture_output=True, check=False
-    ).stdout:  # fmt: skip
+    if (
+        os.geteuid()
+        or BUSYBOX is None
+        or b"statically" not in subprocess.run(["file", "-L", BUSYBOX], capture_output=True, check=False).stdout
+    ):
         pytest.skip("needs root and a static busybox")
     started: list[subprocess.Popen[bytes]] = []
 

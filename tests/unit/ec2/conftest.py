@@ -22,6 +22,15 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
 @pytest.fixture
 def claim(tmp_path: Path) -> Claim:
     return Claim(
-        cache=tmp_path, run="r", build="web@aws", role="image", name="bakery-r-1", folder=tmp_path, images=tmp_path,
-        keys=make_keys("test"), tags={}, ledger=Ledger(), driver="ec2",
-    )  # fmt: skip
+        cache=tmp_path,
+        run="r",
+        build="web@aws",
+        role="image",
+        name="bakery-r-1",
+        folder=tmp_path,
+        images=tmp_path,
+        keys=make_keys("test"),
+        tags={},
+        ledger=Ledger(),
+        driver="ec2",
+    )

@@ -30,10 +30,12 @@ def test_it_is_asked_for_and_waited_for(cloud: Cloud, claim: Claim) -> None:
     wanted = FastLaunch(parallel=8, snapshots=3, template={"eu-west-1": "lt-1", "us-east-1": "lt-2"}, version="4")
     with Stubber(cloud.client("ec2")) as stub:
         asked = {
-            "ImageId": "ami-1", "ResourceType": "snapshot", "MaxParallelLaunches": 8,
+            "ImageId": "ami-1",
+            "ResourceType": "snapshot",
+            "MaxParallelLaunches": 8,
             "SnapshotConfiguration": {"TargetResourceCount": 3},
             "LaunchTemplate": {"LaunchTemplateId": "lt-1", "Version": "4"},
-        }  # fmt: skip
+        }
         stub.add_response("enable_fast_launch", {"ImageId": "ami-1", "State": "enabling"}, asked)
         stub.add_response("describe_fast_launch_images", state("enabling"), ASKED)
         stub.add_client_error("describe_fast_launch_images", "RequestLimitExceeded")

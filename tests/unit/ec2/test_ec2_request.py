@@ -41,9 +41,18 @@ def claim(tmp_path: Path) -> Callable[[str], Claim]:
 
     def make(role: str) -> Claim:
         return Claim(
-            cache=tmp_path, run="r", build="web@aws", role=role, name="bakery-r-1", folder=tmp_path, images=tmp_path,
-            keys=make_keys("test"), tags={"bakery:run": "r"}, ledger=Nothing(), driver="ec2",
-        )  # fmt: skip
+            cache=tmp_path,
+            run="r",
+            build="web@aws",
+            role=role,
+            name="bakery-r-1",
+            folder=tmp_path,
+            images=tmp_path,
+            keys=make_keys("test"),
+            tags={"bakery:run": "r"},
+            ledger=Nothing(),
+            driver="ec2",
+        )
 
     return make
 
@@ -104,11 +113,15 @@ def test_the_root_volume_is_quick_and_encrypted_from_the_start() -> None:
         {
             "DeviceName": "/dev/xvda",
             "Ebs": {
-                "VolumeSize": 8, "VolumeType": "gp3", "Throughput": 500, "Encrypted": True, "KmsKeyId": "alias/images",
+                "VolumeSize": 8,
+                "VolumeType": "gp3",
+                "Throughput": 500,
+                "Encrypted": True,
+                "KmsKeyId": "alias/images",
                 "DeleteOnTermination": True,
             },
         }
-    ]  # fmt: skip
+    ]
 
 
 def test_a_root_volume_of_the_users_own_is_left_as_it_is() -> None:

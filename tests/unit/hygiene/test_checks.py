@@ -34,8 +34,9 @@ class Memory:
         top = folder.rstrip("/") + "/"
         return tuple(
             Entry(path, number, stat.S_IFREG, len(text))
-            for number, (path, text) in enumerate(self.files.items()) if path.startswith(top)
-        )  # fmt: skip
+            for number, (path, text) in enumerate(self.files.items())
+            if path.startswith(top)
+        )
 
     def read(self, entry: Entry) -> str:
         return list(self.files.values())[entry.inode]

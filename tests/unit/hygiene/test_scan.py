@@ -39,9 +39,7 @@ def test_a_search_agrees_with_the_plain_way_on_random_data(tmp_path: Path) -> No
     rng = random.Random(7)
     data = bytes(rng.choice(b"ab") for _ in range(20_000))
     needles = [bytes(rng.choice(b"ab") for _ in range(rng.randint(1, 14))) for _ in range(20)]
-    wanted = sorted(
-        {(at, needle) for needle in needles for at in range(len(data)) if data.startswith(needle, at)}
-    )  # fmt: skip
+    wanted = sorted({(at, needle) for needle in needles for at in range(len(data)) if data.startswith(needle, at)})
     assert sorted(set(offsets(data, *needles))) == wanted
 
 

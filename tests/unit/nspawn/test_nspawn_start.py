@@ -17,9 +17,13 @@ def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Container:
     monkeypatch.setattr(host, "rootless", lambda: False)
     monkeypatch.setattr(host, "managed", lambda: False)
     return Container(
-        name="bakery-r1-web-1", run="r1", folder=tmp_path / "container", lowers=(tmp_path / "base",), mode="booted",
+        name="bakery-r1-web-1",
+        run="r1",
+        folder=tmp_path / "container",
+        lowers=(tmp_path / "base",),
+        mode="booted",
         cgroups=(Path("/sys/fs/cgroup/bakery-r1-web-1"),),
-    )  # fmt: skip
+    )
 
 
 def launcher(container: Container) -> processes.Launcher:

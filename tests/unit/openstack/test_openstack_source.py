@@ -38,10 +38,16 @@ def test_what_cannot_be_is_refused_at_once(options: dict[str, Any], said: str) -
 
 def test_a_source_comes_back_from_json_as_it_was() -> None:
     source = OpenStack(
-        base="debian", cloud="here", flavor=("a", "b"), volume=Volume(size=3, volume_type="fast"),
-        old=Old(newest=2, days=1.5), members=("p",), accept={"p": "theirs"}, properties={"os_distro": "debian"},
+        base="debian",
+        cloud="here",
+        flavor=("a", "b"),
+        volume=Volume(size=3, volume_type="fast"),
+        old=Old(newest=2, days=1.5),
+        members=("p",),
+        accept={"p": "theirs"},
+        properties={"os_distro": "debian"},
         bastion=Endpoint(host="b", host_key="k", key="agent", gateway=Endpoint(host="c", host_key="l")),
-    )  # fmt: skip
+    )
     assert OpenStack.from_settings(json.loads(json.dumps(source.settings())), base="debian") == source
 
 

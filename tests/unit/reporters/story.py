@@ -31,9 +31,15 @@ def _story(folder: str, text: str) -> Iterator[e.Event]:
     yield e.Output(build=BAD, step="base", text=f"E: {text}", stream="stderr")
     yield e.StepEnded(build=BAD, step="base", index=0, seconds=2, outcome="failed", reason=f"{text}\nmore")
     yield e.Failed(
-        build=BAD, error="CommandFailed", what=f"task base: {text}", why=f"first line\n{text}", hint=f"see {text}",
-        location="imagefile.py:21", exit_code=7, folder=folder,
-    )  # fmt: skip
+        build=BAD,
+        error="CommandFailed",
+        what=f"task base: {text}",
+        why=f"first line\n{text}",
+        hint=f"see {text}",
+        location="imagefile.py:21",
+        exit_code=7,
+        folder=folder,
+    )
     yield e.BuildEnded(build=BAD, outcome="failed", seconds=9, reason=text)
     yield e.StepEnded(build=GOOD, step="nginx", index=1, seconds=6)
     yield e.PhaseStarted(build=GOOD, phase="smoke")

@@ -28,9 +28,15 @@ from bakery.reporting.terminal import Terminal
 from .story import story
 
 FORMS: tuple[Callable[[str], str], ...] = (
-    str, shlex.quote, json.dumps, repr, lambda t: quote(t, safe=""), lambda t: t.encode().hex(),
-    lambda t: base64.b64encode(t.encode()).decode(), lambda t: base64.b64encode(b"u:" + t.encode()).decode(),
-)  # fmt: skip
+    str,
+    shlex.quote,
+    json.dumps,
+    repr,
+    lambda t: quote(t, safe=""),
+    lambda t: t.encode().hex(),
+    lambda t: base64.b64encode(t.encode()).decode(),
+    lambda t: base64.b64encode(b"u:" + t.encode()).decode(),
+)
 
 
 @settings(deadline=None, max_examples=40)
@@ -63,6 +69,11 @@ def test_no_reporter_ever_writes_a_secret(secret: str, form: Callable[[str], str
 
 def _readers(streams: list[io.StringIO]) -> list[Reader]:
     return [
-        Terminal(Console(file=streams[0], width=4000), "verbose"), Log(streams[1], "verbose"),
-        GitHub(streams[2], "verbose"), JsonLines(streams[3]), JsonFile(), JUnit(), Html(),
-    ]  # fmt: skip
+        Terminal(Console(file=streams[0], width=4000), "verbose"),
+        Log(streams[1], "verbose"),
+        GitHub(streams[2], "verbose"),
+        JsonLines(streams[3]),
+        JsonFile(),
+        JUnit(),
+        Html(),
+    ]

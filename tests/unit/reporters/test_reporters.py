@@ -209,8 +209,13 @@ def test_junit_has_a_suite_for_each_build_and_a_case_for_each_test(tmp_path: Pat
     tell(JUnit(), str(tmp_path))
     good, bad, run = ET.parse(tmp_path / "junit.xml").getroot()  # noqa: S314  our own file
     assert dict(good.items()) == {
-        "name": GOOD, "tests": "2", "failures": "1", "errors": "0", "skipped": "0", "time": "20.000",
-    }  # fmt: skip
+        "name": GOOD,
+        "tests": "2",
+        "failures": "1",
+        "errors": "0",
+        "skipped": "0",
+        "time": "20.000",
+    }
     assert [case.get("name") for case in good] == ["nginx_runs", "answers[words]"]
     assert (good[1].get("file"), good[1].get("line")) == ("imagefile.py", "40")
     assert bad.get("errors") == "1"

@@ -138,10 +138,16 @@ def test_packages_last_until_something_may_have_changed(facts: Facts, machine: M
 @pytest.mark.parametrize(
     "command",
     [
-        "cat -- /etc/passwd", "grep -qs -- root /etc/passwd", "systemctl is-active nginx", "md5sum /a | cut -d' ' -f1",
-        'systemctl list-unit-files | grep -q "^nginx"', "/usr/bin/ss --numeric --all", "getent passwd root", "rpm -q x",
+        "cat -- /etc/passwd",
+        "grep -qs -- root /etc/passwd",
+        "systemctl is-active nginx",
+        "md5sum /a | cut -d' ' -f1",
+        'systemctl list-unit-files | grep -q "^nginx"',
+        "/usr/bin/ss --numeric --all",
+        "getent passwd root",
+        "rpm -q x",
     ],
-)  # fmt: skip
+)
 def test_a_mere_question_is_known_as_one(command: str) -> None:
     assert is_question(command)
 
@@ -149,11 +155,26 @@ def test_a_mere_question_is_known_as_one(command: str) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        "systemctl start nginx", "cat x > y", "cat `reboot`", "cat $(reboot)", "test -e x && rm x", "rm x", "rpm -e x",
-        "sysctl -n a=1", "find -L / -delete", "ls; rm x", "ls\nrm x", "ls &", "A=1 ls", "'", "", "true",
-        'systemctl list-unit-files | grep -q "$(reboot)"', "md5sum $(x) | cut -d' ' -f1",
+        "systemctl start nginx",
+        "cat x > y",
+        "cat `reboot`",
+        "cat $(reboot)",
+        "test -e x && rm x",
+        "rm x",
+        "rpm -e x",
+        "sysctl -n a=1",
+        "find -L / -delete",
+        "ls; rm x",
+        "ls\nrm x",
+        "ls &",
+        "A=1 ls",
+        "'",
+        "",
+        "true",
+        'systemctl list-unit-files | grep -q "$(reboot)"',
+        "md5sum $(x) | cut -d' ' -f1",
     ],
-)  # fmt: skip
+)
 def test_whatever_may_change_something_is_no_question(command: str) -> None:
     assert not is_question(command)
 

@@ -12,9 +12,17 @@ from testinfra.host import Host as Real
 from bakery.smoke import host
 
 MODULES = {
-    "file": "File", "service": "Service", "socket": "Socket", "package": "Package", "user": "User", "group": "Group",
-    "mount_point": "MountPoint", "interface": "Interface", "process": "Process", "system_info": "SystemInfo",
-}  # fmt: skip
+    "file": "File",
+    "service": "Service",
+    "socket": "Socket",
+    "package": "Package",
+    "user": "User",
+    "group": "Group",
+    "mount_point": "MountPoint",
+    "interface": "Interface",
+    "process": "Process",
+    "system_info": "SystemInfo",
+}
 SUBCLASSES = {"inode", "expiration_date", "systemd_properties", "is_masked", "is_valid"}
 
 

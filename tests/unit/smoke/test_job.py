@@ -55,9 +55,13 @@ def test_a_job_survives_the_way_through_the_pipe() -> None:
 
 def test_variables_come_back_with_their_types() -> None:
     there = Vars(
-        name="x", colour=Colour.RED, folder=Path("/etc"), ports=(80, 443), table={"a": [1, {"b": 2}]},
+        name="x",
+        colour=Colour.RED,
+        folder=Path("/etc"),
+        ports=(80, 443),
+        table={"a": [1, {"b": 2}]},
         password=Secret("hunter22", "password"),
-    )  # fmt: skip
+    )
     back = wire.rebuild(Vars, wire.load(wire.dump(job(variables=there))).variables)
     assert back == there
     assert back.password.reveal() == "hunter22"
@@ -143,6 +147,8 @@ def test_two_clones_may_share_nothing() -> None:
     one = Identity(machine_id="a", host_keys=frozenset({"x", "y"}))
     assert compare(one, Identity(machine_id="b", host_keys=frozenset({"z"}))) == ()
     assert compare(one, one) == (
-        "both have the machine-id a", "both have the SSH host key x", "both have the SSH host key y",
-    )  # fmt: skip
+        "both have the machine-id a",
+        "both have the SSH host key x",
+        "both have the SSH host key y",
+    )
     assert compare(Identity(machine_id=""), Identity(machine_id="")) == ()

@@ -73,10 +73,17 @@ def test_commands_sent_together_are_answered_in_order() -> None:
 @pytest.mark.parametrize(
     ("command", "retires"),
     [
-        ("serve &", True), ("a & b", True), ("(a &)", True), ("a && b", False), ("a 2>&1", False), ("a >&2", False),
-        ("a &>f", False), ("a || b", False), ("a <&3", False),
+        ("serve &", True),
+        ("a & b", True),
+        ("(a &)", True),
+        ("a && b", False),
+        ("a 2>&1", False),
+        ("a >&2", False),
+        ("a &>f", False),
+        ("a || b", False),
+        ("a <&3", False),
     ],
-)  # fmt: skip
+)
 def test_a_shell_that_may_have_left_something_running_is_not_used_again(command: str, retires: bool) -> None:
     first, second = FakePipes(lambda _: (b"1", b"", 0)), FakePipes(lambda _: (b"2", b"", 0))
     shell = shell_of(first, second)

@@ -12,19 +12,45 @@ from bakery.errors import DriverError, RetryableError
 if TYPE_CHECKING:
     from bakery.drivers.ec2.api.account import Cloud
 
-CAPACITY = frozenset({
-    "InsufficientInstanceCapacity", "InsufficientHostCapacity", "InsufficientReservedInstanceCapacity",
-    "InsufficientCapacity", "InsufficientCapacityOnHost", "MaxSpotInstanceCountExceeded", "SpotMaxPriceTooLow",
-    "UnfulfillableCapacity", "Unsupported", "VcpuLimitExceeded", "InstanceLimitExceeded",
-})  # fmt: skip
+CAPACITY = frozenset(
+    {
+        "InsufficientInstanceCapacity",
+        "InsufficientHostCapacity",
+        "InsufficientReservedInstanceCapacity",
+        "InsufficientCapacity",
+        "InsufficientCapacityOnHost",
+        "MaxSpotInstanceCountExceeded",
+        "SpotMaxPriceTooLow",
+        "UnfulfillableCapacity",
+        "Unsupported",
+        "VcpuLimitExceeded",
+        "InstanceLimitExceeded",
+    }
+)
 """Another instance type or zone may do (docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html)."""
 
-FOR_NOW = frozenset({
-    "RequestLimitExceeded", "Throttling", "ThrottlingException", "ThrottledException", "TooManyRequestsException",
-    "RequestThrottled", "RequestThrottledException", "SlowDown", "PriorRequestNotComplete", "InternalError",
-    "InternalFailure", "InternalServerError", "ServiceUnavailable", "Unavailable", "ServerInternal",
-    "SnapshotCreationPerVolumeRateExceeded", "InsufficientAddressCapacity", "InsufficientVolumeCapacity",
-})  # fmt: skip
+FOR_NOW = frozenset(
+    {
+        "RequestLimitExceeded",
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "TooManyRequestsException",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "PriorRequestNotComplete",
+        "InternalError",
+        "InternalFailure",
+        "InternalServerError",
+        "ServiceUnavailable",
+        "Unavailable",
+        "ServerInternal",
+        "SnapshotCreationPerVolumeRateExceeded",
+        "InsufficientAddressCapacity",
+        "InsufficientVolumeCapacity",
+    }
+)
 
 HINTS = {
     "AuthFailure": "are the credentials of this account and region? is the clock of this host right?",

@@ -111,8 +111,10 @@ def volumes(source: Ec2, image: Mapping[str, Any], role: str) -> list[Volume]:
     named = [replace(volume, size=volume.size or sizes.get(volume.device)) for volume in named]
     key = source.encrypt if isinstance(source.encrypt, str) else None
     if source.encrypt:
-        named = [volume if volume.ephemeral or volume.absent
-                 else replace(volume, encrypted=True, key=volume.key or key) for volume in named]  # fmt: skip
+        named = [
+            volume if volume.ephemeral or volume.absent else replace(volume, encrypted=True, key=volume.key or key)
+            for volume in named
+        ]
     return named
 
 

@@ -93,9 +93,15 @@ class Ec2(Source, Publisher):
         settings = {"source": self.settings(), **cloud.record, "region": cloud.region, "image": image, "name": name}
         data = {"region": cloud.region, "ami_name": key, "snapshots": [snapshot]}
         return Artifact(
-            driver="ec2", id=image, name=name, format="ami", settings=settings, data=data, created=datetime.now(UTC),
+            driver="ec2",
+            id=image,
+            name=name,
+            format="ami",
+            settings=settings,
+            data=data,
+            created=datetime.now(UTC),
             key=artifact.key,
-        )  # fmt: skip
+        )
 
 
 def _boot_mode(artifact: Artifact) -> str:
@@ -111,11 +117,13 @@ def _parent(cloud: Cloud, name: str, disk: Path, key: str | None) -> str:
     found = [
         snapshot
         for snapshot in cloud.pages(
-            "describe_snapshots", "Snapshots", OwnerIds=["self"],
+            "describe_snapshots",
+            "Snapshots",
+            OwnerIds=["self"],
             Filters=tags.filters({f"tag:{tags.IMAGE}": name, "status": "completed"}),
         )
         if snapshot["VolumeSize"] <= -(-disk.stat().st_size // ebs_direct.GIB) and _same_key(snapshot, key)
-    ]  # fmt: skip
+    ]
     return str(max(found, key=lambda snapshot: snapshot["StartTime"])["SnapshotId"]) if found else ""
 
 

@@ -72,9 +72,13 @@ def _connect(account: Account) -> Any:
         import openstack
 
         return openstack.connect(
-            cloud=account.cloud, region_name=account.region, interface=account.interface, app_name="imagebakery",
-            load_envvars=True, api_timeout=TIMEOUT,
-        )  # fmt: skip
+            cloud=account.cloud,
+            region_name=account.region,
+            interface=account.interface,
+            app_name="imagebakery",
+            load_envvars=True,
+            api_timeout=TIMEOUT,
+        )
 
 
 def named() -> list[str]:
@@ -154,9 +158,16 @@ class Cloud:
         return body if isinstance(body, dict) else {"": body}
 
     def response(
-        self, method: str, service: str, path: str, what: str = "", *, missing_ok: bool = False, once: bool = False,
+        self,
+        method: str,
+        service: str,
+        path: str,
+        what: str = "",
+        *,
+        missing_ok: bool = False,
+        once: bool = False,
         **options: Any,
-    ) -> Any:  # fmt: skip
+    ) -> Any:
         """The same, with the whole answer."""
         said = what or f"{method} {path}"
 

@@ -106,6 +106,7 @@ def speaking(what: str) -> Generator[None]:
         raise made from error
     except (auth.ClientException, sdk.SDKException) as error:
         raise Refused(
-            f"could not {what}", why=f"{type(error).__name__}: {error}",
+            f"could not {what}",
+            why=f"{type(error).__name__}: {error}",
             hint="`cloud=` names an entry of clouds.yaml; without it OS_CLOUD or the OS_* variables count",
-        ) from error  # fmt: skip
+        ) from error

@@ -38,9 +38,15 @@ def finished(cloud: Cloud, source: OpenStack, found: dict[str, Any], name: str) 
     """Describe an image of ours."""
     settings = {"source": source.settings(), **cloud.record, "image": found["id"]}
     return Artifact(
-        driver="openstack", id=found["id"], name=name, format="glance", size=found.get("size"), settings=settings,
-        data={"glance_name": found["name"], "snapshots": images.snapshots_of(found)}, created=datetime.now(UTC),
-    )  # fmt: skip
+        driver="openstack",
+        id=found["id"],
+        name=name,
+        format="glance",
+        size=found.get("size"),
+        settings=settings,
+        data={"glance_name": found["name"], "snapshots": images.snapshots_of(found)},
+        created=datetime.now(UTC),
+    )
 
 
 def snapshot(
@@ -81,9 +87,14 @@ def _uploaded(cloud: Cloud, source: OpenStack, handle: Handle, claim: Claim) -> 
     volumes.wait(cloud, volume, "available", claim, source.image_timeout)
     key = tags.new_key(claim)
     intent = claim.intend("image", key, **cloud.record)
-    body = {"os-volume_upload_image": {
-        "image_name": key, "disk_format": wanted.disk_format, "container_format": "bare", "force": False,
-    }}  # fmt: skip
+    body = {
+        "os-volume_upload_image": {
+            "image_name": key,
+            "disk_format": wanted.disk_format,
+            "container_format": "bare",
+            "force": False,
+        }
+    }
 
     def call() -> dict[str, Any]:
         answer = cloud.ask(

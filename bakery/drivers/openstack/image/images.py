@@ -59,9 +59,14 @@ def wait_active(cloud: Cloud, image: str, shop: Workshop, timeout: float, *, exp
         return found
 
     return until(
-        probe, what=f"the image {image} becomes active", timeout=timeout, cancel=shop.cancel, notify=shop.waiting,
-        late=0.2, hint="OpenStack(image_timeout=...) is how long an image may take, in seconds",
-    )  # fmt: skip
+        probe,
+        what=f"the image {image} becomes active",
+        timeout=timeout,
+        cancel=shop.cancel,
+        notify=shop.waiting,
+        late=0.2,
+        hint="OpenStack(image_timeout=...) is how long an image may take, in seconds",
+    )
 
 
 def wait_snapshots(cloud: Cloud, image: Mapping[str, Any], shop: Workshop, timeout: float) -> list[str]:
@@ -86,9 +91,12 @@ def wait_snapshots(cloud: Cloud, image: Mapping[str, Any], shop: Workshop, timeo
     for name in names:
         until(
             lambda name=name: ready(name),  # type: ignore[misc]  # a bound default
-            what=f"the snapshot {name} is done", timeout=timeout, cancel=shop.cancel, notify=shop.waiting,
+            what=f"the snapshot {name} is done",
+            timeout=timeout,
+            cancel=shop.cancel,
+            notify=shop.waiting,
             late=0.2,
-        )  # fmt: skip
+        )
     return names
 
 

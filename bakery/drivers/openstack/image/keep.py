@@ -90,8 +90,9 @@ def _let_go(cloud: Cloud, source: OpenStack, old: Mapping[str, Any], claim: Clai
     if used or old.get("protected"):
         claim.notice(
             f"the old image {image} stays: " + (f"it is in use by {', '.join(used)}" if used else "it is protected"),
-            hint="OpenStack(old=Old(in_use='delete')) deletes it all the same" if used else "", warning=True,
-        )  # fmt: skip
+            hint="OpenStack(old=Old(in_use='delete')) deletes it all the same" if used else "",
+            warning=True,
+        )
         return False
     if rule.dry_run:
         claim.notice(f"the old image {image} of {old['created_at']} would go")

@@ -71,9 +71,15 @@ def send(
     intent.made(image)
     reader = Reader(disk, claim)
     cloud.ask(
-        "PUT", "image", f"/images/{image}/file", f"take the disk {disk.name}", once=True, data=reader,
-        headers={"Content-Type": "application/octet-stream"}, timeout=PATIENCE,
-    )  # fmt: skip
+        "PUT",
+        "image",
+        f"/images/{image}/file",
+        f"take the disk {disk.name}",
+        once=True,
+        data=reader,
+        headers={"Content-Type": "application/octet-stream"},
+        timeout=PATIENCE,
+    )
     found = images.wait_active(cloud, image, claim, timeout)
     verify(found, reader.digest.hexdigest())
     return found

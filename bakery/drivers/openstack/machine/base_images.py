@@ -75,9 +75,13 @@ def by_id(cloud: Cloud, image: str) -> dict[str, Any]:
 def _find(cloud: Cloud, wanted: GlanceImage) -> dict[str, Any]:
     exact = not any(char in wanted.name for char in "*?[")
     questions: dict[str, Any] = {
-        **wanted.properties, "status": images.ACTIVE, "owner": wanted.owner, "visibility": wanted.visibility,
-        "tag": list(wanted.tags) or None, "name": wanted.name if exact else None,
-    }  # fmt: skip
+        **wanted.properties,
+        "status": images.ACTIVE,
+        "owner": wanted.owner,
+        "visibility": wanted.visibility,
+        "tag": list(wanted.tags) or None,
+        "name": wanted.name if exact else None,
+    }
     listed = resources.every(cloud, "image", **questions)
     found = [image for image in listed if exact or fnmatch.fnmatchcase(image["name"] or "", wanted.name)]
     if not found:

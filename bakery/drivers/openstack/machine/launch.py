@@ -69,9 +69,13 @@ def launch(job: Job, ready: Ready | None = None) -> Handle:
     settings = {"source": source.settings(), **cloud.record}
     data = {**cloud.record, "address": address, "host_public": claim.keys.host_public, "volume": server.get("volume")}
     return Handle(
-        driver="openstack", id=server["id"], resource=server["resource"], folder=claim.folder, settings=settings,
+        driver="openstack",
+        id=server["id"],
+        resource=server["resource"],
+        folder=claim.folder,
+        settings=settings,
         data=data,
-    )  # fmt: skip
+    )
 
 
 def foresee(job: Job) -> Ready:

@@ -90,9 +90,14 @@ def open_ssh(cloud: Cloud, group_id: str, sources: tuple[str, ...]) -> None:
     """Let them in; that it was done already is the answer to a question whose first answer was lost."""
     for one in sources:
         rule = {
-            "security_group_id": group_id, "direction": "ingress", "protocol": "tcp", "port_range_min": SSH,
-            "port_range_max": SSH, "remote_ip_prefix": one, "ethertype": f"IPv{ip_network(one).version}",
-        }  # fmt: skip
+            "security_group_id": group_id,
+            "direction": "ingress",
+            "protocol": "tcp",
+            "port_range_min": SSH,
+            "port_range_max": SSH,
+            "remote_ip_prefix": one,
+            "ethertype": f"IPv{ip_network(one).version}",
+        }
         try:
             cloud.ask("POST", "network", "/security-group-rules", "open port 22", json={"security_group_rule": rule})
         except Refused as error:
@@ -141,8 +146,11 @@ def port(cloud: Cloud, network: dict[str, Any], groups: list[str], claim: Claim,
     key = tags.new_key(claim)
     intent = claim.intend("port", key, **cloud.record)
     body: dict[str, Any] = {
-        "name": key, "description": tags.line(claim), "network_id": network["id"], "security_groups": groups,
-    }  # fmt: skip
+        "name": key,
+        "description": tags.line(claim),
+        "network_id": network["id"],
+        "security_groups": groups,
+    }
     if network.get("port_security_enabled") is False:
         body.pop("security_groups")
     if address:
@@ -170,9 +178,10 @@ def floating(cloud: Cloud, source: OpenStack, port_id: str, claim: Claim) -> str
     key = tags.new_key(claim)
     intent = claim.intend("floating-address", key, **cloud.record)
     body = {
-        "floating_network_id": network["id"], "port_id": port_id,
+        "floating_network_id": network["id"],
+        "port_id": port_id,
         "description": f"{key} {tags.line(claim)}"[: tags.LONGEST],
-    }  # fmt: skip
+    }
     made = resources.make(cloud, "floating-address", key, claim, body)
     intent.made(made["id"])
     return str(made["floating_ip_address"])

@@ -61,10 +61,15 @@ def wait_started(cloud: Cloud, server: str, source: OpenStack, claim: Claim) -> 
         return ""
 
     return until(
-        probe, what="OpenStack starts the server", timeout=source.launch_timeout, cancel=claim.cancel,
-        notify=claim.waiting, every=(0.1, source.poll), late=LATE,
+        probe,
+        what="OpenStack starts the server",
+        timeout=source.launch_timeout,
+        cancel=claim.cancel,
+        notify=claim.waiting,
+        every=(0.1, source.poll),
+        late=LATE,
         hint="OpenStack(launch_timeout=...) is how long building a server may take, in seconds",
-    )  # fmt: skip
+    )
 
 
 def running(cloud: Cloud, server: str) -> dict[str, Any]:
@@ -125,10 +130,15 @@ def stop(cloud: Cloud, server: str, source: OpenStack, claim: Claim) -> None:
         raise NotYet(f"the server is {status} ({found.get(TASK) or 'no task'})")
 
     until(
-        probe, what="the server powers off", timeout=source.stop_timeout, cancel=claim.cancel, notify=claim.waiting,
-        every=(0.1, source.poll), late=LATE,
+        probe,
+        what="the server powers off",
+        timeout=source.stop_timeout,
+        cancel=claim.cancel,
+        notify=claim.waiting,
+        every=(0.1, source.poll),
+        late=LATE,
         hint="does the guest react to its power button (acpid, systemd-logind)? OpenStack(stop_timeout=...)",
-    )  # fmt: skip
+    )
 
 
 def _pressed(cloud: Cloud, server: str) -> bool:

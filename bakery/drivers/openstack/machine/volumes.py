@@ -35,18 +35,25 @@ def boot_device(
     key = tags.new_key(claim)
     intent = claim.intend("volume", key, **cloud.record)
     body: dict[str, Any] = {
-        "name": key, "size": wanted.size or least(image, flavor), "imageRef": image["id"],
+        "name": key,
+        "size": wanted.size or least(image, flavor),
+        "imageRef": image["id"],
         "volume_type": wanted.volume_type,
-        "availability_zone": wanted.zone, "metadata": tags.temporary(claim, key), "description": tags.line(claim),
-    }  # fmt: skip
+        "availability_zone": wanted.zone,
+        "metadata": tags.temporary(claim, key),
+        "description": tags.line(claim),
+    }
     given = {name: value for name, value in body.items() if value is not None}
     volume = resources.make(cloud, "volume", key, claim, given)["id"]
     intent.made(volume)
     wait(cloud, volume, "available", claim, source.image_timeout)
     return {
-        "uuid": volume, "source_type": "volume", "destination_type": "volume", "boot_index": 0,
+        "uuid": volume,
+        "source_type": "volume",
+        "destination_type": "volume",
+        "boot_index": 0,
         "delete_on_termination": False,
-    }  # fmt: skip
+    }
 
 
 def least(image: Mapping[str, Any], flavor: Mapping[str, Any]) -> int:
@@ -74,18 +81,26 @@ def wait(cloud: Cloud, volume: str, wanted: str, shop: Workshop, timeout: float)
             raise NotYet(f"the volume is {status}")
 
     until(
-        probe, what=f"the volume {volume} is {wanted}", timeout=timeout, cancel=shop.cancel, notify=shop.waiting,
+        probe,
+        what=f"the volume {volume} is {wanted}",
+        timeout=timeout,
+        cancel=shop.cancel,
+        notify=shop.waiting,
         late=0.2,
-    )  # fmt: skip
+    )
 
 
 def gone(cloud: Cloud, server: str) -> None:
     """End a server, and wait until it is gone: only then are its ports and volumes free."""
     servers.end(cloud, server)
     until(
-        lambda: servers.ended(cloud, server), what=f"the server {server} ends", timeout=TIMEOUT, cancel=Cancel(),
-        every=(0.1, 2.0), late=0.2,
-    )  # fmt: skip
+        lambda: servers.ended(cloud, server),
+        what=f"the server {server} ends",
+        timeout=TIMEOUT,
+        cancel=Cancel(),
+        every=(0.1, 2.0),
+        late=0.2,
+    )
 
 
 def release(cloud: Cloud, volume: str) -> None:
@@ -94,12 +109,21 @@ def release(cloud: Cloud, volume: str) -> None:
     A server that ends before a host was found for it leaves its volume reserved for ever (Nova of Zed, measured).
     """
     listed = cloud.ask(
-        "GET", "block_storage", "/attachments", "say what uses the volume", missing_ok=True,
-        params={"volume_id": volume}, microversion=ATTACHMENTS,
-    )  # fmt: skip
+        "GET",
+        "block_storage",
+        "/attachments",
+        "say what uses the volume",
+        missing_ok=True,
+        params={"volume_id": volume},
+        microversion=ATTACHMENTS,
+    )
     for one in listed.get("attachments", []):
         if one["volume_id"] == volume and resources.get(cloud, "server", one["instance"]) is None:
             cloud.ask(
-                "DELETE", "block_storage", f"/attachments/{one['id']}", "take the volume back", missing_ok=True,
+                "DELETE",
+                "block_storage",
+                f"/attachments/{one['id']}",
+                "take the volume back",
+                missing_ok=True,
                 microversion=ATTACHMENTS,
-            )  # fmt: skip
+            )
