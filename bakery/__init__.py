@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bakery import publish
-    from bakery.disk.inspect.findings import Options as Hygiene
+    from bakery.disk.inspect.findings import Hygiene
     from bakery.imagefile.decorators import image, post, secret, source, task, test, var, variables
     from bakery.machine.machine import Machine
     from bakery.machine.seal import Seal

@@ -200,7 +200,7 @@ class RunEnded(Event):
     exit_code: int
 
 
-class Reader(Protocol):
+class Reporter(Protocol):
     """A reporter: reads events, one at a time, in order."""
 
     def read(self, event: Event) -> None:
@@ -224,14 +224,14 @@ class Bus:
     def __init__(self, run: str = "", redact: Callable[[str], str] = str) -> None:
         self.run = run
         self._redact = redact
-        self._readers: list[Reader] = []
+        self._readers: list[Reporter] = []
         self._lock = threading.RLock()
         self._buffer: Callable[[], LineBuffer] | None = getattr(
             redact, "lines", None
         )  # a redactor's; a plain function has none
         self._held: dict[tuple[str, str, str], tuple[LineBuffer, Output]] = {}
 
-    def add(self, reader: Reader) -> None:
+    def add(self, reader: Reporter) -> None:
         """Let a reader see all that comes from now on."""
         with self._lock:
             self._readers.append(reader)
@@ -254,7 +254,7 @@ class Bus:
             except OSError as error:
                 self._drop(reader, error)
 
-    def _drop(self, reader: Reader, error: OSError) -> None:
+    def _drop(self, reader: Reporter, error: OSError) -> None:
         """Go on without a reader that cannot write: a full disk, a closed terminal. No clean-up may stop for that."""
         self._readers.remove(reader)
         told = Notice(

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from bakery.drivers.qemu.acceleration import choose
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.state.project import cache_folder
 from benchmarks.bench import Failed, Row, table
 
@@ -41,7 +41,7 @@ def main() -> None:
             rows += found
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print(f"{os.cpu_count()} processors, {choose('auto', Workshop(cache=cache_folder(os.environ))).upper()}\n")
+    print(f"{os.cpu_count()} processors, {choose('auto', WorkContext(cache=cache_folder(os.environ))).upper()}\n")
     print(table(rows))
     sys.exit(1 if failed else 0)
 

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from bakery.drivers.openstack.api import resources
-from bakery.drivers.openstack.api.cloud import Cloud
+from bakery.drivers.openstack.api.cloud import OpenStackCloud
 from bakery.drivers.openstack.machine import network
 from benchmarks.bench import Project, Row, timed
 from tests.live import openstackrig as rig
@@ -67,7 +67,7 @@ def _best(ours: list[tuple[float, str]], theirs: list[float], aim: str) -> tuple
     return seconds, min(theirs), aim, note
 
 
-def packer(folder: Path, cloud: Cloud) -> float:
+def packer(folder: Path, cloud: OpenStackCloud) -> float:
     """Time `packer build`: own key pair, floating address, shell provisioner, image."""
     folder.mkdir(parents=True, exist_ok=True)
     group = _group(cloud)
@@ -90,7 +90,7 @@ def packer(folder: Path, cloud: Cloud) -> float:
     return timed(["packer", "build", template], folder, {"CHECKPOINT_DISABLE": "1"})
 
 
-def _group(cloud: Cloud) -> str:
+def _group(cloud: OpenStackCloud) -> str:
     """Packer makes no security group: one for it that lets anybody in, made before the clock starts."""
     known = [one["id"] for one in resources.every(cloud, "security-group", name="bench")]
     if known:
@@ -101,7 +101,7 @@ def _group(cloud: Cloud) -> str:
     return str(made)
 
 
-def _tidy(cloud: Cloud) -> None:
+def _tidy(cloud: OpenStackCloud) -> None:
     for name in ("timed_ours", "timed_theirs"):
         for hidden in ("false", "true"):
             for image in resources.every(cloud, "image", name=name, os_hidden=hidden, owner=cloud.project):

@@ -11,7 +11,7 @@ from bakery.disk.bases import host_apt
 from bakery.disk.bases.debian import Debian
 from bakery.drivers.nspawn import base_template
 from bakery.drivers.nspawn.capture import layout_of
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.state.ssh_keys import make_keys
 from benchmarks.bench import Project, Row, timed
 
@@ -48,10 +48,10 @@ def run(folder: Path) -> list[Row]:
     """Measure all cases in one run."""
     project = Project(folder / "ours")
     project.write(IMAGEFILE.format(step=STEP, note=""))
-    base = Debian("bookworm").disk(Workshop(cache=folder / "ours" / "cache"))
-    tree = Debian("bookworm").tree(Workshop(cache=folder / "ours" / "cache"))
+    base = Debian("bookworm").disk(WorkContext(cache=folder / "ours" / "cache"))
+    tree = Debian("bookworm").tree(WorkContext(cache=folder / "ours" / "cache"))
     # Packer starts from a finished disk of the base, and so do both of ours.
-    base_template.prepare(tree.path, layout_of(tree.key, DISK), Workshop(cache=folder / "ours" / "cache"))
+    base_template.prepare(tree.path, layout_of(tree.key, DISK), WorkContext(cache=folder / "ours" / "cache"))
     theirs = packer(folder / "theirs", base.path)
     rows: list[Row] = []
 

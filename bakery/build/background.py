@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Aside:
+class BackgroundTasks:
     """Work begun and not yet waited for. Whoever begins some must call `settle` before the end."""
 
     def __init__(self) -> None:

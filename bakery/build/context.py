@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from bakery.build.resume import Resumed
+from bakery.build.resume import ResumedRun
 from bakery.cache.checkpoints.store import Store, limit
 from bakery.drivers.registry import Registry
 from bakery.events import Bus, Event
 from bakery.imagefile.recipe import Recipe
 from bakery.imagefile.variables import Settings
 from bakery.redaction.redactor import Redactor
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.state.journal import Journal
 from bakery.state.project import RunFolder, State
 from bakery.util.waiting import Cancel
@@ -41,7 +41,7 @@ class Asks(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class BuildOptions:
     """How to run.
 
     Args:
@@ -80,7 +80,7 @@ class Options:
 
 
 @dataclass(kw_only=True)
-class Context:
+class RunContext:
     """One run's shared things.
 
     Two of them change: `recipe`, when a failed task is tried again after a fix, and `resumed`, once it is known.
@@ -88,7 +88,7 @@ class Context:
 
     recipe: Recipe
     settings: Settings
-    options: Options
+    options: BuildOptions
     state: State
     run: RunFolder
     journal: Journal
@@ -99,11 +99,11 @@ class Context:
     ask: Asks | None = None
     asking: threading.Lock = field(default_factory=threading.Lock)
     inputs: set[Path] = field(default_factory=set[Path])
-    resumed: Resumed | None = None
+    resumed: ResumedRun | None = None
 
-    def workshop(self, build: str) -> Workshop:
+    def work(self, build: str) -> WorkContext:
         """Return what code that makes files needs."""
-        return Workshop(
+        return WorkContext(
             cache=self.state.cache,
             cancel=self.cancel,
             emit=self.emit,
@@ -114,7 +114,7 @@ class Context:
 
     def store(self, build: str) -> Store:
         """Return the checkpoints of the shared cache."""
-        return Store(self.workshop(build), limit(self.settings.environ))
+        return Store(self.work(build), limit(self.settings.environ))
 
     def emit(self, event: Event) -> None:
         """Send an event to every reader."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from bakery.build.scope import Running
+from bakery.build.scope import RunningMachine
 from bakery.errors import BakeryError, Interrupted
 from bakery.redaction.logs import clean_logs
 
@@ -18,7 +18,7 @@ df -h 2>/dev/null
 PATIENCE = 15.0
 
 
-def collect(running: Running, error: BaseException, folder: Path) -> None:
+def collect(running: RunningMachine, error: BaseException, folder: Path) -> None:
     """Write console, screenshot, the machine's own logs and a one-line verdict into `folder`.
 
     Nothing in here may hide the error that brought us here, so each part that fails says so in the folder instead.
@@ -31,13 +31,13 @@ def collect(running: Running, error: BaseException, folder: Path) -> None:
     (folder / "verdict.txt").write_text(redact(f"{verdict}\n"), encoding="utf-8")
     if isinstance(error, BakeryError):
         (folder / "error.txt").write_text(redact(f"{error}\n"), encoding="utf-8")
-    _try(folder, "evidence", lambda: running.driver.evidence(running.handle, folder))
+    _try(folder, "evidence", lambda: running.driver.collect_diagnostics(running.handle, folder))
     if running.link.is_open:
         _try(folder, "machine", lambda: _ask_machine(running, folder))
     clean_logs(folder, redact)
 
 
-def _ask_machine(running: Running, folder: Path) -> None:
+def _ask_machine(running: RunningMachine, folder: Path) -> None:
     result = running.link.open().run(ASK, timeout=PATIENCE)
     (folder / "machine.log").write_text(result.stdout + result.stderr, encoding="utf-8")
 

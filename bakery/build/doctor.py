@@ -16,14 +16,14 @@ from typing import Final, Literal
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, UsageError
 from bakery.model import Json, Problem
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.state.project import cache_folder
 
 State = Literal["ok", "info", "warning", "missing"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class CheckResult:
     """One thing that was looked at.
 
     Args:
@@ -73,7 +73,7 @@ PROGRAMS: Final[Mapping[str, tuple[Program, ...]]] = {
 }
 
 
-def examine(drivers: Registry, only: Sequence[str], environ: Mapping[str, str]) -> Iterator[Finding]:
+def examine(drivers: Registry, only: Sequence[str], environ: Mapping[str, str]) -> Iterator[CheckResult]:
     """Look at the host, the cache, and every driver that is installed (or those named).
 
     Raises:
@@ -86,23 +86,23 @@ def examine(drivers: Registry, only: Sequence[str], environ: Mapping[str, str]) 
         yield from _host()
         yield from _cache(environ)
     for name in only or drivers.names():
-        yield from _driver(drivers, name, Workshop(cache=cache_folder(environ)))
+        yield from _driver(drivers, name, WorkContext(cache=cache_folder(environ)))
 
 
-def _host() -> Iterator[Finding]:
+def _host() -> Iterator[CheckResult]:
     from bakery.build.capacity import cpus, memory
     from bakery.reporting.formatting import size
 
-    yield Finding(about="host", state="info", text=f"Python {platform.python_version()} at {sys.executable}")
-    yield Finding(about="host", state="info", text=f"{cpus()} processors, {size(memory())} of memory free")
+    yield CheckResult(about="host", state="info", text=f"Python {platform.python_version()} at {sys.executable}")
+    yield CheckResult(about="host", state="info", text=f"{cpus()} processors, {size(memory())} of memory free")
     yield _kvm()
     yield from (_program("host", program) for program in PROGRAMS["host"])
 
 
-def _kvm() -> Finding:
+def _kvm() -> CheckResult:
     kvm = Path("/dev/kvm")
     if not kvm.exists():
-        return Finding(
+        return CheckResult(
             about="host",
             state="warning",
             text="no hardware acceleration (/dev/kvm)",
@@ -110,16 +110,18 @@ def _kvm() -> Finding:
             hint="enable virtualisation, or build in containers (nspawn)",
         )
     if not os.access(kvm, os.R_OK | os.W_OK):
-        return Finding(
+        return CheckResult(
             about="host",
             state="warning",
             text="/dev/kvm may not be opened by this user",
             hint="sudo adduser $USER kvm, then log in again",
         )
-    return Finding(about="host", state="ok", text="/dev/kvm opens; whether it runs a guest is tried at the first build")
+    return CheckResult(
+        about="host", state="ok", text="/dev/kvm opens; whether it runs a guest is tried at the first build"
+    )
 
 
-def _cache(environ: Mapping[str, str]) -> Iterator[Finding]:
+def _cache(environ: Mapping[str, str]) -> Iterator[CheckResult]:
     from bakery.reporting.formatting import size
     from bakery.state.project import cache_folder
 
@@ -129,13 +131,13 @@ def _cache(environ: Mapping[str, str]) -> Iterator[Finding]:
     free = shutil.disk_usage(there).free
     text = f"{folder}: {size(used)} used, {size(free)} free"
     if not os.access(there, os.W_OK):
-        yield Finding(
+        yield CheckResult(
             about="cache", state="missing", text=text, why="it cannot be written", hint="set BAKERY_CACHE_DIR"
         )
     elif free < 10 * 10**9:
-        yield Finding(about="cache", state="warning", text=text, hint="`bake cache prune` makes room")
+        yield CheckResult(about="cache", state="warning", text=text, hint="`bake cache prune` makes room")
     else:
-        yield Finding(about="cache", state="ok", text=text)
+        yield CheckResult(about="cache", state="ok", text=text)
 
 
 def _stored(path: Path) -> int:
@@ -146,42 +148,44 @@ def _stored(path: Path) -> int:
         return 0
 
 
-def _driver(drivers: Registry, name: str, shop: Workshop) -> Iterator[Finding]:
+def _driver(drivers: Registry, name: str, work: WorkContext) -> Iterator[CheckResult]:
     try:
         driver = drivers.get(name)
     except BakeryError as error:
-        yield Finding(about=name, state="missing", text=error.what, why=error.why, hint=error.hint)
+        yield CheckResult(about=name, state="missing", text=error.what, why=error.why, hint=error.hint)
         return
     except Exception as error:  # somebody else's package: that it is broken is what is to be found out here
-        yield Finding(about=name, state="missing", text="it cannot be loaded", why=f"{type(error).__name__}: {error}")
+        yield CheckResult(
+            about=name, state="missing", text="it cannot be loaded", why=f"{type(error).__name__}: {error}"
+        )
         return
     programs = [_program(name, program) for program in PROGRAMS.get(name, ())]
     yield from programs
     if any(found.state == "missing" for found in programs):
         return  # what it could tell needs them
     try:
-        found = list(driver.doctor(shop))
+        found = list(driver.doctor(work))
     except BakeryError as error:
         found = [Problem(what=error.what, why=error.why, hint=error.hint)]
     if not found and name not in PROGRAMS:
         home = type(driver).__module__
-        yield Finding(about=name, state="ok", text=f"installed ({home})", hint=driver.requires)
+        yield CheckResult(about=name, state="ok", text=f"installed ({home})", hint=driver.requires)
     for problem in found:
         state: State = "missing" if problem.fatal else "warning" if problem.why or problem.hint else "ok"
-        yield Finding(about=name, state=state, text=problem.what, why=problem.why, hint=problem.hint)
+        yield CheckResult(about=name, state=state, text=problem.what, why=problem.why, hint=problem.hint)
 
 
-def _program(about: str, program: Program) -> Finding:
+def _program(about: str, program: Program) -> CheckResult:
     path = shutil.which(program.name) or shutil.which(program.name, path="/usr/sbin:/sbin")
     if path is None:
-        return Finding(
+        return CheckResult(
             about=about,
             state="missing" if program.needed else "warning",
             text=f"no {program.name}",
             why=f"needed for {program.use}",
             hint=f"apt-get install {program.package}",
         )
-    return Finding(about=about, state="ok", text=f"{program.name} {_version(path, program)}".rstrip())
+    return CheckResult(about=about, state="ok", text=f"{program.name} {_version(path, program)}".rstrip())
 
 
 def _version(path: str, program: Program) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bakery.build.context import Options
-from bakery.build.step_keys import base_key, chain
+from bakery.build.context import BuildOptions
+from bakery.build.step_keys import base_key, look_up_steps
 from bakery.imagefile.plan import Build, ImageRef, Plan, Step, variables_of
 from bakery.imagefile.recipe import Recipe
 from bakery.imagefile.variables import Settings
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.state.project import State
 
 
@@ -32,7 +32,7 @@ class Explained:
 
 
 def explain(
-    plan: Plan, recipe: Recipe, settings: Settings, options: Options, state: State
+    plan: Plan, recipe: Recipe, settings: Settings, options: BuildOptions, state: State
 ) -> Iterator[tuple[Build, list[Explained]]]:
     """Look up every step of every build. Makes nothing, asks no provider.
 
@@ -47,18 +47,18 @@ def explain(
         yield build, _steps(build, recipe, settings, options, state)
 
 
-def _steps(build: Build, recipe: Recipe, settings: Settings, options: Options, state: State) -> list[Explained]:
+def _steps(build: Build, recipe: Recipe, settings: Settings, options: BuildOptions, state: State) -> list[Explained]:
     base = build.boot.base
     if isinstance(base, ImageRef):
         parent = _newest(base.build, state)
     else:
-        parent = base_key(base, Workshop(cache=state.cache, build=build.name))
+        parent = base_key(base, WorkContext(cache=state.cache, build=build.name))
     variables = variables_of(recipe, build, settings)
-    found = chain(build, recipe, variables, parent, options=options, state=state)
+    found = look_up_steps(build, recipe, variables, parent, options=options, state=state)
     return [Explained(step, found.reasons(number)) for number, step in enumerate(build.steps)]
 
 
 def _newest(build: str, state: State) -> str | None:
     """The key of the image that another build made last."""
     made = [image for image in state.images() if image.build == build]
-    return base_key(made[-1], Workshop(cache=state.cache)) if made else None
+    return base_key(made[-1], WorkContext(cache=state.cache)) if made else None

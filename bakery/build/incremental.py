@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from bakery.build import package_mirror
-from bakery.build.context import Context, Options
-from bakery.build.provider_checkpoints import Recalled, recall
-from bakery.build.scope import Running, Scope
-from bakery.build.step_keys import Chain, base_key, chain, function_of, image_key, tests_key
+from bakery.build.context import BuildOptions, RunContext
+from bakery.build.provider_checkpoints import Recalled, list_checkpoints
+from bakery.build.scope import RunningMachine, Scope
+from bakery.build.step_keys import StepKeys, base_key, function_of, image_key, look_up_steps, tests_key
 from bakery.cache import portable_records
 from bakery.cache.checkpoints.lease import Lease
 from bakery.cache.inputs.tracer import Tracer
@@ -25,10 +25,10 @@ from bakery.imagefile.plan import Build, Step, variables_of
 from bakery.machine.transport.base import Lost, TimedOut
 from bakery.model import Artifact, Checkpoint, Source
 from bakery.state import progress
-from bakery.state.progress import Note, Progress
+from bakery.state.progress import BuildProgress, Note
 
 
-class Course:
+class IncrementalBuild:
     """The way of one build.
 
     Args:
@@ -46,7 +46,7 @@ class Course:
         self.key: str | None = None
         self._restored = 0
         self._base: str | None = None
-        self._chain: Chain | None = None
+        self._chain: StepKeys | None = None
         self._done = 0
         self._stands_on: tuple[str, ...] = ()
         self._recalled = Recalled()
@@ -57,19 +57,19 @@ class Course:
     def prepare(self) -> None:
         """Make or find the base, and look up which steps are still what they were."""
         scope, context = self.scope, self.scope.context
-        shop = context.workshop(scope.build.name)
+        work = context.work(scope.build.name)
         driver = context.drivers.get(scope.build.driver)
         with scope.phase("base"):
-            parent = base_key(self.boot.base, shop) or driver.prepare(self.boot, shop)
-            self._recalled = recall(scope, driver, self.boot)
+            parent = base_key(self.boot.base, work) or driver.prepare(self.boot, work)
+            self._recalled = list_checkpoints(scope, driver, self.boot)
         self._base = parent
         self._chain = self._chained(context.options)
         self.key = self._chain.parent
         context.inputs.add(context.recipe.file)
 
-    def _chained(self, options: Options) -> Chain:
+    def _chained(self, options: BuildOptions) -> StepKeys:
         scope = self.scope
-        return chain(
+        return look_up_steps(
             scope.build,
             scope.context.recipe,
             self.variables,
@@ -79,7 +79,7 @@ class Course:
             notes=self._recalled.notes,
         )
 
-    def start(self, stack: ExitStack) -> Running:
+    def start(self, stack: ExitStack) -> RunningMachine:
         """Return a running machine: one that a killed run left, from the deepest checkpoint that works, or a new one.
 
         Args:
@@ -117,7 +117,7 @@ class Course:
             if checkpoint is not None:
                 yield count, checkpoint
 
-    def _goes_on(self, count: int, key: str | None, stands_on: tuple[str, ...], made: Chain) -> None:
+    def _goes_on(self, count: int, key: str | None, stands_on: tuple[str, ...], made: StepKeys) -> None:
         """Take so many steps for done."""
         self._restored = self._done = count
         self.key, self._stands_on = key, stands_on
@@ -138,7 +138,7 @@ class Course:
 
     # ---- a machine that a killed run left -----------------------------------------------------------------------
 
-    def _taken_over(self, stack: ExitStack) -> Running | None:
+    def _taken_over(self, stack: ExitStack) -> RunningMachine | None:
         """Go on with the machine of the run that is continued, where it is further than any checkpoint."""
         resumed = self.scope.context.resumed
         survivor = None if resumed is None else resumed.survivor(self.scope.build.name)
@@ -162,7 +162,7 @@ class Course:
         self.scope.emit(Notice(message=f"the machine that the run left is not gone on with: {reason}"))
         return None
 
-    def _unfit(self, known: Progress, made: Chain) -> str:
+    def _unfit(self, known: BuildProgress, made: StepKeys) -> str:
         """Why a machine is not to be gone on with; empty when it is."""
         keys, best = made.keys, next(self._checkpoints(), None)
         if known.key is None or known.done >= len(keys) or keys[known.done] != known.key:
@@ -173,7 +173,7 @@ class Course:
             return "a checkpoint that it stands on is gone"
         return ""
 
-    def _end_interrupted(self, running: Running, known: Progress) -> None:
+    def _end_interrupted(self, running: RunningMachine, known: BuildProgress) -> None:
         """Let a task that was under way begin anew on the machine as it is, and end what still runs of it."""
         if known.began:
             try:
@@ -193,22 +193,22 @@ class Course:
                 )
             )
 
-    def begins(self, step: Step, running: Running) -> None:
+    def begins(self, step: Step, running: RunningMachine) -> None:
         """Write down that a task is under way."""
         self._note(running, began=step.name)
 
-    def spoil(self, running: Running) -> None:
+    def spoil(self, running: RunningMachine) -> None:
         """The machine is no longer what its inputs say: nothing that comes of it may be taken for that."""
         self.key = None
         self._note(running)
 
-    def _note(self, running: Running, *, began: str = "") -> None:
+    def _note(self, running: RunningMachine, *, began: str = "") -> None:
         """Write down how far the machine is, for whoever resumes this run."""
         folder = running.claim.folder
         if self.key is None:
             progress.forget(folder)
             return
-        known = Progress(done=self._done, key=self.key, stands_on=self._stands_on, began=began)
+        known = BuildProgress(done=self._done, key=self.key, stands_on=self._stands_on, began=began)
         progress.write(
             folder,
             Note(
@@ -236,7 +236,7 @@ class Course:
         with self._made().steps.tracer(task, self.variables) as tracer:
             yield tracer
 
-    def passed(self, step: Step, tracer: Tracer, running: Running) -> None:
+    def passed(self, step: Step, tracer: Tracer, running: RunningMachine) -> None:
         """Write down what a step took in, and save the machine after it."""
         if self.key is None:
             return
@@ -253,7 +253,7 @@ class Course:
         self._done = self.scope.build.steps.index(step) + 1
         self._note(running)
 
-    def _save(self, running: Running, key: str | None) -> None:
+    def _save(self, running: RunningMachine, key: str | None) -> None:
         """Save a checkpoint. A failure costs time later, never this build: the machine runs on."""
         if key is None or not self.scope.context.options.cache:
             return
@@ -280,7 +280,7 @@ class Course:
     def _task(self, step: Step) -> Function:
         return function_of(self.scope.context.recipe.image(self.scope.build.spec).tasks, step)
 
-    def _made(self) -> Chain:
+    def _made(self) -> StepKeys:
         if self._chain is None:
             self.prepare()
         assert self._chain is not None  # noqa: S101  prepare has just set it
@@ -301,8 +301,8 @@ class Course:
         return replace(artifact, data={**artifact.data, "tests": passed if context.options.test else None})
 
 
-def standing(
-    context: Context, build: Build, base: Artifact | None, *, ask: bool = False
+def find_up_to_date_image(
+    context: RunContext, build: Build, base: Artifact | None, *, ask: bool = False
 ) -> tuple[Artifact | None, bool]:
     """Find the image of a build of which nothing has changed, from keys alone.
 
@@ -319,13 +319,13 @@ def standing(
         return None, False
     boot = build.boot if base is None else build.boot.on(base)
     variables: Any = variables_of(context.recipe, build, context.settings)
-    shop = context.workshop(build.name)
-    parent = base_key(boot.base, shop)
+    work = context.work(build.name)
+    parent = base_key(boot.base, work)
     if parent is None and ask and not isinstance(boot.base, Base):
-        parent = context.drivers.get(build.driver).prepare(boot, shop)
+        parent = context.drivers.get(build.driver).prepare(boot, work)
     if parent is None:
         return None, False
-    made = chain(build, context.recipe, variables, parent, options=context.options, state=context.state)
+    made = look_up_steps(build, context.recipe, variables, parent, options=context.options, state=context.state)
     if len(made.hits) < len(build.steps) or made.last is None:
         return None, False
     key = image_key(build, context.recipe, made.last)
@@ -340,7 +340,7 @@ def standing(
     return None, False
 
 
-def _intact(context: Context, artifact: Artifact) -> bool:
+def _intact(context: RunContext, artifact: Artifact) -> bool:
     try:
         return context.drivers.get(artifact.driver).intact(artifact)
     except (NotImplementedError, DriverError, PreflightError):

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 from bakery.build.scope import Scope
-from bakery.disk.inspect import Finding, Options, inspect
+from bakery.disk.inspect import Finding, Hygiene, inspect
 from bakery.errors import SmokeError
 from bakery.events import Notice, TestEnded
 from bakery.model import Artifact
@@ -15,7 +15,7 @@ FORMATS = frozenset({"qcow2", "raw"})
 NAME = "hygiene"
 
 
-def gate(scope: Scope, artifact: Artifact) -> None:
+def inspect_image(scope: Scope, artifact: Artifact) -> None:
     """Look into a local disk image for keys, identities, leftovers and every secret of the build.
 
     An image that lives at a provider cannot be read from here; its smoke tests look for the same from inside.
@@ -27,12 +27,12 @@ def gate(scope: Scope, artifact: Artifact) -> None:
     options = context.recipe.image(scope.build.spec).options.get("hygiene", True)
     if artifact.format not in FORMATS or options is False or scope.build.publishes:
         return  # what is published was looked into when it was made
-    wanted = options if isinstance(options, Options) else Options()
+    wanted = options if isinstance(options, Hygiene) else Hygiene()
     wanted = replace(wanted, folder=wanted.folder or scope.context.run.path)  # on the disk that has room for overlays
     with scope.phase("inspect"):
         started = time.monotonic()
-        shop = context.workshop(scope.build.name)
-        findings = inspect(artifact.path, artifact.format, context.redactor.patterns(), wanted, shop)
+        work = context.work(scope.build.name)
+        findings = inspect(artifact.path, artifact.format, context.redactor.patterns(), wanted, work)
         _report(scope, findings, time.monotonic() - started)
         fatal = [finding for finding in findings if finding.fatal]
         if fatal:

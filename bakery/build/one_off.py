@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from bakery.build.context import Context, Options
-from bakery.build.scope import Running, Scope
+from bakery.build.context import BuildOptions, RunContext
+from bakery.build.scope import RunningMachine, Scope
 from bakery.build.signals import Signals
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, CleanupError, UsageError
-from bakery.events import BuildEnded, BuildStarted, Bus, Failed, Reader, ResourceChanged, RunEnded, RunStarted
+from bakery.events import BuildEnded, BuildStarted, Bus, Failed, Reporter, ResourceChanged, RunEnded, RunStarted
 from bakery.imagefile.plan import Build, Plan, missing_secrets, variables_of
 from bakery.imagefile.recipe import Recipe
 from bakery.imagefile.variables import Settings
@@ -28,7 +28,7 @@ from bakery.util.waiting import Cancel
 
 
 @dataclass(frozen=True, kw_only=True)
-class Visit:
+class OneOffRun:
     """What visits need of the project.
 
     Args:
@@ -44,7 +44,7 @@ class Visit:
     recipe: Recipe
     settings: Settings
     state: State
-    readers: Sequence[Reader]
+    readers: Sequence[Reporter]
     drivers: Registry
     redactor: Redactor
     deadline: float | None = None
@@ -53,7 +53,7 @@ class Visit:
         self,
         build: Build,
         artifact: Artifact,
-        action: Callable[[Scope, Running], object],
+        action: Callable[[Scope, RunningMachine], object],
         *,
         needs_secrets: bool = False,
     ) -> int:
@@ -66,13 +66,15 @@ class Visit:
             needs_secrets: True where it gets the variables, so that none may be missing.
         """
 
-        def boot(context: Context) -> None:
+        def boot(context: RunContext) -> None:
             with Scope(context, build) as scope, scope.machine(artifact, role="smoke") as running:
                 action(scope, running)
 
         return self.go(build, artifact.driver, boot, needs_secrets=needs_secrets)
 
-    def go(self, build: Build, driver: str, action: Callable[[Context], None], *, needs_secrets: bool = False) -> int:
+    def go(
+        self, build: Build, driver: str, action: Callable[[RunContext], None], *, needs_secrets: bool = False
+    ) -> int:
         """Do something under a run of its own, told by its events, and return the exit code.
 
         Args:
@@ -104,7 +106,7 @@ class Visit:
             return code
 
     @contextmanager
-    def _context(self) -> Generator[Context]:
+    def _context(self) -> Generator[RunContext]:
         run = self.state.new_run()
         bus = Bus(run.id, self.redactor)
         for reader in self.readers:
@@ -116,10 +118,10 @@ class Visit:
 
         try:
             with Journal(run.path, observe=journaled) as journal:
-                context = Context(
+                context = RunContext(
                     recipe=self.recipe,
                     settings=self.settings,
-                    options=Options(),
+                    options=BuildOptions(),
                     state=self.state,
                     run=run,
                     journal=journal,

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from bakery.build.context import Context
+from bakery.build.context import RunContext
 from bakery.errors import PostError, UsageError
 from bakery.imagefile.plan import Plan
 from bakery.model import Artifact
@@ -35,7 +35,7 @@ def _ends(plan: Plan) -> list[str]:
     return [build.name for build in here if build.name not in used]
 
 
-def write_outputs(plan: Plan, artifacts: Mapping[str, Artifact], context: Context) -> None:
+def write_outputs(plan: Plan, artifacts: Mapping[str, Artifact], context: RunContext) -> None:
     """Write the artifact and the dependency file that the options ask for.
 
     Raises:

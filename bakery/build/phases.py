@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from bakery.build import package_mirror
-from bakery.build.incremental import Course
-from bakery.build.scope import Running, Scope, user_text
+from bakery.build.incremental import IncrementalBuild
+from bakery.build.scope import RunningMachine, Scope, user_text
 from bakery.build.step_keys import function_of
 from bakery.errors import (
     BakeryError,
@@ -28,10 +28,10 @@ from bakery.imagefile.plan import Step, call, variables_of
 from bakery.model import Artifact
 from bakery.smoke.identity import SCRIPT, Identity, compare
 from bakery.state import progress
-from bakery.util.retry import again
+from bakery.util.retry import retry
 
 if TYPE_CHECKING:
-    from bakery.smoke.runner import Child
+    from bakery.smoke.runner import PytestProcess
 
 
 def variables(scope: Scope) -> Any:
@@ -39,7 +39,7 @@ def variables(scope: Scope) -> Any:
     return variables_of(scope.context.recipe, scope.build, scope.context.settings)
 
 
-def step(scope: Scope, course: Course, step: Step, running: Running) -> None:
+def step(scope: Scope, course: IncrementalBuild, step: Step, running: RunningMachine) -> None:
     """Run one task, again after a failure as often as it asks for; nothing where a checkpoint holds its result."""
     if course.is_restored(step):
         return
@@ -59,7 +59,7 @@ def step(scope: Scope, course: Course, step: Step, running: Running) -> None:
             return
 
 
-def _decided(scope: Scope, course: Course, step: Step, running: Running, error: BakeryError) -> str:
+def _decided(scope: Scope, course: IncrementalBuild, step: Step, running: RunningMachine, error: BakeryError) -> str:
     """Ask what to do, and again where the mended imagefile cannot be read: a slip must not cost the machine."""
     while (choice := _ask(scope, step, running, error)) == "retry":
         try:
@@ -71,7 +71,7 @@ def _decided(scope: Scope, course: Course, step: Step, running: Running, error: 
     return choice
 
 
-def _read_again(scope: Scope, course: Course, step: Step) -> None:
+def _read_again(scope: Scope, course: IncrementalBuild, step: Step) -> None:
     context, build = scope.context, scope.build
     recipe = loader.load(context.recipe.file)
     function_of(recipe.image(build.spec).tasks, step)
@@ -79,9 +79,9 @@ def _read_again(scope: Scope, course: Course, step: Step) -> None:
     context.recipe = recipe
 
 
-def _attempts(scope: Scope, course: Course, step: Step, running: Running) -> None:
+def _attempts(scope: Scope, course: IncrementalBuild, step: Step, running: RunningMachine) -> None:
     history: list[BaseException] = []
-    again(
+    retry(
         lambda: _once(scope, course, step, running, history),
         scope.context.cancel,
         on=TaskError,
@@ -91,7 +91,9 @@ def _attempts(scope: Scope, course: Course, step: Step, running: Running) -> Non
     )
 
 
-def _once(scope: Scope, course: Course, step: Step, running: Running, history: list[BaseException]) -> None:
+def _once(
+    scope: Scope, course: IncrementalBuild, step: Step, running: RunningMachine, history: list[BaseException]
+) -> None:
     function = function_of(scope.context.recipe.image(scope.build.spec).tasks, step)
     options = step.options
     machine = running.machine.for_step(step.name, user=options.get("user", "root"), timeout=options.get("timeout"))
@@ -142,7 +144,7 @@ def _location(step: Step) -> Location | None:
     return Location(Path(file), int(line)) if line.isdigit() else None
 
 
-def _ask(scope: Scope, step: Step, running: Running, error: BakeryError) -> str:
+def _ask(scope: Scope, step: Step, running: RunningMachine, error: BakeryError) -> str:
     context = scope.context
     if context.options.on_failure != "ask" or context.ask is None:
         return "destroy"
@@ -156,7 +158,7 @@ def _ask(scope: Scope, step: Step, running: Running, error: BakeryError) -> str:
         return context.ask(f"{scope.build.name}: {step.name}", error, shell, context.cancel.check)
 
 
-def seal(scope: Scope, running: Running) -> None:
+def seal(scope: Scope, running: RunningMachine) -> None:
     """Remove from the machine what no image may hold, and remember who the machine was, for comparison."""
     from bakery.machine.seal import Seal
     from bakery.machine.seal import seal as sealed
@@ -170,14 +172,14 @@ def seal(scope: Scope, running: Running) -> None:
         scope.emit(Output(text="\n".join(done), stream="stdout", step="seal"))
 
 
-def tester(scope: Scope) -> Child:
+def start_test_process(scope: Scope) -> PytestProcess:
     """Return the process that will run the smoke tests; it starts, and loads, where it is entered."""
-    from bakery.build.smoke_tests import tester as made
+    from bakery.build.smoke_tests import start_test_process as made
 
     return made(scope)
 
 
-def smoke(scope: Scope, running: Running, process: Child | None = None) -> Identity:
+def smoke(scope: Scope, running: RunningMachine, process: PytestProcess | None = None) -> Identity:
     """Run the user's and the built-in tests on a fresh machine of the finished image.
 
     Args:
@@ -204,7 +206,7 @@ def smoke(scope: Scope, running: Running, process: Child | None = None) -> Ident
         return report.identity
 
 
-def differ(scope: Scope, running: Running, first: Identity) -> None:
+def check_clones_differ(scope: Scope, running: RunningMachine, first: Identity) -> None:
     """See that another clone of the image is another machine.
 
     Raises:

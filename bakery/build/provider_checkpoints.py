@@ -25,7 +25,7 @@ class Recalled:
     notes: tuple[str, ...] = ()
 
 
-def recall(scope: Scope, driver: Driver[Any], boot: Source) -> Recalled:
+def list_checkpoints(scope: Scope, driver: Driver[Any], boot: Source) -> Recalled:
     """Ask the provider for the checkpoints of this build; not where none of its steps would have made one.
 
     A refusal costs time later, never this build.
@@ -35,7 +35,7 @@ def recall(scope: Scope, driver: Driver[Any], boot: Source) -> Recalled:
     if not wanted or not options.cache or "*" in options.refresh:
         return Recalled()
     try:
-        found = list(driver.recall(boot, scope.build.name))
+        found = list(driver.list_checkpoints(boot, scope.build.name))
     except BakeryError as error:
         scope.emit(
             Notice(

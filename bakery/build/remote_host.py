@@ -6,27 +6,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bakery.build.context import Context
-from bakery.build.one_off import Visit, build_of
+from bakery.build.context import RunContext
+from bakery.build.one_off import OneOffRun, build_of
 from bakery.errors import SmokeError, UsageError
 from bakery.events import PhaseEnded, PhaseStarted
 from bakery.imagefile.plan import Build, Plan, variables_of
 from bakery.model import Artifact, Endpoint
 from bakery.redaction.secret import Secret
-from bakery.state.claim import Keys, Workshop
+from bakery.state.claim import Keys, WorkContext
 
 OPENSSH = "-----BEGIN OPENSSH PRIVATE KEY-----"
 
 
 @dataclass(frozen=True)
-class Target:
+class RemoteHost:
     """A machine that we did not make: its key is the user's, its host key is one that the user knows already."""
 
     endpoint: Endpoint
     keys: Keys
 
     @classmethod
-    def of(cls, url: str, *, identity: Path | None, known_hosts: Path) -> Target:
+    def of(cls, url: str, *, identity: Path | None, known_hosts: Path) -> RemoteHost:
         """Read what the command line says.
 
         Args:
@@ -52,12 +52,12 @@ class Target:
         private = _private_key(identity)
         return cls(endpoint, Keys(user_private=private, user_public="", host_private="", host_public=""))
 
-    def test(self, visit: Visit, plan: Plan, image: str | None) -> int:
+    def test(self, visit: OneOffRun, plan: Plan, image: str | None) -> int:
         """Run the tests of an image there; built-in tests are about fresh machines, so they are left out."""
         build = build_of(Artifact(driver="", id="", name=""), plan, image)
         return visit.go(build, "ssh", lambda context: self._smoke(context, build), needs_secrets=True)
 
-    def _smoke(self, context: Context, build: Build) -> None:
+    def _smoke(self, context: RunContext, build: Build) -> None:
         import time
 
         from bakery.build.smoke_tests import summary
@@ -78,8 +78,8 @@ class Target:
         )
         started = time.monotonic()
         context.emit(PhaseStarted(build=build.name, phase="smoke"))
-        shop = Workshop(cache=context.state.cache, cancel=context.cancel, emit=context.emit, build=build.name)
-        report = run(job, shop)
+        work = WorkContext(cache=context.state.cache, cancel=context.cancel, emit=context.emit, build=build.name)
+        report = run(job, work)
         seconds = time.monotonic() - started
         context.emit(
             PhaseEnded(build=build.name, phase="smoke", seconds=seconds, outcome="ok" if report.ok else "failed")

@@ -13,10 +13,10 @@ from bakery.events import Notice
 from bakery.model import Handle, Resource
 from bakery.state import progress
 from bakery.state.claim import Claim
-from bakery.state.destroy import undo
+from bakery.state.destroy import destroy_all
 from bakery.state.gc import forget_keys
 from bakery.state.journal import Journal, JournalDamaged
-from bakery.state.progress import Note, Progress
+from bakery.state.progress import BuildProgress, Note
 from bakery.state.project import RunFolder
 from bakery.state.ssh_keys import read_keys
 from bakery.util.waiting import Cancel
@@ -30,7 +30,7 @@ class Takes(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Survivor:
+class ResumableMachine:
     """A machine of a run that was killed.
 
     Args:
@@ -56,7 +56,7 @@ class Survivor:
         return self.note.handle
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> BuildProgress:
         """How far it has come."""
         return self.note.progress
 
@@ -75,7 +75,7 @@ class Survivor:
         return replace(claim, name=self.note.name, folder=self.folder, keys=read_keys(self.folder))
 
 
-class Resumed:
+class ResumedRun:
     """A run that was killed and is gone on with. While this is open, that run counts as alive, so that no `bake gc`
     destroys what is about to be taken over.
 
@@ -92,7 +92,7 @@ class Resumed:
         self.run = run
         self._drivers = drivers
         self._cancel = cancel
-        self._survivors: dict[str, Survivor] = {}
+        self._survivors: dict[str, ResumableMachine] = {}
         try:
             self._journal = Journal(run.path)
         except BlockingIOError:
@@ -127,7 +127,7 @@ class Resumed:
         spared = [resource for survivor in self._survivors.values() for resource in survivor.resources]
         return self._destroy([resource for resource in live if resource not in spared])
 
-    def _survivor(self, folder: Path, live: list[Resource]) -> Survivor | None:
+    def _survivor(self, folder: Path, live: list[Resource]) -> ResumableMachine | None:
         """A machine counts only while all that was made for it is still there."""
         note = progress.read(folder)
         if note is None or not (folder / "keys.json").exists():
@@ -136,13 +136,13 @@ class Resumed:
         if any(thing not in things for thing in note.things):
             return None
         resources = tuple(things[thing] for thing in note.things)
-        return Survivor(note=note, folder=folder.resolve(), resources=resources, journal=self._journal)
+        return ResumableMachine(note=note, folder=folder.resolve(), resources=resources, journal=self._journal)
 
-    def survivor(self, build: str) -> Survivor | None:
+    def survivor(self, build: str) -> ResumableMachine | None:
         """Return a build's machine, for whoever takes it over or gives it up; nobody else is given it."""
         return self._survivors.pop(build, None)
 
-    def give_up(self, survivor: Survivor) -> None:
+    def give_up(self, survivor: ResumableMachine) -> None:
         """Destroy a machine that nobody goes on with.
 
         Raises:
@@ -176,7 +176,9 @@ class Resumed:
             self._journal.close()
 
     def _destroy(self, resources: list[Resource]) -> int:
-        left: list[CleanupError] = undo(resources, driver=self._drivers, journal=self._journal, cancel=self._cancel)
+        left: list[CleanupError] = destroy_all(
+            resources, driver=self._drivers, journal=self._journal, cancel=self._cancel
+        )
         if left:
             raise left[0]
         return len(resources)

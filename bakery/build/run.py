@@ -12,10 +12,10 @@ from typing import Any
 
 from bakery.build.bake import bake
 from bakery.build.capacity import Capacity
-from bakery.build.context import Asks, Context, Options
-from bakery.build.incremental import standing
+from bakery.build.context import Asks, BuildOptions, RunContext
+from bakery.build.incremental import find_up_to_date_image
 from bakery.build.outputs import write_outputs
-from bakery.build.resume import Resumed
+from bakery.build.resume import ResumedRun
 from bakery.build.signals import Signals
 from bakery.drivers.publisher import Publisher
 from bakery.drivers.registry import Registry
@@ -27,7 +27,7 @@ from bakery.events import (
     Bus,
     Failed,
     Notice,
-    Reader,
+    Reporter,
     RunEnded,
     RunStarted,
     Waiting,
@@ -67,10 +67,10 @@ def build(
     plan: Plan,
     recipe: Recipe,
     settings: Settings,
-    options: Options,
+    options: BuildOptions,
     state: State,
     *,
-    readers: Sequence[Reader] = (),
+    readers: Sequence[Reporter] = (),
     drivers: Registry | None = None,
     redactor: Redactor | None = None,
     ask: Asks | None = None,
@@ -99,7 +99,7 @@ def build(
     deadline = time.monotonic() + options.deadline if options.deadline else None
     cancel = Cancel(deadline)
     with Journal(folder.path, observe=_observer(bus)) as journal:
-        context = Context(
+        context = RunContext(
             recipe=recipe,
             settings=settings,
             options=options,
@@ -128,7 +128,7 @@ def _observer(bus: Bus) -> Any:
 class _Run:
     """The scheduler's state while a run goes on."""
 
-    def __init__(self, plan: Plan, context: Context) -> None:
+    def __init__(self, plan: Plan, context: RunContext) -> None:
         self.plan = plan
         self.context = context
         self.artifacts: dict[str, Artifact] = {}
@@ -189,7 +189,7 @@ class _Run:
         context = self.context
         if context.options.resume is None:
             return
-        context.resumed = Resumed(context.state.run(context.options.resume), context.drivers.get, context.cancel)
+        context.resumed = ResumedRun(context.state.run(context.options.resume), context.drivers.get, context.cancel)
         gone = context.resumed.clear({build.name for build in self.plan.builds})
         done = f", after destroying {gone} things that it left" if gone else ""
         context.emit(Notice(message=f"continuing {context.resumed.run.id}{done}"))
@@ -212,7 +212,7 @@ class _Run:
             self._is_up_to_date(build, base)
 
     def _is_up_to_date(self, build: Build, base: Artifact | None, *, ask: bool = False) -> bool:
-        artifact, tested = standing(self.context, build, base, ask=ask)
+        artifact, tested = find_up_to_date_image(self.context, build, base, ask=ask)
         if artifact is None or not tested:
             return False
         self.artifacts[build.name] = artifact
@@ -232,7 +232,7 @@ class _Run:
             driver = self.context.drivers.get(build.driver)
             found += [(build, problem) for problem in self._too_large(build)]
             boot = build.boot
-            found += [(build, problem) for problem in driver.taken(boot, build.image)]
+            found += [(build, problem) for problem in driver.name_conflicts(boot, build.image)]
             if isinstance(boot, Publisher):
                 found += [(build, problem) for problem in boot.check()]
             elif not isinstance(boot.base, ImageRef):  # whose base does not exist yet: the driver looks at launch

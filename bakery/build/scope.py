@@ -12,9 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from bakery.build.background import Aside, T
+from bakery.build.background import BackgroundTasks, T
 from bakery.build.phase_timeouts import within
-from bakery.build.resume import Survivor
+from bakery.build.resume import ResumableMachine
 from bakery.drivers.base import Driver
 from bakery.errors import BakeryError, CleanupError, DriverError, Interrupted
 from bakery.events import Event, Notice, PhaseEnded, PhaseStarted
@@ -23,14 +23,14 @@ from bakery.model import Artifact, Checkpoint, Handle, Source, to_json
 from bakery.redaction.logs import clean_logs
 from bakery.state import progress
 from bakery.state.claim import Claim
-from bakery.state.destroy import undo
-from bakery.state.ledger import Both, Holding
+from bakery.state.destroy import destroy_all
+from bakery.state.ledger import ClaimLedger, MergedLedger
 from bakery.state.project import write_whole
 from bakery.state.ssh_keys import make_keys, save_keys
-from bakery.util.retry import again
+from bakery.util.retry import retry
 
 if TYPE_CHECKING:
-    from bakery.build.context import Context
+    from bakery.build.context import RunContext
     from bakery.drivers.publisher import Publisher
     from bakery.machine.machine import Machine
     from bakery.machine.transport.link import Link
@@ -41,7 +41,7 @@ SETTLED = 60.0
 
 
 @dataclass(frozen=True, eq=False)
-class Running:
+class RunningMachine:
     """A machine that runs and lets us in."""
 
     driver: Driver[Any]
@@ -49,26 +49,26 @@ class Running:
     claim: Claim
     link: Link
     machine: Machine
-    held: Holding
+    held: ClaimLedger
 
 
 class Scope:
     """The life of one build. Leaving it destroys whatever is still ours, in reverse order."""
 
-    def __init__(self, context: Context, build: Build) -> None:
+    def __init__(self, context: RunContext, build: Build) -> None:
         self.context = context
         self.build = build
-        self._holdings: list[Holding] = []
-        self._images: dict[str, Holding] = {}
+        self._holdings: list[ClaimLedger] = []
+        self._images: dict[str, ClaimLedger] = {}
         self._count = 0
         self.clean_up: list[CleanupError] = []
         self.identity: Identity | None = None
         self.artifact: Artifact | None = None
         self.keep_machine = False
-        self._aside = Aside()
+        self._aside = BackgroundTasks()
         self._due: list[Callable[[], None]] = []
         self._ending: list[Future[None]] = []
-        self._foreseen: tuple[Claim, Holding, Future[None]] | None = None
+        self._foreseen: tuple[Claim, ClaimLedger, Future[None]] | None = None
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -114,14 +114,14 @@ class Scope:
         """Bound a phase by what `--phase-timeout` says of it."""
         return within(self.context.cancel, phase, self.context.options.phase_timeouts.get(phase))
 
-    def claim(self, role: str, driver: str) -> tuple[Claim, Holding]:
+    def claim(self, role: str, driver: str) -> tuple[Claim, ClaimLedger]:
         """Make the right to make things, with fresh keys and a private folder."""
         context, self._count = self.context, self._count + 1
         slug = "".join(char if char.isalnum() else "-" for char in self.build.name)
         name = f"bakery-{context.run.id}-{slug}-{self._count}"[:200]
         folder = context.run.path / "machines" / f"{slug}-{self._count}"
         folder.mkdir(parents=True, mode=0o700)
-        held = Holding(context.journal)
+        held = ClaimLedger(context.journal)
         self._holdings.append(held)
         expires = datetime.now(UTC) + timedelta(seconds=context.options.expire)
         tags = {"bakery:run": context.run.id, "bakery:build": self.build.name, "bakery:expires": f"{expires:%FT%TZ}"}
@@ -148,12 +148,12 @@ class Scope:
         claim.images.mkdir(parents=True, exist_ok=True)
         return claim, held
 
-    def _undo(self, held: Holding) -> None:
+    def _undo(self, held: ClaimLedger) -> None:
         resources, held.resources = list(held.resources.values()), {}
         if not resources:
             return
         with self.context.cancel, self.phase("clean-up"):
-            self.clean_up += undo(
+            self.clean_up += destroy_all(
                 resources,
                 driver=self.context.drivers.get,
                 journal=self.context.journal,
@@ -173,14 +173,16 @@ class Scope:
     # ---- machines -----------------------------------------------------------------------------------------------
 
     @contextmanager
-    def machine(self, boot: Source | Artifact | Checkpoint | Survivor, role: str = "build") -> Generator[Running]:
+    def machine(
+        self, boot: Source | Artifact | Checkpoint | ResumableMachine, role: str = "build"
+    ) -> Generator[RunningMachine]:
         """Launch, or take over, reach, hand over; afterwards destroy, whatever happened in between."""
         driver = self.context.drivers.get(boot.driver)
         claim, held = self._claim_of_machine(role, driver)
-        if isinstance(boot, Survivor):
+        if isinstance(boot, ResumableMachine):
             claim = boot.moves_to(claim, held)
         save_keys(claim.keys, claim.folder)
-        kept: Running | None = None
+        kept: RunningMachine | None = None
         well = False
         try:
             running = self._launch(driver, boot, claim, held)
@@ -201,7 +203,7 @@ class Scope:
             else:
                 self._end(claim, held)
 
-    def _end(self, claim: Claim, held: Holding) -> None:
+    def _end(self, claim: Claim, held: ClaimLedger) -> None:
         """Destroy a machine, and what nobody needs any more."""
         self._undo(held)
         (claim.folder / "keys.json").unlink(missing_ok=True)
@@ -216,7 +218,7 @@ class Scope:
     def _may_overlap(self, driver: Driver[Any]) -> bool:
         return driver.name == self.build.driver and driver.overlaps(self.build.boot)
 
-    def _claim_of_machine(self, role: str, driver: Driver[Any]) -> tuple[Claim, Holding]:
+    def _claim_of_machine(self, role: str, driver: Driver[Any]) -> tuple[Claim, ClaimLedger]:
         """Return the claim under which things were made beforehand, else a fresh one."""
         foreseen = self._foreseen
         if foreseen is None or foreseen[0].role != role:
@@ -232,9 +234,9 @@ class Scope:
         if not (self.context.options.test and self._may_overlap(driver)):
             return
         claim, held = self.claim("smoke", driver.name)
-        self._foreseen = claim, held, self._aside.begin(lambda: driver.foresee(self.build.boot, claim))
+        self._foreseen = claim, held, self._aside.begin(lambda: driver.prepare_launch(self.build.boot, claim))
 
-    def _leave(self, running: Running, held: Holding) -> None:
+    def _leave(self, running: RunningMachine, held: ClaimLedger) -> None:
         """Leave the machine for somebody to look at, and say how."""
         from bakery.state.held_machines import remember
 
@@ -244,17 +246,21 @@ class Scope:
         self.emit(Notice(message=f"the machine is kept: `bake ssh {run}` opens a shell, `bake gc {run}` destroys it"))
 
     def _launch(
-        self, driver: Driver[Any], boot: Source | Artifact | Checkpoint | Survivor, claim: Claim, held: Holding
-    ) -> Running:
+        self,
+        driver: Driver[Any],
+        boot: Source | Artifact | Checkpoint | ResumableMachine,
+        claim: Claim,
+        held: ClaimLedger,
+    ) -> RunningMachine:
         from bakery.machine.machine import Machine
         from bakery.machine.transport.link import Link
 
-        again = "re" if claim.role != "build" else ""
-        if isinstance(boot, Survivor):
+        retry = "re" if claim.role != "build" else ""
+        if isinstance(boot, ResumableMachine):
             handle, patience = boot.handle, min(SETTLED, claim.launch_timeout)
         else:
             patience = claim.launch_timeout
-            with self.phase(f"{again}launch"):
+            with self.phase(f"{retry}launch"):
                 handle = self._retried(lambda: self._started(driver, boot, claim))
         link = Link(
             lambda: driver.endpoint(handle),
@@ -263,7 +269,7 @@ class Scope:
             console=lambda: driver.console(handle),
             timeout=patience,
         )
-        running = Running(
+        running = RunningMachine(
             driver=driver,
             handle=handle,
             claim=claim,
@@ -272,7 +278,7 @@ class Scope:
             machine=Machine(link, self.context.recipe.folder, claim),
         )
         try:
-            with self.phase(f"{again}connect"):
+            with self.phase(f"{retry}connect"):
                 link.open()
         except BaseException as error:
             self._explain_failure(running, error)
@@ -300,9 +306,9 @@ class Scope:
         def say(number: int, error: BaseException) -> None:
             self.emit(Notice(level="warning", message=f"attempt {number} failed: {user_text(error)}; trying again"))
 
-        return again(call, self.context.cancel, attempts=3, first=0.5, longest=30, say=say)
+        return retry(call, self.context.cancel, attempts=3, first=0.5, longest=30, say=say)
 
-    def _explain_failure(self, running: Running, error: BaseException) -> bool:
+    def _explain_failure(self, running: RunningMachine, error: BaseException) -> bool:
         """Collect evidence; return True when the machine is to be kept."""
         from bakery.build.diagnostics import collect
 
@@ -320,7 +326,7 @@ class Scope:
 
     # ---- capture and keep ---------------------------------------------------------------------------------------
 
-    def capture(self, running: Running) -> Artifact:
+    def capture(self, running: RunningMachine) -> Artifact:
         """Power off through the guest and make an image under a temporary name; ours until it is kept."""
         with self.phase("capture"):
             running.link.close()
@@ -335,7 +341,7 @@ class Scope:
             claim, held = self.claim("image", publisher.driver)
             return self._taken(publisher.publish(local, self.build.image, claim), held)
 
-    def _taken(self, artifact: Artifact, held: Holding) -> Artifact:
+    def _taken(self, artifact: Artifact, held: ClaimLedger) -> Artifact:
         self._images[artifact.id] = held
         self.artifact = replace(artifact, build=self.build.name, created=artifact.created or datetime.now(UTC))
         return self.artifact
@@ -350,7 +356,7 @@ class Scope:
             driver = self.context.drivers.get(artifact.driver)
             claim, held = self.claim("keep", artifact.driver)
             image = self._images.pop(artifact.id)
-            both = replace(claim, ledger=Both(held, image))
+            both = replace(claim, ledger=MergedLedger(held, image))
             kept = driver.keep(artifact, self.build.image, both)
             kept = replace(
                 kept,

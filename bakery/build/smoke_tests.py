@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from bakery.build.scope import Running, Scope
+from bakery.build.scope import RunningMachine, Scope
 from bakery.redaction.secret import Secret
 from bakery.smoke.job import SmokeJob, SmokeReport, TestRef, builtin
-from bakery.smoke.runner import Child, Start
+from bakery.smoke.runner import PytestProcess, PytestStart
 
 
-def tester(scope: Scope) -> Child:
+def start_test_process(scope: Scope) -> PytestProcess:
     """Return the process that runs the tests. As a context manager it starts, and loads while the machine boots."""
     build, recipe = scope.build, scope.context.recipe
     tests = [TestRef.of(recipe, build.spec, test.index) for test in build.tests]
-    start = Start.on(recipe.file, _builtin(scope), tests, junit=_junit(scope), build=build.name)
-    return Child(start)
+    start = PytestStart.on(recipe.file, _builtin(scope), tests, junit=_junit(scope), build=build.name)
+    return PytestProcess(start)
 
 
 def _builtin(scope: Scope) -> frozenset[str]:
@@ -28,7 +28,7 @@ def _junit(scope: Scope) -> Path:
     return scope.context.run.path / "smoke" / f"{quote(scope.build.name, safe='@')}.xml"
 
 
-def job(scope: Scope, running: Running, variables: Any) -> SmokeJob:
+def job(scope: Scope, running: RunningMachine, variables: Any) -> SmokeJob:
     """Say what is to be tested on this machine."""
     build, context = scope.build, scope.context
     secrets = {value.name: getattr(variables, value.name) for value in build.variables if value.secret}

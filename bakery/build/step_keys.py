@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bakery.build.context import Options
+from bakery.build.context import BuildOptions
 from bakery.cache.steps import Hit, Miss, Steps, artifact_key, first_parent, functions_key
 from bakery.disk.bases.base import Base
 from bakery.errors import ImagefileError
@@ -15,12 +15,12 @@ from bakery.imagefile.decorators import Function
 from bakery.imagefile.plan import Build, Step
 from bakery.imagefile.recipe import Recipe
 from bakery.model import Artifact, Json, to_json
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.state.project import State
 
 
 @dataclass
-class Chain:
+class StepKeys:
     """The step keys of one build, as far as they are known.
 
     Args:
@@ -83,25 +83,25 @@ def settings_of(build: Build) -> dict[str, Json]:
     return {name: value for name, value in shown.items() if name != "base"} if isinstance(shown, dict) else {}
 
 
-def base_key(base: Any, shop: Workshop) -> str | None:
+def base_key(base: Any, work: WorkContext) -> str | None:
     """Return the content key of a base if it is known without making or asking anything."""
     if base is None or isinstance(base, str):
         return str(base)  # nothing, or an image that a provider knows by an id of its own
     if isinstance(base, Artifact):
         return base.key or base.sha256 or base.id
-    return base.key(shop) if isinstance(base, Base) else None
+    return base.key(work) if isinstance(base, Base) else None
 
 
-def chain(
+def look_up_steps(
     build: Build,
     recipe: Recipe,
     variables: Any,
     parent: str | None,
     *,
-    options: Options,
+    options: BuildOptions,
     state: State,
     notes: Sequence[str] = (),
-) -> Chain:
+) -> StepKeys:
     """Look up the steps of a build, up to the first that must run.
 
     Args:
@@ -117,9 +117,9 @@ def chain(
     for note in notes:
         steps.learn(note)
     if parent is None:
-        return Chain(steps=steps, parent=None, why=("the base is not made yet",))
+        return StepKeys(steps=steps, parent=None, why=("the base is not made yet",))
     key = first_parent(parent, driver=build.driver, **settings_of(build))
-    made = Chain(steps=steps, parent=key)
+    made = StepKeys(steps=steps, parent=key)
     tasks = recipe.image(build.spec).tasks
     for step in build.steps:
         refused = _refused(step, options)
@@ -130,7 +130,7 @@ def chain(
     return made
 
 
-def _refused(step: Step, options: Options) -> Miss | None:
+def _refused(step: Step, options: BuildOptions) -> Miss | None:
     """Say why a step runs whatever the cache holds."""
     if not options.cache:
         return Miss(("--no-cache",))

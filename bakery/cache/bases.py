@@ -58,7 +58,7 @@ def prune(store: Store, older_than: float) -> list[BaseEntry]:
     Returns:
         What was removed.
     """
-    cache = store.shop.cache
+    cache = store.work.cache
     old = [entry for entry in ls(cache) if time.time() - entry.used >= older_than]
     if not old:
         return []

@@ -83,7 +83,7 @@ class Command(Documented):
         self.params += global_options(hidden=True)
 
 
-class Group(Documented, click.Group):
+class OptionGroup(Documented, click.Group):
     """A command that has commands of its own."""
 
 

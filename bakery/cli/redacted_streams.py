@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import IO
 
-from bakery.events import Reader
+from bakery.events import Reporter
 from bakery.redaction.redactor import LineBuffer, Redactor
 
 
@@ -22,7 +22,7 @@ class Prints(io.TextIOBase):
         shown: the reporter on the same screen.
     """
 
-    def __init__(self, redact: Redactor, to: IO[str], shown: Reader) -> None:
+    def __init__(self, redact: Redactor, to: IO[str], shown: Reporter) -> None:
         self._redact = redact
         self._to = to
         self._shown = shown
@@ -61,7 +61,7 @@ class Prints(io.TextIOBase):
 
 
 @contextmanager
-def captured(redact: Redactor, shown: Reader) -> Generator[None]:
+def captured(redact: Redactor, shown: Reporter) -> Generator[None]:
     """Send what this process prints through the redactor to standard error; results are printed afterwards."""
     prints = Prints(redact, sys.stderr, shown)
     try:

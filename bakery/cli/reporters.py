@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bakery.events import Reader
+from bakery.events import Reporter
 from bakery.reporting.jsonl import JsonFile, JsonLines
 from bakery.reporting.junit import JUnit
 from bakery.reporting.plain import Log
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bakery.reporting.terminal import Terminal
 
 
-def screen(project: Project) -> Reader:
+def screen(project: Project) -> Reporter:
     """Return the reporter for standard error: a terminal's, GitHub's, or the plain log."""
     from bakery.reporting.github import GitHub
 
@@ -42,11 +42,11 @@ def terminal(project: Project) -> Terminal:
     return Terminal(console, "quiet" if project.json else project.verbosity)
 
 
-def readers(project: Project, shown: Reader, junit: Path | None = None) -> list[Reader]:
+def readers(project: Project, shown: Reporter, junit: Path | None = None) -> list[Reporter]:
     """Return all reporters of a run: what is shown, what programs read, what the run's folder keeps."""
     from bakery.reporting.html import Html
 
-    chosen: list[Reader] = [JsonFile(), JUnit(), Html(), shown]
+    chosen: list[Reporter] = [JsonFile(), JUnit(), Html(), shown]
     if junit is not None:
         chosen.append(JUnit(junit))
     if project.json:

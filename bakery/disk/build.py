@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from bakery.disk import bootfiles, ext4, grub
 from bakery.disk.layout import MIB, Layout, partition
 from bakery.model import Problem
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.util.tools import missing, root, run
 
 GIB = 1 << 30
@@ -33,7 +33,9 @@ def check() -> Iterator[Problem]:
     )
 
 
-def make_disk(tree: Path, out: Path, shop: Workshop, *, size: int | None = None, identity: UUID | None = None) -> None:
+def make_disk(
+    tree: Path, out: Path, work: WorkContext, *, size: int | None = None, identity: UUID | None = None
+) -> None:
     """Make a bootable raw disk of a tree.
 
     The tree needs a kernel with its initramfs, grub-pc-bin and grub-efi-amd64-bin; it is only read.
@@ -50,20 +52,20 @@ def make_disk(tree: Path, out: Path, shop: Workshop, *, size: int | None = None,
         DriverError: a tool is missing or fails, or the tree cannot be booted or does not fit.
         Interrupted: when cancelled.
     """
-    with tempfile.TemporaryDirectory(prefix=".disk-", dir=out.parent) as scratch, _folder(tree, out, shop) as files:
+    with tempfile.TemporaryDirectory(prefix=".disk-", dir=out.parent) as scratch, _folder(tree, out, work) as files:
         folder = Path(scratch)
-        layout = Layout(size=_size(files, size, shop), identity=identity or uuid4())
+        layout = Layout(size=_size(files, size, work), identity=identity or uuid4())
         ties = bootfiles.ties(files, layout)
-        partition(out, layout, folder, shop)
-        ext4.make(out, layout, files, folder, shop)
-        ext4.write(out, layout, ties, folder, shop)
-        grub.install(out, layout, files, folder, shop)
+        partition(out, layout, folder, work)
+        ext4.make(out, layout, files, folder, work)
+        ext4.write(out, layout, ties, folder, work)
+        grub.install(out, layout, files, folder, work)
 
 
-def _size(tree: Path, size: int | None, shop: Workshop) -> int:
+def _size(tree: Path, size: int | None, work: WorkContext) -> int:
     if size is None:
         words: tuple[str | Path, ...] = (*root(), "du", "--summarize", "--block-size=1", "--one-file-system", tree)
-        used = int(run(words, shop, what="measuring the tree").split()[0])
+        used = int(run(words, work, what="measuring the tree").split()[0])
         return -(-(used + SPARE) // GIB) * GIB
     return rounded(size)
 
@@ -74,7 +76,7 @@ def rounded(size: int) -> int:
 
 
 @contextmanager
-def _folder(tree: Path, out: Path, shop: Workshop) -> Generator[Path]:
+def _folder(tree: Path, out: Path, work: WorkContext) -> Generator[Path]:
     """The tree as a folder: unpacked beside `out` while the block runs, if it is an archive."""
     if tree.is_dir():
         yield tree
@@ -83,13 +85,13 @@ def _folder(tree: Path, out: Path, shop: Workshop) -> Generator[Path]:
     files = scratch / "root"
     try:
         files.mkdir()
-        unpack(tree, files, shop)
+        unpack(tree, files, work)
         yield files
     finally:
-        remove(scratch, shop)
+        remove(scratch, work)
 
 
-def unpack(archive: Path, to: Path, shop: Workshop) -> None:
+def unpack(archive: Path, to: Path, work: WorkContext) -> None:
     """Unpack a tree with its owners, modes, links and extended attributes.
 
     Raises:
@@ -111,10 +113,10 @@ def unpack(archive: Path, to: Path, shop: Workshop) -> None:
         "--delay-directory-restore",
         *(("--exclude=./dev/*",) if root() else ()),
     )
-    run(words, shop, what=f"unpacking {archive.name}", timeout=1800)
+    run(words, work, what=f"unpacking {archive.name}", timeout=1800)
 
 
-def remove(tree: Path, shop: Workshop) -> None:
+def remove(tree: Path, work: WorkContext) -> None:
     """Remove a tree of many owners; nothing happens when it is not there."""
-    with shop.cancel:
-        run((*root(), "rm", "--recursive", "--force", "--one-file-system", tree), shop, what=f"removing {tree}")
+    with work.cancel:
+        run((*root(), "rm", "--recursive", "--force", "--one-file-system", tree), work, what=f"removing {tree}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bakery.disk.layout import Layout
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.util.tools import root, run
 
 LABEL = "root"
@@ -25,7 +25,7 @@ ext4 = {
 """What every kernel since 4.x and every GRUB since 2.04 reads, whatever the host's mke2fs makes by default today."""
 
 
-def make(disk: Path, layout: Layout, tree: Path, folder: Path, shop: Workshop) -> None:
+def make(disk: Path, layout: Layout, tree: Path, folder: Path, work: WorkContext) -> None:
     """Fill the root partition with the tree: owners, modes, links, devices and extended attributes as they are there.
 
     Raises:
@@ -56,14 +56,14 @@ def make(disk: Path, layout: Layout, tree: Path, folder: Path, shop: Workshop) -
     )
     run(
         words,
-        shop,
+        work,
         what="making the root file system",
         env={"MKE2FS_CONFIG": str(config)},
         hint=f"the disk is {layout.size >> 20} MiB; is it large enough for the tree?",
     )
 
 
-def write(disk: Path, layout: Layout, files: dict[str, str], folder: Path, shop: Workshop) -> None:
+def write(disk: Path, layout: Layout, files: dict[str, str], folder: Path, work: WorkContext) -> None:
     """Write or replace files of root, mode 0644, in the finished file system.
 
     Args:
@@ -85,8 +85,8 @@ def write(disk: Path, layout: Layout, files: dict[str, str], folder: Path, shop:
     commands = folder / "debugfs"
     commands.write_text("\n".join((*script, "")))
     place = f"{disk}?offset={layout.root.start}"
-    run(("debugfs", "-w", "-f", commands, place), shop, what="writing into the root file system")
+    run(("debugfs", "-w", "-f", commands, place), work, what="writing into the root file system")
     for path, text in files.items():  # debugfs ends with 0 whatever happened
-        found = run(("debugfs", "-R", f'cat "{path}"', place), shop, what=f"reading {path} back")
+        found = run(("debugfs", "-R", f'cat "{path}"', place), work, what=f"reading {path} back")
         if found != text.encode():
             raise AssertionError(f"{path} was not written into {disk}")

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from errno import ENXIO
 from pathlib import Path
 
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 
 CHUNK = 1 << 20
 
 
-def fingerprint(path: Path, shop: Workshop) -> str:
+def fingerprint(path: Path, work: WorkContext) -> str:
     """Digest a file's content, whatever of it is stored as holes.
 
     BLAKE2b of the size and of every MiB that is not all zeros, with its number: holes are not read at all. Equal files
@@ -28,7 +28,7 @@ def fingerprint(path: Path, shop: Workshop) -> str:
         size = os.fstat(file.fileno()).st_size
         state.update(size.to_bytes(8, "little"))
         for number in _with_data(file.fileno(), size):
-            shop.cancel.check()
+            work.cancel.check()
             chunk = os.pread(file.fileno(), CHUNK, number * CHUNK)
             if chunk != zeros[: len(chunk)]:
                 state.update(number.to_bytes(8, "little") + chunk)

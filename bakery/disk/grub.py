@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bakery.disk.layout import SECTOR, Layout
 from bakery.errors import DriverError
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.util.tools import run
 
 KERNEL_SECTOR = 0x5C
@@ -60,14 +60,14 @@ def early_config(layout: Layout) -> str:
     return f"search.fs_uuid {layout.uuid('root-fs')} root\nset prefix=($root){ON_DISK}\n"
 
 
-def install(disk: Path, layout: Layout, tree: Path, folder: Path, shop: Workshop) -> None:
+def install(disk: Path, layout: Layout, tree: Path, folder: Path, work: WorkContext) -> None:
     """Make the disk start under BIOS and UEFI.
 
     Raises:
         DriverError: the tree has no GRUB, or its images do not fit.
     """
     (folder / EARLY).write_text(early_config(layout))
-    core = _image(tree, "i386-pc", BIOS_MODULES, folder, shop)
+    core = _image(tree, "i386-pc", BIOS_MODULES, folder, work)
     boot = (tree / "usr/lib/grub/i386-pc/boot.img").read_bytes()
     if len(core) > layout.bios.size:
         raise DriverError("GRUB's core image does not fit into its partition", why=f"it has {len(core)} bytes")
@@ -78,8 +78,8 @@ def install(disk: Path, layout: Layout, tree: Path, folder: Path, shop: Workshop
         file.seek(layout.bios.start)
         file.write(core_image(core, layout.bios.sector))
     loader = folder / "bootx64.efi"
-    loader.write_bytes(_image(tree, "x86_64-efi", EFI_MODULES, folder, shop))
-    _esp(disk, layout, loader, shop)
+    loader.write_bytes(_image(tree, "x86_64-efi", EFI_MODULES, folder, work))
+    _esp(disk, layout, loader, work)
 
 
 def boot_sector(boot: bytes, mbr: bytes, core_sector: int) -> bytes:
@@ -105,7 +105,7 @@ def core_image(core: bytes, at_sector: int) -> bytes:
     return bytes(image)
 
 
-def _image(tree: Path, target: str, modules: tuple[str, ...], folder: Path, shop: Workshop) -> bytes:
+def _image(tree: Path, target: str, modules: tuple[str, ...], folder: Path, work: WorkContext) -> bytes:
     # The tree's own program with the tree's own libraries; a chroot would need root, and the files in the tree.
     # /lib is a folder of its own in bullseye, and a link to /usr/lib since.
     base, more = (tree / place / "x86_64-linux-gnu" for place in ("lib", "usr/lib"))
@@ -128,11 +128,11 @@ def _image(tree: Path, target: str, modules: tuple[str, ...], folder: Path, shop
         *modules,
     )
     hint = "the tree needs the packages grub-pc-bin and grub-efi-amd64-bin"
-    run(words, shop, what=f"making GRUB's image for {target}", hint=hint)
+    run(words, work, what=f"making GRUB's image for {target}", hint=hint)
     return out.read_bytes()
 
 
-def _esp(disk: Path, layout: Layout, loader: Path, shop: Workshop) -> None:
+def _esp(disk: Path, layout: Layout, loader: Path, work: WorkContext) -> None:
     place = f"{disk}@@{layout.esp.start}"
     size = str(layout.esp.size // SECTOR)
     serial = layout.uuid("esp").hex[:8]
@@ -156,10 +156,10 @@ def _esp(disk: Path, layout: Layout, loader: Path, shop: Workshop) -> None:
         "ESP",
         "::",
     )
-    run(words, shop, what=what, hint=hint)
+    run(words, work, what=what, hint=hint)
     # mformat puts a partition table into the partition's own boot sector, and every grub-probe would warn about it.
     with disk.open("r+b") as file:
         file.seek(layout.esp.start + NESTED.start)
         file.write(bytes(NESTED.stop - NESTED.start))
-    run(("mmd", "-i", place, "::EFI", "::EFI/BOOT"), shop, what=what, hint=hint)
-    run(("mcopy", "-i", place, loader, "::EFI/BOOT/BOOTX64.EFI"), shop, what=what, hint=hint)
+    run(("mmd", "-i", place, "::EFI", "::EFI/BOOT"), work, what=what, hint=hint)
+    run(("mcopy", "-i", place, loader, "::EFI/BOOT/BOOTX64.EFI"), work, what=what, hint=hint)

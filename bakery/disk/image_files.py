@@ -13,7 +13,7 @@ from typing import Any
 from bakery.disk import qemuimg
 from bakery.disk.qemuimg import Format
 from bakery.model import Artifact, Resource
-from bakery.state.claim import Claim, Workshop
+from bakery.state.claim import Claim, WorkContext
 from bakery.util.sparse_files import digest
 
 KIND = "file"
@@ -35,14 +35,14 @@ def write(
         name: what the image will be called once it is kept.
         format: of the image.
         claim: for the image.
-        settings: JSON data, what the QEMU driver needs to boot it; see `bakery.drivers.qemu.machine_spec.Shape`.
+        settings: JSON data, what the QEMU driver needs to boot it; see `bakery.drivers.qemu.machine_spec.MachineSpec`.
 
     Raises:
         DriverError: qemu-img failed; with its words.
     """
 
     def converted(path: Path) -> str:
-        qemuimg.convert(source, path, format=format, shop=claim)
+        qemuimg.convert(source, path, format=format, work=claim)
         return digest(path, "sha256", claim)
 
     return make(converted, name, format=format, settings=settings, claim=claim)
@@ -122,7 +122,7 @@ def intact(artifact: Artifact) -> bool:
         return False
     if info.st_mtime_ns == artifact.data.get("mtime"):
         return True
-    return digest(artifact.path, "sha256", Workshop(cache=Path())) == artifact.sha256
+    return digest(artifact.path, "sha256", WorkContext(cache=Path())) == artifact.sha256
 
 
 def destroy(resource: Resource) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid5
 
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.util.tools import run
 
 SECTOR = 512
@@ -83,7 +83,7 @@ class Layout:
         return head + "".join(parts)
 
 
-def partition(disk: Path, layout: Layout, folder: Path, shop: Workshop) -> None:
+def partition(disk: Path, layout: Layout, folder: Path, work: WorkContext) -> None:
     """Make `disk` an empty sparse file with that partition table. Needs no root and no loop device.
 
     Raises:
@@ -94,4 +94,4 @@ def partition(disk: Path, layout: Layout, folder: Path, shop: Workshop) -> None:
     script = folder / "table"
     script.write_text(layout.script())
     words = ("sfdisk", "--quiet", "--no-tell-kernel", "--no-reread", disk)
-    run(words, shop, what="writing the partition table", stdin=script, hint="apt install fdisk")
+    run(words, work, what="writing the partition table", stdin=script, hint="apt install fdisk")

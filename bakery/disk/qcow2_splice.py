@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bakery.errors import DriverError
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 
 HEADER = struct.Struct(">4sIQIIQIIQQIIQQQQIIB")
 MAGIC = b"QFI\xfb"
@@ -111,7 +111,7 @@ def _bytes(entries: array[int]) -> bytes:
     return copy.tobytes()
 
 
-def join(below: Path, above: Path, to: Path, shop: Workshop) -> str:
+def join(below: Path, above: Path, to: Path, work: WorkContext) -> str:
     """Write one file that shows `above` where it says something, and `below` elsewhere.
 
     Args:
@@ -130,7 +130,7 @@ def join(below: Path, above: Path, to: Path, shop: Workshop) -> str:
     if (base.bits, base.size) != (top.bits, top.size):
         raise DriverError(f"{above.name} is not a change of {below.name}", why="their sizes differ")
     joined = _Joined(base, top)
-    return joined.write(to, shop)
+    return joined.write(to, work)
 
 
 class _Joined:
@@ -191,29 +191,29 @@ class _Joined:
         table_at = self._append(_bytes(array("Q", range(first, first + blocks * base.cluster, base.cluster))))
         self.patches[0] = struct.pack(">QI", table_at, slots)
 
-    def write(self, to: Path, shop: Workshop) -> str:
+    def write(self, to: Path, work: WorkContext) -> str:
         """Write it in one go, and digest it on the way."""
         digest = hashlib.sha256()
         with to.open("wb") as out:
-            for data in self._parts(shop):
+            for data in self._parts(work):
                 digest.update(data)
                 out.write(data)
         return digest.hexdigest()
 
-    def _parts(self, shop: Workshop) -> Iterator[bytes]:
+    def _parts(self, work: WorkContext) -> Iterator[bytes]:
         table_of_counts = self.patches.pop(0)
         pending = sorted((*self.patches.items(), (48, table_of_counts)))  # 48: where the header says where counts are
-        yield from _patched(self.base.path, self.start, pending, shop)
-        yield from _patched(self.top.path, self.end - self.start - sum(map(len, self.tail)), [], shop)
+        yield from _patched(self.base.path, self.start, pending, work)
+        yield from _patched(self.top.path, self.end - self.start - sum(map(len, self.tail)), [], work)
         yield from self.tail
 
 
-def _patched(path: Path, size: int, patches: list[tuple[int, bytes]], shop: Workshop) -> Iterator[bytes]:
+def _patched(path: Path, size: int, patches: list[tuple[int, bytes]], work: WorkContext) -> Iterator[bytes]:
     """A file's content with some of its bytes replaced, and zeros after its end up to `size`."""
     at = 0
     with path.open("rb") as file:
         while at < size:
-            shop.cancel.check()
+            work.cancel.check()
             data = file.read(min(CHUNK, size - at)) or bytes(min(CHUNK, size - at))
             yield _with(patches, data, at)
             at += len(data)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.util import tools
 
 Format: TypeAlias = Literal["qcow2", "raw"]
@@ -37,7 +37,7 @@ class Info:
     backing: Path | None = None
 
 
-def info(path: Path, format: Format | None, shop: Workshop) -> Info:  # noqa: A002  qemu-img's word
+def info(path: Path, format: Format | None, work: WorkContext) -> Info:  # noqa: A002  qemu-img's word
     """Look at a disk, also one that a machine is writing to.
 
     Args:
@@ -50,7 +50,7 @@ def info(path: Path, format: Format | None, shop: Workshop) -> Info:  # noqa: A0
     """
     words: list[str | Path] = ["qemu-img", "info", "--force-share", "--output=json"]
     words += ["-f", format] if format else []
-    said = json.loads(tools.run([*words, path], shop, what=f"looking at {path.name}", timeout=60))
+    said = json.loads(tools.run([*words, path], work, what=f"looking at {path.name}", timeout=60))
     backing = said.get("full-backing-filename") or said.get("backing-filename")
     return Info(
         format=said["format"],
@@ -66,7 +66,7 @@ def overlay(
     base: Path,
     format: Format,  # noqa: A002  the same
     size: int,
-    shop: Workshop,
+    work: WorkContext,
     cluster: int = BLOCK,
 ) -> None:
     """Make an empty qcow2 disk that shows `base` wherever it was not written to.
@@ -84,11 +84,11 @@ def overlay(
     """
     words: list[str | Path] = ["qemu-img", "create", "-q", "-u", "-f", "qcow2", "-F", format, "-b", base.absolute()]
     words += ["-o", f"cluster_size={cluster}"]
-    tools.run([*words, path, str(size)], shop, what=f"making {path.name}", timeout=60)
+    tools.run([*words, path, str(size)], work, what=f"making {path.name}", timeout=60)
     path.chmod(0o600)
 
 
-def convert(source: Mapping[str, Any], to: Path, *, format: Format, shop: Workshop) -> None:  # noqa: A002  the same
+def convert(source: Mapping[str, Any], to: Path, *, format: Format, work: WorkContext) -> None:  # noqa: A002  the same
     """Write a disk, with all that it stands on, as one file: only what is used, qcow2 compressed with zstd.
 
     Args:
@@ -103,10 +103,10 @@ def convert(source: Mapping[str, Any], to: Path, *, format: Format, shop: Worksh
     words += ["-T", "unsafe", "-t", "unsafe"]
     if format == "qcow2":
         words += ["-c", "-o", "compression_type=zstd"]
-    tools.run([*words, f"json:{json.dumps(source)}", to], shop, what=f"writing {to.name}", timeout=3 * 3600)
+    tools.run([*words, f"json:{json.dumps(source)}", to], work, what=f"writing {to.name}", timeout=3 * 3600)
 
 
-def changes(overlay: Path, to: Path, *, base: Path, shop: Workshop) -> None:
+def changes(overlay: Path, to: Path, *, base: Path, work: WorkContext) -> None:
     """Write what an overlay says itself as a compressed qcow2 file that stands on the same base.
 
     Args:
@@ -117,7 +117,7 @@ def changes(overlay: Path, to: Path, *, base: Path, shop: Workshop) -> None:
     """
     words: list[str | Path] = ["qemu-img", "convert", "-f", "qcow2", "-O", "qcow2", "-W", "-m", _coroutines()]
     words += ["-T", "unsafe", "-t", "unsafe", "-c", "-o", "compression_type=zstd", "-B", base, "-F", "qcow2"]
-    tools.run([*words, overlay, to], shop, what=f"writing {to.name}", timeout=3600)
+    tools.run([*words, overlay, to], work, what=f"writing {to.name}", timeout=3600)
 
 
 def _coroutines() -> str:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from bakery.disk.bases.base import Base
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Source, Where
-from bakery.state.claim import Claim, Workshop
+from bakery.state.claim import Claim, WorkContext
 
 S = TypeVar("S", bound=Source)
 
@@ -41,7 +41,7 @@ class Driver(ABC, Generic[S]):
     def check(self, boot: S) -> Iterator[Problem]:
         """Look, read-only, at whatever would make the build fail; yield all problems at once."""
 
-    def taken(self, boot: S, name: str) -> Iterator[Problem]:
+    def name_conflicts(self, boot: S, name: str) -> Iterator[Problem]:
         """Say, before anything is made, what would keep the finished image from getting its name; read-only.
 
         Args:
@@ -93,7 +93,7 @@ class Driver(ABC, Generic[S]):
 
     # ---- optional -------------------------------------------------------------------------------------------
 
-    def prepare(self, boot: S, shop: Workshop) -> str | None:
+    def prepare(self, boot: S, work: WorkContext) -> str | None:
         """Make or find what the machine starts from, and return the key of its content.
 
         Returns:
@@ -104,7 +104,7 @@ class Driver(ABC, Generic[S]):
             return base.key or base.sha256 or base.id
         if base is None or isinstance(base, str):
             return str(base)
-        return base.disk(shop).key if isinstance(base, Base) else None
+        return base.disk(work).key if isinstance(base, Base) else None
 
     def keep(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
         """Make the tested image the user's: swap it in under its final name, copy, share, retire the old one.
@@ -131,7 +131,7 @@ class Driver(ABC, Generic[S]):
         del handle
         return ""
 
-    def evidence(self, handle: Handle, folder: Path) -> None:
+    def collect_diagnostics(self, handle: Handle, folder: Path) -> None:
         """Write whatever explains a failure into `folder`: console text, a screenshot."""
         text = self.console(handle)
         if text:
@@ -146,7 +146,7 @@ class Driver(ABC, Generic[S]):
         del handle, key, folder, claim
         return None
 
-    def recall(self, boot: S, build: str) -> Iterator[tuple[Checkpoint, str]]:
+    def list_checkpoints(self, boot: S, build: str) -> Iterator[tuple[Checkpoint, str]]:
         """Find the checkpoints of a build that live at the provider, whichever host made them, each with its note.
 
         Args:
@@ -164,7 +164,7 @@ class Driver(ABC, Generic[S]):
         del boot
         return False
 
-    def foresee(self, boot: S, claim: Claim) -> None:
+    def prepare_launch(self, boot: S, claim: Claim) -> None:
         """Make beforehand what `launch` will need under this claim besides the image, which is still being captured.
 
         Called only where machines overlap. A refusal is no failure: `launch` then makes what is missing itself.
@@ -175,7 +175,7 @@ class Driver(ABC, Generic[S]):
         """
         del boot, claim
 
-    def waves(self, resources: Sequence[Resource]) -> list[list[Resource]]:
+    def destroy_batches(self, resources: Sequence[Resource]) -> list[list[Resource]]:
         """Say in which order things are destroyed: one list after the other, what is in a list at the same time.
 
         Args:
@@ -183,9 +183,9 @@ class Driver(ABC, Generic[S]):
         """
         return [[resource] for resource in reversed(resources)]
 
-    def doctor(self, shop: Workshop) -> Iterator[Problem]:
+    def doctor(self, work: WorkContext) -> Iterator[Problem]:
         """Say what this host can do with this driver, for `bake doctor`: a line each; no hint means that it is well."""
-        del shop
+        del work
         yield from ()
 
     def needs(self, boot: S | Artifact | Checkpoint) -> Needs:

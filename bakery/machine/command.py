@@ -25,7 +25,7 @@ _HOME: Final = re.compile(r"(~[A-Za-z0-9._-]*)(/|$)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
+class Command:
     """One command, as a task asked for it.
 
     Args:

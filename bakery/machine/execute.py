@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Final
 
 from bakery.errors import BakeryError, CommandFailed, ConnectError, NotYet, TaskError
-from bakery.machine.command import Call, joined, sudo_refused
-from bakery.machine.output import Voice, caller
+from bakery.machine.command import Command, joined, sudo_refused
+from bakery.machine.output import CommandOutput, caller
 from bakery.machine.transport.base import Lost, OnOutput, Result, TimedOut
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ HINTS: Final = {
 def execute(
     link: Link,
     alive: Callable[[], object],
-    call: Call,
+    call: Command,
     source: bytes | IO[bytes] | None,
     *,
     timeout: float | None,
@@ -51,7 +51,9 @@ def execute(
     return _named(call, result)
 
 
-def judged(call: Call, result: Result, voice: Voice, *, timeout: float | None = None, warn: bool) -> Result:
+def raise_if_failed(
+    call: Command, result: Result, voice: CommandOutput, *, timeout: float | None = None, warn: bool
+) -> Result:
     """Return a result, or raise what it means.
 
     Raises:
@@ -79,13 +81,13 @@ def judged(call: Call, result: Result, voice: Voice, *, timeout: float | None = 
     raise error
 
 
-def _named(call: Call, result: Result) -> Result:
+def _named(call: Command, result: Result) -> Result:
     return Result(
         command=call.shown, exited=result.exited, stdout=result.stdout, stderr=result.stderr, seconds=result.seconds
     )
 
 
-def _lost(link: Link, alive: Callable[[], object], call: Call, reason: str) -> BakeryError:
+def _lost(link: Link, alive: Callable[[], object], call: Command, reason: str) -> BakeryError:
     """Ask whether the machine died; else try to get back in, so that the next command can run."""
     link.close()
     with contextlib.suppress(NotYet):  # no address, or not again yet: it is restarting

@@ -53,7 +53,7 @@ REFUSED: Final = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class RunOptions:
     """Fabric's keywords, read."""
 
     echo: bool = False
@@ -66,7 +66,7 @@ class Options:
         return hidden_streams(hide) - frozenset(self.files)
 
 
-def options_of(given: Mapping[str, Any]) -> Options:
+def options_of(given: Mapping[str, Any]) -> RunOptions:
     """Read Fabric's keywords.
 
     Raises:
@@ -86,7 +86,7 @@ def options_of(given: Mapping[str, Any]) -> Options:
         files["stdout"] = given["out_stream"]
     if given.get("err_stream") is not None:
         files["stderr"] = given["err_stream"]
-    return Options(
+    return RunOptions(
         echo=bool(given.get("echo")),
         in_stream=given.get("in_stream") or None,
         shell=given.get("shell") or "",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bakery.errors import TaskError
-from bakery.machine.command import Call
+from bakery.machine.command import Command
 from bakery.machine.fabric_options import Input, plain_env, plain_input
 from bakery.machine.transport.base import OnOutput, Result
 from bakery.redaction.secret import Secret
@@ -17,7 +17,7 @@ from bakery.util.waiting import Cancel
 
 
 def run_here(
-    call: Call,
+    call: Command,
     folder: Path,
     cancel: Cancel,
     on_output: OnOutput,

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Self, Unpack
 
-from bakery.machine.command import Call, join_path
-from bakery.machine.execute import execute, judged
+from bakery.machine.command import Command, join_path
+from bakery.machine.execute import execute, raise_if_failed
 from bakery.machine.fabric_options import FabricOptions, Input, options_of, plain_env, plain_input
 from bakery.machine.facts import SCRIPT as FACTS
 from bakery.machine.facts import Facts
@@ -28,13 +28,13 @@ from bakery.machine.files import (
     interpreter,
     upload,
 )
-from bakery.machine.output import Voice, hidden_streams
+from bakery.machine.output import CommandOutput, hidden_streams
 from bakery.machine.transport.base import OnOutput, Result, Stream, TimedOut, Words
 from bakery.redaction.secret import Secret
 
 if TYPE_CHECKING:
     from bakery.machine.transport.link import Link
-    from bakery.state.claim import Workshop
+    from bakery.state.claim import WorkContext
 
 FAST: Final = 0.005
 """Seconds of a round trip up to which a link counts as fast: there gzip costs more time than it saves."""
@@ -59,7 +59,7 @@ class Machine:
         self,
         link: Link,
         folder: Path,
-        shop: Workshop,
+        work: WorkContext,
         *,
         step: str = "",
         user: str = "root",
@@ -68,7 +68,7 @@ class Machine:
     ) -> None:
         self._link = link
         self._folder = folder
-        self._shop = shop
+        self._work = work
         self._step = step
         self._user = user
         self._timeout = timeout
@@ -162,7 +162,7 @@ class Machine:
         """
         options = options_of(fabric)
         timeout = self._limit(timeout)
-        call = Call(
+        call = Command(
             command=command if isinstance(command, str) else tuple(command),
             user=user or self._user,
             env=plain_env(env),
@@ -171,7 +171,7 @@ class Machine:
             shell=options.shell,
             title=self._title,
         )
-        voice = Voice(lambda stream, text: self._say(text, stream, options.files), options.hidden(hide))
+        voice = CommandOutput(lambda stream, text: self._say(text, stream, options.files), options.hidden(hide))
         if options.echo:
             self._say(f"$ {call.shown}", "stdout", {})
         source = plain_input(options.in_stream if input is None else input)
@@ -181,7 +181,7 @@ class Machine:
             result = error.result
         finally:
             voice.end()
-        return judged(call, result, voice, timeout=timeout, warn=warn)
+        return raise_if_failed(call, result, voice, timeout=timeout, warn=warn)
 
     def sudo(self, command: Words, user: str | None = None, **options: Any) -> Result:
         """Run a command as root, or as `user`; otherwise as `run`."""
@@ -203,15 +203,15 @@ class Machine:
         from bakery.machine.local import run_here
 
         note_untraceable("it runs a command on the building host")
-        voice = Voice(lambda stream, text: self._say(text, stream, {}), options_of({}).hidden(hide))
-        call = Call(command=command if isinstance(command, str) else tuple(command))
+        voice = CommandOutput(lambda stream, text: self._say(text, stream, {}), options_of({}).hidden(hide))
+        call = Command(command=command if isinstance(command, str) else tuple(command))
         try:
-            result = run_here(call, self._folder, self._shop.cancel, voice.take, **options)
+            result = run_here(call, self._folder, self._work.cancel, voice.take, **options)
         except TimedOut as error:
             result = error.result
         finally:
             voice.end()
-        return judged(call, result, voice, timeout=options.get("timeout"), warn=warn)
+        return raise_if_failed(call, result, voice, timeout=options.get("timeout"), warn=warn)
 
     def script(self, file: str | os.PathLike[str], *args: str, **options: Any) -> Result:
         """Run a script of this host on the machine, by the program in its `#!` line, else sh.
@@ -347,7 +347,7 @@ class Machine:
         """
         from bakery.machine.reboot import reboot
 
-        reboot(self, self._link, self._shop, timeout)
+        reboot(self, self._link, self._work, timeout)
         self._facts.clear()
 
     def wait_for(self, what: Words | Callable[[], object], timeout: float = 60) -> None:
@@ -362,13 +362,13 @@ class Machine:
         """
         from bakery.machine.reboot import wait_for
 
-        wait_for(self, self._shop, what, timeout)
+        wait_for(self, self._work, what, timeout)
 
     # ---- inside: `FakeMachine` stands in for the first four -------------------------------------------------
 
     def _execute(
         self,
-        call: Call,
+        call: Command,
         source: bytes | IO[bytes] | None,
         timeout: float | None,
         on_output: OnOutput,
@@ -407,13 +407,15 @@ class Machine:
         collect: bool = True,
     ) -> Result:
         """Run one of our own commands: as the task's user, in the task's folder, without its prefixes."""
-        call = Call(command=tuple(words), user=self._user, cwd=join_path(self._folders), title=title)
+        call = Command(command=tuple(words), user=self._user, cwd=join_path(self._folders), title=title)
         timeout = self._limit(None)
         try:
             result = self._execute(call, source, timeout, on_output, collect=collect)
         except TimedOut as error:
             result = error.result
-        return judged(call, result, Voice(lambda *_: None, hidden_streams(hide=True)), timeout=timeout, warn=False)
+        return raise_if_failed(
+            call, result, CommandOutput(lambda *_: None, hidden_streams(hide=True)), timeout=timeout, warn=False
+        )
 
     def _say(self, text: str, stream: Stream, files: Mapping[Stream, IO[str]]) -> None:
         if (file := files.get(stream)) is not None:
@@ -421,4 +423,4 @@ class Machine:
         else:
             from bakery.events import Output  # not needed to read an imagefile
 
-            self._shop.emit(Output(build=self._shop.build, text=text, stream=stream, step=self._step))
+            self._work.emit(Output(build=self._work.build, text=text, stream=stream, step=self._step))

@@ -45,7 +45,7 @@ class Lines:
             self._say(rest)
 
 
-class Voice:
+class CommandOutput:
     """Both streams of one command.
 
     Args:

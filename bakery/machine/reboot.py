@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from bakery.errors import ConnectError, NotYet, TaskError
-from bakery.machine.command import Call
+from bakery.machine.command import Command
 from bakery.machine.output import caller
 from bakery.machine.transport.base import Lost, Words
 from bakery.util.waiting import until
@@ -15,7 +15,7 @@ from bakery.util.waiting import until
 if TYPE_CHECKING:
     from bakery.machine.machine import Machine
     from bakery.machine.transport.link import Link
-    from bakery.state.claim import Workshop
+    from bakery.state.claim import WorkContext
 
 # The boot id is the kernel's; a container keeps its host's, so the start time of process 1 goes with it (proc(5)).
 IDENTITY: Final = "cat /proc/sys/kernel/random/boot_id; sed 's/.*) //' /proc/1/stat | cut -d' ' -f20"
@@ -26,7 +26,7 @@ STARTED: Final = "[ ! -d /run/systemd/system ] || systemctl is-system-running --
 READY: Final = frozenset({"running", "degraded"})
 
 
-def reboot(machine: Machine, link: Link, shop: Workshop, timeout: float) -> None:
+def reboot(machine: Machine, link: Link, work: WorkContext, timeout: float) -> None:
     """Restart and wait; see `Machine.reboot`."""
     deadline = time.monotonic() + timeout
     before = identity(link)
@@ -52,8 +52,8 @@ def reboot(machine: Machine, link: Link, shop: Workshop, timeout: float) -> None
         probe,
         what="the machine has restarted",
         timeout=timeout,
-        cancel=shop.cancel,
-        notify=shop.waiting,
+        cancel=work.cancel,
+        notify=work.waiting,
         error=ConnectError,
         hint="look at the machine's console",
     )
@@ -74,9 +74,9 @@ def limit(given: float | None, ends: float | None, step: str) -> float | None:
     return left if given is None else min(given, left)
 
 
-def wait_for(machine: Machine, shop: Workshop, what: Words | Callable[[], object], timeout: float) -> None:
+def wait_for(machine: Machine, work: WorkContext, what: Words | Callable[[], object], timeout: float) -> None:
     """Wait for a command or a function; see `Machine.wait_for`."""
-    name = getattr(what, "__name__", "the function") if callable(what) else Call(command=what).shown
+    name = getattr(what, "__name__", "the function") if callable(what) else Command(command=what).shown
 
     def probe() -> None:
         if callable(what):
@@ -93,8 +93,8 @@ def wait_for(machine: Machine, shop: Workshop, what: Words | Callable[[], object
             probe,
             what=f"waiting for {name}",
             timeout=timeout,
-            cancel=shop.cancel,
-            notify=lambda reason, seconds: shop.waiting(f"{name}: {reason}", seconds),
+            cancel=work.cancel,
+            notify=lambda reason, seconds: work.waiting(f"{name}: {reason}", seconds),
             error=TaskError,
         )
     except TaskError as error:

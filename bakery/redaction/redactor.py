@@ -42,7 +42,7 @@ class _Named:
         return made
 
 
-class _Group:
+class _EncodingGroup:
     """The same, prepared for the search."""
 
     def __init__(self, named: _Named) -> None:
@@ -66,7 +66,7 @@ class _Known:
     """
 
     values: frozenset[tuple[str, str]] = frozenset()
-    groups: tuple[_Group, ...] = ()
+    groups: tuple[_EncodingGroup, ...] = ()
 
     def plus(self, text: str, name: str) -> _Known:
         """The same and one value more."""
@@ -77,7 +77,7 @@ class _Known:
         while [group.named.values for group in kept[1 - _MERGE :]] == [new.values] * (_MERGE - 1):
             new = _Named.merged([*(group.named for group in kept[1 - _MERGE :]), new])
             del kept[1 - _MERGE :]
-        return _Known(values=self.values | {(text, name)}, groups=(*kept, _Group(new)))
+        return _Known(values=self.values | {(text, name)}, groups=(*kept, _EncodingGroup(new)))
 
     @property
     def longest(self) -> int:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from bakery import events as e
-from bakery.reporting.run_state import Board
+from bakery.reporting.run_state import RunState
 
 
-class Page(ABC):
+class FileReporter(ABC):
     """Keeps account of a run, and writes it down at its end.
 
     Args:
@@ -22,7 +22,7 @@ class Page(ABC):
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
-        self.board = Board()
+        self.board = RunState()
 
     def read(self, event: e.Event) -> None:
         """Take it in."""

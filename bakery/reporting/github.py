@@ -14,7 +14,7 @@ from bakery import events as e
 from bakery.reporting.formatting import duration, plain
 from bakery.reporting.lines import Verbosity
 from bakery.reporting.plain import Log
-from bakery.reporting.run_state import Bar, Board, Track
+from bakery.reporting.run_state import BuildState, RunState, Span
 from bakery.reporting.summary import artifact, failure_text, times, took, word
 
 _COMMAND = re.compile(r"^(\s*)::", re.MULTILINE)
@@ -65,7 +65,7 @@ class GitHub(Log):
             with self._summary.open("a", encoding="utf-8") as file:
                 file.write(markdown(self.board))
 
-    def _fold(self, track: Track, bar: Bar) -> None:
+    def _fold(self, track: BuildState, bar: Span) -> None:
         """Write a step's output folded; nothing in it can be taken for a command."""
         token = secrets.token_hex(16)
         title = plain(f"[{track.name}] output of {bar.name}")
@@ -83,7 +83,7 @@ class GitHub(Log):
         return str(path.relative_to(self._root)) if self._root and path.is_relative_to(self._root) else file
 
 
-def markdown(board: Board) -> str:
+def markdown(board: RunState) -> str:
     """Return the closing table for people who read it in a browser."""
     rows = ["| build | | time | phases | image |", "|---|---|--:|---|---|"]
     for track in board.tracks.values():

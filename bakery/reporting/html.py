@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bakery import events as e
-from bakery.reporting.files import Page
+from bakery.reporting.files import FileReporter
 from bakery.reporting.formatting import duration, plain
-from bakery.reporting.run_state import Bar, Board, Track
+from bakery.reporting.run_state import BuildState, RunState, Span
 from bakery.reporting.summary import artifact, failure, outcome, took, word
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FILE = "report.html"
 
 
-class Html(Page):
+class Html(FileReporter):
     """Writes one self-contained file when the run is over: no script, nothing loaded from elsewhere."""
 
     file: ClassVar[str] = FILE
@@ -27,7 +27,7 @@ class Html(Page):
         return page(self.board).encode(errors="backslashreplace")
 
 
-def page(board: Board) -> str:
+def page(board: RunState) -> str:
     """Return the whole page."""
     total = max([1e-3, *(_end(board, bar) - board.began for t in board.tracks.values() for bar in t.bars)])
     return (
@@ -58,7 +58,7 @@ def _environment() -> Environment:
     return made
 
 
-def _track(board: Board, track: Track, total: float) -> dict[str, Any]:
+def _track(board: RunState, track: BuildState, total: float) -> dict[str, Any]:
     return {
         "name": track.name,
         "image": track.image,
@@ -76,11 +76,11 @@ def _track(board: Board, track: Track, total: float) -> dict[str, Any]:
     }
 
 
-def _failure(failed: e.Failed, track: Track | None) -> list[tuple[str, str]]:
+def _failure(failed: e.Failed, track: BuildState | None) -> list[tuple[str, str]]:
     return list(failure(failed, track))
 
 
-def _bar(board: Board, bar: Bar, total: float) -> dict[str, Any]:
+def _bar(board: RunState, bar: Span, total: float) -> dict[str, Any]:
     seconds = _end(board, bar) - bar.began
     return {
         "name": bar.name + (f", attempt {bar.attempt}" if bar.attempt > 1 else ""),
@@ -95,7 +95,7 @@ def _bar(board: Board, bar: Bar, total: float) -> dict[str, Any]:
     }
 
 
-def _end(board: Board, bar: Bar) -> float:
+def _end(board: RunState, bar: Span) -> float:
     """When a bar ended; one that was cut off lasts until the run did."""
     if bar.seconds is not None:
         return bar.began + bar.seconds

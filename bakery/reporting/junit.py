@@ -6,15 +6,15 @@ from typing import ClassVar
 from xml.etree import ElementTree as ET
 
 from bakery import events as e
-from bakery.reporting.files import Page
+from bakery.reporting.files import FileReporter
 from bakery.reporting.formatting import plain
-from bakery.reporting.run_state import Board, Track
+from bakery.reporting.run_state import BuildState, RunState
 from bakery.reporting.summary import failure_text
 
 FILE = "junit.xml"
 
 
-class JUnit(Page):
+class JUnit(FileReporter):
     """Writes one file when the run is over: into the run's folder, or where it is told."""
 
     file: ClassVar[str] = FILE
@@ -24,7 +24,7 @@ class JUnit(Page):
         return xml(self.board)
 
 
-def xml(board: Board) -> bytes:
+def xml(board: RunState) -> bytes:
     """Return the whole document."""
     root = ET.Element("testsuites", name="bake")
     for track in board.tracks.values():
@@ -38,7 +38,7 @@ def xml(board: Board) -> bytes:
     return f"<?xml version='1.0' encoding='utf-8'?>\n{text}\n".encode()
 
 
-def _suite(track: Track) -> ET.Element:
+def _suite(track: BuildState) -> ET.Element:
     cases = [_case(track, test) for test in track.tests]
     broken = any(test.outcome in ("failed", "error") for test in track.tests)
     if track.failure and not broken:
@@ -54,7 +54,7 @@ def _suite(track: Track) -> ET.Element:
     return suite
 
 
-def _case(track: Track, test: e.TestEnded) -> ET.Element:
+def _case(track: BuildState, test: e.TestEnded) -> ET.Element:
     case = ET.Element("testcase", classname=plain(track.name), name=plain(test.test), time=f"{test.seconds:.3f}")
     file, _, line = test.location.rpartition(":")
     if line.isdigit():
@@ -68,6 +68,6 @@ def _case(track: Track, test: e.TestEnded) -> ET.Element:
     return case
 
 
-def _error(case: ET.Element, failed: e.Failed, track: Track | None) -> None:
+def _error(case: ET.Element, failed: e.Failed, track: BuildState | None) -> None:
     found = ET.SubElement(case, "error", type=plain(failed.error), message=plain(failed.what))
     found.text = failure_text(failed, track)

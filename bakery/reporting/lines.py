@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from bakery import events as e
 from bakery.reporting.formatting import done, duration, plain, size
-from bakery.reporting.run_state import Board, Track
+from bakery.reporting.run_state import BuildState, RunState
 
 Kind: TypeAlias = Literal[
     "start", "ok", "failed", "cached", "skipped", "cancelled", "info", "warning", "output", "detail", "kept"
@@ -42,7 +42,7 @@ class Line:
         return f"{word}{self.text}{mark}{took}{note}"
 
 
-def narrate(event: e.Event, board: Board, verbosity: Verbosity, *, starts: bool) -> Iterator[Line]:
+def describe_event(event: e.Event, board: RunState, verbosity: Verbosity, *, starts: bool) -> Iterator[Line]:
     """Yield the lines that an event is worth.
 
     Args:
@@ -56,8 +56,8 @@ def narrate(event: e.Event, board: Board, verbosity: Verbosity, *, starts: bool)
             yield line
 
 
-def _lines(event: e.Event, board: Board, *, verbose: bool, starts: bool) -> Iterator[Line]:
-    track = board.tracks.get(event.build) or Track(event.build, event.time)
+def _lines(event: e.Event, board: RunState, *, verbose: bool, starts: bool) -> Iterator[Line]:
+    track = board.tracks.get(event.build) or BuildState(event.build, event.time)
     match event:
         case e.RunStarted() if verbose and event.folder:
             yield Line("info", f"run {event.run}, folder {event.folder}")
@@ -84,7 +84,7 @@ def _lines(event: e.Event, board: Board, *, verbose: bool, starts: bool) -> Iter
             yield from _work(event, track, starts=starts)
 
 
-def _work(event: e.Event, track: Track, *, starts: bool) -> Iterator[Line]:
+def _work(event: e.Event, track: BuildState, *, starts: bool) -> Iterator[Line]:
     match event:
         case e.BuildStarted() if starts:
             yield Line("start", plain(f"{event.driver}: {len(event.steps)} tasks, {event.tests} tests"), event.build)
@@ -104,7 +104,7 @@ def _work(event: e.Event, track: Track, *, starts: bool) -> Iterator[Line]:
             return
 
 
-def _ended(event: e.StepEnded, track: Track) -> Line:
+def _ended(event: e.StepEnded, track: BuildState) -> Line:
     """A step's end. The reason says why it failed, or, for one that went well, why it had to run at all."""
     reason = plain(event.reason).strip().partition("\n")[0]
     text = _step(track, event.step, 1)
@@ -115,7 +115,7 @@ def _ended(event: e.StepEnded, track: Track) -> Line:
     return Line(event.outcome, f"{text}, {reason}" if reason else text, event.build, seconds)
 
 
-def _phase(event: e.PhaseEnded, track: Track) -> str:
+def _phase(event: e.PhaseEnded, track: BuildState) -> str:
     if event.phase == "smoke" and track.tests:
         skipped = sum(test.outcome == "skipped" for test in track.tests)
         passed = sum(test.outcome == "passed" for test in track.tests)
@@ -124,7 +124,7 @@ def _phase(event: e.PhaseEnded, track: Track) -> str:
     return event.phase
 
 
-def _step(track: Track, step: str, attempt: int) -> str:
+def _step(track: BuildState, step: str, attempt: int) -> str:
     place = track.place(step)
     again = f", attempt {attempt}" if attempt > 1 else ""
     return f"task {place} {step}{again}" if place else f"post step {step}{again}"

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import IO
 
 from bakery import events as e
-from bakery.reporting.lines import Verbosity, narrate
-from bakery.reporting.run_state import Board
+from bakery.reporting.lines import Verbosity, describe_event
+from bakery.reporting.run_state import RunState
 from bakery.reporting.summary import failure_text, summary
 
 
@@ -22,12 +22,12 @@ class Log:
     def __init__(self, stream: IO[str], verbosity: Verbosity = "normal") -> None:
         self._stream = stream
         self._verbosity: Verbosity = verbosity
-        self.board = Board()
+        self.board = RunState()
 
     def read(self, event: e.Event) -> None:
         """Write what the event is worth."""
         self.board.read(event)
-        for line in narrate(event, self.board, self._verbosity, starts=True):
+        for line in describe_event(event, self.board, self._verbosity, starts=True):
             self.write(str(line), event.time, line.build)
         if isinstance(event, e.Failed):
             shown = self._verbosity == "verbose"  # then its output stands above already

@@ -16,7 +16,7 @@ KEPT_LINES = 2000
 
 
 @dataclass
-class Bar:
+class Span:
     """A phase, or a step in it: when it began, how long it took, how it ended."""
 
     name: str
@@ -40,7 +40,7 @@ class Bar:
 
 
 @dataclass
-class Track:
+class BuildState:
     """One build, as far as its events told."""
 
     name: str
@@ -49,7 +49,7 @@ class Track:
     driver: str = ""
     steps: tuple[str, ...] = ()
     tests_planned: int = 0
-    bars: list[Bar] = field(default_factory=list[Bar])
+    bars: list[Span] = field(default_factory=list[Span])
     tests: list[e.TestEnded] = field(default_factory=list[e.TestEnded])
     waiting: e.Waiting | None = None
     progress: e.Progress | None = None
@@ -58,7 +58,7 @@ class Track:
     ended: e.BuildEnded | None = None
 
     @property
-    def current(self) -> Bar | None:
+    def current(self) -> Span | None:
         """The innermost phase or step that runs now."""
         return next((bar for bar in reversed(self.bars) if bar.open), None)
 
@@ -87,10 +87,10 @@ class Track:
         return list(failed[-1].lines)[-count:] if failed else []
 
 
-Tracks: TypeAlias = dict[str, Track]
+Tracks: TypeAlias = dict[str, BuildState]
 
 
-class Board:
+class RunState:
     """The state of a run: feed it every event."""
 
     def __init__(self) -> None:
@@ -120,15 +120,15 @@ class Board:
             case _:
                 pass
 
-    def track(self, event: e.Event) -> Track:
+    def track(self, event: e.Event) -> BuildState:
         """The build that an event belongs to."""
-        return self.tracks.setdefault(event.build, Track(event.build, event.time))
+        return self.tracks.setdefault(event.build, BuildState(event.build, event.time))
 
     def all_failures(self) -> list[e.Failed]:
         """What went wrong, of the run and of every build."""
         return [*self.failures, *(track.failure for track in self.tracks.values() if track.failure)]
 
-    def _of_build(self, track: Track, event: e.Event) -> None:
+    def _of_build(self, track: BuildState, event: e.Event) -> None:
         match event:
             case e.BuildStarted():
                 track.began, track.image, track.driver = event.time, event.image, event.driver
@@ -149,12 +149,12 @@ class Board:
             case _:
                 self._of_bar(track, event)
 
-    def _of_bar(self, track: Track, event: e.Event) -> None:
+    def _of_bar(self, track: BuildState, event: e.Event) -> None:
         match event:
             case e.PhaseStarted():
-                track.bars.append(Bar(event.phase, "phase", event.time))
+                track.bars.append(Span(event.phase, "phase", event.time))
             case e.StepStarted():
-                track.bars.append(Bar(event.step, "step", event.time, event.location, attempt=event.attempt))
+                track.bars.append(Span(event.step, "step", event.time, event.location, attempt=event.attempt))
             case e.PhaseEnded():
                 _end(track, event.phase, "phase", event).end(event.seconds, event.outcome)
             case e.StepEnded():
@@ -176,10 +176,10 @@ def _artifact(event: e.BuildEnded) -> e.ArtifactKept | None:
     return e.ArtifactKept(time=event.time, run=event.run, build=event.build, size=event.artifact.get("size"), **given)
 
 
-def _end(track: Track, name: str, kind: Literal["phase", "step"], event: e.PhaseEnded | e.StepEnded) -> Bar:
+def _end(track: BuildState, name: str, kind: Literal["phase", "step"], event: e.PhaseEnded | e.StepEnded) -> Span:
     """The bar that ends now; one that never began (a cached step) begins and ends at once."""
     for bar in reversed(track.bars):
         if bar.open and bar.name == name and bar.kind == kind:
             return bar
-    track.bars.append(Bar(name, kind, event.time - event.seconds))
+    track.bars.append(Span(name, kind, event.time - event.seconds))
     return track.bars[-1]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from bakery import events as e
 from bakery.reporting.formatting import duration, indent, plain, size
-from bakery.reporting.run_state import Board, Track
+from bakery.reporting.run_state import BuildState, RunState
 
 
-def failure(event: e.Failed, track: Track | None = None) -> Iterator[tuple[str, str]]:
+def failure(event: e.Failed, track: BuildState | None = None) -> Iterator[tuple[str, str]]:
     """Yield the parts of an error as label and text: what, where, why, output, hint, files."""
     yield "what", plain(event.what)
     if event.location:
@@ -27,7 +27,7 @@ def failure(event: e.Failed, track: Track | None = None) -> Iterator[tuple[str, 
         yield "files", near(event.folder)
 
 
-def failure_text(event: e.Failed, track: Track | None = None) -> str:
+def failure_text(event: e.Failed, track: BuildState | None = None) -> str:
     """Return an error as plain text, its parts below each other."""
     (_, what), *rest = failure(event, track)
     build = f"{event.build}: " if event.build else ""
@@ -36,22 +36,22 @@ def failure_text(event: e.Failed, track: Track | None = None) -> str:
     return "\n".join(lines)
 
 
-def outcome(track: Track) -> str:
+def outcome(track: BuildState) -> str:
     """How a build ended, as events and styles name it."""
     return track.outcome or "unfinished"
 
 
-def word(track: Track) -> str:
+def word(track: BuildState) -> str:
     """How a build ended, as a person reads it."""
     return "up to date" if track.outcome == "cached" else outcome(track)
 
 
-def times(track: Track) -> str:
+def times(track: BuildState) -> str:
     """`launch 1.2 s, provision 43 s, ...`, without what took no time."""
     return ", ".join(f"{name} {duration(took)}" for name, took in track.phases().items() if took >= 0.05)  # noqa: PLR2004
 
 
-def took(board: Board, track: Track) -> float:
+def took(board: RunState, track: BuildState) -> float:
     """Seconds that a build took, or has taken so far."""
     return track.ended.seconds if track.ended else board.now() - track.began
 
@@ -62,7 +62,7 @@ def artifact(kept: e.ArtifactKept) -> str:
     return "  ".join(plain(part) for part in parts if part)
 
 
-def summary(board: Board) -> Iterator[str]:
+def summary(board: RunState) -> Iterator[str]:
     """Yield the closing table as plain lines."""
     width = max((len(name) for name in board.tracks), default=0)
     for track in board.tracks.values():

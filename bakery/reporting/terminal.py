@@ -18,8 +18,8 @@ from rich.text import Text
 
 from bakery import events as e
 from bakery.reporting.formatting import done, duration, plain
-from bakery.reporting.lines import Line, Verbosity, narrate
-from bakery.reporting.run_state import Board, Track
+from bakery.reporting.lines import Line, Verbosity, describe_event
+from bakery.reporting.run_state import BuildState, RunState
 from bakery.reporting.summary import artifact, failure, outcome, times, took, word
 
 COLOURS: Final = ("cyan", "magenta", "blue", "yellow", "green", "bright_cyan", "bright_magenta", "bright_blue")
@@ -58,14 +58,14 @@ class Terminal:
         self._colours: dict[str, str] = {}
         self._spinners: dict[str, Spinner] = {}
         self._live: Live | None = None
-        self.board = Board()
+        self.board = RunState()
         self.board.now = clock
 
     def read(self, event: e.Event) -> None:
         """Draw what the event changes. Prints outside of the lock, which the live lines' thread takes as well."""
         with self._lock:
             self.board.read(event)
-            lines = list(narrate(event, self.board, self._verbosity, starts=False))
+            lines = list(describe_event(event, self.board, self._verbosity, starts=False))
         for line in lines:
             self._console.print(self._line(line), soft_wrap=line.kind == "output", highlight=False)
         match event:
@@ -129,7 +129,7 @@ class Terminal:
                     self._row(table, track)
             return table
 
-    def _row(self, table: Table, track: Track) -> None:
+    def _row(self, table: Table, track: BuildState) -> None:
         spinner = self._spinners.setdefault(track.name, Spinner("dots"))
         now = self._clock()
         name = Text(track.name, style=self._colour(track.name))
@@ -138,7 +138,7 @@ class Terminal:
         row.add_row(spinner, name)
         table.add_row(row, Text(_doing(track)), Text(self._detail(track, now), style="dim"), elapsed)
 
-    def _detail(self, track: Track, now: float) -> str:
+    def _detail(self, track: BuildState, now: float) -> str:
         """What it waits for, how far it is, or the last line that a command wrote."""
         if track.progress and (not track.waiting or track.progress.time >= track.waiting.time):
             p = track.progress
@@ -202,7 +202,7 @@ class Terminal:
                 self._console.print(line, soft_wrap=True, highlight=False)
 
 
-def _doing(track: Track) -> str:
+def _doing(track: BuildState) -> str:
     """`task 3/5 harden`, `smoke 4/12`, `launch`."""
     bar = track.current
     if bar is None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from testinfra.backend.base import BaseBackend, CommandResult
 from testinfra.host import Host
 
-from bakery.smoke.prefetch import Facts, is_question
+from bakery.smoke.prefetch import PrefetchedFacts, is_question
 from bakery.smoke.shell import Reply, Shell
 
 COMMAND_TIMEOUT: Final = 300.0
@@ -26,7 +26,7 @@ class MachineBackend(BaseBackend):  # type: ignore[misc]  # testinfra ships no t
     def __init__(self, name: str, shell: Shell) -> None:
         super().__init__(name)
         self._shell = shell
-        self.facts = Facts(shell.ask)
+        self.facts = PrefetchedFacts(shell.ask)
 
     def run(self, command: str, *args: str, **kwargs: Any) -> CommandResult:
         """Run a command.

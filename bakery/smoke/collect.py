@@ -86,7 +86,7 @@ def _module(file: Path, imagefile: ModuleType) -> ModuleType:
     return imagefile
 
 
-class Way(pytest.Directory):
+class PathCollector(pytest.Directory):
     """A folder in which pytest looks at nothing but the way to the tests.
 
     By itself it reads all folders from the first that the project and bakery have in common: folders that a user may

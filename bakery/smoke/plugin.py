@@ -16,7 +16,7 @@ from bakery.machine.transport.base import Lost
 from bakery.redaction.redactor import Redactor
 from bakery.smoke import wire
 from bakery.smoke.backend import host as make_host
-from bakery.smoke.collect import MarkedTests, Tests, Way
+from bakery.smoke.collect import MarkedTests, PathCollector, Tests
 from bakery.smoke.connect import Connection, connect
 from bakery.smoke.identity import SCRIPT, Identity
 from bakery.smoke.job import SmokeJob
@@ -127,9 +127,9 @@ def _end_with_parent(fd: int) -> None:
     os._exit(ORPHANED)
 
 
-def pytest_collect_directory(path: Path, parent: pytest.Collector) -> Way:
+def pytest_collect_directory(path: Path, parent: pytest.Collector) -> PathCollector:
     """Look for nothing that was not asked for."""
-    way: Way = Way.from_parent(parent, path=path)
+    way: PathCollector = PathCollector.from_parent(parent, path=path)
     way.tests = parent.config.stash[SESSION].tests
     return way
 

@@ -129,7 +129,7 @@ class _Fetched:
     given: set[str] = field(default_factory=set[str])
 
 
-class Facts:
+class PrefetchedFacts:
     """Answers questions about a machine, from memory where that is right.
 
     Args:

@@ -22,7 +22,7 @@ from bakery.events import TestEnded
 from bakery.smoke import wire
 from bakery.smoke.identity import Identity
 from bakery.smoke.job import SmokeJob, SmokeReport, TestRef, TestResult
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 
 CONFIG: Final = Path(__file__).with_name("pytest.ini")
 BUILTIN_FILE: Final = Path(__file__).with_name("builtin.py")
@@ -33,7 +33,7 @@ _ORDERLY: Final = (0, 1)  # pytest: all passed, some failed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Start:
+class PytestStart:
     """What pytest is started with: all that is known of a job before there is a machine.
 
     Args:
@@ -49,21 +49,21 @@ class Start:
     build: str
 
     @classmethod
-    def of(cls, job: SmokeJob) -> Start:
+    def of(cls, job: SmokeJob) -> PytestStart:
         """Take it from a job."""
         return cls.on(job.imagefile, job.builtin, job.tests, junit=job.junit, build=job.build)
 
     @classmethod
     def on(
         cls, imagefile: Path, builtin: Collection[str], tests: Iterable[TestRef], *, junit: Path, build: str
-    ) -> Start:
+    ) -> PytestStart:
         """Find the files of the wanted tests, built-in ones first."""
         files: list[Path] = [BUILTIN_FILE] if builtin else []
         files += [test.file for test in tests]
         return cls(imagefile=imagefile, files=tuple(dict.fromkeys(files)), junit=junit, build=build)
 
 
-def run(job: SmokeJob, shop: Workshop, child: Child | None = None) -> SmokeReport:
+def run(job: SmokeJob, work: WorkContext, child: PytestProcess | None = None) -> SmokeReport:
     """Run smoke tests against a machine.
 
     Each result is emitted as a `TestEnded` event when it comes; the JUnit report is at `job.junit` afterwards.
@@ -85,9 +85,9 @@ def run(job: SmokeJob, shop: Workshop, child: Child | None = None) -> SmokeRepor
     if not job.tests and not job.builtin:
         raise SmokeError("there is no smoke test to run", hint="write a @bakery.test, or say --no-test")
     started = time.monotonic()
-    outcome = _Outcome(job, shop)
-    with child or Child(Start.of(job)) as process:
-        for event in process.events(job, started + job.timeout, shop):
+    outcome = _Outcome(job, work)
+    with child or PytestProcess(PytestStart.of(job)) as process:
+        for event in process.events(job, started + job.timeout, work):
             outcome.take(event)
         outcome.check(process)
     return SmokeReport(
@@ -98,13 +98,13 @@ def run(job: SmokeJob, shop: Workshop, child: Child | None = None) -> SmokeRepor
     )
 
 
-class Child:
+class PytestProcess:
     """The process, its three pipes, and the end of all of them.
 
     It loads Python and pytest, and then waits to be told what to test. So it can be started while the machine boots.
     """
 
-    def __init__(self, start: Start) -> None:
+    def __init__(self, start: PytestStart) -> None:
         self._start = start
         self._tail = b""
         self._begun = self._ended = False
@@ -133,7 +133,7 @@ class Child:
             os.close(outlet)
         return self
 
-    def events(self, job: SmokeJob, deadline: float, shop: Workshop) -> Iterator[dict[str, Any]]:
+    def events(self, job: SmokeJob, deadline: float, work: WorkContext) -> Iterator[dict[str, Any]]:
         """Say what to test, and yield events until the process ends."""
         self._send(wire.dump(job))
         buffer = b""
@@ -141,7 +141,7 @@ class Child:
             selector.register(self._events, selectors.EVENT_READ)
             selector.register(self._output, selectors.EVENT_READ)
             while True:
-                shop.cancel.check()
+                work.cancel.check()
                 if time.monotonic() > deadline:
                     raise self._late(job)
                 ready = {key.fd for key, _ in selector.select(_POLL)}
@@ -218,7 +218,7 @@ class Child:
         self._output.close()
 
 
-def _command(start: Start, inbox: int, outlet: int) -> list[str]:
+def _command(start: PytestStart, inbox: int, outlet: int) -> list[str]:
     """Pytest with its own configuration only; see docs/smoke-tests.md for each choice."""
     return [
         sys.executable,
@@ -260,9 +260,9 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
 class _Outcome:
     """What came out of the pipe so far."""
 
-    def __init__(self, job: SmokeJob, shop: Workshop) -> None:
+    def __init__(self, job: SmokeJob, work: WorkContext) -> None:
         self._job = job
-        self._shop = shop
+        self._work = work
         self._collected: tuple[int, Mapping[str, int]] = (0, {})
         self._status: int | None = None
         self._trouble: errors.BakeryError | None = None
@@ -292,9 +292,9 @@ class _Outcome:
         location = str(Location(file, event["line"])) if event["file"] else ""
         named = {key: event[key] for key in ("test", "outcome", "seconds", "text")}
         self.results.append(TestResult(location=location, **named))
-        self._shop.emit(TestEnded(build=self._job.build, location=location, **named))
+        self._work.emit(TestEnded(build=self._job.build, location=location, **named))
 
-    def check(self, child: Child) -> None:
+    def check(self, child: PytestProcess) -> None:
         """Make sure that there is a verdict on every test that was asked for."""
         if self._trouble is not None:
             raise self._trouble

@@ -32,7 +32,7 @@ class Keys:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workshop:
+class WorkContext:
     """What code that makes files needs: where the cache is, how to be cancelled, how to say what goes on.
 
     Args:
@@ -93,7 +93,7 @@ class Ledger(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claim(Workshop):
+class Claim(WorkContext):
     """The right to make things for one machine of one build. All that is made under it is destroyed with it.
 
     Args:

@@ -11,7 +11,7 @@ from bakery.drivers.base import Driver
 from bakery.errors import BakeryError, CleanupError
 from bakery.model import Resource
 from bakery.state.journal import Journal
-from bakery.util.retry import again
+from bakery.util.retry import retry
 from bakery.util.waiting import Cancel
 
 ATTEMPTS = 6
@@ -19,7 +19,7 @@ TOGETHER = 8
 """Things that are destroyed at the same time, at most."""
 
 
-def undo(
+def destroy_all(
     resources: Iterable[Resource],
     *,
     driver: Callable[[str], Driver[Any]],
@@ -40,7 +40,7 @@ def undo(
         notify(str(resource))
         try:
             with cancel:  # shields this thread
-                again(lambda: driver(resource.driver).destroy(resource), cancel, attempts=ATTEMPTS)
+                retry(lambda: driver(resource.driver).destroy(resource), cancel, attempts=ATTEMPTS)
         except Exception as error:  # anything at all: the rest must still be tried
             with suppress(OSError):  # a full disk: what is not written down counts as being there
                 journal.failed(resource)
@@ -64,7 +64,7 @@ def _waves(resources: list[Resource], driver: Callable[[str], Driver[Any]]) -> I
     for name in dict.fromkeys(resource.driver for resource in reversed(resources)):
         own = [resource for resource in resources if resource.driver == name]
         try:
-            waves = driver(name).waves(own)
+            waves = driver(name).destroy_batches(own)
         except BakeryError:
             waves = [[resource] for resource in reversed(own)]
         yield from waves

@@ -10,7 +10,7 @@ from bakery.drivers.base import Driver
 from bakery.errors import BakeryError, CleanupError
 from bakery.model import Resource, Where
 from bakery.state import progress
-from bakery.state.destroy import undo
+from bakery.state.destroy import destroy_all
 from bakery.state.journal import Journal
 from bakery.state.project import RunFolder, State
 from bakery.util.waiting import Cancel
@@ -95,7 +95,7 @@ def _one(
         if dry_run:
             swept.destroyed += list(reversed(resources))
             return
-        errors = undo(resources, driver=drivers, journal=journal, cancel=cancel, notify=notify)
+        errors = destroy_all(resources, driver=drivers, journal=journal, cancel=cancel, notify=notify)
         swept.left += errors
         failed = {str(error.what) for error in errors}
         swept.destroyed += [r for r in reversed(resources) if f"{r} could not be destroyed" not in failed]

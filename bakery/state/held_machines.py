@@ -19,7 +19,7 @@ def remember(endpoint: Endpoint, folder: Path) -> None:
     write_whole(folder / FILE, json.dumps(to_json(endpoint)))
 
 
-def kept_machines(run: RunFolder) -> list[tuple[Path, Endpoint, Keys]]:
+def held_machines(run: RunFolder) -> list[tuple[Path, Endpoint, Keys]]:
     """Return the machines of a run that were kept on purpose: folder, how to reach it, its keys."""
     folders = sorted(
         path.parent for path in run.path.glob(f"machines/*/{FILE}") if (path.parent / "keys.json").exists()

@@ -34,7 +34,7 @@ class JournalDamaged(BakeryError):  # noqa: N818  what happened to the file
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class JournalEntry:
     """The last thing known of one resource."""
 
     op: Op
@@ -51,10 +51,10 @@ class Replay:
         damaged: numbers of lines that cannot be read; a torn last line, cut short by a crash, does not count.
     """
 
-    entries: list[Entry] = field(default_factory=list[Entry])
+    entries: list[JournalEntry] = field(default_factory=list[JournalEntry])
     damaged: list[int] = field(default_factory=list[int])
 
-    def live(self) -> list[Entry]:
+    def live(self) -> list[JournalEntry]:
         """What may still exist, oldest first."""
         return [entry for entry in self.entries if entry.op in LIVE]
 
@@ -104,7 +104,7 @@ def replay(path: Path) -> Replay:
         except (ValueError, KeyError, TypeError):
             found.damaged.append(number)
             continue
-        entry = Entry(op=op, resource=resource, number=number)
+        entry = JournalEntry(op=op, resource=resource, number=number)
         place = places.setdefault(_identity(resource), len(found.entries))
         found.entries[place : place + 1] = [entry]
     return found

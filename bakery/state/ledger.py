@@ -9,7 +9,7 @@ from bakery.state.journal import Journal
 
 
 @dataclass(eq=False)
-class Holding:
+class ClaimLedger:
     """What was made under one claim, in order: the journal's ear, and the list that `undo` works from."""
 
     journal: Journal
@@ -44,11 +44,11 @@ class Holding:
 
 
 @dataclass(frozen=True, eq=False)
-class Both:
+class MergedLedger:
     """The ledger of `keep`: it makes new things, and commits them together with the captured image."""
 
-    new: Holding
-    image: Holding
+    new: ClaimLedger
+    image: ClaimLedger
 
     def intend(self, resource: Resource) -> None:
         """As a new thing."""

@@ -16,7 +16,7 @@ VERSION: Final = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class BuildProgress:
     """How far a machine has come.
 
     Args:
@@ -48,7 +48,7 @@ class Note:
     build: str
     handle: Handle
     things: tuple[tuple[str, str], ...]
-    progress: Progress
+    progress: BuildProgress
 
 
 def write(folder: Path, note: Note) -> None:
@@ -68,7 +68,7 @@ def read(folder: Path) -> Note | None:
             build=data["build"],
             handle=handle_from_json(data["handle"]),
             things=tuple((kind, key) for kind, key in data["things"]),
-            progress=Progress(
+            progress=BuildProgress(
                 done=known["done"], key=known["key"], stands_on=tuple(known["stands_on"]), began=known["began"]
             ),
         )

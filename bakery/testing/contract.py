@@ -36,7 +36,7 @@ class Stop(Exception):  # noqa: N818  it stands for a crash
 
 
 @dataclass
-class Ledger:
+class RecordingLedger:
     """A journal in memory that can crash its driver at any line.
 
     Args:
@@ -81,7 +81,7 @@ class Ledger:
 
     def undo(self, driver: Driver[Any]) -> None:
         """Destroy what is written down, from records that went through JSON, as a later process would: in its waves."""
-        for wave in driver.waves(list(self.resources.values())):
+        for wave in driver.destroy_batches(list(self.resources.values())):
             for resource in wave:
                 data: dict[str, Any] = json.loads(json.dumps(to_json(resource)))
                 data.pop("type")
@@ -124,7 +124,7 @@ class DriverContract:
         """Return a maker of claims, each with its own ledger."""
         count = iter(range(1, 1000))
 
-        def make(ledger: Ledger | None = None, role: str = "build") -> Claim:
+        def make(ledger: RecordingLedger | None = None, role: str = "build") -> Claim:
             number = next(count)
             folder = tmp_path / "machines" / str(number)
             folder.mkdir(parents=True)
@@ -140,7 +140,7 @@ class DriverContract:
                 folder=folder,
                 keys=make_keys("contract"),
                 images=images,
-                ledger=ledger or Ledger(),
+                ledger=ledger or RecordingLedger(),
                 driver=self.driver_class.name,
                 tags={"bakery:run": run, "bakery:build": "image@here", "bakery:expires": "2100-01-01T00:00:00Z"},
             )
@@ -151,7 +151,7 @@ class DriverContract:
     def machine(self, driver: Driver[Any], boot: Any, claim: Claim) -> Generator[tuple[Handle, Link]]:
         """Launch, connect, and destroy."""
         ledger = claim.ledger
-        assert isinstance(ledger, Ledger)
+        assert isinstance(ledger, RecordingLedger)
         try:
             handle = driver.launch(boot, claim)
             link = Link(lambda: driver.endpoint(handle), claim.keys, claim, console=lambda: driver.console(handle))
@@ -185,7 +185,7 @@ class DriverContract:
         self, driver: Driver[Any], source: Source, exists: Exists, claim: Callable[..., Claim]
     ) -> None:
         before = exists()
-        image_ledger = Ledger()
+        image_ledger = RecordingLedger()
         with self.machine(driver, source, claim()) as (handle, link):
             assert link.open().run(f"echo baked > {self.marker}; sync").ok
             link.close()
@@ -204,7 +204,7 @@ class DriverContract:
         self, driver: Driver[Any], source: Source, exists: Exists, claim: Callable[..., Claim]
     ) -> None:
         before = exists()
-        ledger, image_ledger = Ledger(), Ledger()
+        ledger, image_ledger = RecordingLedger(), RecordingLedger()
         made = claim(ledger)
         try:
             handle = driver.launch(source, made)
@@ -229,7 +229,7 @@ class DriverContract:
         stop_at = 0
         while True:
             stop_at += 1
-            driver, ledger = self.driver_class(), Ledger(stop_at)
+            driver, ledger = self.driver_class(), RecordingLedger(stop_at)
             try:
                 driver.launch(source, claim(ledger))
             except Stop:
@@ -245,13 +245,13 @@ class DriverContract:
         self, driver: Driver[Any], source: Source, exists: Exists, claim: Callable[..., Claim]
     ) -> None:
         before = exists()
-        ledger = Ledger()
+        ledger = RecordingLedger()
         driver.launch(source, claim(ledger))
         resources = list(ledger.resources.values())
         ledger.undo(driver)
         for resource in reversed(resources):
             driver.destroy(resource)
-        never = claim(Ledger())
+        never = claim(RecordingLedger())
         for resource in resources:
             driver.destroy(
                 Resource(driver=resource.driver, kind=resource.kind, key=f"{never.name}-never", data=resource.data)
@@ -261,7 +261,7 @@ class DriverContract:
     def test_what_exists_is_found_by_its_tags_and_what_is_gone_is_not(
         self, driver: Driver[Any], source: Source, claim: Callable[..., Claim], where: Where
     ) -> None:
-        ledger = Ledger()
+        ledger = RecordingLedger()
         made = claim(ledger)
         try:
             handle = driver.launch(source, made)
@@ -277,7 +277,7 @@ class DriverContract:
     def test_intact_tells_a_deleted_image(
         self, driver: Driver[Any], source: Source, claim: Callable[..., Claim]
     ) -> None:
-        image_ledger = Ledger()
+        image_ledger = RecordingLedger()
         with self.machine(driver, source, claim()) as (handle, link):
             link.close()
             artifact = driver.capture(handle, "contract", claim(image_ledger, "image"))

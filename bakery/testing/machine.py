@@ -12,14 +12,14 @@ from typing import IO, Any, Self, TypeAlias
 
 from bakery.errors import DriverError
 from bakery.events import Event, Output
-from bakery.machine.command import Call
+from bakery.machine.command import Command
 from bakery.machine.facts import Facts
 from bakery.machine.files import Upload
 from bakery.machine.machine import Machine
 from bakery.machine.transport.base import OnOutput, Result, Words
 from bakery.machine.transport.link import Link
 from bakery.model import Endpoint
-from bakery.state.claim import Keys, Workshop
+from bakery.state.claim import Keys, WorkContext
 from bakery.util.process import chunks
 
 Answer: TypeAlias = "str | int | Result | Exception | Callable[[Ran], str | int | Result]"
@@ -98,8 +98,8 @@ class FakeMachine(Machine):
         self.files = {path: FakeFile(data=_bytes(data)) for path, data in (files or {}).items()}
         self._answers = list((answers or {}).items())
         keys = Keys(user_private="", user_public="ssh-ed25519 AAAA bakery-fake", host_private="", host_public="")
-        shop = Workshop(cache=Path("/nonexistent"), emit=self.events.append)
-        super().__init__(Link(_nowhere, keys, shop), folder or Path.cwd(), shop)
+        work = WorkContext(cache=Path("/nonexistent"), emit=self.events.append)
+        super().__init__(Link(_nowhere, keys, work), folder or Path.cwd(), work)
         self._facts.append(
             facts or Facts(os_id="debian", version="12", codename="bookworm", arch="x86_64", init="systemd")
         )
@@ -123,7 +123,7 @@ class FakeMachine(Machine):
 
     def _execute(
         self,
-        call: Call,
+        call: Command,
         source: bytes | IO[bytes] | None,
         timeout: float | None,
         on_output: OnOutput,

@@ -18,7 +18,7 @@ from bakery.errors import NotYet, PreflightError
 from bakery.events import Event, Output
 from bakery.machine.transport.link import Link
 from bakery.model import Endpoint
-from bakery.state.claim import Keys, Workshop
+from bakery.state.claim import Keys, WorkContext
 from bakery.util.waiting import Cancel, until
 
 SSHD: Final = shutil.which("sshd") or "/usr/sbin/sshd"
@@ -55,13 +55,13 @@ class Server:
 
     def link(self, endpoint: Endpoint | None = None, *, keys: Keys | None = None, timeout: float = 30) -> Link:
         """Return a new way to it."""
-        shop = Workshop(cache=self.folder, cancel=self.cancel, emit=self.events.append)
-        return Link(lambda: endpoint or self.endpoint, keys or self.keys, shop, timeout=timeout)
+        work = WorkContext(cache=self.folder, cancel=self.cancel, emit=self.events.append)
+        return Link(lambda: endpoint or self.endpoint, keys or self.keys, work, timeout=timeout)
 
     def machine(self, endpoint: Endpoint | None = None) -> Machine:
         """Return the machine behind it."""
-        shop = Workshop(cache=self.folder, cancel=self.cancel, emit=self.events.append)
-        return Machine(self.link(endpoint), self.folder, shop, step="step")
+        work = WorkContext(cache=self.folder, cancel=self.cancel, emit=self.events.append)
+        return Machine(self.link(endpoint), self.folder, work, step="step")
 
     @property
     def output(self) -> str:

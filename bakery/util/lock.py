@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bakery.errors import NotYet, PreflightError
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.util.waiting import until
 
 PATIENCE = 6 * 3600.0
 
 
 @contextmanager
-def hold(path: Path, *, what: str, shop: Workshop, timeout: float = PATIENCE) -> Generator[None]:
+def hold(path: Path, *, what: str, work: WorkContext, timeout: float = PATIENCE) -> Generator[None]:
     """Hold the lock file `path` while the block runs; it ends by itself when this process dies.
 
     The file's date says when it was last held, for `bake cache prune`.
@@ -42,7 +42,7 @@ def hold(path: Path, *, what: str, shop: Workshop, timeout: float = PATIENCE) ->
             raise NotYet(what) from None
 
     until(
-        probe, what=f"the lock {path}", timeout=timeout, cancel=shop.cancel, notify=shop.waiting, error=PreflightError
+        probe, what=f"the lock {path}", timeout=timeout, cancel=work.cancel, notify=work.waiting, error=PreflightError
     )
     try:
         os.utime(path)

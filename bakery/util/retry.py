@@ -11,7 +11,7 @@ from bakery.util.waiting import Cancel
 T = TypeVar("T")
 
 
-def again(
+def retry(
     call: Callable[[], T],
     cancel: Cancel,
     *,

@@ -12,31 +12,31 @@ from pathlib import Path
 from typing import IO
 
 from bakery.errors import BakeryError, PreflightError
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 
 CHUNK = 1 << 20
 TICK = 0.25
 
 
-def digest(path: Path, algorithm: str, shop: Workshop) -> str:
+def digest(path: Path, algorithm: str, work: WorkContext) -> str:
     """Hash a file; says how far it is when that takes long."""
     state = hashlib.new(algorithm)
     total, last = path.stat().st_size, time.monotonic()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
-            shop.cancel.check()
+            work.cancel.check()
             state.update(chunk)
             if time.monotonic() - last > TICK:
                 last = time.monotonic()
-                shop.progress(f"checking {path.name}", file.tell(), total)
+                work.progress(f"checking {path.name}", file.tell(), total)
     return state.hexdigest()
 
 
-def copy_sparse(source: IO[bytes], to: IO[bytes], shop: Workshop, *, what: str, total: int = 0) -> None:
+def copy_sparse(source: IO[bytes], to: IO[bytes], work: WorkContext, *, what: str, total: int = 0) -> None:
     """Copy, leaving out blocks of zeros; says how far it is."""
     last, zeros, size = 0.0, bytes(CHUNK), 0
     while chunk := source.read(CHUNK):
-        shop.cancel.check()
+        work.cancel.check()
         size += len(chunk)
         if chunk == zeros[: len(chunk)]:
             to.seek(len(chunk), 1)
@@ -44,7 +44,7 @@ def copy_sparse(source: IO[bytes], to: IO[bytes], shop: Workshop, *, what: str, 
             to.write(chunk)
         if time.monotonic() - last > TICK:
             last = time.monotonic()
-            shop.progress(what, size, total)
+            work.progress(what, size, total)
     to.truncate(size)
 
 

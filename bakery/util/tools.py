@@ -16,7 +16,7 @@ from typing import IO
 
 from bakery.errors import DriverError, NotYet
 from bakery.model import Problem
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.util.waiting import Cancel, until
 
 WORDS_KEPT = 15
@@ -70,7 +70,7 @@ def missing(packages: Mapping[str, str]) -> Iterator[Problem]:
 
 def run(
     words: Sequence[str | Path],
-    shop: Workshop,
+    work: WorkContext,
     *,
     what: str,
     timeout: float = 600.0,
@@ -108,7 +108,7 @@ def run(
             start_new_session=True,
             env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": path, **(env or {})},
         )
-        said = _finish(process, shop, what, timeout, on_line)
+        said = _finish(process, work, what, timeout, on_line)
         if process.returncode:
             why = "\n".join((f"{line} ended with exit code {process.returncode}", *said))
             raise DriverError(f"{what} failed", why=why, hint=hint)
@@ -118,7 +118,7 @@ def run(
 
 def _finish(
     process: subprocess.Popen[bytes],
-    shop: Workshop,
+    work: WorkContext,
     what: str,
     timeout: float,
     on_line: Callable[[str], None] | None,
@@ -133,7 +133,7 @@ def _finish(
             raise NotYet(what)
 
     try:
-        until(ended, what=what, timeout=timeout, cancel=shop.cancel, every=(0.002, 0.1))
+        until(ended, what=what, timeout=timeout, cancel=work.cancel, every=(0.002, 0.1))
     finally:
         if process.poll() is None:
             _end(process)

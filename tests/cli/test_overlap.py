@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bakery.build.context import Options
+from bakery.build.context import BuildOptions
 from bakery.build.run import Outcome, build
 from bakery.drivers.registry import Registry
 from bakery.errors import CleanupError, DriverError
@@ -20,7 +20,7 @@ from bakery.imagefile.variables import Settings
 from bakery.model import Artifact, Checkpoint, Handle, Resource
 from bakery.state import gc
 from bakery.state.claim import Claim
-from bakery.state.destroy import undo
+from bakery.state.destroy import destroy_all
 from bakery.state.journal import Journal
 from bakery.state.project import State
 from bakery.testing.folder.cloud import FolderCloud
@@ -56,7 +56,7 @@ class Watched(FolderDriver):
         self.asked.append(f"launch {claim.role}")
         return super().launch(boot, claim)
 
-    def foresee(self, boot: Folder, claim: Claim) -> None:
+    def prepare_launch(self, boot: Folder, claim: Claim) -> None:
         del boot
         self.asked.append(f"foresee {claim.role} {claim.name}")
 
@@ -86,7 +86,7 @@ class Narrow(Watched):
             raise DriverError("the quota has no room for one more")
         return super().launch(boot, claim)
 
-    def foresee(self, boot: Folder, claim: Claim) -> None:
+    def prepare_launch(self, boot: Folder, claim: Claim) -> None:
         del boot, claim
         raise DriverError("the quota has no room for one more address")
 
@@ -106,7 +106,7 @@ class Project:
             plan(recipe, settings),
             recipe,
             settings,
-            Options(),
+            BuildOptions(),
             State(self.folder / ".bakery", self.folder / "cache"),
             drivers=drivers,
             readers=[self],
@@ -176,7 +176,7 @@ class Together(Watched):
         super().__init__()
         self.both = threading.Barrier(2, timeout=20)
 
-    def waves(self, resources: Sequence[Resource]) -> list[list[Resource]]:
+    def destroy_batches(self, resources: Sequence[Resource]) -> list[list[Resource]]:
         return [list(resources[:2]), list(resources[2:])]
 
     def destroy(self, resource: Resource) -> None:
@@ -203,7 +203,7 @@ def test_what_does_not_depend_on_each_other_is_destroyed_at_the_same_time(
 ) -> None:
     driver = Together()
     known = [resource(kind) for kind in ("first", "stubborn", "last")]
-    errors = undo(known, driver=lambda _: driver, journal=journal, cancel=Cancel())
+    errors = destroy_all(known, driver=lambda _: driver, journal=journal, cancel=Cancel())
     assert [error.what for error in errors] == [f"{known[1]} could not be destroyed"]
     assert sorted(driver.asked[:2]) == ["first", "stubborn"]
     assert driver.asked[2:] == ["last"]

@@ -12,11 +12,11 @@ from bakery.errors import DriverError
 from bakery.model import Artifact, Endpoint, Handle
 from bakery.state.claim import Claim
 from bakery.state.ssh_keys import make_keys
-from bakery.testing.contract import Ledger
+from bakery.testing.contract import RecordingLedger
 from bakery.util.waiting import Cancel, until
 
 
-class OneLedger(Ledger):
+class OneLedger(RecordingLedger):
     """One ledger for a whole life: what is handed over at the end are the images, not the machines."""
 
     handed: ClassVar[frozenset[str]] = frozenset({"image", "snapshot", "volume"})

@@ -100,24 +100,24 @@ def test_where_service_quotas_does_not_answer_the_build_goes_on(cloud: Aws, prox
 
 def test_a_name_that_is_taken_is_said_before_anything_is_made(cloud: Aws, proxy: Proxy, tmp_path: Path) -> None:
     driver = Ec2Driver()
-    assert list(driver.taken(EXACT, "web")) == []
+    assert list(driver.name_conflicts(EXACT, "web")) == []
     life = Life(EXACT, tmp_path)
     kept = life.whole()
     proxy.calls.clear()
-    found = list(driver.taken(EXACT, "web"))
+    found = list(driver.name_conflicts(EXACT, "web"))
     assert [problem.what.split(" already")[0] for problem in found] == [
         "there is an image web in us-east-1",
         "there is an image web in eu-west-1",
     ]
     assert all(problem.fatal for problem in found)
-    assert list(driver.taken(replace(EXACT, naming="dated"), "web")) == []
-    assert list(driver.taken(replace(EXACT, replace=True), "web")) == []
+    assert list(driver.name_conflicts(replace(EXACT, naming="dated"), "web")) == []
+    assert list(driver.name_conflicts(replace(EXACT, replace=True), "web")) == []
 
     ec2 = cloud.client()
     ec2.create_launch_template(LaunchTemplateName="web", LaunchTemplateData={"ImageId": kept.id})
-    [used] = driver.taken(replace(EXACT, replace=True), "web")
+    [used] = driver.name_conflicts(replace(EXACT, replace=True), "web")
     assert used.why == "launch template web"
-    assert list(driver.taken(replace(EXACT, replace=True, keep=Keep(in_use="delete")), "web")) == []
+    assert list(driver.name_conflicts(replace(EXACT, replace=True, keep=Keep(in_use="delete")), "web")) == []
     ec2.delete_launch_template(LaunchTemplateName="web")
     life.driver.delete(kept)
     proxy.calls.clear()

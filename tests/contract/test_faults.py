@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bakery.build.context import Options
+from bakery.build.context import BuildOptions
 from bakery.build.run import Outcome, build
 from bakery.drivers.registry import Registry
 from bakery.imagefile import loader
@@ -43,7 +43,7 @@ def dies(m):
     m.run("sleep 60")
 """
 FOR_EVER = 10_000
-OPTIONS = Options(test=False, connect_timeout=1.5)
+OPTIONS = BuildOptions(test=False, connect_timeout=1.5)
 
 
 class Project:
@@ -58,7 +58,7 @@ class Project:
         self.drivers = Registry()
         self.drivers.add(FolderDriver())
 
-    def bake(self, options: Options = OPTIONS) -> Outcome:
+    def bake(self, options: BuildOptions = OPTIONS) -> Outcome:
         """Build in this process."""
         recipe, settings = loader.load(self.file), Settings(environ=dict(os.environ))
         return build(plan(recipe, settings), recipe, settings, options, self.state, drivers=self.drivers)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bakery.drivers.openstack.api.cloud import Account
+from bakery.drivers.openstack.api.cloud import OpenStackAccount
 from bakery.drivers.openstack.driver import OpenStackDriver
 from bakery.drivers.openstack.machine import volumes
 from bakery.drivers.openstack.options import GlanceImage, GlanceUrl, Old, Volume
@@ -214,7 +214,7 @@ def test_a_volume_is_taken_back_from_a_server_that_is_gone_and_from_no_other(
                 return None
 
     cloud.fault = cinder
-    volumes.release(one.driver.clouds.get(Account()), volume)
+    volumes.release(one.driver.clouds.get(OpenStackAccount()), volume)
     assert taken == ([] if runs else [volume])
     taken.clear()
     one.ledger.undo(OpenStackDriver())

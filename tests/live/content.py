@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bakery.disk.bases.base import BaseDisk
 from bakery.drivers.nspawn import disk_to_tree
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 
 BY_A_BOOT: Mapping[str, str] = {
     r"/tmp/\.(ICE|X11|XIM|font)-unix": "systemd-tmpfiles makes them at boot; a container's /tmp is in memory",
@@ -44,7 +44,7 @@ def listing(image: Path, cache: Path) -> dict[str, File]:
     """
     disk = BaseDisk(path=image, format="raw" if image.suffix == ".raw" else "qcow2", key=str(image), login="nocloud")
     try:
-        tree = disk_to_tree.tree(disk, Workshop(cache=cache)).path
+        tree = disk_to_tree.tree(disk, WorkContext(cache=cache)).path
         return {f"/{path.relative_to(tree)}": _file(path) for path in sorted(tree.rglob("*"))}
     finally:
         subprocess.run(["rm", "-rf", cache], check=True)

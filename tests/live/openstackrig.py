@@ -7,7 +7,7 @@ import os
 import pytest
 
 from bakery.drivers.openstack.api import resources
-from bakery.drivers.openstack.api.cloud import Account, Cloud, Clouds
+from bakery.drivers.openstack.api.cloud import OpenStackAccount, OpenStackCloud, OpenStackClouds
 
 SHOW_HOST_KEY = """#!/bin/sh
 dropbearkey -t ed25519 -f /etc/dropbear/dropbear_ed25519_host_key >/tmp/made
@@ -27,14 +27,14 @@ HERE = os.environ.get("BAKERY_OPENSTACK_HERE", "10.98.0.1")
 INSIDE = os.environ.get("BAKERY_OPENSTACK_INSIDE", "private")
 
 
-def cloud() -> Cloud:
+def cloud() -> OpenStackCloud:
     """Return the cloud that OS_CLOUD names."""
     if "OS_CLOUD" not in os.environ:
         pytest.skip("OS_CLOUD names no OpenStack; docs/openstack.md says how the tests get one")
-    return Clouds().get(Account())
+    return OpenStackClouds().get(OpenStackAccount())
 
 
-def left(here: Cloud) -> set[str]:
+def left(here: OpenStackCloud) -> set[str]:
     """Return everything that the project has, one text for each thing."""
     found: set[str] = set()
     for kind in resources.KINDS:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bakery.drivers.ec2.api.account import Account, Clouds
+from bakery.drivers.ec2.api.account import Ec2Account, Ec2Clouds
 from bakery.drivers.ec2.driver import Ec2Driver
 from bakery.drivers.ec2.publish.blocks import SIZE
 from bakery.model import Artifact, Resource, Where
@@ -64,16 +64,16 @@ MINUTES = 40
 
 
 @pytest.fixture
-def account() -> Account:
+def account() -> Ec2Account:
     """The account and region of the environment, without a guess."""
-    cloud = Clouds().get(Account())
+    cloud = Ec2Clouds().get(Ec2Account())
     cloud.call("get_caller_identity", "say who we are", service="sts")
     assert cloud.account.region, "AWS_REGION, or a profile with a region"
     return cloud.account
 
 
 @pytest.fixture
-def project(tmp_path: Path, account: Account) -> Iterator[Path]:
+def project(tmp_path: Path, account: Ec2Account) -> Iterator[Path]:
     """A project; whatever its runs leave is destroyed, and is a failure."""
     (tmp_path / "imagefile.py").write_text(IMAGEFILE)
     yield tmp_path
@@ -81,7 +81,7 @@ def project(tmp_path: Path, account: Account) -> Iterator[Path]:
     assert swept == [], "a run left things behind; they are destroyed now"
 
 
-def sweep(run: str, account: Account) -> list[str]:
+def sweep(run: str, account: Ec2Account) -> list[str]:
     driver, where = Ec2Driver(), Where(run=run, settings={"region": account.region})
     found: list[Resource] = list(driver.find(where))
     for thing in reversed(found):
@@ -106,11 +106,11 @@ def test_a_whole_build(project: Path) -> None:
     again = bake(project, "build", "--deadline", f"{MINUTES}m")
     assert "up to date" in again.stderr
     assert bake(project, "rm", "--yes", "bakery-own-test").returncode == 0
-    image = Clouds().get(Account()).images.now(done.stdout.strip())
+    image = Ec2Clouds().get(Ec2Account()).images.now(done.stdout.strip())
     assert image is None or image["State"] != "available", "AWS may go on describing what is deregistered"
 
 
-def test_a_disk_by_the_ebs_direct_apis(tmp_path: Path, account: Account) -> None:
+def test_a_disk_by_the_ebs_direct_apis(tmp_path: Path, account: Ec2Account) -> None:
     """EBS compares our digests, refuses what we must not ask, and takes a difference against the snapshot before."""
     disk = tmp_path / "disk.raw"
     publisher = Publish(region=account.region, tags={"purpose": "bakery's own test"})

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from bakery.disk.bases.cloud_image import CloudImage
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 
 pytestmark = pytest.mark.live
 CONTENT = b"QFI\xfb" + (3).to_bytes(4, "big") + bytes(1000) + bytes(range(256)) * 100_000
@@ -133,4 +133,4 @@ def test_an_image_packed_with_zstd_is_unpacked(tmp_path: Path) -> None:
     subprocess.run(["zstd", "--quiet", str(tmp_path / "disk.qcow2")], check=True)
     packed = tmp_path / "disk.qcow2.zst"
     image = CloudImage(packed.as_uri(), f"sha256:{hashlib.sha256(packed.read_bytes()).hexdigest()}")
-    assert image.disk(Workshop(cache=tmp_path / "cache")).path.read_bytes() == CONTENT
+    assert image.disk(WorkContext(cache=tmp_path / "cache")).path.read_bytes() == CONTENT

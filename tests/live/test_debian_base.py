@@ -19,7 +19,7 @@ from bakery.errors import NotYet
 from bakery.machine.transport.banner import knock
 from bakery.machine.transport.stages import NotReached
 from bakery.model import Endpoint
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.state.ssh_keys import make_keys
 from bakery.util.waiting import Cancel, until
 
@@ -149,15 +149,15 @@ def booted(disk: Path, folder: Path, *, firmware: str, bus: str, nic: str = "vir
 
 
 @pytest.fixture(scope="session")
-def shop() -> Workshop:
+def work() -> WorkContext:
     cache = Path(os.environ.get("BAKERY_CACHE_DIR", Path.home() / ".cache" / "bakery"))
-    return Workshop(cache=cache)
+    return WorkContext(cache=cache)
 
 
 @pytest.fixture(scope="session")
-def bookworm(shop: Workshop) -> Path:
+def bookworm(work: WorkContext) -> Path:
     assert not list(Debian("bookworm").check())
-    return Debian("bookworm").disk(shop).path
+    return Debian("bookworm").disk(work).path
 
 
 @pytest.mark.parametrize(
@@ -224,8 +224,8 @@ def test_a_new_kernel_and_update_grub_leave_it_bootable(bookworm: Path, tmp_path
         guest.wait(last_boot=first)
 
 
-def test_the_tree_has_nothing_of_this_host(shop: Workshop) -> None:
-    tree = Debian("bookworm").tree(shop).path
+def test_the_tree_has_nothing_of_this_host(work: WorkContext) -> None:
+    tree = Debian("bookworm").tree(work).path
     assert (tree / "etc/hostname").read_text() == "debian\n"
     assert (tree / "etc/machine-id").read_text() == ""
     assert not list((tree / "etc/ssh").glob("ssh_host_*"))
@@ -238,14 +238,14 @@ def test_the_tree_has_nothing_of_this_host(shop: Workshop) -> None:
 
 
 @pytest.mark.all
-def test_a_flipped_byte_is_found_and_the_disk_made_anew(shop: Workshop, tmp_path: Path, bookworm: Path) -> None:
-    own = Workshop(cache=tmp_path)
+def test_a_flipped_byte_is_found_and_the_disk_made_anew(work: WorkContext, tmp_path: Path, bookworm: Path) -> None:
+    own = WorkContext(cache=tmp_path)
     recipe = bookworm.parent.parent
     shutil.copytree(recipe, tmp_path / "bases" / recipe.name, ignore=shutil.ignore_patterns("tree"), symlinks=True)
     (tmp_path / "bases" / recipe.name / bookworm.parent.name / "tree").symlink_to(bookworm.parent / "tree")
     base = Debian("bookworm")
     assert base.intact(own)
-    disk = tmp_path / bookworm.relative_to(shop.cache)
+    disk = tmp_path / bookworm.relative_to(work.cache)
     disk.chmod(0o644)
     with disk.open("r+b") as file:
         file.seek(512)

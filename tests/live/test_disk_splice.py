@@ -18,7 +18,7 @@ from bakery.disk.qcow2_splice import join
 from bakery.drivers.nspawn import base_template
 from bakery.drivers.nspawn.apply_layer import apply
 from bakery.errors import DriverError
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 
 pytestmark = pytest.mark.live
 MIB = 1 << 20
@@ -44,7 +44,7 @@ def test_a_joined_disk_shows_what_the_overlay_showed(tmp_path: Path, seed: int) 
     """Random writes, zeros and discards; text that compresses, noise that does not."""
     chance, noise = random.Random(seed), tmp_path / "noise"
     noise.write_bytes(random.Random(seed).randbytes(MIB))
-    shop = Workshop(cache=tmp_path)
+    work = WorkContext(cache=tmp_path)
 
     def writes(count: int) -> list[tuple[str, int, int]]:
         kinds = (f"write -s {noise}", "write -P 65", "write -z", "discard")
@@ -63,10 +63,10 @@ def test_a_joined_disk_shows_what_the_overlay_showed(tmp_path: Path, seed: int) 
     written(plain, [write for write in writes(12) if seed % 2 or write[1] < 400 * MIB])  # without a second table, too
     compressed(plain, below)
     overlay, delta, joined = (tmp_path / f"{name}.qcow2" for name in ("overlay", "delta", "joined"))
-    qemuimg.overlay(overlay, base=below, format="qcow2", size=SIZE, shop=shop, cluster=qemuimg.CLUSTER)
+    qemuimg.overlay(overlay, base=below, format="qcow2", size=SIZE, work=work, cluster=qemuimg.CLUSTER)
     written(overlay, writes(12))
-    qemuimg.changes(overlay, delta, base=below, shop=shop)
-    sha256 = join(below, delta, joined, shop)
+    qemuimg.changes(overlay, delta, base=below, work=work)
+    sha256 = join(below, delta, joined, work)
     assert sha256 == hashlib.sha256(joined.read_bytes()).hexdigest()
     assert "No errors" in run("qemu-img", "check", joined)
     assert "identical" in run("qemu-img", "compare", "-f", "qcow2", "-F", "qcow2", joined, overlay)
@@ -80,14 +80,14 @@ def test_what_cannot_be_joined_is_refused(tmp_path: Path) -> None:
     for path, size in ((small, "1M"), (large, "2M"), (loose, "1M")):
         run("qemu-img", "create", "-q", "-f", "qcow2", "-o", "compression_type=zstd", path, size)
     run("qemu-img", "create", "-q", "-f", "qcow2", loose, "1M")
-    shop, out = Workshop(cache=tmp_path), tmp_path / "out"
+    work, out = WorkContext(cache=tmp_path), tmp_path / "out"
     with pytest.raises(DriverError, match="not a change of"):
-        join(small, large, out, shop)
+        join(small, large, out, work)
     with pytest.raises(DriverError, match="not compressed with zstd"):
-        join(small, loose, out, shop)
+        join(small, loose, out, work)
     (tmp_path / "raw").write_bytes(bytes(MIB))
     with pytest.raises(DriverError, match="not a qcow2 file"):
-        join(tmp_path / "raw", small, out, shop)
+        join(tmp_path / "raw", small, out, work)
 
 
 ACL = bytes.fromhex("0200000001000700ffffffff020007000900000004000500ffffffff10000700ffffffff20000500ffffffff")

@@ -27,7 +27,7 @@ from bakery.model import Artifact, Checkpoint, Handle, Resource
 from bakery.state.claim import Claim
 from bakery.state.project import cache_folder
 from bakery.state.ssh_keys import make_keys
-from bakery.testing.contract import DriverContract, Exists, Ledger
+from bakery.testing.contract import DriverContract, Exists, RecordingLedger
 from bakery.util.waiting import Cancel, until
 
 pytestmark = [
@@ -108,10 +108,10 @@ class Machine:
 
 @pytest.fixture
 def launch(tmp_path: Path) -> Iterator[Callable[..., Machine]]:
-    driver, ledgers = NspawnDriver(), list[Ledger]()
+    driver, ledgers = NspawnDriver(), list[RecordingLedger]()
 
     def start(boot: Nspawn | Checkpoint | None = None) -> Machine:
-        ledgers.append(Ledger())
+        ledgers.append(RecordingLedger())
         name = f"bakery-{tmp_path.name}-{len(ledgers)}"
         folder = tmp_path / "machines" / str(len(ledgers))
         folder.mkdir(parents=True)

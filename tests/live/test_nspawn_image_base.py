@@ -13,7 +13,7 @@ from bakery.disk.bases.cloud_image import CloudImage
 from bakery.drivers.nspawn import base_trees, disk_to_tree, host
 from bakery.errors import DriverError
 from bakery.model import Artifact
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from tests.live.baking import Project, clean
 
 pytestmark = [
@@ -79,8 +79,8 @@ def test_files_come_out_of_a_disk_as_they_were(disk: Path, files: Path, tmp_path
     path = tmp_path / f"image.{format_}"
     subprocess.run(["qemu-img", "convert", "-O", format_, disk, path], check=True)
     image = Artifact(driver="qemu", id=str(path), name="image", format=format_)
-    shop = Workshop(cache=tmp_path / "cache")
-    tree = base_trees.tree(image, shop).path
+    work = WorkContext(cache=tmp_path / "cache")
+    tree = base_trees.tree(image, work).path
     assert (tree / "usr/bin/su").stat().st_mode == (files / "usr/bin/su").stat().st_mode
     assert (tree / "usr/bin/su").stat().st_gid == 7
     assert (tree / "usr/bin/su").samefile(tree / "usr/bin/again")
@@ -92,7 +92,7 @@ def test_files_come_out_of_a_disk_as_they_were(disk: Path, files: Path, tmp_path
     assert (tree / "boot/vmlinuz-1").read_text() == "kernel"  # a file system of its own, there
     table = (tree / "etc/fstab").read_text().splitlines()
     assert table == [line for line in FSTAB.splitlines() if "/boot" not in line]  # the new disk has no such partitions
-    assert base_trees.tree(image, shop).path == tree  # from the cache, this time
+    assert base_trees.tree(image, work).path == tree  # from the cache, this time
     assert str(tmp_path) not in subprocess.run(["losetup", "--all"], capture_output=True, text=True, check=True).stdout
 
 
@@ -101,7 +101,7 @@ def test_a_disk_without_a_root_is_refused_with_what_is_on_it(tmp_path: Path) -> 
     subprocess.run(["mke2fs", "-q", "-F", raw, "4M"], check=True)
     image = BaseDisk(path=raw, format="raw", key="data", login="nocloud")
     with pytest.raises(DriverError, match="no root file system") as caught:
-        disk_to_tree.tree(image, Workshop(cache=tmp_path / "cache"))
+        disk_to_tree.tree(image, WorkContext(cache=tmp_path / "cache"))
     assert "ext2" in caught.value.why
     assert not list(tmp_path.glob("cache/bases/*/tree"))
 
@@ -110,7 +110,7 @@ def test_an_image_that_was_changed_is_not_built_on(disk: Path, tmp_path: Path) -
     image = Artifact(driver="qemu", id=str(disk), name="image", format="raw", sha256="0" * 64, size=disk.stat().st_size)
     assert [problem.what for problem in base_trees.check(image)] == ["the image image is gone or was changed"]
     with pytest.raises(DriverError, match="was changed"):
-        base_trees.tree(image, Workshop(cache=tmp_path / "cache"))
+        base_trees.tree(image, WorkContext(cache=tmp_path / "cache"))
 
 
 CHAIN = """

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bakery.drivers.openstack.api import resources
-from bakery.drivers.openstack.api.cloud import Cloud
+from bakery.drivers.openstack.api.cloud import OpenStackCloud
 from bakery.drivers.openstack.image import keep
 from bakery.errors import SmokeError
 from bakery.testing.aws.tiny import tiny_guest
@@ -57,7 +57,7 @@ def laptop() -> Qemu:
 
 
 @pytest.fixture
-def cloud() -> Cloud:
+def cloud() -> OpenStackCloud:
     return rig.cloud()
 
 
@@ -85,7 +85,7 @@ def bake(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_one_imagefile_bakes_through_qemu_and_openstack_in_one_run(tmp_path: Path, cloud: Cloud) -> None:
+def test_one_imagefile_bakes_through_qemu_and_openstack_in_one_run(tmp_path: Path, cloud: OpenStackCloud) -> None:
     disk = tiny_guest(Path.home() / ".cache" / "bakery-tests")
     write(tmp_path, "both", LAPTOP.format(disk=str(disk)))
     before = rig.left(cloud)
@@ -102,7 +102,7 @@ def test_one_imagefile_bakes_through_qemu_and_openstack_in_one_run(tmp_path: Pat
     resources.delete(cloud, "image", image["id"])
 
 
-def test_a_second_build_takes_the_name_over_and_hides_the_first(tmp_path: Path, cloud: Cloud) -> None:
+def test_a_second_build_takes_the_name_over_and_hides_the_first(tmp_path: Path, cloud: OpenStackCloud) -> None:
     write(tmp_path, "swap")
     for _ in range(2):
         done = bake(tmp_path, "build", "--no-cache", "--no-test")
@@ -140,7 +140,9 @@ def publishing(folder: Path, place: str) -> None:
     (folder / "imagefile.py").write_text(head + tail, encoding="utf-8")
 
 
-def test_an_image_made_here_is_published_tested_there_and_kept_in_both_places(tmp_path: Path, cloud: Cloud) -> None:
+def test_an_image_made_here_is_published_tested_there_and_kept_in_both_places(
+    tmp_path: Path, cloud: OpenStackCloud
+) -> None:
     publishing(tmp_path, "/etc/hello")
     before = rig.left(cloud)
     done = bake(tmp_path, "build")
@@ -152,7 +154,7 @@ def test_an_image_made_here_is_published_tested_there_and_kept_in_both_places(tm
     resources.delete(cloud, "image", new.pop().split()[-1])
 
 
-def test_what_fails_its_tests_there_is_kept_here_alone(tmp_path: Path, cloud: Cloud) -> None:
+def test_what_fails_its_tests_there_is_kept_here_alone(tmp_path: Path, cloud: OpenStackCloud) -> None:
     publishing(tmp_path, "/etc/none")
     before = rig.left(cloud)
     done = bake(tmp_path, "build")
@@ -168,7 +170,7 @@ def second(m):
 """
 
 
-def test_a_server_outlives_a_bake_that_is_killed_and_is_gone_on_with(tmp_path: Path, cloud: Cloud) -> None:
+def test_a_server_outlives_a_bake_that_is_killed_and_is_gone_on_with(tmp_path: Path, cloud: OpenStackCloud) -> None:
     write(tmp_path, "resumed")
     before, file = rig.left(cloud), tmp_path / "imagefile.py"
     first = file.read_text().replace("@bakery.test", SECOND.format(wait="sleep 4000") + "\n@bakery.test")
@@ -193,7 +195,7 @@ POINTS = os.environ.get("BAKERY_OPENSTACK_KILL", "3 9 15 21 27 33 39 45")
 
 
 def test_a_build_killed_at_the_lines_of_its_journal_leaves_nothing_that_gc_does_not_take(
-    tmp_path: Path, cloud: Cloud
+    tmp_path: Path, cloud: OpenStackCloud
 ) -> None:
     """BAKERY_OPENSTACK_KILL names the points; `all` is every one of them."""
     write(tmp_path, "killed")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bakery.drivers.openstack.api.cloud import Cloud
+from bakery.drivers.openstack.api.cloud import OpenStackCloud
 from bakery.drivers.openstack.driver import OpenStackDriver
 from bakery.drivers.openstack.source import OpenStack
 from bakery.model import Source
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.openstack, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="module")
-def cloud() -> Iterator[Cloud]:
+def cloud() -> Iterator[OpenStackCloud]:
     here = rig.cloud()
     before = rig.left(here)
     yield here
@@ -36,7 +36,7 @@ class TestOpenStackDriver(DriverContract):
         )
 
     @pytest.fixture
-    def exists(self, cloud: Cloud) -> Exists:
+    def exists(self, cloud: OpenStackCloud) -> Exists:
         return lambda: rig.left(cloud)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from bakery.drivers.openstack.api import resources
-from bakery.drivers.openstack.api.cloud import Account, Cloud, Clouds
+from bakery.drivers.openstack.api.cloud import OpenStackAccount, OpenStackCloud, OpenStackClouds
 from bakery.drivers.openstack.driver import OpenStackDriver
 from bakery.drivers.openstack.machine import network
 from bakery.drivers.openstack.options import GlanceImage, Old, Volume
@@ -39,21 +39,21 @@ PLAIN = OpenStack(
 
 
 @pytest.fixture(scope="module")
-def cloud() -> Cloud:
+def cloud() -> OpenStackCloud:
     return rig.cloud()
 
 
 @pytest.fixture(scope="module")
-def admin() -> Cloud:
+def admin() -> OpenStackCloud:
     """Return the same cloud for somebody who may do everything: the rig has an entry for that."""
     rig.cloud()
     if os.environ["OS_CLOUD"] != "rig":
         pytest.skip("needs an administrator")
-    return Clouds().get(Account(cloud="rig-admin"))
+    return OpenStackClouds().get(OpenStackAccount(cloud="rig-admin"))
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(cloud: Cloud) -> Iterator[None]:
+def nothing_is_left(cloud: OpenStackCloud) -> Iterator[None]:
     before = rig.left(cloud)
     yield
     assert rig.left(cloud) == before
@@ -64,7 +64,7 @@ class Bench:
     """Makes lives, and takes back what they made."""
 
     folder: Path
-    cloud: Cloud
+    cloud: OpenStackCloud
     count: int = 0
 
     def life(self, **changes: Any) -> Life:
@@ -93,7 +93,7 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, cloud: Cloud) -> Bench:
+def bench(tmp_path: Path, cloud: OpenStackCloud) -> Bench:
     return Bench(tmp_path, cloud)
 
 
@@ -102,7 +102,7 @@ def fatal(life: Life) -> list[str]:
 
 
 @contextmanager
-def made(cloud: Cloud, service: str, path: str, one: str, body: dict[str, Any]) -> Generator[dict[str, Any]]:
+def made(cloud: OpenStackCloud, service: str, path: str, one: str, body: dict[str, Any]) -> Generator[dict[str, Any]]:
     """Make something of the user's, and take it away again."""
     thing = cloud.ask("POST", service, path, json={one: body})[one]
     try:
@@ -129,7 +129,7 @@ def test_a_fixed_address_in_a_network_found_by_its_subnet(bench: Bench) -> None:
     assert not life.driver.overlaps(life.source)
 
 
-def test_a_port_of_the_users_is_used_and_stays(bench: Bench, cloud: Cloud) -> None:
+def test_a_port_of_the_users_is_used_and_stays(bench: Bench, cloud: OpenStackCloud) -> None:
     net = network.one_named(cloud, rig.NETWORK)
     with made(cloud, "network", "/security-groups", "security_group", {"name": "mine"}) as group:
         network.open_ssh(cloud, group["id"], (f"{rig.HERE}/32",))
@@ -148,7 +148,7 @@ def test_a_port_of_the_users_is_used_and_stays(bench: Bench, cloud: Cloud) -> No
             assert not left["device_id"]
 
 
-def test_the_users_security_group_is_all_there_is(bench: Bench, cloud: Cloud) -> None:
+def test_the_users_security_group_is_all_there_is(bench: Bench, cloud: OpenStackCloud) -> None:
     with made(cloud, "network", "/security-groups", "security_group", {"name": "mine"}) as group:
         network.open_ssh(cloud, group["id"], (f"{rig.HERE}/32",))
         life = bench.life(security_groups=("mine",))
@@ -171,7 +171,7 @@ def test_whom_ssh_from_leaves_out_does_not_get_in(bench: Bench) -> None:
         life.ledger.undo(OpenStackDriver())
 
 
-def test_two_networks_and_a_floating_address_that_was_there(bench: Bench, cloud: Cloud) -> None:
+def test_two_networks_and_a_floating_address_that_was_there(bench: Bench, cloud: OpenStackCloud) -> None:
     outside = network.one_named(cloud, rig.NETWORK)
     with made(cloud, "network", "/floatingips", "floatingip", {"floating_network_id": outside["id"]}) as floating:
         address = floating["floating_ip_address"]
@@ -188,7 +188,7 @@ def test_two_networks_and_a_floating_address_that_was_there(bench: Bench, cloud:
 
 
 @pytest.fixture
-def six(admin: Cloud) -> Iterator[None]:
+def six(admin: OpenStackCloud) -> Iterator[None]:
     """Give the network IPv6 addresses that machines make themselves, with a router's advertisements from this end."""
     net = network.one_named(admin, rig.NETWORK)
     leg = subprocess.run(["ip", "-o", "addr", "show", "to", rig.HERE], capture_output=True, text=True, check=True)
@@ -279,7 +279,7 @@ def test_a_zone_that_is_not_there_is_seen_before_the_start(bench: Bench) -> None
     assert "there is no availability zone 'moon'" in fatal(bench.life(zone=("nova", "moon")))
 
 
-def test_where_there_is_no_room_the_next_flavor_is_tried(bench: Bench, admin: Cloud) -> None:
+def test_where_there_is_no_room_the_next_flavor_is_tried(bench: Bench, admin: OpenStackCloud) -> None:
     body = {"name": "enormous", "ram": 128, "vcpus": 1, "disk": 1_000_000}
     with made(admin, "compute", "/flavors", "flavor", body):
         life = bench.life(flavor=("enormous", rig.FLAVOR))
@@ -293,7 +293,7 @@ def test_where_there_is_no_room_the_next_flavor_is_tried(bench: Bench, admin: Cl
         alone.ledger.undo(OpenStackDriver())
 
 
-def test_a_server_group_is_kept_to(bench: Bench, cloud: Cloud) -> None:
+def test_a_server_group_is_kept_to(bench: Bench, cloud: OpenStackCloud) -> None:
     body = {"name": "apart", "policy": "anti-affinity"}
     with made(cloud, "compute", "/os-server-groups", "server_group", body) as group:
         life, second = bench.life(server_group=group["id"]), bench.life(hints={"group": group["id"]})
@@ -312,7 +312,7 @@ def test_a_server_group_is_kept_to(bench: Bench, cloud: Cloud) -> None:
         GlanceImage(name="tiny", properties={"os_version": "1"}, newest=False),
     ],
 )
-def test_a_base_is_found_by_what_glance_knows_of_it(bench: Bench, cloud: Cloud, base: GlanceImage) -> None:
+def test_a_base_is_found_by_what_glance_knows_of_it(bench: Bench, cloud: OpenStackCloud, base: GlanceImage) -> None:
     life = bench.life(base=base)
     assert fatal(life) == []
     found = resources.every(cloud, "image", name=rig.BASE)[0]["id"]
@@ -329,7 +329,7 @@ def image_of(life: Life) -> Artifact:
     return kept
 
 
-def test_what_is_said_of_an_image_is_in_it(bench: Bench, cloud: Cloud) -> None:
+def test_what_is_said_of_an_image_is_in_it(bench: Bench, cloud: OpenStackCloud) -> None:
     life = bench.life(
         properties={"hw_disk_bus": "scsi", "hw_scsi_model": "virtio-scsi", "colour": "blue"},
         tags=("a", "b"),
@@ -363,7 +363,9 @@ def test_what_is_said_of_an_image_is_in_it(bench: Bench, cloud: Cloud) -> None:
     life.driver.delete(kept)
 
 
-def test_of_the_older_images_as_many_stay_as_was_said_and_those_in_use_in_any_case(bench: Bench, cloud: Cloud) -> None:
+def test_of_the_older_images_as_many_stay_as_was_said_and_those_in_use_in_any_case(
+    bench: Bench, cloud: OpenStackCloud
+) -> None:
     first = image_of(bench.life())
     user = bench.life()
     user.driver.launch(first, user.claim("user"))
@@ -379,7 +381,7 @@ def test_of_the_older_images_as_many_stay_as_was_said_and_those_in_use_in_any_ca
         life.driver.delete(artifact)
 
 
-def test_a_volume_of_a_type_and_zone(bench: Bench, cloud: Cloud) -> None:
+def test_a_volume_of_a_type_and_zone(bench: Bench, cloud: OpenStackCloud) -> None:
     life = bench.life(volume=Volume(size=2, volume_type="__DEFAULT__", zone="nova", disk_format="raw"))
     assert fatal(life) == []
     with bench.up(life) as (handle, transport):
@@ -393,7 +395,9 @@ def test_a_volume_of_a_type_and_zone(bench: Bench, cloud: Cloud) -> None:
         assert (image["disk_format"], image["status"]) == ("raw", "active")
 
 
-def test_a_checkpoint_is_found_again_from_another_host_and_only_the_newest_stay(bench: Bench, cloud: Cloud) -> None:
+def test_a_checkpoint_is_found_again_from_another_host_and_only_the_newest_stay(
+    bench: Bench, cloud: OpenStackCloud
+) -> None:
     life = bench.life(checkpoints=True, keep_checkpoints=1)
     claim = replace(life.claim("build"), note="a note")
     handle = life.driver.launch(life.source, claim)
@@ -405,7 +409,7 @@ def test_a_checkpoint_is_found_again_from_another_host_and_only_the_newest_stay(
     link.close()
     life.ledger.undo(OpenStackDriver())  # the machine goes, the checkpoint stays
     elsewhere = OpenStackDriver()
-    [(found, note)] = elsewhere.recall(life.source, claim.tags["bakery:build"])
+    [(found, note)] = elsewhere.list_checkpoints(life.source, claim.tags["bakery:build"])
     assert (found.key, note) == ("key-of-two", "a note")
     again = bench.life()
     with bench.up(again, found) as (_, transport):
@@ -430,7 +434,7 @@ def entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], st
     return write
 
 
-def test_an_application_credential_is_enough(bench: Bench, cloud: Cloud, entry: Callable[[str], str]) -> None:
+def test_an_application_credential_is_enough(bench: Bench, cloud: OpenStackCloud, entry: Callable[[str], str]) -> None:
     user = cloud.connection.current_user_id
     url = cloud.connection.auth["auth_url"]
     with made(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bakery.drivers.openstack.api import resources
-from bakery.drivers.openstack.api.cloud import Account, Cloud, Clouds
+from bakery.drivers.openstack.api.cloud import OpenStackAccount, OpenStackCloud, OpenStackClouds
 from bakery.drivers.openstack.driver import OpenStackDriver
 from bakery.drivers.openstack.options import GlanceUrl
 from bakery.drivers.openstack.source import OpenStack
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.openstack, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture
-def cloud() -> Cloud:
+def cloud() -> OpenStackCloud:
     return rig.cloud()
 
 
@@ -37,9 +37,11 @@ def disk() -> Path:
     return tiny_guest(Path.home() / ".cache" / "bakery-tests")
 
 
-def test_a_local_image_is_uploaded_booted_kept_shared_and_downloaded(tmp_path: Path, cloud: Cloud, disk: Path) -> None:
+def test_a_local_image_is_uploaded_booted_kept_shared_and_downloaded(
+    tmp_path: Path, cloud: OpenStackCloud, disk: Path
+) -> None:
     before = rig.left(cloud)
-    member = Clouds().get(Account(cloud="rig-admin")).project
+    member = OpenStackClouds().get(OpenStackAccount(cloud="rig-admin")).project
     publisher = Publish(
         flavor=rig.FLAVOR,
         network=rig.NETWORK,
@@ -73,7 +75,7 @@ CLOUDY = Path(__file__).parents[1] / "rigs" / "cloud-init" / ".bakery" / "images
 
 @pytest.mark.skipif(not CLOUDY.exists(), reason="bake -C tests/rigs/cloud-init build --no-test")
 @pytest.mark.parametrize("user", ["root", "builder"])
-def test_a_debian_is_given_its_keys_by_cloud_init(tmp_path: Path, cloud: Cloud, user: str) -> None:
+def test_a_debian_is_given_its_keys_by_cloud_init(tmp_path: Path, cloud: OpenStackCloud, user: str) -> None:
     """The login key and the host key come in the user data; the host key is pinned before the machine exists."""
     before = rig.left(cloud)
     base = Artifact(driver="nspawn", id=str(CLOUDY), name="cloudy", format="qcow2")
@@ -109,7 +111,7 @@ def url(disk: Path) -> Iterator[str]:
     server.server_close()
 
 
-def test_glance_fetches_an_image_for_one_build(tmp_path: Path, cloud: Cloud, disk: Path, url: str) -> None:
+def test_glance_fetches_an_image_for_one_build(tmp_path: Path, cloud: OpenStackCloud, disk: Path, url: str) -> None:
     before = rig.left(cloud)
     digest = hashlib.sha512(disk.read_bytes()).hexdigest()
     source = OpenStack(
@@ -127,7 +129,9 @@ def test_glance_fetches_an_image_for_one_build(tmp_path: Path, cloud: Cloud, dis
 
 
 @pytest.mark.parametrize(("wrong", "said"), [("digest", "holds other bytes"), ("address", "fail|gone|timed out")])
-def test_a_fetch_that_went_wrong_leaves_no_image(tmp_path: Path, cloud: Cloud, url: str, wrong: str, said: str) -> None:
+def test_a_fetch_that_went_wrong_leaves_no_image(
+    tmp_path: Path, cloud: OpenStackCloud, url: str, wrong: str, said: str
+) -> None:
     before = rig.left(cloud)
     base = GlanceUrl(url=url, sha512="0" * 128) if wrong == "digest" else GlanceUrl(url=f"{url}.none", timeout=60)
     life = Life(source=OpenStack(base=base, flavor=rig.FLAVOR, network=rig.NETWORK), folder=tmp_path, number=3)

@@ -21,7 +21,7 @@ from bakery.errors import DriverError, NotYet
 from bakery.machine.transport.base import Lost, Transport
 from bakery.machine.transport.link import Link
 from bakery.model import Artifact, Checkpoint, Handle, Resource, Where
-from bakery.state.claim import Claim, Workshop
+from bakery.state.claim import Claim, WorkContext
 from bakery.state.ssh_keys import make_keys
 from bakery.testing.aws.tiny import tiny_guest
 from bakery.util.waiting import until
@@ -151,7 +151,7 @@ def test_what_was_written_is_in_the_captured_image_and_all_is_destroyed(
     assert said(clone, "cat /sys/class/net/e*/address") != mac
     evidence = bench.folder / "evidence"
     evidence.mkdir()
-    DRIVER.evidence(smoke, evidence)
+    DRIVER.collect_diagnostics(smoke, evidence)
     assert (evidence / "screen.png").read_bytes().startswith(b"\x89PNG")
     assert (evidence / "console.log").stat().st_size > 0
     DRIVER.destroy(smoke.resource)
@@ -271,9 +271,9 @@ def test_debian_boots_from_every_bus_under_uefi(bench: Bench, bus: Literal["scsi
 
 def test_acceleration_is_tried_once_and_then_remembered(tmp_path: Path) -> None:
     said_: list[object] = []
-    shop = Workshop(cache=tmp_path, emit=said_.append)
-    first = acceleration.choose("auto", shop)
+    work = WorkContext(cache=tmp_path, emit=said_.append)
+    first = acceleration.choose("auto", work)
     told = len(said_)
-    assert acceleration.choose("auto", shop) == first
+    assert acceleration.choose("auto", work) == first
     assert len(said_) == told
-    assert acceleration._probe("tcg", shop) == ""
+    assert acceleration._probe("tcg", work) == ""

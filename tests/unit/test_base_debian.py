@@ -15,10 +15,10 @@ from bakery.disk.bases import debian_recipe as recipe
 from bakery.disk.bases.base import Base
 from bakery.disk.bases.debian import SUITES, Debian
 from bakery.disk.bases.debian_build import digest, lines
-from bakery.disk.bases.generations import Shelf, _read, _write
+from bakery.disk.bases.generations import BaseGenerations, _read, _write
 from bakery.errors import DriverError, ImagefileError, PreflightError
 from bakery.events import Event, Notice
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 
 
 @pytest.mark.parametrize(
@@ -100,27 +100,27 @@ def generation(folder: Path, *, made: float) -> Path:
     return target
 
 
-def never(_folder: Path, _shop: Workshop) -> None:
+def never(_folder: Path, _work: WorkContext) -> None:
     raise AssertionError("it was made anew")
 
 
 def test_a_young_generation_is_used_and_its_name_is_the_key(tmp_path: Path) -> None:
     target = generation(tmp_path / "r", made=time.time() - 50)
-    shelf = Shelf(tmp_path / "r", shop=Workshop(cache=tmp_path), what="Debian", max_age=100)
+    shelf = BaseGenerations(tmp_path / "r", work=WorkContext(cache=tmp_path), what="Debian", max_age=100)
     assert shelf.key() == "content"
     assert shelf.tree(never) == target
 
 
 def test_an_old_generation_has_no_key_unless_it_cannot_age(tmp_path: Path) -> None:
     generation(tmp_path / "r", made=0)
-    shop = Workshop(cache=tmp_path)
-    assert Shelf(tmp_path / "r", shop=shop, what="Debian", max_age=100).key() is None
-    assert Shelf(tmp_path / "r", shop=shop, what="Debian", max_age=None).key() == "content"
+    work = WorkContext(cache=tmp_path)
+    assert BaseGenerations(tmp_path / "r", work=work, what="Debian", max_age=100).key() is None
+    assert BaseGenerations(tmp_path / "r", work=work, what="Debian", max_age=None).key() == "content"
 
 
 def test_a_generation_from_the_future_is_not_young_since_the_clock_was_set_back(tmp_path: Path) -> None:
     generation(tmp_path / "r", made=time.time() + 86_400)
-    assert Shelf(tmp_path / "r", shop=Workshop(cache=tmp_path), what="Debian", max_age=100).key() is None
+    assert BaseGenerations(tmp_path / "r", work=WorkContext(cache=tmp_path), what="Debian", max_age=100).key() is None
 
 
 def test_any_flipped_bit_of_the_note_is_found_and_said(tmp_path: Path) -> None:
@@ -132,7 +132,9 @@ def test_any_flipped_bit_of_the_note_is_found_and_said(tmp_path: Path) -> None:
         bad[place // 8] ^= 1 << place % 8
         (target / "meta.json").write_bytes(bad)
         said: list[Event] = []
-        shelf = Shelf(tmp_path / "r", shop=Workshop(cache=tmp_path, emit=said.append), what="Debian", max_age=None)
+        shelf = BaseGenerations(
+            tmp_path / "r", work=WorkContext(cache=tmp_path, emit=said.append), what="Debian", max_age=None
+        )
         if shelf.key() is None:
             assert any(isinstance(event, Notice) and "cannot be read" in event.message for event in said)
         else:  # the name of the checksum itself, or a letter in whose place JSON takes another
@@ -143,13 +145,15 @@ def test_any_flipped_bit_of_the_note_is_found_and_said(tmp_path: Path) -> None:
 def test_offline_uses_the_old_one_and_says_so(tmp_path: Path) -> None:
     target = generation(tmp_path / "r", made=0)
     said: list[Event] = []
-    shop = Workshop(cache=tmp_path, offline=True, emit=said.append)
-    assert Shelf(tmp_path / "r", shop=shop, what="Debian", max_age=100).tree(never) == target
+    work = WorkContext(cache=tmp_path, offline=True, emit=said.append)
+    assert BaseGenerations(tmp_path / "r", work=work, what="Debian", max_age=100).tree(never) == target
     assert any(isinstance(event, Notice) and "offline" in event.message for event in said)
 
 
 def test_offline_with_an_empty_cache_says_what_is_missing(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path / "r", shop=Workshop(cache=tmp_path, offline=True), what="Debian sid", max_age=100)
+    shelf = BaseGenerations(
+        tmp_path / "r", work=WorkContext(cache=tmp_path, offline=True), what="Debian sid", max_age=100
+    )
     with pytest.raises(PreflightError, match="Debian sid is not in the cache"):
         shelf.tree(never)
 
@@ -159,12 +163,12 @@ def test_a_mirror_that_is_down_is_no_reason_to_fail_while_an_old_one_is_there(
 ) -> None:
     target = generation(tmp_path / "r", made=0)
     said: list[Event] = []
-    shop = Workshop(cache=tmp_path, emit=said.append)
+    work = WorkContext(cache=tmp_path, emit=said.append)
 
     def down(*_: object) -> Path:
         raise DriverError("the mirror is down")
 
-    shelf = Shelf(tmp_path / "r", shop=shop, what="Debian", max_age=100)
+    shelf = BaseGenerations(tmp_path / "r", work=work, what="Debian", max_age=100)
     monkeypatch.setattr(shelf, "_make_tree", down)
     assert shelf.tree(never) == target
     assert any(isinstance(event, Notice) and "the mirror is down" in event.hint for event in said)

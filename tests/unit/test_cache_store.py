@@ -15,7 +15,7 @@ from bakery.cache.checkpoints.store import LIMIT, Store, boot_id, limit
 from bakery.errors import ImagefileError
 from bakery.events import Event, Notice
 from bakery.model import Checkpoint
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.util.lock import hold
 
 MIB = 1 << 20
@@ -30,7 +30,7 @@ class Bench:
         self.base.write_text("base")
 
     def store(self, *, most: int = LIMIT, boot: str = "boot-1") -> Store:
-        return Store(Workshop(cache=self.cache, emit=self.events.append), most, boot)
+        return Store(WorkContext(cache=self.cache, emit=self.events.append), most, boot)
 
     def make(self, store: Store, key: str, *, on: str | None = None, size: int = MIB) -> None:
         with Lease(store) as lease:
@@ -258,7 +258,7 @@ def test_many_threads_make_and_use_and_prune_at_once(bench: Bench) -> None:
 def test_bases_that_nobody_asked_for_lately_go_unless_they_are_needed(bench: Bench) -> None:
     store = bench.store()
     for name in ("bases/old", "bases/new", "bases/open", "bases/under", "downloads/held"):
-        with hold(bench.cache / name / "lock", what="making it", shop=store.shop):
+        with hold(bench.cache / name / "lock", what="making it", work=store.work):
             (bench.cache / name / "disk").write_text(name)
             (bench.cache / name / "tree").mkdir()
         if name != "bases/new":

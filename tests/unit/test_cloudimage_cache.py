@@ -17,7 +17,7 @@ from bakery.disk.bases.download import Downloader, Patience
 from bakery.errors import PreflightError
 from bakery.events import Event, Notice
 from bakery.model import to_json
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 
 QCOW2 = b"QFI\xfb" + (3).to_bytes(4, "big") + bytes(1000) + b"content"
 RAW = bytes(510) + b"\x55\xaa" + bytes(3 << 20) + b"content"
@@ -34,10 +34,10 @@ class Web:
     def __init__(self, tmp_path: Path, files: dict[str, bytes]) -> None:
         self.files, self.asked = files, list[str]()
         self.events: list[Event] = []
-        self.shop = Workshop(cache=tmp_path / "cache", emit=self.events.append)
-        self.offline = Workshop(cache=tmp_path / "cache", emit=self.events.append, offline=True)
+        self.work = WorkContext(cache=tmp_path / "cache", emit=self.events.append)
+        self.offline = WorkContext(cache=tmp_path / "cache", emit=self.events.append, offline=True)
         self.loader = Downloader(
-            shop=self.shop, patience=Patience(attempts=2, first=0, longest=0), transport=httpx.MockTransport(self)
+            work=self.work, patience=Patience(attempts=2, first=0, longest=0), transport=httpx.MockTransport(self)
         )
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -64,30 +64,30 @@ MakeWeb = Callable[..., Web]
 def test_an_image_is_downloaded_once(web: MakeWeb) -> None:
     net = web(disk_qcow2=QCOW2)
     image = CloudImage(URL, sha(QCOW2))
-    first = image.fetch(net.shop, net.loader)
+    first = image.fetch(net.work, net.loader)
     assert (first.format, first.key, first.login) == ("qcow2", sha(QCOW2), "nocloud")
     assert first.path.read_bytes() == QCOW2
-    assert image.fetch(net.shop, net.loader) == first
+    assert image.fetch(net.work, net.loader) == first
     assert net.asked == ["disk.qcow2"]
-    assert image.key(net.shop) == sha(QCOW2)
+    assert image.key(net.work) == sha(QCOW2)
 
 
 def test_a_checksum_list_is_asked_once_an_hour(web: MakeWeb) -> None:
     net = web(disk_qcow2=QCOW2, SUMS=f"{sha(QCOW2)[7:]}  disk.qcow2\n".encode())
     image = CloudImage(URL, "https://x.test/SUMS")
-    assert image.key(net.shop) is None
-    assert image.fetch(net.shop, net.loader).key == sha(QCOW2)
-    assert image.key(net.shop) == sha(QCOW2)
-    image.fetch(net.shop, net.loader)
+    assert image.key(net.work) is None
+    assert image.fetch(net.work, net.loader).key == sha(QCOW2)
+    assert image.key(net.work) == sha(QCOW2)
+    image.fetch(net.work, net.loader)
     assert net.asked == ["SUMS", "disk.qcow2"]
     age_list(net)
-    assert image.key(net.shop) is None
-    image.fetch(net.shop, net.loader)
+    assert image.key(net.work) is None
+    image.fetch(net.work, net.loader)
     assert net.asked == ["SUMS", "disk.qcow2", "SUMS"]
 
 
 def age_list(net: Web) -> None:
-    (listing,) = (net.shop.cache / "downloads" / "lists").glob("*.json")
+    (listing,) = (net.work.cache / "downloads" / "lists").glob("*.json")
     data = json.loads(listing.read_text())
     listing.write_text(json.dumps({**data, "time": data["time"] - 4000}))
 
@@ -95,20 +95,20 @@ def age_list(net: Web) -> None:
 def test_an_image_that_was_republished_is_downloaded_anew(web: MakeWeb) -> None:
     net = web(disk_qcow2=QCOW2, SUMS=f"{sha(QCOW2)[7:]}  disk.qcow2\n".encode())
     image = CloudImage(URL, "https://x.test/SUMS")
-    image.fetch(net.shop, net.loader)
+    image.fetch(net.work, net.loader)
     newer = QCOW2 + b"newer"
     net.files = {"disk.qcow2": newer, "SUMS": f"{sha(newer)[7:]}  disk.qcow2\n".encode()}
     age_list(net)
-    assert image.fetch(net.shop, net.loader).key == sha(newer)
+    assert image.fetch(net.work, net.loader).key == sha(newer)
 
 
 def test_an_old_list_serves_while_its_server_is_down_and_says_so(web: MakeWeb) -> None:
     net = web(disk_qcow2=QCOW2, SUMS=f"{sha(QCOW2)[7:]}  disk.qcow2\n".encode())
     image = CloudImage(URL, "https://x.test/SUMS")
-    image.fetch(net.shop, net.loader)
+    image.fetch(net.work, net.loader)
     del net.files["SUMS"]
     age_list(net)
-    assert image.fetch(net.shop, net.loader).key == sha(QCOW2)
+    assert image.fetch(net.work, net.loader).key == sha(QCOW2)
     assert "using the copy of" in net.notices
 
 
@@ -126,7 +126,7 @@ def test_offline_says_what_is_missing_and_where_to_put_it(web: MakeWeb) -> None:
 def test_a_wrong_file_put_there_by_hand_is_refused(web: MakeWeb) -> None:
     net = web()
     image = CloudImage(URL, sha(QCOW2))
-    place = net.shop.cache / "downloads" / sha(QCOW2).replace(":", "-") / "disk.qcow2"
+    place = net.work.cache / "downloads" / sha(QCOW2).replace(":", "-") / "disk.qcow2"
     place.parent.mkdir(parents=True)
     place.write_bytes(QCOW2 + b"x")
     with pytest.raises(PreflightError, match="is not in the cache"):
@@ -153,9 +153,9 @@ def flip(path: Path, *, keep_date: bool = False) -> None:
 def test_a_flipped_byte_is_noticed_and_repaired(web: MakeWeb, keep_date: bool) -> None:
     net = web(disk_qcow2=QCOW2)
     image = CloudImage(URL, sha(QCOW2))
-    path = image.fetch(net.shop, net.loader).path
+    path = image.fetch(net.work, net.loader).path
     flip(path, keep_date=keep_date)
-    assert image.fetch(net.shop, net.loader).path.read_bytes() == QCOW2
+    assert image.fetch(net.work, net.loader).path.read_bytes() == QCOW2
     assert "was changed or damaged" in net.notices
     assert net.asked == ["disk.qcow2"] * 2
 
@@ -163,19 +163,19 @@ def test_a_flipped_byte_is_noticed_and_repaired(web: MakeWeb, keep_date: bool) -
 def test_verify_reads_it_all(web: MakeWeb) -> None:
     net = web(disk_qcow2=QCOW2)
     image = CloudImage(URL, sha(QCOW2))
-    assert not image.verify(net.shop)
-    path = image.fetch(net.shop, net.loader).path
-    assert image.verify(net.shop)
+    assert not image.verify(net.work)
+    path = image.fetch(net.work, net.loader).path
+    assert image.verify(net.work)
     flip(path)
-    assert not image.verify(net.shop)
+    assert not image.verify(net.work)
     assert not path.exists()
 
 
 def test_a_file_whose_date_alone_changed_is_read_once_and_good(web: MakeWeb) -> None:
     net = web(disk_qcow2=QCOW2)
     image = CloudImage(URL, sha(QCOW2))
-    image.fetch(net.shop, net.loader).path.touch()
-    image.fetch(net.shop, net.loader)
+    image.fetch(net.work, net.loader).path.touch()
+    image.fetch(net.work, net.loader)
     assert net.asked == ["disk.qcow2"]
     assert net.notices == ""
 
@@ -187,13 +187,13 @@ def test_packed_images_are_unpacked_sparsely(web: MakeWeb, ending: str, pack: Ca
     packed = pack(RAW)
     net = web(**{f"disk_raw_{ending}": packed})
     image = CloudImage(f"https://x.test/disk.raw.{ending}", sha(packed))
-    disk = image.fetch(net.shop, net.loader)
+    disk = image.fetch(net.work, net.loader)
     assert (disk.format, disk.key, disk.path.name) == ("raw", sha(packed), "disk.raw")
     assert disk.path.read_bytes() == RAW
     assert disk.path.stat().st_blocks * 512 < len(RAW)
-    image.fetch(net.shop, net.loader)
+    image.fetch(net.work, net.loader)
     flip(disk.path)
-    assert image.fetch(net.shop, net.loader).path.read_bytes() == RAW
+    assert image.fetch(net.work, net.loader).path.read_bytes() == RAW
     assert len(net.asked) == 2
 
 
@@ -209,7 +209,7 @@ def test_packed_images_are_unpacked_sparsely(web: MakeWeb, ending: str, pack: Ca
 def test_files_that_are_no_disks_are_refused(web: MakeWeb, content: bytes, message: str) -> None:
     net = web(disk_qcow2=content)
     with pytest.raises(PreflightError, match=message):
-        CloudImage(URL, sha(content)).fetch(net.shop, net.loader)
+        CloudImage(URL, sha(content)).fetch(net.work, net.loader)
 
 
 def test_local_files_with_a_local_list(tmp_path: Path, web: MakeWeb) -> None:
@@ -217,8 +217,8 @@ def test_local_files_with_a_local_list(tmp_path: Path, web: MakeWeb) -> None:
     (tmp_path / "SUMS").write_text(f"{sha(QCOW2)[7:]}  disk.qcow2\n")
     image = CloudImage(str(tmp_path / "disk.qcow2"), str(tmp_path / "SUMS"))
     assert list(image.check()) == []
-    assert image.key(web().shop) == sha(QCOW2)
-    assert image.disk(web().shop).path.read_bytes() == QCOW2
+    assert image.key(web().work) == sha(QCOW2)
+    assert image.disk(web().work).path.read_bytes() == QCOW2
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from bakery.disk.bases.checksum import Checksum
 from bakery.disk.bases.download import Downloader, Patience, shown
 from bakery.errors import Interrupted, PreflightError
 from bakery.events import Event, Progress
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.util.sparse_files import copy_sparse, disk_space
 
 CONTENT = bytes(range(256)) * 2000
@@ -80,17 +80,17 @@ class Server:
 class Bench(NamedTuple):
     to: Path
     events: list[Event]
-    shop: Workshop
+    work: WorkContext
 
     def fetch(self, server: Answer, *urls: str, patience: Patience = QUICK) -> None:
-        loader = Downloader(shop=self.shop, patience=patience, transport=httpx.MockTransport(server))
+        loader = Downloader(work=self.work, patience=patience, transport=httpx.MockTransport(server))
         loader.fetch(urls or (URL,), SUM, self.to)
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     events: list[Event] = []
-    return Bench(tmp_path / "disk", events, Workshop(cache=tmp_path, emit=events.append))
+    return Bench(tmp_path / "disk", events, WorkContext(cache=tmp_path, emit=events.append))
 
 
 def told(bench: Bench) -> str:
@@ -235,7 +235,7 @@ def test_redirects_are_followed_but_not_for_ever_and_never_out_of_tls(bench: Ben
 
 def test_cancelling_ends_it_and_keeps_what_there_is(bench: Bench) -> None:
     def cancelling(request: httpx.Request) -> httpx.Response:
-        bench.shop.cancel.set("Ctrl-C")
+        bench.work.cancel.set("Ctrl-C")
         return body(CONTENT)
 
     with pytest.raises(Interrupted, match="Ctrl-C"):
@@ -271,7 +271,7 @@ def test_zeros_become_holes(tmp_path: Path) -> None:
     content = b"a" + bytes(8 << 20) + b"b" + bytes(4 << 20)
     (tmp_path / "in").write_bytes(content)
     with (tmp_path / "in").open("rb") as source, (tmp_path / "out").open("wb") as out:
-        copy_sparse(source, out, Workshop(cache=tmp_path), what="copying")
+        copy_sparse(source, out, WorkContext(cache=tmp_path), what="copying")
     assert (tmp_path / "out").read_bytes() == content
     assert (tmp_path / "out").stat().st_blocks * 512 < 4 << 20
 
@@ -282,7 +282,7 @@ def test_passwords_and_signatures_in_addresses_are_not_shown() -> None:
 
 def test_a_text_is_read_and_not_read_again_while_it_is_the_same(bench: Bench) -> None:
     server = Server(503, lambda _: body(b"abc", etag='"1"'), 304, 404)
-    loader = Downloader(shop=bench.shop, patience=QUICK, transport=httpx.MockTransport(server))
+    loader = Downloader(work=bench.work, patience=QUICK, transport=httpx.MockTransport(server))
     assert loader.text(URL) == ("abc", '"1"')
     assert loader.text(URL, '"1"') == (None, '"1"')
     assert server.requests[-1].headers["if-none-match"] == '"1"'

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bakery.build.remote_host import Target
+from bakery.build.remote_host import RemoteHost
 from bakery.errors import UsageError
 from bakery.state.ssh_keys import make_keys
 
@@ -31,7 +31,7 @@ def known_hosts(tmp_path: Path) -> Path:
     [("ssh://web1", ("root", "web1", 22)), ("ssh://admin@web2:2222", ("admin", "web2", 2222))],
 )
 def test_a_known_host_is_a_target(url: str, place: tuple[str, str, int], identity: Path, known_hosts: Path) -> None:
-    endpoint = Target.of(url, identity=identity, known_hosts=known_hosts).endpoint
+    endpoint = RemoteHost.of(url, identity=identity, known_hosts=known_hosts).endpoint
     assert (endpoint.user, endpoint.host, endpoint.port) == place
     assert endpoint.host_key.startswith("ssh-ed25519 AAAA")
 
@@ -48,11 +48,11 @@ def test_a_known_host_is_a_target(url: str, place: tuple[str, str, int], identit
 )
 def test_anything_else_is_refused_with_a_reason(url: str, words: str, identity: Path, known_hosts: Path) -> None:
     with pytest.raises(UsageError, match=words):
-        Target.of(url, identity=identity, known_hosts=known_hosts)
+        RemoteHost.of(url, identity=identity, known_hosts=known_hosts)
 
 
 def test_a_key_is_needed_and_must_be_one(known_hosts: Path) -> None:
     with pytest.raises(UsageError, match="needs --identity"):
-        Target.of("ssh://web1", identity=None, known_hosts=known_hosts)
+        RemoteHost.of("ssh://web1", identity=None, known_hosts=known_hosts)
     with pytest.raises(UsageError, match="no private key"):
-        Target.of("ssh://web1", identity=known_hosts, known_hosts=known_hosts)
+        RemoteHost.of("ssh://web1", identity=known_hosts, known_hosts=known_hosts)

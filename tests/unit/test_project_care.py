@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from bakery.build.doctor import Finding, examine
+from bakery.build.doctor import CheckResult, examine
 from bakery.build.kept_images import excess, remove, status
 from bakery.drivers.base import Driver
 from bakery.drivers.registry import Registry
 from bakery.errors import DriverError, PreflightError, UsageError
 from bakery.model import Artifact, Endpoint, Problem
-from bakery.state.claim import Workshop
-from bakery.state.held_machines import kept_machines, remember
+from bakery.state.claim import WorkContext
+from bakery.state.held_machines import held_machines, remember
 from bakery.state.project import RunFolder, State
 from bakery.state.ssh_keys import make_keys, save_keys
 
@@ -42,8 +42,8 @@ class Shelf(Driver[Any]):
             raise self._error
         return self._whole
 
-    def doctor(self, shop: Workshop) -> Iterator[Problem]:
-        del shop
+    def doctor(self, work: WorkContext) -> Iterator[Problem]:
+        del work
         yield Problem(what="all there", fatal=False)
         yield Problem(what="no shelf", hint="buy one")
 
@@ -95,9 +95,9 @@ def test_a_kept_machine_is_found_again_with_its_keys(tmp_path: Path) -> None:
     keys = make_keys("bakery-test")
     endpoint = Endpoint(host="10.0.0.7", user="admin", host_key="ssh-ed25519 AAAA", gateway=Endpoint(host="bastion"))
     remember(endpoint, folder)
-    assert kept_machines(RunFolder(tmp_path)) == []  # without keys it is gone
+    assert held_machines(RunFolder(tmp_path)) == []  # without keys it is gone
     save_keys(keys, folder)
-    assert kept_machines(RunFolder(tmp_path)) == [(folder, endpoint, keys)]
+    assert held_machines(RunFolder(tmp_path)) == [(folder, endpoint, keys)]
 
 
 class Drivers(Registry):
@@ -114,7 +114,7 @@ class Drivers(Registry):
         raise PreflightError("the driver broken cannot be loaded", hint="pip install it")
 
 
-def found(tmp_path: Path, *only: str) -> list[Finding]:
+def found(tmp_path: Path, *only: str) -> list[CheckResult]:
     return list(examine(Drivers(), only, {"BAKERY_CACHE_DIR": str(tmp_path)}))
 
 

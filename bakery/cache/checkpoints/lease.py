@@ -14,7 +14,7 @@ from bakery.model import Checkpoint
 
 
 @dataclass
-class Place:
+class CheckpointPlace:
     """Where a checkpoint is being made. `keep` makes it count; without it, it is removed when the lease ends."""
 
     key: str
@@ -37,7 +37,7 @@ class Lease:
     store: Store
     _locks: dict[str, Flock] = field(default_factory=dict[str, Flock])
     _good: set[str] = field(default_factory=set[str])
-    _made: list[Place] = field(default_factory=list[Place])
+    _made: list[CheckpointPlace] = field(default_factory=list[CheckpointPlace])
 
     def get(self, key: str) -> Checkpoint | None:
         """Return a checkpoint, and hold it and all that it stands on; None where there is none that is good."""
@@ -66,7 +66,7 @@ class Lease:
             driver=known["driver"], key=key, folder=folder, warm=known["warm"], settings=known["settings"]
         )
 
-    def make(self, key: str) -> Place | None:
+    def make(self, key: str) -> CheckpointPlace | None:
         """Return a new, empty folder to make a checkpoint in; None where there is one, or somebody else makes it."""
         lock = self.store.lock(key)
         if key in self._locks or not lock.try_alone():
@@ -78,11 +78,11 @@ class Lease:
             return None
         inventory.remove(folder)
         folder.mkdir(mode=0o700)
-        place = Place(key, folder, self)
+        place = CheckpointPlace(key, folder, self)
         self._made.append(place)
         return place
 
-    def kept(self, place: Place, checkpoint: Checkpoint) -> None:
+    def kept(self, place: CheckpointPlace, checkpoint: Checkpoint) -> None:
         """Write the manifest, and let others use it."""
         if not self.store.boot:
             inventory.flush(place.folder)
@@ -109,7 +109,7 @@ class Lease:
         if key in self._locks:
             self._locks.pop(key).release()
         if self.store.drop(key):
-            self.store.shop.notice(f"the checkpoint {key} is dropped: {reason}", hint="its step runs again")
+            self.store.work.notice(f"the checkpoint {key} is dropped: {reason}", hint="its step runs again")
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -129,7 +129,7 @@ class Lease:
             self.store.prune()
         self._made.clear()
 
-    def _settle(self, place: Place) -> None:
+    def _settle(self, place: CheckpointPlace) -> None:
         """Only now: until here a machine may stand on the files, even on those of a checkpoint that failed."""
         data = self.store.manifest(place.key)
         if data is None:

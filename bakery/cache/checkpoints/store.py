@@ -23,7 +23,7 @@ from bakery.cache.checkpoints import inventory
 from bakery.cache.checkpoints.shared_lock import Flock
 from bakery.errors import ImagefileError
 from bakery.model import Checkpoint, Json, to_json
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.util.durations import date_of_use
 
 MANIFEST: Final = "manifest.json"
@@ -49,7 +49,7 @@ def limit(environ: Mapping[str, str]) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class CacheEntry:
     """A checkpoint in the cache.
 
     Args:
@@ -82,20 +82,20 @@ class Store:
         boot: what identifies this run of the host's kernel; empty where it has no name.
     """
 
-    def __init__(self, shop: Workshop, limit: int = LIMIT, boot: str | None = None) -> None:
-        self.shop, self.limit = shop, limit
-        self.folder = shop.cache / "steps"
+    def __init__(self, work: WorkContext, limit: int = LIMIT, boot: str | None = None) -> None:
+        self.work, self.limit = work, limit
+        self.folder = work.cache / "steps"
         self.boot = boot_id() if boot is None else boot
 
-    def ls(self) -> list[Entry]:
+    def ls(self) -> list[CacheEntry]:
         """All whole checkpoints, the least recently used first."""
         return sorted(self._entries(), key=lambda entry: entry.used)
 
-    def _entries(self) -> Iterator[Entry]:
+    def _entries(self) -> Iterator[CacheEntry]:
         for folder in self.folder.glob("[!.]*"):
             if data := self.manifest(folder.name):
                 known, used = data["checkpoint"], self._used(folder.name)
-                yield Entry(
+                yield CacheEntry(
                     key=folder.name,
                     driver=known["driver"],
                     warm=known["warm"],
@@ -110,7 +110,7 @@ class Store:
         """Bytes on the disk; what checkpoints share counts once."""
         return inventory.size(entry.folder for entry in self.ls())
 
-    def prune(self, keep_bytes: int | None = None, older_than: float | None = None) -> list[Entry]:
+    def prune(self, keep_bytes: int | None = None, older_than: float | None = None) -> list[CacheEntry]:
         """Remove torn checkpoints, those not used for long, and the least recently used until the rest fits.
 
         What is in use, and what others stand on, stays.
@@ -124,7 +124,7 @@ class Store:
         """
         self._sweep()
         most = self.limit if keep_bytes is None else keep_bytes
-        removed: list[Entry] = []
+        removed: list[CacheEntry] = []
         busy: set[str] = set()
         while victim := self._victim(most, older_than, busy):
             if self.drop(victim.key):
@@ -133,7 +133,7 @@ class Store:
                 busy.add(victim.key)
         return removed
 
-    def _victim(self, most: int, older_than: float | None, busy: set[str]) -> Entry | None:
+    def _victim(self, most: int, older_than: float | None, busy: set[str]) -> CacheEntry | None:
         entries = self.ls()
         needed = {key for entry in entries for key in entry.stands_on}
         free = [entry for entry in entries if entry.key not in needed | busy]
@@ -223,7 +223,7 @@ class Store:
         """The files outside its folder that its settings name. Made anew, they need not be the same bytes."""
         own = self.folder / checkpoint.key
         for path in _paths(to_json(checkpoint)):
-            if path.is_relative_to(self.shop.cache) and not path.is_relative_to(own):
+            if path.is_relative_to(self.work.cache) and not path.is_relative_to(own):
                 yield path
 
     def _others(self, checkpoint: Checkpoint) -> set[str]:

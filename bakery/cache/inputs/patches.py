@@ -11,7 +11,7 @@ from functools import cache, wraps
 from typing import Any
 
 
-class Watch(ABC):
+class Observer(ABC):
     """Whoever is told."""
 
     @abstractmethod
@@ -27,7 +27,7 @@ class Watch(ABC):
         """Return a function that does the same in a new thread, where it is watched, too."""
 
 
-_Who = Callable[[], Watch | None]
+_Who = Callable[[], Observer | None]
 
 
 class _Environment(dict[Any, Any]):

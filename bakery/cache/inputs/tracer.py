@@ -24,7 +24,7 @@ import bakery
 from bakery.cache.inputs import modules
 from bakery.cache.inputs.code import Code
 from bakery.cache.inputs.external import Kind
-from bakery.cache.inputs.patches import Watch, watching
+from bakery.cache.inputs.patches import Observer, watching
 
 T = TypeVar("T")
 _ACTIVE: ContextVar[Tracer | None] = ContextVar("bakery_tracer", default=None)
@@ -72,7 +72,7 @@ def untraced() -> Generator[None]:
         _ACTIVE.reset(token)
 
 
-class Tracer(Watch):
+class Tracer(Observer):
     """Collects what one step reads while `with` holds it, in this thread.
 
     Args:

@@ -14,7 +14,7 @@ from bakery.cli.options import Command, Duration, PhaseTime, selection, variable
 from bakery.cli.project import Project
 
 if TYPE_CHECKING:
-    from bakery.build.context import Options
+    from bakery.build.context import BuildOptions
     from bakery.imagefile.plan import Plan
 
 PATH = click.Path(dir_okay=False, path_type=Path)
@@ -132,13 +132,13 @@ def build(
     raise click.exceptions.Exit(outcome.exit_code)
 
 
-def _options(project: Project, given: dict[str, Any]) -> Options:
-    from bakery.build.context import Options
+def _options(project: Project, given: dict[str, Any]) -> BuildOptions:
+    from bakery.build.context import BuildOptions
     from bakery.build.phase_timeouts import checked
     from bakery.imagefile.labels import limits
 
     refresh = frozenset({"*"}) if given["refresh"] else frozenset(given["refresh_tasks"])
-    return Options(
+    return BuildOptions(
         jobs=given["jobs"],
         on_failure=given["on_failure"],
         cache=given["cache"],

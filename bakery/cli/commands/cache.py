@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import click
 
 from bakery.cli import output
-from bakery.cli.options import Command, Duration, Group, Size, as_json
+from bakery.cli.options import Command, Duration, OptionGroup, Size, as_json
 from bakery.cli.project import Project
 
 if TYPE_CHECKING:
-    from bakery.cache.checkpoints.store import Entry, Store
+    from bakery.cache.checkpoints.store import CacheEntry, Store
 
 
 @click.group(
-    cls=Group,
+    cls=OptionGroup,
     invoke_without_command=True,
     epilog="""Examples:
     bake cache
@@ -45,7 +45,7 @@ def ls(project: Project, as_json: bool) -> None:
     from bakery.reporting.formatting import size
 
     store = _store(project)
-    entries, folder = store.ls(), store.shop.cache
+    entries, folder = store.ls(), store.work.cache
     parts = {path.name: _bytes(path) for path in sorted(folder.iterdir())} if folder.is_dir() else {}
     if as_json or project.json:
         rows = [_json(entry) for entry in entries]
@@ -91,20 +91,20 @@ def prune(project: Project, keep: int | None, older_than: float | None) -> None:
 
 def _store(project: Project) -> Store:
     from bakery.cache.checkpoints.store import Store, limit
-    from bakery.state.claim import Workshop
+    from bakery.state.claim import WorkContext
     from bakery.state.project import cache_folder
 
-    return Store(Workshop(cache=cache_folder(project.environ)), limit(project.environ))
+    return Store(WorkContext(cache=cache_folder(project.environ)), limit(project.environ))
 
 
-def _row(entry: Entry) -> tuple[str, str, str, str]:
+def _row(entry: CacheEntry) -> tuple[str, str, str, str]:
     from bakery.reporting.formatting import duration, size
 
     ago = duration(max(0.0, time.time() - entry.used))
     return entry.key, entry.driver + (", warm" if entry.warm else ""), size(entry.size), f"{ago} ago"
 
 
-def _json(entry: Entry) -> dict[str, object]:
+def _json(entry: CacheEntry) -> dict[str, object]:
     return {
         "key": entry.key,
         "driver": entry.driver,

@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from bakery.build.doctor import Finding, examine
+from bakery.build.doctor import CheckResult, examine
 from bakery.cli import output
 from bakery.cli.options import Command, as_json
 from bakery.cli.project import Project
@@ -44,7 +44,7 @@ def doctor(project: Project, drivers: tuple[str, ...], as_json: bool) -> None:
         raise click.exceptions.Exit(4)
 
 
-def _line(finding: Finding) -> str:
+def _line(finding: CheckResult) -> str:
     mark, colour = MARKS[finding.state]
     parts = [finding.text, finding.why, f"-> {finding.hint}" if finding.hint else ""]
     return f"  {click.style(mark, fg=colour)} " + "\n      ".join(part for part in parts if part)

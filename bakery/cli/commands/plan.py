@@ -53,11 +53,11 @@ def plan(
 
 def _reasons(project: Project, planned: Plan, build: Build, settings: Settings) -> dict[str, str]:
     """What would happen to each task, by name."""
-    from bakery.build.context import Options
+    from bakery.build.context import BuildOptions
     from bakery.build.explain import explain
 
     alone = Plan(builds=(build,), warnings=planned.warnings)
-    found = explain(alone, project.recipe, settings, Options(), project.state)
+    found = explain(alone, project.recipe, settings, BuildOptions(), project.state)
     return {item.step.name: str(item) for _, items in found for item in items}
 
 

@@ -15,7 +15,7 @@ from bakery.cli.project import Project
 from bakery.errors import UsageError
 
 if TYPE_CHECKING:
-    from bakery.reporting.run_state import Board
+    from bakery.reporting.run_state import RunState
     from bakery.state.project import RunFolder
 
 
@@ -104,11 +104,11 @@ def _document(form: str, path: Path) -> None:
     click.echo(page(board) if form == "html" else xml(board).decode(), nl=False)
 
 
-def _board(path: Path) -> Board:
+def _board(path: Path) -> RunState:
     from bakery.reporting.replay import events
-    from bakery.reporting.run_state import Board
+    from bakery.reporting.run_state import RunState
 
-    board = Board()
+    board = RunState()
     for event in events(path):
         board.read(event)
     return board

@@ -34,7 +34,7 @@ def ssh(project: Project, /, *, name: str, values: Any, var_files: Any) -> None:
     run = _run(project, name)
     if run is not None:
         raise click.exceptions.Exit(_kept(run))
-    from bakery.build.one_off import Visit, build_of
+    from bakery.build.one_off import OneOffRun, build_of
     from bakery.cli.reporters import readers, screen
     from bakery.machine.shell import open_shell
     from bakery.reporting.terminal import Terminal
@@ -52,7 +52,7 @@ def ssh(project: Project, /, *, name: str, values: Any, var_files: Any) -> None:
         else:
             _checked(open_shell(endpoint, running.claim.keys, running.claim.folder))
 
-    visit = Visit(
+    visit = OneOffRun(
         recipe=project.recipe,
         settings=settings,
         state=project.state,
@@ -79,9 +79,9 @@ def _run(project: Project, name: str) -> RunFolder | None:
 
 def _kept(run: RunFolder) -> int:
     from bakery.machine.shell import open_shell
-    from bakery.state.held_machines import kept_machines
+    from bakery.state.held_machines import held_machines
 
-    machines = kept_machines(run)
+    machines = held_machines(run)
     if not machines:
         raise UsageError(
             f"the run {run.id} left no machine", hint="`bake build --on-failure=keep` leaves the one of a failed task"

@@ -60,14 +60,14 @@ def test(
     **given: Any,
 ) -> None:
     """Run the smoke tests against an image that exists, on a fresh machine of it; or against a host."""
-    from bakery.build.one_off import Visit, build_of
+    from bakery.build.one_off import OneOffRun, build_of
     from bakery.cli.reporters import readers, screen
 
     if (artifact is None) == (host is None):
         raise UsageError("name an image, or a machine with --host", hint="see `bake test --help`")
     settings = project.settings(values, var_files)
     plan = project.plan((), (), (), settings)
-    visit = Visit(
+    visit = OneOffRun(
         recipe=project.recipe,
         settings=settings,
         state=project.state,
@@ -77,9 +77,9 @@ def test(
         deadline=given["deadline"],
     )
     if host is not None:
-        from bakery.build.remote_host import Target
+        from bakery.build.remote_host import RemoteHost
 
-        target = Target.of(host, identity=given["identity"], known_hosts=given["known_hosts"].expanduser())
+        target = RemoteHost.of(host, identity=given["identity"], known_hosts=given["known_hosts"].expanduser())
         raise click.exceptions.Exit(target.test(visit, plan, image))
     from bakery.build.phases import smoke
 

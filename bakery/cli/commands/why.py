@@ -28,12 +28,12 @@ def why(
 
     Compares with the last run of each step on this host. A build without a step to run is up to date.
     """
-    from bakery.build.context import Options
+    from bakery.build.context import BuildOptions
     from bakery.build.explain import explain
 
     settings = project.settings(values, var_files)
     planned = project.plan(images, only, exclude, settings)
-    found = list(explain(planned, project.recipe, settings, Options(), project.state))
+    found = list(explain(planned, project.recipe, settings, BuildOptions(), project.state))
     if as_json or project.json:
         builds = [
             {"build": build.name, "steps": [{"step": item.step.name, "reasons": list(item.reasons)} for item in items]}

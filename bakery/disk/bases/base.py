@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from bakery.model import Problem
-    from bakery.state.claim import Workshop
+    from bakery.state.claim import WorkContext
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +54,9 @@ class Base(ABC):
         """Yield what would stop `disk`: missing tools, no network in offline mode, a bad checksum text."""
 
     @abstractmethod
-    def disk(self, shop: Workshop) -> BaseDisk:
+    def disk(self, work: WorkContext) -> BaseDisk:
         """Make the disk or find it in the cache. Two callers, also of two processes, make it once."""
 
     @abstractmethod
-    def key(self, shop: Workshop) -> str | None:
+    def key(self, work: WorkContext) -> str | None:
         """Return the content key if it is known without making or downloading anything."""

@@ -17,7 +17,7 @@ from bakery.disk.bases.base import Base, BaseDisk
 from bakery.disk.bases.checksum import Checksum
 from bakery.errors import PreflightError
 from bakery.model import Problem
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.util.lock import hold
 from bakery.util.sparse_files import digest
 
@@ -76,90 +76,90 @@ class CloudImage(Base):
                 yield Problem(what=error.what, why=error.why, hint=error.hint)
         yield from disk_file.check_unpacker(self.file_name)
 
-    def key(self, shop: Workshop) -> str | None:
+    def key(self, work: WorkContext) -> str | None:
         """The checksum, if it is known without asking anybody."""
         if not sums.is_address(self.checksum):
             return str(sums.parse(self.checksum))
-        listing = _Listing(self.checksum, shop)
+        listing = _Listing(self.checksum, work)
         if listing.local and listing.local.is_file():
             return str(self._find(listing.local.read_text(errors="replace")))
-        found = self._remembered(listing, shop)
+        found = self._remembered(listing, work)
         return str(found) if found else None
 
-    def disk(self, shop: Workshop) -> BaseDisk:
+    def disk(self, work: WorkContext) -> BaseDisk:
         """Find it in the cache, or download it.
 
         Raises:
             PreflightError: it cannot be had, has the wrong content, or is no disk image.
             Interrupted: when cancelled; the next download goes on from there.
         """
-        return self.fetch(shop)
+        return self.fetch(work)
 
-    def fetch(self, shop: Workshop, downloader: Downloader | None = None) -> BaseDisk:
+    def fetch(self, work: WorkContext, downloader: Downloader | None = None) -> BaseDisk:
         """Do the same with a downloader of your own: another patience, another way to servers."""
-        expected = self._expected(shop, downloader)
-        path = self._path(shop, expected)
-        with hold(path.parent / "lock", what=f"another bake is downloading {self.file_name}", shop=shop):
-            if not self._usable(path, shop):
-                self._bring(expected, path, shop, downloader)
+        expected = self._expected(work, downloader)
+        path = self._path(work, expected)
+        with hold(path.parent / "lock", what=f"another bake is downloading {self.file_name}", work=work):
+            if not self._usable(path, work):
+                self._bring(expected, path, work, downloader)
         return BaseDisk(path=path, format=disk_file.detect(path), key=str(expected), login=self.login)
 
-    def verify(self, shop: Workshop) -> bool:
+    def verify(self, work: WorkContext) -> bool:
         """Read the whole cached file and say whether it is still what was downloaded.
 
         A damaged file is dropped, with a notice; the next build downloads it again.
         """
-        path = self._path(shop, self._expected(shop, None))
-        with hold(path.parent / "lock", what=f"another bake is downloading {self.file_name}", shop=shop):
-            return self._usable(path, shop, thorough=True)
+        path = self._path(work, self._expected(work, None))
+        with hold(path.parent / "lock", what=f"another bake is downloading {self.file_name}", work=work):
+            return self._usable(path, work, thorough=True)
 
-    def _path(self, shop: Workshop, expected: Checksum) -> Path:
-        return shop.cache / "downloads" / expected.folder / disk_file.unpacked_name(self.file_name)
+    def _path(self, work: WorkContext, expected: Checksum) -> Path:
+        return work.cache / "downloads" / expected.folder / disk_file.unpacked_name(self.file_name)
 
-    def _usable(self, path: Path, shop: Workshop, *, thorough: bool = False) -> bool:
+    def _usable(self, path: Path, work: WorkContext, *, thorough: bool = False) -> bool:
         if not disk_file.recorded(path):
             return False
-        if disk_file.intact(path, shop, thorough=thorough):
+        if disk_file.intact(path, work, thorough=thorough):
             return True
-        hint = "" if shop.offline else "downloading it again"
-        shop.notice(f"{path} was changed or damaged after it was checked", hint=hint, warning=True)
+        hint = "" if work.offline else "downloading it again"
+        work.notice(f"{path} was changed or damaged after it was checked", hint=hint, warning=True)
         disk_file.drop(path)
         return False
 
-    def _bring(self, expected: Checksum, path: Path, shop: Workshop, downloader: Downloader | None) -> None:
+    def _bring(self, expected: Checksum, path: Path, work: WorkContext, downloader: Downloader | None) -> None:
         packed = path.with_name(self.file_name)
-        if not self._given(packed, expected, shop):
-            if shop.offline:
+        if not self._given(packed, expected, work):
+            if work.offline:
                 raise PreflightError(
                     f"{self.file_name} is not in the cache, and downloading is switched off",
                     why=f"it must have the checksum {expected}",
                     hint=f"put the file at {packed}, or build once without offline mode",
                 )
-            _downloader(shop, downloader).fetch(self.urls, expected, packed)
-        disk_file.unpack(packed, path, shop)
+            _downloader(work, downloader).fetch(self.urls, expected, packed)
+        disk_file.unpack(packed, path, work)
         disk_file.detect(path)
-        disk_file.record(path, shop, known=expected if packed == path else None)
+        disk_file.record(path, work, known=expected if packed == path else None)
 
-    def _given(self, packed: Path, expected: Checksum, shop: Workshop) -> bool:
+    def _given(self, packed: Path, expected: Checksum, work: WorkContext) -> bool:
         """True for a file that was put there by hand, or by a bake that died before it was done; checked."""
         if not packed.exists():
             return False
-        if (got := digest(packed, expected.algorithm, shop)) == expected.digest:
+        if (got := digest(packed, expected.algorithm, work)) == expected.digest:
             return True
-        shop.notice(f"{packed} has the checksum {expected.algorithm}:{got}, not {expected}", warning=True)
+        work.notice(f"{packed} has the checksum {expected.algorithm}:{got}, not {expected}", warning=True)
         packed.unlink()
         return False
 
-    def _expected(self, shop: Workshop, downloader: Downloader | None) -> Checksum:
+    def _expected(self, work: WorkContext, downloader: Downloader | None) -> Checksum:
         if not sums.is_address(self.checksum):
             return sums.parse(self.checksum)
-        listing = _Listing(self.checksum, shop)
-        if found := self._remembered(listing, shop):
+        listing = _Listing(self.checksum, work)
+        if found := self._remembered(listing, work):
             return found
         listing.refresh(downloader)
         return self._find(listing.text)
 
-    def _remembered(self, listing: _Listing, shop: Workshop) -> Checksum | None:
+    def _remembered(self, listing: _Listing, work: WorkContext) -> Checksum | None:
         """What our copy of the list says; a file that must be downloaded is looked up in the newest list, though."""
         if not listing.fresh():
             return None
@@ -167,7 +167,7 @@ class CloudImage(Base):
             found = self._find(listing.text)
         except PreflightError:
             return None  # perhaps the newest list has it
-        return found if shop.offline or self._path(shop, found).exists() else None
+        return found if work.offline or self._path(work, found).exists() else None
 
     def _find(self, listing: str) -> Checksum:
         names = [self.name] if self.name else [unquote(urlsplit(url).path) for url in self.urls]
@@ -177,10 +177,10 @@ class CloudImage(Base):
 class _Listing:
     """A checksum list, and our copy of it."""
 
-    def __init__(self, address: str, shop: Workshop) -> None:
+    def __init__(self, address: str, work: WorkContext) -> None:
         name = hashlib.sha256(address.encode()).hexdigest()[:24]
-        self._address, self._shop = address, shop
-        self._path = shop.cache / "downloads" / "lists" / f"{name}.json"
+        self._address, self._work = address, work
+        self._path = work.cache / "downloads" / "lists" / f"{name}.json"
         self.local = Path(unquote(urlsplit(address).path)) if address.startswith(("file:", "/")) else None
         try:
             self._data: dict[str, str | float] = json.loads(self._path.read_text())
@@ -196,34 +196,34 @@ class _Listing:
         """Offline, any copy is fresh enough."""
         if not self.text or self.local:
             return False
-        return self._shop.offline or 0 <= time.time() - float(self._data.get("time", 0)) < LIST_FRESH
+        return self._work.offline or 0 <= time.time() - float(self._data.get("time", 0)) < LIST_FRESH
 
     def refresh(self, downloader: Downloader | None) -> None:
         """Ask for the newest list; an old copy is better than none, and the user is told."""
-        if self._shop.offline and not self.local:
+        if self._work.offline and not self.local:
             raise PreflightError(
                 f"the checksum list {self._address} is not in the cache, and downloading is switched off",
                 why="it was never read, or did not name the file",
                 hint='give the checksum itself (checksum="sha256:..."), or build once without offline mode',
             )
         if self._address.startswith("http:"):
-            self._shop.notice(f"{self._address} is not encrypted: anybody on the way can change it", warning=True)
+            self._work.notice(f"{self._address} is not encrypted: anybody on the way can change it", warning=True)
         try:
-            text, etag = _downloader(self._shop, downloader).text(self._address, str(self._data.get("etag", "")))
+            text, etag = _downloader(self._work, downloader).text(self._address, str(self._data.get("etag", "")))
         except PreflightError as error:
             if not self.text:
                 raise
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(float(self._data["time"])))
-            self._shop.notice(f"{error.what}; using the copy of {when}", hint=error.why, warning=True)
+            self._work.notice(f"{error.what}; using the copy of {when}", hint=error.why, warning=True)
             return
         self._data = {"text": self.text if text is None else text, "etag": etag, "time": time.time()}
         disk_file.write_whole(self._path, json.dumps(self._data))
 
 
-def _downloader(shop: Workshop, given: Downloader | None) -> Downloader:
+def _downloader(work: WorkContext, given: Downloader | None) -> Downloader:
     from bakery.disk.bases.download import Downloader as Default  # httpx takes long to import
 
-    return given or Default(shop=shop)
+    return given or Default(work=work)
 
 
 def _check_address(address: str) -> Iterator[Problem]:

@@ -15,8 +15,8 @@ from bakery.errors import DriverError, ImagefileError
 from bakery.model import Problem
 
 if TYPE_CHECKING:
-    from bakery.disk.bases.generations import Shelf
-    from bakery.state.claim import Workshop
+    from bakery.disk.bases.generations import BaseGenerations
+    from bakery.state.claim import WorkContext
 
 SUITES = ("bullseye", "bookworm", "trixie")
 PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
@@ -75,33 +75,33 @@ class Debian(Base):
         if root():
             yield from _subordinate_ids()
 
-    def key(self, shop: Workshop) -> str | None:
+    def key(self, work: WorkContext) -> str | None:
         """Return the content key of the base in the cache, if it is there and young enough."""
-        return self._shelf(shop).key()
+        return self._shelf(work).key()
 
-    def tree(self, shop: Workshop) -> BaseTree:
+    def tree(self, work: WorkContext) -> BaseTree:
         """Make the tree of files or find it in the cache: the very one that `disk` is made of.
 
         Raises:
             DriverError: mmdebstrap fails.
             PreflightError: offline, and there is none in the cache.
         """
-        folder = self._shelf(shop).tree(self._make)
+        folder = self._shelf(work).tree(self._make)
         return BaseTree(path=folder / "tree", key=folder.name, login=self._login)
 
-    def disk(self, shop: Workshop) -> BaseDisk:
+    def disk(self, work: WorkContext) -> BaseDisk:
         """Make the disk or find it in the cache.
 
         Raises:
             DriverError: a tool fails.
             PreflightError: offline, and there is none in the cache.
         """
-        folder = self._shelf(shop).disk(self._make)
+        folder = self._shelf(work).disk(self._make)
         return BaseDisk(path=folder / "disk.raw", format="raw", key=folder.name, login=self._login)
 
-    def intact(self, shop: Workshop) -> bool:
+    def intact(self, work: WorkContext) -> bool:
         """Read the whole disk in the cache and say whether it is as it was made."""
-        return self._shelf(shop).intact()
+        return self._shelf(work).intact()
 
     @property
     def _login(self) -> Literal["credentials", "nocloud"]:
@@ -111,15 +111,15 @@ class Debian(Base):
 
     # What makes a base is imported when one is looked for: an imagefile that is only listed loads none of it.
 
-    def _shelf(self, shop: Workshop) -> Shelf:
+    def _shelf(self, work: WorkContext) -> BaseGenerations:
         from bakery.disk.bases import debian_build
 
-        return debian_build.shelf(self, shop)
+        return debian_build.shelf(self, work)
 
-    def _make(self, folder: Path, shop: Workshop) -> None:
+    def _make(self, folder: Path, work: WorkContext) -> None:
         from bakery.disk.bases import debian_build
 
-        debian_build.tree(self, folder, shop)
+        debian_build.tree(self, folder, work)
 
 
 def _subordinate_ids() -> Iterator[Problem]:
@@ -137,11 +137,11 @@ def _subordinate_ids() -> Iterator[Problem]:
 
 def _namespace() -> Iterator[Problem]:
     """Try one: a kernel, a container or a chroot can refuse it."""
-    from bakery.state.claim import Workshop
+    from bakery.state.claim import WorkContext
     from bakery.util.tools import root, run
 
     try:
-        run((*root(), "true"), Workshop(cache=Path()), what="a user namespace", timeout=10)
+        run((*root(), "true"), WorkContext(cache=Path()), what="a user namespace", timeout=10)
     except DriverError as error:
         yield Problem(
             what="this user gets no user namespace, so a tree of many owners cannot be made without root",

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 
 from bakery.disk import build
 from bakery.disk.bases import debian_recipe as recipe
-from bakery.disk.bases.generations import Shelf
+from bakery.disk.bases.generations import BaseGenerations
 from bakery.disk.bases.host_apt import HostApt, host_apt
 from bakery.util.tools import alone, root, run
 
 if TYPE_CHECKING:
     from bakery.disk.bases.debian import Debian
-    from bakery.state.claim import Workshop
+    from bakery.state.claim import WorkContext
 
 
-def shelf(base: Debian, shop: Workshop) -> Shelf:
+def shelf(base: Debian, work: WorkContext) -> BaseGenerations:
     """Return where a base is in the cache."""
     name = f"debian-{base.suite}-{digest(base)[:16]}"
     age = None if base.snapshot else base.max_age.total_seconds()
-    return Shelf(shop.cache / "bases" / name, shop=shop, what=f"Debian {base.suite}", max_age=age)
+    return BaseGenerations(work.cache / "bases" / name, work=work, what=f"Debian {base.suite}", max_age=age)
 
 
 def digest(base: Debian) -> str:
@@ -55,7 +55,7 @@ def lines(base: Debian, host: HostApt | None) -> tuple[list[str], list[str]]:
     return stays, stays
 
 
-def tree(base: Debian, folder: Path, shop: Workshop) -> None:
+def tree(base: Debian, folder: Path, work: WorkContext) -> None:
     """Make `folder/tree`.
 
     Raises:
@@ -69,15 +69,15 @@ def tree(base: Debian, folder: Path, shop: Workshop) -> None:
         words = _words(base, Path(scratch), stays, host)
         run(
             (*alone(), *words, archived if root() else folder / "tree", *used),
-            shop,
+            work,
             what=f"making Debian {base.suite}",
             timeout=3600,
-            on_line=_teller(base, shop),
+            on_line=_teller(base, work),
             hint="is the mirror reachable, and the name of every package right?",
         )
     if root():
         (folder / "tree").mkdir()
-        build.unpack(archived, folder / "tree", shop)
+        build.unpack(archived, folder / "tree", work)
         archived.unlink()
 
 
@@ -101,11 +101,11 @@ def _words(base: Debian, scratch: Path, stays: list[str], host: HostApt | None) 
     )
 
 
-def _teller(base: Debian, shop: Workshop) -> Callable[[str], None]:
+def _teller(base: Debian, work: WorkContext) -> Callable[[str], None]:
     """Return what hands mmdebstrap's progress on."""
 
     def heard(line: str) -> None:
         if line.startswith("I: ") and "hook" not in line:
-            shop.waiting(f"Debian {base.suite}: {line[3:].removesuffix('...')}")
+            work.waiting(f"Debian {base.suite}: {line[3:].removesuffix('...')}")
 
     return heard

@@ -18,7 +18,7 @@ from typing import IO, Literal, cast
 from bakery.disk.bases.checksum import Checksum
 from bakery.errors import PreflightError
 from bakery.model import Problem
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.util.sparse_files import copy_sparse, digest, disk_space
 
 PACKED = (".gz", ".bz2", ".xz", ".zst")
@@ -35,7 +35,7 @@ def check_unpacker(name: str) -> Iterator[Problem]:
         yield Problem(what=f"{name} needs zstd to be unpacked", hint="apt install zstd")
 
 
-def unpack(packed: Path, to: Path, shop: Workshop) -> None:
+def unpack(packed: Path, to: Path, work: WorkContext) -> None:
     """Unpack by the name's ending, leaving holes for zeros, and delete the packed file; or do nothing.
 
     Raises:
@@ -46,7 +46,7 @@ def unpack(packed: Path, to: Path, shop: Workshop) -> None:
     part = to.with_name(to.name + ".part")
     try:
         with disk_space(to.parent), _opened(packed) as source, part.open("wb") as out:
-            copy_sparse(source, out, shop, what=f"unpacking {packed.name}")
+            copy_sparse(source, out, work, what=f"unpacking {packed.name}")
     except (OSError, EOFError, lzma.LZMAError) as error:
         part.unlink(missing_ok=True)
         raise PreflightError(f"{packed.name} cannot be unpacked", why=str(error)) from error
@@ -120,7 +120,7 @@ def _look(path: Path) -> dict[str, int]:
     return {"size": info.st_size, "mtime": info.st_mtime_ns, "ctime": info.st_ctime_ns}
 
 
-def record(path: Path, shop: Workshop, *, known: Checksum | None = None) -> None:
+def record(path: Path, work: WorkContext, *, known: Checksum | None = None) -> None:
     """Make a file read-only, and write down what it is so that `intact` can tell later.
 
     Args:
@@ -129,7 +129,7 @@ def record(path: Path, shop: Workshop, *, known: Checksum | None = None) -> None
         known: its checksum, where the file was hashed just now.
     """
     path.chmod(0o444)
-    checksum = known or Checksum("sha256", digest(path, "sha256", shop))
+    checksum = known or Checksum("sha256", digest(path, "sha256", work))
     write_whole(_record(path), json.dumps({**_look(path), "checksum": [checksum.algorithm, checksum.digest]}))
 
 
@@ -138,7 +138,7 @@ def recorded(path: Path) -> bool:
     return path.exists() and _record(path).exists()
 
 
-def intact(path: Path, shop: Workshop, *, thorough: bool = False) -> bool:
+def intact(path: Path, work: WorkContext, *, thorough: bool = False) -> bool:
     """Say whether a recorded file is unchanged; reads it only where its size or dates say that it may not be.
 
     Args:
@@ -156,7 +156,7 @@ def intact(path: Path, shop: Workshop, *, thorough: bool = False) -> bool:
         return False
     if not thorough and all(noted.get(name) == value for name, value in look.items()):
         return True
-    if digest(path, checksum.algorithm, shop) != checksum.digest:
+    if digest(path, checksum.algorithm, work) != checksum.digest:
         return False
     write_whole(_record(path), json.dumps({**look, "checksum": noted["checksum"]}))
     return True

@@ -15,7 +15,7 @@ import tenacity
 
 from bakery.disk.bases.checksum import Checksum
 from bakery.errors import PreflightError
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.util.sparse_files import TICK, copy_sparse, describe, digest, disk_space, must_fit
 
 LIST_LIMIT = 8 << 20
@@ -25,11 +25,11 @@ class Again(Exception):  # noqa: N818  an instruction to the loop, not an error
     """This address may answer when asked again."""
 
 
-class Refused(Exception):  # noqa: N818  what the server did
+class DownloadRefused(Exception):  # noqa: N818  what the server did
     """This address will not give the file, however often it is asked."""
 
 
-class WrongContent(Refused):
+class WrongContent(DownloadRefused):
     """It gave something else than the checksum promises."""
 
 
@@ -68,7 +68,7 @@ class Downloader:
         transport: how to reach servers; httpx's own unless said otherwise (tests).
     """
 
-    shop: Workshop
+    work: WorkContext
     patience: Patience = field(default_factory=Patience)
     transport: httpx.BaseTransport | None = None
 
@@ -88,11 +88,11 @@ class Downloader:
             try:
                 with disk_space(part.parent):
                     self._fetch_checked(url, checksum, part)
-            except (Again, Refused) as error:
+            except (Again, DownloadRefused) as error:
                 reasons.append(f"{shown(url)}: {error}")
                 wrong = wrong or isinstance(error, WrongContent)
                 if url != urls[-1]:
-                    self.shop.notice(f"{shown(url)}: {error}", hint="going on with the next address", warning=True)
+                    self.work.notice(f"{shown(url)}: {error}", hint="going on with the next address", warning=True)
                 continue
             part.replace(to)
             note_path(part).unlink(missing_ok=True)
@@ -110,7 +110,7 @@ class Downloader:
         while True:
             resumed = part.exists()
             self._receive(url, part)
-            got = digest(part, checksum.algorithm, self.shop)
+            got = digest(part, checksum.algorithm, self.work)
             if got == checksum.digest:
                 return
             looks = describe(part)
@@ -118,7 +118,7 @@ class Downloader:
             note_path(part).unlink(missing_ok=True)
             if not resumed:
                 raise WrongContent(f"wrong content\nexpected {checksum}\ngot      {checksum.algorithm}:{got}{looks}")
-            self.shop.notice(f"the earlier part of {part.stem} does not fit; downloading it anew", warning=True)
+            self.work.notice(f"the earlier part of {part.stem} does not fit; downloading it anew", warning=True)
 
     def _receive(self, url: str, part: Path) -> None:
         """Ask one address until the part is whole; each new byte renews the patience."""
@@ -136,8 +136,8 @@ class Downloader:
             retry=tenacity.retry_if_exception_type(Again),
             stop=stop,
             wait=tenacity.wait_exponential(limits.first, limits.longest) + tenacity.wait_random(0, limits.first),
-            sleep=self.shop.cancel.sleep,
-            before_sleep=lambda state: self.shop.waiting(
+            sleep=self.work.cancel.sleep,
+            before_sleep=lambda state: self.work.waiting(
                 f"{shown(url)}: {state.outcome and state.outcome.exception()}"
             ),
             reraise=True,
@@ -164,12 +164,12 @@ class Downloader:
             file.seek(start)
             file.truncate()
             for chunk in response.iter_raw():
-                self.shop.cancel.check()
+                self.work.cancel.check()
                 file.write(chunk)
                 if time.monotonic() - last > TICK:
                     last = time.monotonic()
-                    self.shop.progress(f"downloading {part.stem}", file.tell(), total)
-            self.shop.progress(f"downloading {part.stem}", file.tell(), total)
+                    self.work.progress(f"downloading {part.stem}", file.tell(), total)
+            self.work.progress(f"downloading {part.stem}", file.tell(), total)
 
     def _copy(self, source: Path, part: Path) -> None:
         try:
@@ -178,7 +178,7 @@ class Downloader:
             raise Again(error.strerror or str(error)) from error
         with file, part.open("wb") as out:
             must_fit(part.parent, source.stat().st_size)
-            copy_sparse(file, out, self.shop, what=f"copying {part.stem}", total=source.stat().st_size)
+            copy_sparse(file, out, self.work, what=f"copying {part.stem}", total=source.stat().st_size)
 
     def text(self, url: str, etag: str = "") -> tuple[str | None, str]:
         """Read a small text, such as a checksum list.
@@ -200,7 +200,7 @@ class Downloader:
                 return self._retrying(tenacity.stop_after_attempt(self.patience.attempts), url)(
                     _text, client, url, etag
                 )
-        except (Again, Refused, OSError) as error:
+        except (Again, DownloadRefused, OSError) as error:
             hint = "check the address and the network"
             raise PreflightError(f"{shown(url)} cannot be read", why=str(error), hint=hint) from error
 
@@ -234,18 +234,18 @@ def _answers(client: httpx.Client, url: str, headers: dict[str, str]) -> Generat
     try:
         with client.stream("GET", url, headers=headers) as response:
             if url.startswith("https:") and response.url.scheme != "https":
-                raise Refused(f"redirects to {shown(str(response.url))}, which is not encrypted")
+                raise DownloadRefused(f"redirects to {shown(str(response.url))}, which is not encrypted")
             code = response.status_code
             if response.is_server_error or code in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT):
                 raise Again(f"the server answers {code} {response.reason_phrase}")
             if response.is_client_error and code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                raise Refused(f"the server answers {code} {response.reason_phrase}")
+                raise DownloadRefused(f"the server answers {code} {response.reason_phrase}")
             yield response
     except (httpx.TooManyRedirects, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-        raise Refused(str(error)) from error
+        raise DownloadRefused(str(error)) from error
     except httpx.HTTPError as error:
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
-            raise Refused(f"{error}; SSL_CERT_FILE names another list of authorities") from error
+            raise DownloadRefused(f"{error}; SSL_CERT_FILE names another list of authorities") from error
         raise Again(str(error) or type(error).__name__) from error
 
 
@@ -258,7 +258,7 @@ def _text(client: httpx.Client, url: str, etag: str) -> tuple[str | None, str]:
         for chunk in response.iter_raw():
             data += chunk
             if len(data) > LIST_LIMIT:
-                raise Refused(f"more than {LIST_LIMIT >> 20} MiB: this is no list of checksums")
+                raise DownloadRefused(f"more than {LIST_LIMIT >> 20} MiB: this is no list of checksums")
         return data.decode(errors="replace"), response.headers.get("etag", "")
 
 

@@ -15,19 +15,19 @@ from uuid import UUID
 from bakery.disk.build import make_disk, remove
 from bakery.disk.fingerprint import fingerprint
 from bakery.errors import DriverError, PreflightError
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.util.durations import is_young
 from bakery.util.lock import hold
 from bakery.util.tools import root, run
 
-Make = Callable[[Path, Workshop], None]
+Make = Callable[[Path, WorkContext], None]
 META = "meta.json"
 CURRENT = "current"
 NEW = ".new"
 STATUS = "var/lib/dpkg/status"
 
 
-class Shelf:
+class BaseGenerations:
     """One recipe's folder: `current` names a generation, `GENERATION/{tree,disk.raw,meta.json}` is one.
 
     A generation is named after its content and never changes: machines may run on an old one while the next is made.
@@ -39,9 +39,9 @@ class Shelf:
         max_age: seconds until it is made anew; None for never.
     """
 
-    def __init__(self, folder: Path, *, shop: Workshop, what: str, max_age: float | None) -> None:
+    def __init__(self, folder: Path, *, work: WorkContext, what: str, max_age: float | None) -> None:
         self.folder = folder
-        self.shop = shop
+        self.work = work
         self.what = what
         self.max_age = max_age
 
@@ -69,11 +69,11 @@ class Shelf:
         if found is None or not (found / "disk.raw").exists():
             return False
         made: dict[str, Any] = _read(found).get("disk", {})
-        return bool(made) and fingerprint(found / "disk.raw", self.shop) == made.get("digest")
+        return bool(made) and fingerprint(found / "disk.raw", self.work) == made.get("digest")
 
     @contextmanager
     def _lock(self) -> Generator[None]:
-        with hold(self.folder / "lock", what=f"another bake is making {self.what}", shop=self.shop):
+        with hold(self.folder / "lock", what=f"another bake is making {self.what}", work=self.work):
             yield
 
     def _current(self) -> Path | None:
@@ -83,7 +83,7 @@ class Shelf:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:  # a damaged disk, or somebody's editor
-            self.shop.notice(
+            self.work.notice(
                 f"what is noted about {self.what} in the cache cannot be read; it is made anew",
                 hint=str(error),
                 warning=True,
@@ -98,30 +98,30 @@ class Shelf:
         found = self._current()
         if found is not None and self._young(found):
             return found
-        if self.shop.offline:
+        if self.work.offline:
             if found is None:
                 raise PreflightError(
                     f"{self.what} is not in the cache, and we are offline", hint="run `bake` once with a network"
                 )
-            self.shop.notice(f"{self.what} in the cache is older than it should be, and we are offline", warning=True)
+            self.work.notice(f"{self.what} in the cache is older than it should be, and we are offline", warning=True)
             return found
         try:
             return self._make_tree(make)
         except DriverError as error:
             if found is None:
                 raise
-            self.shop.notice(
+            self.work.notice(
                 f"{self.what} could not be made anew, so an older one is used", hint=str(error), warning=True
             )
             return found
 
     def _make_tree(self, make: Make) -> Path:
         new = self.folder / NEW
-        remove(new, self.shop)  # of a process that was killed: nobody else is here while we hold the lock
+        remove(new, self.work)  # of a process that was killed: nobody else is here while we hold the lock
         new.mkdir(parents=True)
         try:
-            make(new, self.shop)
-            status = run((*root(), "cat", new / "tree" / STATUS), self.shop, what="reading the list of packages")
+            make(new, self.work)
+            status = run((*root(), "cat", new / "tree" / STATUS), self.work, what="reading the list of packages")
             name = hashlib.sha256(self.folder.name.encode() + status).hexdigest()
             target = self.folder / name
             if target.exists():
@@ -130,7 +130,7 @@ class Shelf:
                 _write(new, {"made": time.time()})
                 new.rename(target)
         finally:
-            remove(new, self.shop)
+            remove(new, self.work)
         _replace(self.folder / CURRENT, name)
         return target
 
@@ -142,18 +142,18 @@ class Shelf:
         stat = path.stat()
         if (stat.st_size, stat.st_mtime_ns) == (made["size"], made["mtime_ns"]):
             return True
-        if stat.st_size == made["size"] and fingerprint(path, self.shop) == made["digest"]:
+        if stat.st_size == made["size"] and fingerprint(path, self.work) == made["digest"]:
             self._record(folder, path, made["digest"])
             return True
-        self.shop.notice(f"the disk of {self.what} in the cache was changed; it is made anew", warning=True)
+        self.work.notice(f"the disk of {self.what} in the cache was changed; it is made anew", warning=True)
         return False
 
     def _make_disk(self, folder: Path) -> None:
-        self.shop.waiting(f"{self.what}: making the disk")
+        self.work.waiting(f"{self.what}: making the disk")
         part = folder / "disk.part"
-        make_disk(folder / "tree", part, self.shop, identity=UUID(folder.name[:32]))
+        make_disk(folder / "tree", part, self.work, identity=UUID(folder.name[:32]))
         part.chmod(0o444)
-        self._record(folder, part, fingerprint(part, self.shop))
+        self._record(folder, part, fingerprint(part, self.work))
         part.replace(folder / "disk.raw")
 
     def _record(self, folder: Path, path: Path, content: str) -> None:

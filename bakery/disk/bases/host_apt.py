@@ -33,7 +33,7 @@ START = "set -eu\n[ -d /etc/apt/apt.conf.d ] || exit 0  # no Debian, nor any of 
 TIMERS = ("apt-daily.timer", "apt-daily-upgrade.timer")
 
 
-class Shell(Protocol):
+class CommandRunner(Protocol):
     """The part of `Machine` that is used here."""
 
     def run(self, command: str, *, input: str | None = None) -> Any:  # noqa: A002  Fabric's word
@@ -153,7 +153,7 @@ def _reach(url: str, loopback: str | None) -> str:
     return re.sub(r"://(127\.[0-9.]+|localhost|\[::1\])(?=[:/]|$)", f"://{loopback}", url) if loopback else url
 
 
-def apply(machine: Shell, setup: AptSetup) -> None:
+def apply(machine: CommandRunner, setup: AptSetup) -> None:
     """Give a machine what it needs to reach packages, and stop its daily apt jobs until the next boot.
 
     Those would take dpkg's lock in the middle of a task; nothing about them is changed on the disk.
@@ -162,7 +162,7 @@ def apply(machine: Shell, setup: AptSetup) -> None:
     machine.run("sh -s", input=setup.place())
 
 
-def undo(machine: Shell, setup: AptSetup) -> None:
+def undo(machine: CommandRunner, setup: AptSetup) -> None:
     """Take back what `apply` wrote; part of sealing."""
     machine.run("sh -s", input=setup.take_back())
 

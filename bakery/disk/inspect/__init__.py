@@ -1,6 +1,6 @@
 """The hygiene gate: looks into a finished image, without booting or mounting it, for what must not leave the house."""
 
-from bakery.disk.inspect.findings import KINDS, Finding, Options
+from bakery.disk.inspect.findings import KINDS, Finding, Hygiene
 from bakery.disk.inspect.inspect import inspect, missing_tools
 
-__all__ = ["KINDS", "Finding", "Options", "inspect", "missing_tools"]
+__all__ = ["KINDS", "Finding", "Hygiene", "inspect", "missing_tools"]

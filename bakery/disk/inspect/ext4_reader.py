@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from bakery.disk.inspect.tools import run
-from bakery.disk.inspect.volumes import Volume
+from bakery.disk.inspect.volumes import DiskVolume
 from bakery.util.waiting import Cancel
 
 _ENTRY: Final = re.compile(r"/(\d+)/([0-7]+)/(\d*)/(\d*)/(.*)/(\d*)/", re.DOTALL)
@@ -21,7 +21,7 @@ _FIRST: Final = 11
 
 
 @dataclass(frozen=True)
-class Entry:
+class DirectoryEntry:
     """A name in a folder.
 
     Args:
@@ -61,21 +61,21 @@ class Ext4:
         cancel: ends the tool.
     """
 
-    def __init__(self, disk: Path, volume: Volume, cancel: Cancel) -> None:
+    def __init__(self, disk: Path, volume: DiskVolume, cancel: Cancel) -> None:
         self._cancel = cancel
         # debugfs(8) hands what follows the question mark to libext2fs, whose unix I/O manager knows `offset`.
         self._device = f"{disk}?offset={volume.start}"
         self.volume = volume
 
-    def entries(self, *folders: str) -> tuple[Entry, ...]:
+    def entries(self, *folders: str) -> tuple[DirectoryEntry, ...]:
         """List what is in these folders; one that does not exist is empty."""
         wanted = [folder for folder in folders if _PLAIN.fullmatch(folder)]
         texts = self._ask([f'ls -p "{folder}"' for folder in wanted])
         return tuple(entry for folder, text in zip(wanted, texts, strict=True) for entry in _entries(folder, text))
 
-    def walk(self, folder: str) -> tuple[Entry, ...]:
+    def walk(self, folder: str) -> tuple[DirectoryEntry, ...]:
         """List all that is below a folder."""
-        found: list[Entry] = []
+        found: list[DirectoryEntry] = []
         level = list(self.entries(folder))
         while level:
             found += level
@@ -84,7 +84,7 @@ class Ext4:
             level = [below for entry, text in zip(folders, texts, strict=True) for below in _entries(entry.path, text)]
         return tuple(found)
 
-    def read(self, entry: Entry) -> str:
+    def read(self, entry: DirectoryEntry) -> str:
         """Return a file's content as text."""
         return run(["debugfs", "-R", f"cat <{entry.inode}>", self._device], self._cancel)
 
@@ -137,8 +137,10 @@ class Ext4:
         return answers
 
 
-def _entries(folder: str, text: str) -> Iterable[Entry]:
+def _entries(folder: str, text: str) -> Iterable[DirectoryEntry]:
     for line in text.splitlines():
         match = _ENTRY.fullmatch(line)
         if match and match[5] not in (".", "..") and match[1] != "0":
-            yield Entry(f"{folder.rstrip('/')}/{match[5]}", int(match[1]), int(match[2], 8), int(match[6] or 0))
+            yield DirectoryEntry(
+                f"{folder.rstrip('/')}/{match[5]}", int(match[1]), int(match[2], 8), int(match[6] or 0)
+            )

@@ -48,7 +48,7 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Hygiene:
     """What is looked for, and where there is room to look.
 
     Args:

@@ -11,11 +11,11 @@ from typing import Final
 from bakery.disk.inspect import grep, tools
 from bakery.disk.inspect.checks import CHECKS
 from bakery.disk.inspect.ext4_reader import Ext4
-from bakery.disk.inspect.findings import Finding, Options
-from bakery.disk.inspect.scan import Hit, Pattern, around, scan, scan_windows
+from bakery.disk.inspect.findings import Finding, Hygiene
+from bakery.disk.inspect.scan import Match, Pattern, around, scan, scan_windows
 from bakery.disk.inspect.tree import Tree
-from bakery.disk.inspect.volumes import Volume, raw_disk, volumes
-from bakery.state.claim import Workshop
+from bakery.disk.inspect.volumes import DiskVolume, raw_disk, volumes
+from bakery.state.claim import WorkContext
 
 _PRIVATE_KEY: Final = "\0private key"  # no secret's name has a NUL
 _MARKS: Final = tuple(
@@ -43,7 +43,7 @@ def missing_tools(form: str = "qcow2") -> tuple[str, ...]:
 
 
 def inspect(
-    image: Path, form: str, patterns: Sequence[tuple[str, bytes]], options: Options, shop: Workshop
+    image: Path, form: str, patterns: Sequence[tuple[str, bytes]], options: Hygiene, work: WorkContext
 ) -> tuple[Finding, ...]:
     """Look into an image without booting it.
 
@@ -62,27 +62,27 @@ def inspect(
         DriverError: the image cannot be read.
         Interrupted: cancelled.
     """
-    with raw_disk(image, form, options.folder, shop) as disk:
-        parts = volumes(disk, shop)
-        systems = [Ext4(disk, part, shop.cancel) for part in parts if part.kind in _READABLE]
+    with raw_disk(image, form, options.folder, work) as disk:
+        parts = volumes(disk, work)
+        systems = [Ext4(disk, part, work.cancel) for part in parts if part.kind in _READABLE]
         tree = Tree(systems)
         found = [*_in_files(tree), *_unread(parts, tree)]
         wanted = [*(Pattern(name, needle) for name, needle in patterns), *_MARKS]
-        hits = [hit for hit in _search(disk, wanted, shop) if hit.name != _PRIVATE_KEY or _is_key(disk, hit)]
+        hits = [hit for hit in _search(disk, wanted, work) if hit.name != _PRIVATE_KEY or _is_key(disk, hit)]
         found += _located(hits, parts, systems, tree)
     return tuple(sorted(finding for finding in set(found) if options.wants(finding)))
 
 
-def _search(disk: Path, wanted: Sequence[Pattern], shop: Workshop) -> list[Hit]:
+def _search(disk: Path, wanted: Sequence[Pattern], work: WorkContext) -> list[Match]:
     """Search every byte, the quick way where this host has it."""
-    shop.waiting("searching the image for secrets")
-    places = grep.places(disk, wanted, shop.cancel)
+    work.waiting("searching the image for secrets")
+    places = grep.places(disk, wanted, work.cancel)
     if places is not None:
         return scan_windows(disk, wanted, places)
 
     def step(done: int, total: int) -> None:
-        shop.cancel.check()
-        shop.progress("searching the image", done, total)
+        work.cancel.check()
+        work.progress("searching the image", done, total)
 
     return scan(disk, wanted, step)
 
@@ -93,7 +93,7 @@ def _in_files(tree: Tree) -> Iterator[Finding]:
             yield from check(tree)
 
 
-def _unread(parts: Sequence[Volume], tree: Tree) -> Iterator[Finding]:
+def _unread(parts: Sequence[DiskVolume], tree: Tree) -> Iterator[Finding]:
     """Say plainly what could not be looked into."""
     for part in parts:
         if part.kind not in _READABLE | _NO_FILES:
@@ -103,11 +103,13 @@ def _unread(parts: Sequence[Volume], tree: Tree) -> Iterator[Finding]:
         yield Finding("not-inspected", "the disk", "there is no root file system that could be looked into")
 
 
-def _is_key(disk: Path, hit: Hit) -> bool:
+def _is_key(disk: Path, hit: Match) -> bool:
     return _REAL_KEY.match(around(disk, hit, _LOOK)) is not None
 
 
-def _located(hits: Sequence[Hit], parts: Sequence[Volume], systems: Sequence[Ext4], tree: Tree) -> Iterator[Finding]:
+def _located(
+    hits: Sequence[Match], parts: Sequence[DiskVolume], systems: Sequence[Ext4], tree: Tree
+) -> Iterator[Finding]:
     """Turn offsets into paths, and many hits of one secret in one file into one finding."""
     counted: Counter[tuple[str, str]] = Counter()
     rest = list(hits)
@@ -130,5 +132,5 @@ def _located(hits: Sequence[Hit], parts: Sequence[Volume], systems: Sequence[Ext
             yield Finding("private-key", where, f"holds a private key, {times}")
 
 
-def _holds(part: Volume, hit: Hit) -> bool:
+def _holds(part: DiskVolume, hit: Match) -> bool:
     return part.start <= hit.offset < part.start + part.size

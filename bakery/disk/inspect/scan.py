@@ -24,7 +24,7 @@ class Pattern:
 
 
 @dataclass(frozen=True, order=True)
-class Hit:
+class Match:
     """Where a pattern was found: the first byte's offset in the disk."""
 
     offset: int
@@ -91,7 +91,7 @@ def extents(fd: int, size: int) -> Iterator[tuple[int, int]]:
         yield start, at
 
 
-def scan(disk: Path, patterns: Sequence[Pattern], step: Callable[[int, int], None]) -> list[Hit]:
+def scan(disk: Path, patterns: Sequence[Pattern], step: Callable[[int, int], None]) -> list[Match]:
     """Search all of a raw disk that is not a hole.
 
     Args:
@@ -100,7 +100,7 @@ def scan(disk: Path, patterns: Sequence[Pattern], step: Callable[[int, int], Non
         step: called with the bytes done and the disk's size, after each chunk; may raise to stop.
     """
     needles = Needles(patterns)
-    hits: list[Hit] = []
+    hits: list[Match] = []
     with disk.open("rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         for start, end in extents(file.fileno(), size):
@@ -109,13 +109,13 @@ def scan(disk: Path, patterns: Sequence[Pattern], step: Callable[[int, int], Non
                 step(at, size)
                 data = os.pread(file.fileno(), min(CHUNK + max(0, needles.longest - 1), end - at), at)
                 found = needles.find(data, CHUNK)
-                hits += [Hit(at + offset, pattern.name, len(pattern.needle)) for offset, pattern in found]
+                hits += [Match(at + offset, pattern.name, len(pattern.needle)) for offset, pattern in found]
                 at += CHUNK
         step(size, size)
     return distinct(hits)
 
 
-def scan_windows(disk: Path, patterns: Sequence[Pattern], places: Sequence[int]) -> list[Hit]:
+def scan_windows(disk: Path, patterns: Sequence[Pattern], places: Sequence[int]) -> list[Match]:
     """Search only around places where something is known to be.
 
     Args:
@@ -125,20 +125,20 @@ def scan_windows(disk: Path, patterns: Sequence[Pattern], places: Sequence[int])
     """
     needles = Needles(patterns)
     reach = 2 * needles.longest
-    hits: set[Hit] = set()
+    hits: set[Match] = set()
     with disk.open("rb", buffering=0) as file:
         for place in places:
             start = max(0, place - reach)
             data = os.pread(file.fileno(), place + reach - start, start)
             hits |= {
-                Hit(start + at, pattern.name, len(pattern.needle)) for at, pattern in needles.find(data, len(data))
+                Match(start + at, pattern.name, len(pattern.needle)) for at, pattern in needles.find(data, len(data))
             }
     return distinct(list(hits))
 
 
-def distinct(hits: Sequence[Hit]) -> list[Hit]:
+def distinct(hits: Sequence[Match]) -> list[Match]:
     """Leave out hits that overlap an earlier one of the same name: one text often matches in several forms."""
-    kept: list[Hit] = []
+    kept: list[Match] = []
     ends: dict[str, int] = {}
     for hit in sorted(hits, key=lambda hit: (hit.offset, -hit.length)):
         if hit.offset >= ends.get(hit.name, 0):
@@ -147,7 +147,7 @@ def distinct(hits: Sequence[Hit]) -> list[Hit]:
     return kept
 
 
-def around(disk: Path, hit: Hit, size: int) -> bytes:
+def around(disk: Path, hit: Match, size: int) -> bytes:
     """Return the bytes from a hit on."""
     with disk.open("rb") as file:
         file.seek(hit.offset)

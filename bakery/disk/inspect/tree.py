@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from bakery.disk.inspect.ext4_reader import Entry, Ext4
-from bakery.disk.inspect.volumes import Volume
+from bakery.disk.inspect.ext4_reader import DirectoryEntry, Ext4
+from bakery.disk.inspect.volumes import DiskVolume
 
 
 class Tree:
@@ -32,7 +32,7 @@ class Tree:
         """True when there is a root file system in the image."""
         return self._root is not None
 
-    def entries(self, *folders: str) -> tuple[Entry, ...]:
+    def entries(self, *folders: str) -> tuple[DirectoryEntry, ...]:
         """List what is in these folders."""
         grouped: dict[str, list[str]] = {}
         for folder in folders:
@@ -43,19 +43,19 @@ class Tree:
             for entry in self._mounts[point].entries(*(_below(point, folder) for folder in wanted))
         )
 
-    def walk(self, folder: str) -> tuple[Entry, ...]:
+    def walk(self, folder: str) -> tuple[DirectoryEntry, ...]:
         """List all that is below a folder, in the file system that the folder is in."""
         point = self._point(folder)
         found = self._mounts[point].walk(_below(point, folder))
         return tuple(replace(entry, path=_join(point, entry.path)) for entry in found)
 
-    def files(self, *paths: str) -> tuple[Entry, ...]:
+    def files(self, *paths: str) -> tuple[DirectoryEntry, ...]:
         """Look up paths; those that do not exist, or are no regular files, are left out."""
         wanted = set(paths)
         folders = dict.fromkeys(path.rpartition("/")[0] or "/" for path in paths)
         return tuple(entry for entry in self.entries(*folders) if entry.path in wanted and entry.is_file)
 
-    def read(self, entry: Entry) -> str:
+    def read(self, entry: DirectoryEntry) -> str:
         """Return a file's content as text."""
         return self._mounts[self._point(entry.path)].read(entry)
 
@@ -89,7 +89,7 @@ def fstab(text: str) -> Iterable[tuple[str, str]]:
             yield words[0], words[1]
 
 
-def means(spec: str, volume: Volume) -> bool:
+def means(spec: str, volume: DiskVolume) -> bool:
     """Say whether the device of a line of fstab is this volume."""
     kind, _, value = spec.replace('"', "").partition("=")
     known = {"UUID": volume.uuid, "LABEL": volume.label, "PARTUUID": volume.part_uuid}

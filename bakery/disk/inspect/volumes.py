@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bakery.disk.inspect.tools import run
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 
 
 @dataclass(frozen=True, kw_only=True)
-class Volume:
+class DiskVolume:
     """A partition, or the whole disk where there is no partition table.
 
     Args:
@@ -41,7 +41,7 @@ class Volume:
 
 
 @contextmanager
-def raw_disk(image: Path, form: str, folder: Path | None, shop: Workshop) -> Generator[Path]:
+def raw_disk(image: Path, form: str, folder: Path | None, work: WorkContext) -> Generator[Path]:
     """Give the image as a raw file; a qcow2 is unpacked for as long as the block runs.
 
     One sparse copy is the quickest way that works everywhere: it is read several times, and neither FUSE nor nbd,
@@ -52,22 +52,22 @@ def raw_disk(image: Path, form: str, folder: Path | None, shop: Workshop) -> Gen
         return
     with tempfile.TemporaryDirectory(prefix=".inspect-", dir=folder or image.parent) as name:
         raw = Path(name) / "disk.raw"
-        shop.waiting("unpacking the image for inspection")
+        work.waiting("unpacking the image for inspection")
         # -S 4k: whatever is zero becomes a hole, and holes are not searched.
-        run(["qemu-img", "convert", "-f", form, "-O", "raw", "-S", "4k", str(image), str(raw)], shop.cancel)
+        run(["qemu-img", "convert", "-f", form, "-O", "raw", "-S", "4k", str(image), str(raw)], work.cancel)
         yield raw
 
 
-def volumes(disk: Path, shop: Workshop) -> tuple[Volume, ...]:
+def volumes(disk: Path, work: WorkContext) -> tuple[DiskVolume, ...]:
     """Read the partition table, GPT or MBR, and probe what is in each partition."""
     size = disk.stat().st_size
-    listing = run(["sfdisk", "--json", str(disk)], shop.cancel, accept=(0, 1))
+    listing = run(["sfdisk", "--json", str(disk)], work.cancel, accept=(0, 1))
     if not listing.strip():
-        return (_probe(disk, Volume(number=0, start=0, size=size), shop),)
+        return (_probe(disk, DiskVolume(number=0, start=0, size=size), work),)
     table = json.loads(listing)["partitiontable"]
     unit = int(table.get("sectorsize", 512))
     found = (
-        Volume(
+        DiskVolume(
             number=int(part["node"].removeprefix(str(disk)).lstrip("p")),
             start=part["start"] * unit,
             size=part["size"] * unit,
@@ -75,15 +75,15 @@ def volumes(disk: Path, shop: Workshop) -> tuple[Volume, ...]:
         )
         for part in table.get("partitions", [])
     )
-    return tuple(_probe(disk, volume, shop) for volume in found)
+    return tuple(_probe(disk, volume, work) for volume in found)
 
 
-def _probe(disk: Path, volume: Volume, shop: Workshop) -> Volume:
+def _probe(disk: Path, volume: DiskVolume, work: WorkContext) -> DiskVolume:
     place = ["--offset", str(volume.start), "--size", str(volume.size)]
     nothing_found = 2
-    text = run(["blkid", "--probe", *place, "--output", "export", str(disk)], shop.cancel, accept=(0, nothing_found))
+    text = run(["blkid", "--probe", *place, "--output", "export", str(disk)], work.cancel, accept=(0, nothing_found))
     seen = {name: value for name, _, value in (line.partition("=") for line in text.splitlines())}
-    return Volume(
+    return DiskVolume(
         number=volume.number,
         start=volume.start,
         size=volume.size,

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bakery.drivers.ec2 import quota
-from bakery.drivers.ec2.api.account import Cloud, Clouds
-from bakery.drivers.ec2.api.errors import Refused, code_of
+from bakery.drivers.ec2.api.account import Ec2Cloud, Ec2Clouds
+from bakery.drivers.ec2.api.errors import Ec2Error, code_of
 from bakery.drivers.ec2.image import images, retire
 from bakery.drivers.ec2.image.keep import final_name
 from bakery.drivers.ec2.machine import base_images, network, ssm
@@ -22,7 +22,7 @@ ALLOWED = "DryRunOperation"
 ROOT_SIZE = 8
 
 
-def check(clouds: Clouds, source: Ec2) -> Iterator[Problem]:
+def check(clouds: Ec2Clouds, source: Ec2) -> Iterator[Problem]:
     """Yield what would stop a build, or only surprise its owner."""
     try:
         import boto3
@@ -36,7 +36,7 @@ def check(clouds: Clouds, source: Ec2) -> Iterator[Problem]:
     except BakeryError as error:
         yield _problem(error)
         return
-    parts: tuple[Callable[[Cloud, Ec2], Iterator[Problem]], ...] = (
+    parts: tuple[Callable[[Ec2Cloud, Ec2], Iterator[Problem]], ...] = (
         _start,
         _places,
         _groups,
@@ -57,7 +57,7 @@ def _problem(error: BakeryError) -> Problem:
     return Problem(what=error.what, why=error.why, hint=error.hint)
 
 
-def _start(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
+def _start(cloud: Ec2Cloud, source: Ec2) -> Iterator[Problem]:
     """The base, and whether the instance types can run it."""
     if not isinstance(source.base, str | Newest | Parameter | Artifact):
         return  # made by another build of the same run
@@ -79,7 +79,7 @@ def _start(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
         yield Problem(what="fast launch is for Windows images", why=f"the base {image['ImageId']} is none")
 
 
-def _places(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
+def _places(cloud: Ec2Cloud, source: Ec2) -> Iterator[Problem]:
     """Subnets, and whether one of them offers a type."""
     zones = {place.zone for place in network.places(cloud, source)}
     offered = cloud.call(
@@ -94,7 +94,7 @@ def _places(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
         )
 
 
-def _groups(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
+def _groups(cloud: Ec2Cloud, source: Ec2) -> Iterator[Problem]:
     if isinstance(source.security_groups, Filter):
         network.named_groups(cloud, source, network.places(cloud, source)[0].vpc)
     elif source.security_groups:
@@ -106,7 +106,7 @@ def _groups(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
     return
 
 
-def _profile(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
+def _profile(cloud: Ec2Cloud, source: Ec2) -> Iterator[Problem]:
     if source.instance_profile:
         cloud.call("get_instance_profile", "find it", service="iam", InstanceProfileName=source.instance_profile)
     if source.connect == "ssm":
@@ -118,7 +118,7 @@ def _profile(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
         )
 
 
-def _permissions(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
+def _permissions(cloud: Ec2Cloud, source: Ec2) -> Iterator[Problem]:
     """Ask for the important things with DryRun: AWS then says only whether it would allow them."""
     place = network.places(cloud, source)[0]
     questions: dict[str, dict[str, Any]] = {
@@ -139,12 +139,12 @@ def _permissions(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
     for operation, parameters in questions.items():
         try:
             cloud.call(operation, f"let us {operation.replace('_', ' ')}", once=True, DryRun=True, **parameters)
-        except Refused as error:
+        except Ec2Error as error:
             if code_of(error) != ALLOWED:
                 yield _problem(error)
 
 
-def taken(clouds: Clouds, source: Ec2, name: str) -> Iterator[Problem]:
+def name_conflicts(clouds: Ec2Clouds, source: Ec2, name: str) -> Iterator[Problem]:
     """With `naming="exact"`: whether the image could have its name, in all its regions."""
     if source.naming != "exact":
         return
@@ -157,7 +157,7 @@ def taken(clouds: Clouds, source: Ec2, name: str) -> Iterator[Problem]:
         yield _problem(error)
 
 
-def _taken(cloud: Cloud, source: Ec2, title: str) -> Iterator[Problem]:
+def _taken(cloud: Ec2Cloud, source: Ec2, title: str) -> Iterator[Problem]:
     for old in images.named(cloud, title):
         what = f"there is an image {title} in {cloud.region} already: {old['ImageId']}"
         if not source.replace:
@@ -166,7 +166,7 @@ def _taken(cloud: Cloud, source: Ec2, title: str) -> Iterator[Problem]:
             yield Problem(what=f"{what}, and is in use", why=", ".join(used), hint="Ec2(keep=Keep(in_use='delete'))")
 
 
-def _reachable(cloud: Cloud) -> Iterator[Problem]:
+def _reachable(cloud: Ec2Cloud) -> Iterator[Problem]:
     """A region to copy to must be enabled for the account."""
     try:
         cloud.call("describe_availability_zones", f"use the region {cloud.region}")

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from bakery.drivers.ec2.api import tags
-from bakery.drivers.ec2.api.account import Cloud
+from bakery.drivers.ec2.api.account import Ec2Cloud
 from bakery.drivers.ec2.api.create_once import by_key
-from bakery.drivers.ec2.api.errors import Refused, RefusedForNow, code_of
+from bakery.drivers.ec2.api.errors import Ec2Error, Ec2RetryableError, code_of
 from bakery.drivers.ec2.image import images
 from bakery.drivers.ec2.machine import instance_profile, ssm
 from bakery.drivers.ec2.publish import imports
@@ -34,7 +34,7 @@ WAVES = (
 """What goes after what: what stands on something goes before it, what does not may go at the same time."""
 
 
-def waves(resources: Sequence[Resource]) -> list[list[Resource]]:
+def destroy_batches(resources: Sequence[Resource]) -> list[list[Resource]]:
     """Say what is destroyed after what; kinds that this version does not know come last, one by one."""
     known = [[one for one in resources if _sort(one) in kinds] for kinds in WAVES]
     named = {kind for kinds in WAVES for kind in kinds}
@@ -46,13 +46,13 @@ def _sort(resource: Resource) -> str:
     return BORROWER if resource.kind == "image" and resource.data.get("snapshots") == "apart" else resource.kind
 
 
-def destroy(cloud: Cloud, resource: Resource) -> None:
+def destroy(cloud: Ec2Cloud, resource: Resource) -> None:
     """Destroy one thing; return when it is gone.
 
     Raises:
         DriverError: it is still there; `RetryableError` where asking again may help.
     """
-    kinds: dict[str, Callable[[Cloud, Resource], None]] = {
+    kinds: dict[str, Callable[[Ec2Cloud, Resource], None]] = {
         "instance": _instances,
         "security-group": _groups,
         "snapshot": _snapshots,
@@ -70,13 +70,13 @@ def destroy(cloud: Cloud, resource: Resource) -> None:
     kinds[resource.kind](cloud, resource)
 
 
-def _ids(cloud: Cloud, resource: Resource) -> list[str]:
+def _ids(cloud: Ec2Cloud, resource: Resource) -> list[str]:
     """By our key, so that a second one whose answer was lost goes too; and by id, should the tag be missing."""
     known = [] if resource.id in (None, resource.key) else [str(resource.id)]
     return list(dict.fromkeys([*known, *by_key(cloud, resource.kind, resource.key)]))
 
 
-def _instances(cloud: Cloud, resource: Resource) -> None:
+def _instances(cloud: Ec2Cloud, resource: Resource) -> None:
     if resource.data.get("spot"):
         _cancel_spot(cloud, resource)
     ids = _ids(cloud, resource)
@@ -86,25 +86,25 @@ def _instances(cloud: Cloud, resource: Resource) -> None:
         _wait(f"the instance {one} ends", lambda one=one: _ended(cloud, one))  # type: ignore[misc]  # a bound default
 
 
-def _terminate(cloud: Cloud, instance: str) -> None:
+def _terminate(cloud: Ec2Cloud, instance: str) -> None:
     found = cloud.instances.now(instance)
     if found and found["State"]["Name"] == "terminated":
         return
     try:
         cloud.call("terminate_instances", f"end the instance {instance}", InstanceIds=[instance])
-    except Refused as error:
+    except Ec2Error as error:
         if not code_of(error).startswith("InvalidInstanceID"):
             raise
     cloud.instances.forget(instance)
 
 
-def _ended(cloud: Cloud, instance: str) -> None:
+def _ended(cloud: Ec2Cloud, instance: str) -> None:
     found = cloud.instances.get(instance)
     if found and found["State"]["Name"] != "terminated":
         raise NotYet(f"instance {instance} is {found['State']['Name']}")
 
 
-def _cancel_spot(cloud: Cloud, resource: Resource) -> None:
+def _cancel_spot(cloud: Ec2Cloud, resource: Resource) -> None:
     """First the request: a persistent one would start the machine again."""
     found = cloud.pages(
         "describe_spot_instance_requests",
@@ -118,29 +118,29 @@ def _cancel_spot(cloud: Cloud, resource: Resource) -> None:
         return
     try:
         cloud.call("cancel_spot_instance_requests", "cancel the spot request", SpotInstanceRequestIds=sorted(ids))
-    except Refused as error:
+    except Ec2Error as error:
         if not code_of(error).startswith("InvalidSpotInstanceRequestID"):
             raise
 
 
-def _groups(cloud: Cloud, resource: Resource) -> None:
+def _groups(cloud: Ec2Cloud, resource: Resource) -> None:
     for one in _ids(cloud, resource):
         try:
             cloud.call("delete_security_group", f"delete the security group {one}", GroupId=one)
-        except Refused as error:
+        except Ec2Error as error:
             if code_of(error) == "DependencyViolation":
-                again = RefusedForNow(error.what, why=error.why, hint="what uses it must go first")
+                again = Ec2RetryableError(error.what, why=error.why, hint="what uses it must go first")
                 raise again from error
             if code_of(error) != "InvalidGroup.NotFound":
                 raise
 
 
-def _snapshots(cloud: Cloud, resource: Resource) -> None:
+def _snapshots(cloud: Ec2Cloud, resource: Resource) -> None:
     for one in _ids(cloud, resource):
         images.delete_snapshot(cloud, one)
 
 
-def _images(cloud: Cloud, resource: Resource) -> None:
+def _images(cloud: Ec2Cloud, resource: Resource) -> None:
     """Deregister; the snapshots go too where CreateImage or CopyImage made them."""
     own = resource.data.get("snapshots") == "own"
     orphans: set[str] = set(by_key(cloud, "snapshot", resource.key)) if own else set()
@@ -154,34 +154,34 @@ def _images(cloud: Cloud, resource: Resource) -> None:
         _wait(f"the snapshot {snapshot} is gone", lambda one=snapshot: _free(cloud, one))  # type: ignore[misc]  # a bound default
 
 
-def _free(cloud: Cloud, snapshot: str) -> None:
+def _free(cloud: Ec2Cloud, snapshot: str) -> None:
     try:
         images.delete_snapshot(cloud, snapshot)
     except RetryableError as error:
         raise NotYet(error.why) from error
 
 
-def _volumes(cloud: Cloud, resource: Resource) -> None:
+def _volumes(cloud: Ec2Cloud, resource: Resource) -> None:
     for one in _ids(cloud, resource):
         _wait(f"the volume {one} is gone", lambda one=one: _detached(cloud, one))  # type: ignore[misc]  # a bound default
 
 
-def _detached(cloud: Cloud, volume: str) -> None:
+def _detached(cloud: Ec2Cloud, volume: str) -> None:
     try:
         cloud.call("delete_volume", f"delete the volume {volume}", VolumeId=volume)
-    except Refused as error:
+    except Ec2Error as error:
         if code_of(error) == "VolumeInUse":
             raise NotYet(error.why) from error
         if code_of(error) != "InvalidVolume.NotFound":
             raise
 
 
-def _key_pair(cloud: Cloud, resource: Resource) -> None:
+def _key_pair(cloud: Ec2Cloud, resource: Resource) -> None:
     """By name; AWS says yes also when there is none."""
     cloud.call("delete_key_pair", "delete the key pair", KeyName=resource.key)
 
 
-def _object(cloud: Cloud, resource: Resource) -> None:
+def _object(cloud: Ec2Cloud, resource: Resource) -> None:
     """An upload; S3 says yes also when there is none."""
     bucket, path = resource.data["bucket"], resource.data["path"]
     cloud.call("delete_object", "delete the upload", service="s3", Bucket=bucket, Key=path)

@@ -8,8 +8,8 @@ from typing import Any
 
 from bakery.drivers.base import Driver
 from bakery.drivers.ec2 import check, destroy, find
-from bakery.drivers.ec2.api.account import Account, Clouds
-from bakery.drivers.ec2.api.job import Job
+from bakery.drivers.ec2.api.account import Ec2Account, Ec2Clouds
+from bakery.drivers.ec2.api.job import Ec2Job
 from bakery.drivers.ec2.image import capture, checkpoints, keep
 from bakery.drivers.ec2.machine import base_images, launch
 from bakery.drivers.ec2.machine import endpoint as reach
@@ -17,7 +17,7 @@ from bakery.drivers.ec2.options import Newest, Parameter, read
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import DriverError
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Problem, Resource, Where
-from bakery.state.claim import Claim, Workshop
+from bakery.state.claim import Claim, WorkContext
 
 
 class Ec2Driver(Driver[Ec2]):
@@ -30,16 +30,16 @@ class Ec2Driver(Driver[Ec2]):
     syncs = True
 
     def __init__(self) -> None:
-        self.clouds = Clouds()
+        self.clouds = Ec2Clouds()
         self._hooks: dict[str, reach.Hook] = {}
 
     def check(self, boot: Ec2) -> Iterator[Problem]:
         """Look at credentials, base, network, permissions, names and quota; all problems at once."""
         yield from check.check(self.clouds, boot)
 
-    def taken(self, boot: Ec2, name: str) -> Iterator[Problem]:
+    def name_conflicts(self, boot: Ec2, name: str) -> Iterator[Problem]:
         """Look for images of exactly that name, where no date makes it unique."""
-        yield from check.taken(self.clouds, boot, name)
+        yield from check.name_conflicts(self.clouds, boot, name)
 
     def launch(self, boot: Ec2 | Artifact | Checkpoint, claim: Claim) -> Handle:
         """Start a machine from a source, or from an image of ours with the settings it was built with."""
@@ -49,7 +49,7 @@ class Ec2Driver(Driver[Ec2]):
         else:
             source = Ec2.from_settings(boot.settings["source"], base=boot)
             cloud = self.clouds.of(boot.settings)
-        return launch.launch(Job(clouds=self.clouds, cloud=cloud, source=source, claim=claim))
+        return launch.launch(Ec2Job(clouds=self.clouds, cloud=cloud, source=source, claim=claim))
 
     def endpoint(self, handle: Handle) -> Endpoint:
         """Say where it listens and which key it shows."""
@@ -68,18 +68,18 @@ class Ec2Driver(Driver[Ec2]):
         """Where no raw parameter gives the machine an address of its own: ending one takes most of a minute."""
         return not {"NetworkInterfaces", "PrivateIpAddress"} & boot.launch_options.keys()
 
-    def waves(self, resources: Sequence[Resource]) -> list[list[Resource]]:
+    def destroy_batches(self, resources: Sequence[Resource]) -> list[list[Resource]]:
         """Machines together, then images, then what those stood on."""
-        return destroy.waves(resources)
+        return destroy.destroy_batches(resources)
 
     def find(self, where: Where) -> Iterator[Resource]:
         """Find what carries our tags; `where.settings` may hold `region`, `profile`, `endpoint_url`."""
         settings: dict[str, Any] = dict(where.settings)
         if "account" in settings:
-            account = Account.from_json(settings["account"])
+            account = Ec2Account.from_json(settings["account"])
         else:
             known = {name: read(settings[name]) for name in ("region", "profile", "endpoint_url") if name in settings}
-            account = Account(**known)
+            account = Ec2Account(**known)
         yield from find.find(self.clouds.get(account), where)
 
     def keep(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
@@ -91,15 +91,15 @@ class Ec2Driver(Driver[Ec2]):
         del folder
         return checkpoints.save(self.clouds.of(handle.data), handle, key, claim)
 
-    def recall(self, boot: Ec2, build: str) -> Iterator[tuple[Checkpoint, str]]:
+    def list_checkpoints(self, boot: Ec2, build: str) -> Iterator[tuple[Checkpoint, str]]:
         """Find the checkpoints of a build by their tags, whichever host made them."""
-        yield from checkpoints.recall(self.clouds.get(boot.account), boot, build)
+        yield from checkpoints.list_checkpoints(self.clouds.get(boot.account), boot, build)
 
-    def prepare(self, boot: Ec2, shop: Workshop) -> str | None:
+    def prepare(self, boot: Ec2, work: WorkContext) -> str | None:
         """Return what decides the first disk's content: an AMI never changes, so its id does."""
         if isinstance(boot.base, Newest | Parameter):
             return str(base_images.resolve(self.clouds.get(boot.account), boot.base)["ImageId"])
-        return super().prepare(boot, shop)
+        return super().prepare(boot, work)
 
     def delete(self, artifact: Artifact) -> None:
         """Delete a kept image in all its regions, unless it is in use."""

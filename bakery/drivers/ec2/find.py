@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bakery.drivers.ec2.api import tags
-from bakery.drivers.ec2.api.account import Cloud
+from bakery.drivers.ec2.api.account import Ec2Cloud
 from bakery.model import Resource, Where
 
 ENDED = {"terminated", "shutting-down"}
@@ -22,7 +22,7 @@ KINDS: tuple[tuple[str, str, str, str], ...] = (
 """In the order of making, as `undo` goes backwards: machines first, then images, then what those stood on."""
 
 
-def find(cloud: Cloud, where: Where) -> Iterator[Resource]:
+def find(cloud: Ec2Cloud, where: Where) -> Iterator[Resource]:
     """Yield a record for everything temporary that we made here and that fits."""
     for kind, operation, result, name in KINDS:
         owner: dict[str, Any] = (
@@ -59,7 +59,7 @@ def _age(marks: Mapping[str, str]) -> float:
     return (datetime.now(UTC) - started).total_seconds()
 
 
-def _record(cloud: Cloud, kind: str, name: str, item: Mapping[str, Any]) -> Resource:
+def _record(cloud: Ec2Cloud, kind: str, name: str, item: Mapping[str, Any]) -> Resource:
     marks = tags.read(item)
     data: dict[str, Any] = dict(cloud.record)
     if item.get("SpotInstanceRequestId"):
@@ -72,7 +72,7 @@ def _record(cloud: Cloud, kind: str, name: str, item: Mapping[str, Any]) -> Reso
     )
 
 
-def _profiles(cloud: Cloud, where: Where) -> Iterator[Resource]:
+def _profiles(cloud: Ec2Cloud, where: Where) -> Iterator[Resource]:
     """Roles and profiles cannot be filtered by tag: they are found by our names."""
     for kind, operation, result, name in (
         ("role", "list_roles", "Roles", "RoleName"),
@@ -88,7 +88,7 @@ def _profiles(cloud: Cloud, where: Where) -> Iterator[Resource]:
                     yield _record(cloud, kind, item[name], described)
 
 
-def _iam_tags(cloud: Cloud, kind: str, name: str) -> dict[str, str]:
+def _iam_tags(cloud: Ec2Cloud, kind: str, name: str) -> dict[str, str]:
     asked: dict[str, Any] = {"RoleName": name} if kind == "role" else {"InstanceProfileName": name}
     operation = "list_role_tags" if kind == "role" else "list_instance_profile_tags"
     return tags.read(cloud.call(operation, service="iam", **asked))

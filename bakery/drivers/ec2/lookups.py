@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bakery.drivers.ec2.api.account import Account, Cloud
+from bakery.drivers.ec2.api.account import Ec2Account, Ec2Cloud
 from bakery.drivers.ec2.machine import base_images
 from bakery.drivers.ec2.options import Newest
 from bakery.errors import DriverError
 from bakery.redaction.secret import Secret
 
 
-def _cloud(account: dict[str, Any]) -> Cloud:
-    return Cloud(Account(**account))
+def _cloud(account: dict[str, Any]) -> Ec2Cloud:
+    return Ec2Cloud(Ec2Account(**account))
 
 
 def newest_image(wanted: Newest, **account: Any) -> str:

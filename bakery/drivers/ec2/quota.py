@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bakery.drivers.ec2.api import tags
-from bakery.drivers.ec2.api.account import Cloud
+from bakery.drivers.ec2.api.account import Ec2Cloud
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import DriverError
 from bakery.model import Problem
@@ -54,7 +54,7 @@ def family(kind: str) -> Family | None:
     return next((one for one in FAMILIES if re.fullmatch(one.types, kind)), None)
 
 
-def check(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
+def check(cloud: Ec2Cloud, source: Ec2) -> Iterator[Problem]:
     """Say which types could never start, which could not start now, and stop only where none could ever."""
     if source.tenancy == "host":
         return
@@ -71,7 +71,7 @@ def check(cloud: Cloud, source: Ec2) -> Iterator[Problem]:
         yield problem if stops else Problem(what=problem.what, why=problem.why, hint=problem.hint, fatal=False)
 
 
-def _limit(cloud: Cloud, one: Family, *, spot: bool) -> float | None:
+def _limit(cloud: Ec2Cloud, one: Family, *, spot: bool) -> float | None:
     """The limit as it is set for this account, or None where Service Quotas does not say."""
     code = one.spot if spot else one.demand
     try:
@@ -81,7 +81,7 @@ def _limit(cloud: Cloud, one: Family, *, spot: bool) -> float | None:
     return float(found["Quota"]["Value"])
 
 
-def _used(cloud: Cloud, *, spot: bool) -> dict[Family, int]:
+def _used(cloud: Ec2Cloud, *, spot: bool) -> dict[Family, int]:
     """The processors of all that runs, by family."""
     used: dict[Family, int] = {}
     asked = tags.filters({"instance-state-name": ("pending", "running")})
@@ -99,7 +99,7 @@ def _processors(machine: Mapping[str, Any]) -> int:
 
 
 def _problem(
-    cloud: Cloud, kind: str, cpus: int, limits: Mapping[Family, float | None], used: Mapping[Family, int]
+    cloud: Ec2Cloud, kind: str, cpus: int, limits: Mapping[Family, float | None], used: Mapping[Family, int]
 ) -> Problem | None:
     one = family(kind)
     limit = limits.get(one) if one else None
@@ -118,7 +118,7 @@ def _problem(
     return None
 
 
-def _counted(cloud: Cloud) -> Iterator[Problem]:
+def _counted(cloud: Ec2Cloud) -> Iterator[Problem]:
     """What DescribeAccountAttributes says. AWS keeps that number no more, so it stops nothing."""
     try:
         answer = cloud.call("describe_account_attributes", AttributeNames=["max-instances"])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, Self
 
-from bakery.drivers.ec2.api.account import Account
+from bakery.drivers.ec2.api.account import Ec2Account
 from bakery.drivers.ec2.options import FastLaunch, Filter, Keep, Metadata, Role, Spot, Volume, read
 from bakery.errors import ImagefileError
 from bakery.model import Endpoint, Source, to_json
@@ -156,9 +156,9 @@ class Ec2(Source):
             raise ImagefileError(f"Ec2({problem}", hint="docs/aws.md lists every option with an example")
 
     @property
-    def account(self) -> Account:
+    def account(self) -> Ec2Account:
         """Where and as whom the API is spoken to."""
-        return Account(
+        return Ec2Account(
             region=self.region, profile=self.profile, roles=self.roles, endpoint_url=self.endpoint_url, poll=self.poll
         )
 

@@ -20,7 +20,7 @@ from bakery.disk.layout import Layout
 from bakery.disk.qcow2_splice import join
 from bakery.drivers.nspawn.apply_layer import apply
 from bakery.errors import DriverError
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.util.lock import hold
 from bakery.util.tools import alone, root
 
@@ -75,7 +75,7 @@ def unusable(layers: Sequence[Path]) -> str:
     return ""
 
 
-def write(to: Path, *, layers: Sequence[Path], tree: Path, layout: Layout, folder: Path, shop: Workshop) -> str:
+def write(to: Path, *, layers: Sequence[Path], tree: Path, layout: Layout, folder: Path, work: WorkContext) -> str:
     """Write the image of a machine that has ended.
 
     Args:
@@ -92,27 +92,27 @@ def write(to: Path, *, layers: Sequence[Path], tree: Path, layout: Layout, folde
     Raises:
         DriverError: a tool fails, or the files do not fit on the disk.
     """
-    below = prepare(tree, layout, shop)
+    below = prepare(tree, layout, work)
     overlay, delta = folder / "overlay.qcow2", folder / "delta.qcow2"
     try:
-        qemuimg.overlay(overlay, base=below, format="qcow2", size=layout.size, shop=shop, cluster=qemuimg.CLUSTER)
+        qemuimg.overlay(overlay, base=below, format="qcow2", size=layout.size, work=work, cluster=qemuimg.CLUSTER)
         with _mounted(overlay, layout.root.start, folder) as disk:
             try:
                 for layer in reversed(layers):
-                    shop.cancel.check()
+                    work.cancel.check()
                     apply(layer, disk)
                 _tie(disk, layout)
             except OSError as error:
                 hint = f"the disk is {layout.size >> 20} MiB; is it large enough?"
                 raise DriverError("the machine's files cannot be written", why=str(error), hint=hint) from error
-        qemuimg.changes(overlay, delta, base=below, shop=shop)
-        return join(below, delta, to, shop)
+        qemuimg.changes(overlay, delta, base=below, work=work)
+        return join(below, delta, to, work)
     finally:
         overlay.unlink(missing_ok=True)
         delta.unlink(missing_ok=True)
 
 
-def prepare(tree: Path, layout: Layout, shop: Workshop) -> Path:
+def prepare(tree: Path, layout: Layout, work: WorkContext) -> Path:
     """Make the base's disk as an image, or find it in the cache.
 
     Args:
@@ -125,16 +125,16 @@ def prepare(tree: Path, layout: Layout, shop: Workshop) -> Path:
     """
     known = tree.stat()
     decides = (VERSION, str(tree), known.st_ino, known.st_mtime_ns, layout.size, str(layout.identity))
-    folder = shop.cache / "bases" / f"disk-{hashlib.sha256(repr(decides).encode()).hexdigest()[:32]}"
+    folder = work.cache / "bases" / f"disk-{hashlib.sha256(repr(decides).encode()).hexdigest()[:32]}"
     image = folder / IMAGE
-    with hold(folder / "lock", what="another bake is making the base's disk", shop=shop):
+    with hold(folder / "lock", what="another bake is making the base's disk", work=work):
         if not image.exists():
-            shop.waiting("making the base's disk")
+            work.waiting("making the base's disk")
             raw, part = folder / "disk.raw", folder / f"{IMAGE}.part"
             try:
-                build.make_disk(tree, raw, shop, size=layout.size, identity=layout.identity)
+                build.make_disk(tree, raw, work, size=layout.size, identity=layout.identity)
                 source = {"driver": "raw", "file": {"driver": "file", "filename": str(raw)}}
-                qemuimg.convert(source, part, format="qcow2", shop=shop)
+                qemuimg.convert(source, part, format="qcow2", work=work)
             finally:
                 raw.unlink(missing_ok=True)
             part.replace(image)

@@ -10,10 +10,10 @@ from bakery.disk import image_files
 from bakery.disk.bases.base import Base, BaseDisk, BaseTree
 from bakery.drivers.nspawn import disk_to_tree
 from bakery.drivers.nspawn.source import Rooted
-from bakery.drivers.qemu.machine_spec import Shape
+from bakery.drivers.qemu.machine_spec import MachineSpec
 from bakery.errors import DriverError
 from bakery.model import Artifact, Problem
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.util.sparse_files import digest
 
 HINT = "Debian(...), CloudImage(...), an @bakery.image function, or an Artifact that is a disk on this host"
@@ -34,7 +34,7 @@ def check(base: Any) -> Iterator[Problem]:
             yield Problem(what=f"Nspawn cannot start from {type(base).__name__}", hint=HINT)
 
 
-def tree(base: Any, shop: Workshop) -> BaseTree:
+def tree(base: Any, work: WorkContext) -> BaseTree:
     """Make the tree of a base, or find it in the cache.
 
     Raises:
@@ -42,11 +42,11 @@ def tree(base: Any, shop: Workshop) -> BaseTree:
     """
     match base:
         case Rooted():
-            return base.tree(shop)
+            return base.tree(work)
         case Base():
-            return disk_to_tree.tree(base.disk(shop), shop)
+            return disk_to_tree.tree(base.disk(work), work)
         case Artifact():
-            return disk_to_tree.tree(_disk(base, shop), shop)
+            return disk_to_tree.tree(_disk(base, work), work)
     raise DriverError(f"Nspawn cannot start from {type(base).__name__}", hint=HINT)
 
 
@@ -56,13 +56,13 @@ def _check_image(image: Artifact) -> Iterator[Problem]:
         yield Problem(what=f"the image {image.name} is gone or was changed", why=image.id, hint="bake it again")
 
 
-def _disk(image: Artifact, shop: Workshop) -> BaseDisk:
+def _disk(image: Artifact, work: WorkContext) -> BaseDisk:
     """An image of ours, or one that a user names by its path."""
     for problem in _check_image(image):
         raise DriverError(problem.what, why=problem.why, hint=problem.hint)
     return BaseDisk(
         path=image.path,
         format="raw" if image.format == "raw" else "qcow2",
-        key=image.sha256 or digest(image.path, "sha256", shop),
-        login="credentials" if Shape.from_json(image.settings).login == "credentials" else "nocloud",
+        key=image.sha256 or digest(image.path, "sha256", work),
+        login="credentials" if MachineSpec.from_json(image.settings).login == "credentials" else "nocloud",
     )

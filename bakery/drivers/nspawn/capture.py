@@ -12,7 +12,7 @@ from bakery.disk.layout import Layout
 from bakery.drivers.nspawn import base_template
 from bakery.drivers.nspawn.merged_tree import merged
 from bakery.errors import DriverError
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.util.sparse_files import digest
 
 
@@ -38,7 +38,7 @@ def write(
     tree: Path,
     layout: Layout,
     folder: Path,
-    shop: Workshop,
+    work: WorkContext,
 ) -> str:
     """Write the image of a machine that has ended: by changing the base's disk where that can be done, else anew.
 
@@ -59,15 +59,15 @@ def write(
     """
     if format == "qcow2" and not base_template.unusable(layers):
         try:
-            return base_template.write(to, layers=layers, tree=tree, layout=layout, folder=folder, shop=shop)
+            return base_template.write(to, layers=layers, tree=tree, layout=layout, folder=folder, work=work)
         except DriverError as error:
             to.unlink(missing_ok=True)
-            shop.notice(f"the disk is made from the start, which takes longer: {error.what}", hint=error.why)
+            work.notice(f"the disk is made from the start, which takes longer: {error.what}", hint=error.why)
     raw = folder / "disk.raw" if format == "qcow2" else to
-    with merged([*layers, tree], folder / "merged", shop) as files:
-        build.make_disk(files, raw, shop, size=layout.size, identity=layout.identity)
+    with merged([*layers, tree], folder / "merged", work) as files:
+        build.make_disk(files, raw, work, size=layout.size, identity=layout.identity)
     if format == "qcow2":
         source = {"driver": "raw", "file": {"driver": "file", "filename": str(raw)}}
-        qemuimg.convert(source, to, format="qcow2", shop=shop)
+        qemuimg.convert(source, to, format="qcow2", work=work)
         raw.unlink()
-    return digest(to, "sha256", shop)
+    return digest(to, "sha256", work)

@@ -10,10 +10,10 @@ from pathlib import Path
 from bakery.disk.bases.base import BaseDisk, BaseTree
 from bakery.disk.build import remove
 from bakery.disk.inspect.tree import fstab, means
-from bakery.disk.inspect.volumes import Volume, raw_disk, volumes
+from bakery.disk.inspect.volumes import DiskVolume, raw_disk, volumes
 from bakery.errors import DriverError
 from bakery.model import Problem
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.util.lock import hold
 from bakery.util.tools import alone, missing, root, run
 
@@ -45,7 +45,7 @@ def check() -> Iterator[Problem]:
     yield from missing({"qemu-img": "qemu-utils", "sfdisk": "fdisk", "blkid": "util-linux", "setpriv": "util-linux"})
 
 
-def tree(disk: BaseDisk, shop: Workshop) -> BaseTree:
+def tree(disk: BaseDisk, work: WorkContext) -> BaseTree:
     """Make the tree or find it in the cache.
 
     Args:
@@ -57,49 +57,49 @@ def tree(disk: BaseDisk, shop: Workshop) -> BaseTree:
     """
     for problem in check():
         raise DriverError(problem.what, why=problem.why, hint=problem.hint)
-    folder = shop.cache / "bases" / f"image-{hashlib.sha256(disk.key.encode()).hexdigest()[:32]}"
-    with hold(folder / "lock", what=f"another bake is unpacking {disk.path.name}", shop=shop):
+    folder = work.cache / "bases" / f"image-{hashlib.sha256(disk.key.encode()).hexdigest()[:32]}"
+    with hold(folder / "lock", what=f"another bake is unpacking {disk.path.name}", work=work):
         if not (folder / READY).exists():
-            _make(disk, folder, shop)
+            _make(disk, folder, work)
     return BaseTree(path=folder / "tree", key=disk.key, login=disk.login)
 
 
-def _make(disk: BaseDisk, folder: Path, shop: Workshop) -> None:
-    shop.waiting(f"unpacking {disk.path.name}")
+def _make(disk: BaseDisk, folder: Path, work: WorkContext) -> None:
+    work.waiting(f"unpacking {disk.path.name}")
     files, point = folder / "tree", folder / "point"
-    remove(files, shop)  # of a process that was killed: nobody else is here while we hold the lock
+    remove(files, work)  # of a process that was killed: nobody else is here while we hold the lock
     files.mkdir()
     point.mkdir(exist_ok=True)
     try:
-        with raw_disk(disk.path, disk.format, folder, shop) as raw:
-            mounts = _mounts(raw, point, shop)
+        with raw_disk(disk.path, disk.format, folder, work) as raw:
+            mounts = _mounts(raw, point, work)
             words = [word for volume, place in mounts for word in (*_mount(raw, volume), place)]
             run(
                 (*alone(), "sh", "-c", COPY, "sh", files, point, *words),
-                shop,
+                work,
                 timeout=3600,
                 what=f"copying the files of {disk.path.name}",
             )
-            _forget_disk(files, [volume for volume, _ in mounts[1:]], volumes(raw, shop))
+            _forget_disk(files, [volume for volume, _ in mounts[1:]], volumes(raw, work))
     except BaseException:
-        remove(files, shop)
+        remove(files, work)
         raise
     point.rmdir()
     (folder / READY).write_text(json.dumps({"key": disk.key}))
 
 
-def _mount(raw: Path, volume: Volume) -> tuple[str, str, str]:
+def _mount(raw: Path, volume: DiskVolume) -> tuple[str, str, str]:
     """Type, options and file, for mount(8): the loop device goes with the mount, and that with its namespace."""
     options = f"ro,loop,offset={volume.start},sizelimit={volume.size},{KINDS[volume.kind]}"
     return volume.kind, options, str(raw)
 
 
-def _mounts(raw: Path, point: Path, shop: Workshop) -> list[tuple[Volume, str]]:
+def _mounts(raw: Path, point: Path, work: WorkContext) -> list[tuple[DiskVolume, str]]:
     """The root file system, and those that its fstab puts into it, each with its place; outer ones first."""
-    found = [volume for volume in volumes(raw, shop) if volume.kind in KINDS]
+    found = [volume for volume in volumes(raw, work) if volume.kind in KINDS]
     for volume in sorted(found, key=lambda each: each.size, reverse=True):
         try:
-            said = run((*alone(), "sh", "-c", LOOK, "sh", *_mount(raw, volume), point), shop, what="looking for files")
+            said = run((*alone(), "sh", "-c", LOOK, "sh", *_mount(raw, volume), point), work, what="looking for files")
         except DriverError:
             continue  # another one may be the root; if none is, that is said below
         inside = [
@@ -109,7 +109,7 @@ def _mounts(raw: Path, point: Path, shop: Workshop) -> list[tuple[Volume, str]]:
             if other is not volume and place != "/" and means(spec, other)
         ]
         return [(volume, ""), *sorted(inside, key=lambda each: each[1])]
-    kinds = ", ".join(sorted({volume.kind or "unknown" for volume in volumes(raw, shop)}))
+    kinds = ", ".join(sorted({volume.kind or "unknown" for volume in volumes(raw, work)}))
     raise DriverError(
         f"{raw.name} has no root file system that can be read here",
         why=f"there are: {kinds}; read are: {', '.join(KINDS)}, where this kernel has them",
@@ -117,7 +117,7 @@ def _mounts(raw: Path, point: Path, shop: Workshop) -> list[tuple[Volume, str]]:
     )
 
 
-def _forget_disk(files: Path, copied: Sequence[Volume], all_volumes: Sequence[Volume]) -> None:
+def _forget_disk(files: Path, copied: Sequence[DiskVolume], all_volumes: Sequence[DiskVolume]) -> None:
     """Take the old disk's other partitions out of fstab: the new disk has none of them, and would wait for them."""
     table = files / FSTAB
     if not table.is_file():
@@ -129,6 +129,6 @@ def _forget_disk(files: Path, copied: Sequence[Volume], all_volumes: Sequence[Vo
         table.write_text("\n".join((*kept, "")))
 
 
-def _about(line: str, gone: Sequence[Volume]) -> bool:
+def _about(line: str, gone: Sequence[DiskVolume]) -> bool:
     spec = (line.split() or [""])[0]
     return any(means(spec, volume) for volume in gone)

@@ -18,10 +18,10 @@ from bakery.drivers.nspawn import capture as disks
 from bakery.drivers.nspawn.source import Nspawn, Rooted
 from bakery.drivers.nspawn.start import Container
 from bakery.drivers.qemu import acceleration
-from bakery.drivers.qemu.machine_spec import Shape
+from bakery.drivers.qemu.machine_spec import MachineSpec
 from bakery.errors import DriverError, NotYet
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Where
-from bakery.state.claim import Claim, Workshop
+from bakery.state.claim import Claim, WorkContext
 from bakery.util import tools
 from bakery.util.waiting import until
 
@@ -41,7 +41,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Start:
+class StartPoint:
     """What a machine starts from.
 
     Args:
@@ -78,9 +78,9 @@ class NspawnDriver(Driver[Nspawn]):
         yield from tools.missing(qemuimg.PACKAGES)
         yield from base_trees.check(boot.base)
 
-    def prepare(self, boot: Nspawn, shop: Workshop) -> str | None:
+    def prepare(self, boot: Nspawn, work: WorkContext) -> str | None:
         """Make the base's tree, or find it in the cache; no disk is made of it."""
-        return base_trees.tree(boot.base, shop).key if isinstance(boot.base, Rooted) else super().prepare(boot, shop)
+        return base_trees.tree(boot.base, work).key if isinstance(boot.base, Rooted) else super().prepare(boot, work)
 
     def launch(self, boot: Nspawn | Artifact | Checkpoint, claim: Claim) -> Handle:
         """Start a container from a base's tree, or from a saved layer above it."""
@@ -151,7 +151,7 @@ class NspawnDriver(Driver[Nspawn]):
     def capture(self, handle: Handle, name: str, claim: Claim) -> Artifact:
         """Power off, put the layers together, and make the same kind of disk as a virtual machine has."""
         self._power_off(handle, claim)
-        folder, shape = handle.folder / CONTAINER, Shape.from_json(handle.settings)
+        folder, shape = handle.folder / CONTAINER, MachineSpec.from_json(handle.settings)
         layers = [folder / "upper", *(Path(layer) for layer in (handle.data["layer"],) if layer)]
 
         def write(path: Path) -> str:
@@ -162,7 +162,7 @@ class NspawnDriver(Driver[Nspawn]):
                 tree=Path(handle.data["tree"]),
                 layout=disks.layout_of(handle.data["key"], handle.data["disk"]),
                 folder=folder,
-                shop=claim,
+                work=claim,
             )
 
         form: qemuimg.Format = "raw" if shape.format == "raw" else "qcow2"
@@ -201,7 +201,7 @@ class NspawnDriver(Driver[Nspawn]):
         processes.end(resource.key)
         for group in map(Path, resource.data.get("cgroups", ())):
             _remove_cgroup(group)
-        build.remove(Path(resource.data["folder"]), Workshop(cache=Path()))
+        build.remove(Path(resource.data["folder"]), WorkContext(cache=Path()))
 
     def find(self, where: Where) -> Iterator[Resource]:
         """Find containers that run on this host, from their launchers' command lines."""
@@ -252,10 +252,10 @@ class NspawnDriver(Driver[Nspawn]):
         )
 
 
-def _start(boot: Nspawn | Artifact | Checkpoint, claim: Claim) -> Start:
+def _start(boot: Nspawn | Artifact | Checkpoint, claim: Claim) -> StartPoint:
     match boot:
         case Checkpoint(folder=Path() as folder, settings=known):
-            return Start(
+            return StartPoint(
                 tree=Path(known["tree"]),
                 key=known.get("key", ""),
                 layer=folder / checkpoints.LAYER,
@@ -264,7 +264,7 @@ def _start(boot: Nspawn | Artifact | Checkpoint, claim: Claim) -> Start:
             )
         case Nspawn():
             tree = base_trees.tree(boot.base, claim)
-            return Start(
+            return StartPoint(
                 tree=tree.path,
                 key=tree.key,
                 layer=None,
@@ -315,4 +315,4 @@ def _remove_cgroup(group: Path) -> None:
         except OSError as error:
             raise NotYet(f"{group}: {error.strerror}") from error
 
-    until(gone, what=f"removing the control group {group}", timeout=10, cancel=Workshop(cache=Path()).cancel)
+    until(gone, what=f"removing the control group {group}", timeout=10, cancel=WorkContext(cache=Path()).cancel)

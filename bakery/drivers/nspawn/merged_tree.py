@@ -10,7 +10,7 @@ from pathlib import Path
 from bakery.disk.build import remove
 from bakery.drivers.nspawn.layers import mount_option
 from bakery.errors import DriverError
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.util.tools import root, run
 
 MOUNT = 'set -eu; mount -t overlay overlay -o "ro,lowerdir=$1" "$2"'
@@ -19,7 +19,7 @@ COPY = 'set -eu; mount -t overlay overlay -o "ro,lowerdir=$1,userxattr" "$2"; cp
 
 
 @contextmanager
-def merged(layers: Sequence[Path], folder: Path, shop: Workshop) -> Generator[Path]:
+def merged(layers: Sequence[Path], folder: Path, work: WorkContext) -> Generator[Path]:
     """Yield a folder in which the layers are one tree, read-only, while the block runs.
 
     For root it is the mount namespace of a helper process, reached through /proc, that ends with the block. Others
@@ -49,11 +49,11 @@ def merged(layers: Sequence[Path], folder: Path, shop: Workshop) -> Generator[Pa
             point,
             folder / "tree",
         )
-        run(words, shop, what="putting the layers together")
+        run(words, work, what="putting the layers together")
         try:
             yield folder / "tree"
         finally:
-            remove(folder / "tree", shop)
+            remove(folder / "tree", work)
         return
     with _holder(option, point) as pid:
         yield Path("/proc", str(pid), "root", point.relative_to("/"))

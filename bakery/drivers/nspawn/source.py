@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from bakery.disk.bases.base import BaseTree
-from bakery.drivers.qemu.machine_spec import Shape
+from bakery.drivers.qemu.machine_spec import MachineSpec
 from bakery.drivers.qemu.source import Qemu, size
 from bakery.errors import ImagefileError
 from bakery.model import Problem, Source
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 
 
 @runtime_checkable
@@ -22,7 +22,7 @@ class Rooted(Protocol):
         """Yield what would stop `tree`."""
         ...
 
-    def tree(self, shop: Workshop) -> BaseTree:
+    def tree(self, work: WorkContext) -> BaseTree:
         """Make the tree or find it in the cache."""
         ...
 
@@ -76,13 +76,13 @@ class Nspawn(Source):
         """The size of the image's disk in bytes."""
         return size(self.disk, field="disk")
 
-    def shape(self, login: str) -> Shape:
+    def shape(self, login: str) -> MachineSpec:
         """The virtual machine that boots the image.
 
         Args:
             login: how the base takes keys: `credentials` or `nocloud`.
         """
-        return Shape.of(self._machine, login)
+        return MachineSpec.of(self._machine, login)
 
     @property
     def _machine(self) -> Qemu:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from bakery.disk.bases.base import Base
-from bakery.drivers.openstack.api.cloud import SERVICES, Account, Cloud, Clouds, named
+from bakery.drivers.openstack.api.cloud import SERVICES, OpenStackAccount, OpenStackCloud, OpenStackClouds, named
 from bakery.drivers.openstack.image import upload
 from bakery.drivers.openstack.machine import base_images, launch, network, volumes
 from bakery.drivers.openstack.options import GlanceImage, GlanceUrl
@@ -19,15 +19,15 @@ from bakery.model import Artifact, Problem
 
 MORE = {"maxTotalInstances": "servers", "maxTotalCores": "cores", "maxTotalRAMSize": "MiB of memory"}
 UNLIMITED = -1
-Part = Callable[[Cloud, OpenStack], Iterator[Problem]]
+Part = Callable[[OpenStackCloud, OpenStack], Iterator[Problem]]
 
 
-def account(source: OpenStack) -> Account:
+def account(source: OpenStack) -> OpenStackAccount:
     """Where and as whom a source is built."""
-    return Account(cloud=source.cloud, region=source.region, interface=source.interface)
+    return OpenStackAccount(cloud=source.cloud, region=source.region, interface=source.interface)
 
 
-def check(clouds: Clouds, source: OpenStack) -> Iterator[Problem]:
+def check(clouds: OpenStackClouds, source: OpenStack) -> Iterator[Problem]:
     """Yield what would stop a build, or only surprise its owner."""
     if (missing_library := _no_library()) is not None:
         yield missing_library
@@ -58,7 +58,7 @@ def _no_library() -> Problem | None:
     return None
 
 
-def _looked(part: Part, cloud: Cloud, source: OpenStack) -> list[Problem]:
+def _looked(part: Part, cloud: OpenStackCloud, source: OpenStack) -> list[Problem]:
     """All that one part finds, up to where the cloud refuses to say more."""
     found: list[Problem] = []
     try:
@@ -76,7 +76,7 @@ def _problem(error: BakeryError) -> Problem:
     return Problem(what=error.what, why=error.why, hint=error.hint)
 
 
-def _start(cloud: Cloud, source: OpenStack) -> Iterator[Problem]:
+def _start(cloud: OpenStackCloud, source: OpenStack) -> Iterator[Problem]:
     """The base, and whether the flavors can run it."""
     match source.base:
         case Base():
@@ -115,7 +115,7 @@ def _fits(image: dict[str, Any], flavors: list[dict[str, Any]], source: OpenStac
             )
 
 
-def _places(cloud: Cloud, source: OpenStack) -> Iterator[Problem]:
+def _places(cloud: OpenStackCloud, source: OpenStack) -> Iterator[Problem]:
     """Networks and security groups; and whether the floating network is one."""
     network.networks(cloud, source)
     network.group_ids(cloud, source)
@@ -127,7 +127,7 @@ def _places(cloud: Cloud, source: OpenStack) -> Iterator[Problem]:
         yield Problem(what="ssh_from opens port 22 of the build machine to everybody", fatal=False)
 
 
-def _zones(cloud: Cloud, source: OpenStack) -> Iterator[Problem]:
+def _zones(cloud: OpenStackCloud, source: OpenStack) -> Iterator[Problem]:
     if source.zone:
         answer = cloud.ask("GET", "compute", "/os-availability-zone", "list the zones")
         known = {one["zoneName"] for one in answer["availabilityZoneInfo"] if one["zoneState"]["available"]}
@@ -136,7 +136,7 @@ def _zones(cloud: Cloud, source: OpenStack) -> Iterator[Problem]:
                 yield Problem(what=f"there is no availability zone {zone!r}", why=f"there are: {', '.join(known)}")
 
 
-def _limits(cloud: Cloud, source: OpenStack) -> Iterator[Problem]:
+def _limits(cloud: OpenStackCloud, source: OpenStack) -> Iterator[Problem]:
     """Room in the quota for one more server."""
     limits = cloud.ask("GET", "compute", "/limits", "say the quota")["limits"]["absolute"]
     flavor = launch.flavors(cloud, source.flavors)[0]
@@ -154,7 +154,7 @@ def _limits(cloud: Cloud, source: OpenStack) -> Iterator[Problem]:
             )
 
 
-def _addresses(cloud: Cloud, source: OpenStack) -> Iterator[Problem]:
+def _addresses(cloud: OpenStackCloud, source: OpenStack) -> Iterator[Problem]:
     """Room in the network's quota, where the cloud tells us."""
     path = f"/quotas/{cloud.project}/details"
     quota = cloud.ask("GET", "network", path, "say the network's quota", missing_ok=True).get("quota", {})
@@ -169,10 +169,10 @@ def _addresses(cloud: Cloud, source: OpenStack) -> Iterator[Problem]:
             yield Problem(what=f"the quota has no room for one more {name}", why=f"{found['used']} are used")
 
 
-def _member(clouds: Clouds, member: str, entry: str) -> Iterator[Problem]:
+def _member(clouds: OpenStackClouds, member: str, entry: str) -> Iterator[Problem]:
     """The credentials with which an image is accepted must be those of that member."""
     try:
-        project = clouds.get(Account(cloud=entry)).project
+        project = clouds.get(OpenStackAccount(cloud=entry)).project
     except BakeryError as error:
         yield _problem(error)
         return
@@ -180,7 +180,7 @@ def _member(clouds: Clouds, member: str, entry: str) -> Iterator[Problem]:
         yield Problem(what=f"accept={{{member!r}: {entry!r}}}: the project of {entry!r} is {project}")
 
 
-def doctor(clouds: Clouds, *, offline: bool) -> Iterator[Problem]:
+def doctor(clouds: OpenStackClouds, *, offline: bool) -> Iterator[Problem]:
     """Yield what `bake doctor` says."""
     if (missing := _no_library()) is not None:
         yield missing
@@ -194,7 +194,7 @@ def doctor(clouds: Clouds, *, offline: bool) -> Iterator[Problem]:
         if len(names) > 1 and not os.environ.get("OS_CLOUD"):
             yield Problem(what=f"configured: {', '.join(names)}; OS_CLOUD chooses none", fatal=False)
             return
-        cloud = clouds.get(Account())
+        cloud = clouds.get(OpenStackAccount())
         known = [name.replace("_", " ") for name in SERVICES if cloud.has(name)]
         where = cloud.connection.auth.get("auth_url")
         yield Problem(what=f"logged in at {where}, project {cloud.project}: {', '.join(known)}", fatal=False)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bakery.drivers.openstack.api import resources as things
-from bakery.drivers.openstack.api.cloud import Cloud
-from bakery.drivers.openstack.api.errors import CONFLICT, Refused, RefusedForNow, status_of
+from bakery.drivers.openstack.api.cloud import OpenStackCloud
+from bakery.drivers.openstack.api.errors import CONFLICT, OpenStackError, OpenStackRetryableError, status_of
 from bakery.drivers.openstack.image import images
 from bakery.drivers.openstack.machine import network, servers, volumes
 from bakery.errors import DriverError, NotYet, RetryableError
@@ -24,7 +24,7 @@ ORDER = (("server", "floating-address", "association", "keypair", "image", "snap
 """What can go at the same time; what is in no list comes last."""
 
 
-def waves(resources: Sequence[Resource]) -> list[list[Resource]]:
+def destroy_batches(resources: Sequence[Resource]) -> list[list[Resource]]:
     """First what uses others, then what it used."""
     known = [kind for kinds in ORDER for kind in kinds]
     found = [[resource for resource in reversed(resources) if resource.kind in kinds] for kinds in ORDER]
@@ -32,7 +32,7 @@ def waves(resources: Sequence[Resource]) -> list[list[Resource]]:
     return [wave for wave in (*found, last) if wave]
 
 
-def destroy(cloud: Cloud, resource: Resource) -> None:
+def destroy(cloud: OpenStackCloud, resource: Resource) -> None:
     """Destroy one thing; return when it is gone.
 
     Raises:
@@ -52,7 +52,7 @@ def destroy(cloud: Cloud, resource: Resource) -> None:
             _wait(f"the snapshot {left} is gone", lambda left=left: _step(cloud, "snapshot", left))  # type: ignore[misc]  # a bound default
 
 
-def _ids(cloud: Cloud, resource: Resource) -> list[str]:
+def _ids(cloud: OpenStackCloud, resource: Resource) -> list[str]:
     """By our key, so that a second one whose answer was lost goes too; and by id, should the name be lost."""
     if resource.kind in {"volume", "snapshot"} and not cloud.has("block_storage"):
         return []
@@ -61,20 +61,20 @@ def _ids(cloud: Cloud, resource: Resource) -> list[str]:
     return list(dict.fromkeys([*known, *found]))
 
 
-def _soon(cloud: Cloud, server: str) -> None:
+def _soon(cloud: OpenStackCloud, server: str) -> None:
     """Ask for its end; whether that was heard is seen later."""
     with contextlib.suppress(RetryableError):
         servers.end(cloud, server)
 
 
-def _orphans(cloud: Cloud, key: str) -> list[str]:
+def _orphans(cloud: OpenStackCloud, key: str) -> list[str]:
     """Snapshots that Nova made for an image, which never got as far as to point to them."""
     if not cloud.has("block_storage"):
         return []
     return [one["id"] for one in things.by_key(cloud, "snapshot", f"snapshot for {key}")]
 
 
-def _step(cloud: Cloud, kind: str, name: str) -> None:
+def _step(cloud: OpenStackCloud, kind: str, name: str) -> None:
     """Ask for the end, as often as it takes.
 
     Raises:
@@ -87,7 +87,7 @@ def _step(cloud: Cloud, kind: str, name: str) -> None:
         return
     try:
         _ask(cloud, kind, name)
-    except Refused as error:
+    except OpenStackError as error:
         busy = status_of(error) in (BUSY_VOLUME if kind == "volume" else {CONFLICT})
         if not busy:
             raise
@@ -98,7 +98,7 @@ def _step(cloud: Cloud, kind: str, name: str) -> None:
         raise NotYet(f"the {kind} is on its way out")
 
 
-def _leaving(cloud: Cloud, kind: str, name: str) -> bool:
+def _leaving(cloud: OpenStackCloud, kind: str, name: str) -> bool:
     """Say whether a thing is gone.
 
     Raises:
@@ -110,7 +110,7 @@ def _leaving(cloud: Cloud, kind: str, name: str) -> bool:
     return found is None
 
 
-def _ask(cloud: Cloud, kind: str, name: str) -> None:
+def _ask(cloud: OpenStackCloud, kind: str, name: str) -> None:
     if kind == "image":
         images.delete(cloud, name)
     elif kind == "snapshot":
@@ -119,7 +119,7 @@ def _ask(cloud: Cloud, kind: str, name: str) -> None:
         things.delete(cloud, kind, name)
 
 
-def _dissociate(cloud: Cloud, resource: Resource) -> None:
+def _dissociate(cloud: OpenStackCloud, resource: Resource) -> None:
     """The user's floating address stays; only, it no longer leads to our port."""
     found = things.get(cloud, "floating-address", resource.key)
     if found and found["port_id"] == resource.data["port"]:
@@ -135,4 +135,4 @@ def _wait(what: str, probe: Callable[[], Any]) -> None:
         except RetryableError as error:
             raise NotYet(error.why) from error
 
-    until(ask, what=what, timeout=TIMEOUT, cancel=Cancel(), every=(0.1, 2.0), late=0.2, error=RefusedForNow)
+    until(ask, what=what, timeout=TIMEOUT, cancel=Cancel(), every=(0.1, 2.0), late=0.2, error=OpenStackRetryableError)

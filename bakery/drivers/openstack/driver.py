@@ -8,7 +8,7 @@ from pathlib import Path
 from bakery.drivers.base import Driver
 from bakery.drivers.openstack import check, destroy, find
 from bakery.drivers.openstack.api import resources as things
-from bakery.drivers.openstack.api.cloud import Account, Cloud, Clouds
+from bakery.drivers.openstack.api.cloud import OpenStackAccount, OpenStackCloud, OpenStackClouds
 from bakery.drivers.openstack.image import capture, checkpoints, images, keep
 from bakery.drivers.openstack.machine import base_images, launch, servers
 from bakery.drivers.openstack.machine.endpoint import Reach
@@ -16,7 +16,7 @@ from bakery.drivers.openstack.options import GlanceImage, GlanceUrl
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import DriverError
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Problem, Resource, Where
-from bakery.state.claim import Claim, Workshop
+from bakery.state.claim import Claim, WorkContext
 
 
 class OpenStackDriver(Driver[OpenStack]):
@@ -28,7 +28,7 @@ class OpenStackDriver(Driver[OpenStack]):
     syncs = True
 
     def __init__(self) -> None:
-        self.clouds = Clouds()
+        self.clouds = OpenStackClouds()
         self._reach = Reach()
         self._ready: dict[str, launch.Ready] = {}
 
@@ -36,15 +36,15 @@ class OpenStackDriver(Driver[OpenStack]):
         """Look at credentials, base, flavors, networks, names and quota; all problems at once."""
         yield from check.check(self.clouds, boot)
 
-    def prepare(self, boot: OpenStack, shop: Workshop) -> str | None:
+    def prepare(self, boot: OpenStack, work: WorkContext) -> str | None:
         """Look up the base; its id stands for its content, as Glance never changes an image's data."""
         match boot.base:
             case GlanceUrl():
                 return boot.base.sha512 or None
             case str() | GlanceImage():
-                cloud = self.clouds.get(check.account(boot)).within(shop.cancel)
+                cloud = self.clouds.get(check.account(boot)).within(work.cancel)
                 return str(base_images.resolve(cloud, boot.base)["id"])
-        return super().prepare(boot, shop)
+        return super().prepare(boot, work)
 
     def launch(self, boot: OpenStack | Artifact | Checkpoint, claim: Claim) -> Handle:
         """Start a machine from a source, or from an image of ours with the settings it was built with."""
@@ -53,17 +53,17 @@ class OpenStackDriver(Driver[OpenStack]):
         else:
             source = OpenStack.from_settings(boot.settings["source"], base=boot)
             cloud = self.clouds.of(boot.settings)
-        job = launch.Job(cloud=cloud.within(claim.cancel), source=source, claim=claim)
+        job = launch.ServerJob(cloud=cloud.within(claim.cancel), source=source, claim=claim)
         return launch.launch(job, self._ready.pop(claim.name, None))
 
     def overlaps(self, boot: OpenStack) -> bool:
         """Where each machine has ports and addresses of its own."""
         return not (boot.ports or boot.fixed_address or boot.floating_address)
 
-    def foresee(self, boot: OpenStack, claim: Claim) -> None:
+    def prepare_launch(self, boot: OpenStack, claim: Claim) -> None:
         """Make the key pair, the group, the ports and the floating address."""
         cloud = self.clouds.get(check.account(boot)).within(claim.cancel)
-        self._ready[claim.name] = launch.foresee(launch.Job(cloud=cloud, source=boot, claim=claim))
+        self._ready[claim.name] = launch.prepare_launch(launch.ServerJob(cloud=cloud, source=boot, claim=claim))
 
     def endpoint(self, handle: Handle) -> Endpoint:
         """Say where it listens and which key it shows."""
@@ -77,14 +77,14 @@ class OpenStackDriver(Driver[OpenStack]):
         """Destroy from the record alone."""
         destroy.destroy(self.clouds.of(resource.data), resource)
 
-    def waves(self, resources: Sequence[Resource]) -> list[list[Resource]]:
+    def destroy_batches(self, resources: Sequence[Resource]) -> list[list[Resource]]:
         """Machines, keys, images and addresses at once; then ports and volumes; then security groups."""
-        return destroy.waves(resources)
+        return destroy.destroy_batches(resources)
 
     def find(self, where: Where) -> Iterator[Resource]:
         """Find what carries our marks; `where.settings` may hold `cloud`, `region` and `interface`."""
         settings = where.settings.get("account", where.settings)
-        yield from find.find(self.clouds.get(Account.from_json(settings)), where)
+        yield from find.find(self.clouds.get(OpenStackAccount.from_json(settings)), where)
 
     def keep(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
         """Make the tested image the user's."""
@@ -114,14 +114,14 @@ class OpenStackDriver(Driver[OpenStack]):
         del folder
         return checkpoints.save(self._cloud(handle).within(claim.cancel), handle, key, claim)
 
-    def recall(self, boot: OpenStack, build: str) -> Iterator[tuple[Checkpoint, str]]:
+    def list_checkpoints(self, boot: OpenStack, build: str) -> Iterator[tuple[Checkpoint, str]]:
         """Find the checkpoints of a build by their properties, whichever host made them."""
         if boot.checkpoints:
-            yield from checkpoints.recall(self.clouds.get(check.account(boot)), boot, build)
+            yield from checkpoints.list_checkpoints(self.clouds.get(check.account(boot)), boot, build)
 
-    def doctor(self, shop: Workshop) -> Iterator[Problem]:
+    def doctor(self, work: WorkContext) -> Iterator[Problem]:
         """Say which clouds are configured, and whether the one that the environment means lets us in."""
-        yield from check.doctor(self.clouds, offline=shop.offline)
+        yield from check.doctor(self.clouds, offline=work.offline)
 
-    def _cloud(self, handle: Handle) -> Cloud:
+    def _cloud(self, handle: Handle) -> OpenStackCloud:
         return self.clouds.of(handle.data)

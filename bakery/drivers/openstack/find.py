@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bakery.drivers.openstack.api import resources, tags
-from bakery.drivers.openstack.api.cloud import Cloud
+from bakery.drivers.openstack.api.cloud import OpenStackCloud
 from bakery.model import Resource, Where
 
 
-def find(cloud: Cloud, where: Where) -> Iterator[Resource]:
+def find(cloud: OpenStackCloud, where: Where) -> Iterator[Resource]:
     """Yield a record for everything temporary that we made here and that fits."""
     for kind in resources.KINDS:
         if kind in {"volume", "snapshot"} and not cloud.has("block_storage"):
@@ -22,14 +22,14 @@ def find(cloud: Cloud, where: Where) -> Iterator[Resource]:
                 yield _record(cloud, kind, item, marks)
 
 
-def _listed(cloud: Cloud, kind: str) -> list[dict[str, Any]]:
+def _listed(cloud: OpenStackCloud, kind: str) -> list[dict[str, Any]]:
     if kind != "image":
         return resources.every(cloud, kind)
     hidden = resources.every(cloud, kind, owner=cloud.project, os_hidden="true")
     return [*resources.every(cloud, kind, owner=cloud.project), *hidden]
 
 
-def _marks(cloud: Cloud, kind: str, item: Mapping[str, Any], where: Where) -> dict[str, str]:
+def _marks(cloud: OpenStackCloud, kind: str, item: Mapping[str, Any], where: Where) -> dict[str, str]:
     """What a thing says of itself; a key pair can only say it by its name, and Nova tells its age only singly."""
     if kind != "keypair":
         marks = tags.of(item)
@@ -64,7 +64,7 @@ def _age(text: str) -> float:
     return (datetime.now(UTC) - then).total_seconds()
 
 
-def _record(cloud: Cloud, kind: str, item: Mapping[str, Any], marks: Mapping[str, str]) -> Resource:
+def _record(cloud: OpenStackCloud, kind: str, item: Mapping[str, Any], marks: Mapping[str, str]) -> Resource:
     name = resources.id_of(kind, dict(item))
     return Resource(
         driver="openstack",

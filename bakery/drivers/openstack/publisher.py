@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from bakery.drivers.openstack import check
-from bakery.drivers.openstack.api.cloud import Clouds
+from bakery.drivers.openstack.api.cloud import OpenStackClouds
 from bakery.drivers.openstack.image import capture, upload
 from bakery.drivers.openstack.source import OpenStack as Source
 from bakery.drivers.publisher import Publisher
@@ -34,11 +34,11 @@ class OpenStack(Source, Publisher):
 
     def check(self) -> Iterator[Problem]:
         """Look at credentials, flavors, networks and quota."""
-        yield from check.check(Clouds(), self)
+        yield from check.check(OpenStackClouds(), self)
 
     def publish(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
         """Upload the disk under a temporary name; its digest is compared with Glance's."""
-        cloud = Clouds().get(check.account(self)).within(claim.cancel)
+        cloud = OpenStackClouds().get(check.account(self)).within(claim.cancel)
         wanted = self.disk_format or artifact.format
         disk = artifact.path if wanted == artifact.format else _converted(artifact, wanted, claim.folder)
         properties = {**_firmware(artifact), **self.properties}

@@ -17,7 +17,7 @@ from bakery.disk.bases.disk_file import write_whole
 from bakery.drivers.qemu import accel_probe
 from bakery.drivers.qemu.command import QEMU, accelerator
 from bakery.errors import DriverError, NotYet
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.util import tools
 from bakery.util.lock import hold
 from bakery.util.waiting import until
@@ -27,7 +27,7 @@ PATIENCE = 6.0
 NATIVE = {"Linux": "kvm", "Darwin": "hvf"}
 
 
-def choose(asked: str, shop: Workshop) -> str:
+def choose(asked: str, work: WorkContext) -> str:
     """Decide what runs the guest: `kvm`, `hvf` or `tcg`.
 
     Args:
@@ -40,7 +40,7 @@ def choose(asked: str, shop: Workshop) -> str:
     if asked == "tcg":
         return "tcg"
     native = NATIVE.get(platform.system(), "none") if asked == "auto" else asked
-    reason = trouble(native, shop)
+    reason = trouble(native, work)
     if not reason:
         return native
     if asked != "auto":
@@ -72,7 +72,7 @@ def labels(asked: str) -> tuple[tuple[str, int], ...]:
     return ((native, 1),) if native not in ("", "tcg") and not absent(native) else ()
 
 
-def trouble(native: str, shop: Workshop) -> str:
+def trouble(native: str, work: WorkContext) -> str:
     """Why the host's accelerator cannot be used; empty when it can. Asks a guest the first time, then remembers.
 
     Args:
@@ -81,14 +81,14 @@ def trouble(native: str, shop: Workshop) -> str:
     """
     if reason := absent(native):
         return reason
-    note = shop.cache / "hosts" / f"{_this_host(native, shop)}.json"
-    with hold(note.with_suffix(".lock"), what="another bake tries this host's acceleration", shop=shop):
+    note = work.cache / "hosts" / f"{_this_host(native, work)}.json"
+    with hold(note.with_suffix(".lock"), what="another bake tries this host's acceleration", work=work):
         if not note.exists():
-            shop.waiting(f"trying {native}")
-            reason = _probe(native, shop)
+            work.waiting(f"trying {native}")
+            reason = _probe(native, work)
             write_whole(note, json.dumps({"accelerator": native, "trouble": reason}))
             if reason:
-                shop.notice(
+                work.notice(
                     f"{native} does not run a guest on this host; machines are emulated, about ten times slower",
                     hint=f"{reason}. Remembered until this host boots again; to try again now, delete {note}",
                     warning=True,
@@ -96,15 +96,15 @@ def trouble(native: str, shop: Workshop) -> str:
         return str(json.loads(note.read_text())["trouble"])
 
 
-def _this_host(native: str, shop: Workshop) -> str:
+def _this_host(native: str, work: WorkContext) -> str:
     """A digest of what the answer depends on."""
     boot_id = Path("/proc/sys/kernel/random/boot_id")
     booted = boot_id.read_text() if boot_id.exists() else str(int(psutil.boot_time()))
-    version = tools.run([QEMU, "--version"], shop, what="asking QEMU for its version", timeout=60).decode()
+    version = tools.run([QEMU, "--version"], work, what="asking QEMU for its version", timeout=60).decode()
     return hashlib.sha256(f"{native} {booted} {platform.release()} {version}".encode()).hexdigest()[:24]
 
 
-def _probe(native: str, shop: Workshop) -> str:
+def _probe(native: str, work: WorkContext) -> str:
     """Boot the boot sector. Returns why it did not come to its end; empty when it did."""
     with tempfile.TemporaryDirectory(prefix="bake-") as folder:
         disk = Path(folder) / "disk.raw"
@@ -118,13 +118,13 @@ def _probe(native: str, shop: Workshop) -> str:
                 [*tools.dies_with_us(), *words], stdin=subprocess.DEVNULL, stdout=said, stderr=said
             )
         try:
-            return _verdict(guest, log, shop)
+            return _verdict(guest, log, work)
         finally:
             guest.kill()
             guest.wait()
 
 
-def _verdict(guest: subprocess.Popen[bytes], log: Path, shop: Workshop) -> str:
+def _verdict(guest: subprocess.Popen[bytes], log: Path, work: WorkContext) -> str:
     started = time.monotonic()
 
     def ended() -> str:
@@ -140,4 +140,4 @@ def _verdict(guest: subprocess.Popen[bytes], log: Path, shop: Workshop) -> str:
             return f"a guest that needs 0.1 s did not come to its end in {PATIENCE:g} s"
         raise NotYet("a guest of one sector")
 
-    return until(ended, what="a guest of one sector", timeout=2 * PATIENCE, cancel=shop.cancel, every=(0.02, 0.1))
+    return until(ended, what="a guest of one sector", timeout=2 * PATIENCE, cancel=work.cancel, every=(0.02, 0.1))

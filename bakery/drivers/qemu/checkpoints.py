@@ -13,11 +13,11 @@ from typing import Any
 from bakery.drivers.qemu import power
 from bakery.drivers.qemu.command import DEVICE
 from bakery.drivers.qemu.layers import Layer, Layers, add, layers_from, node
-from bakery.drivers.qemu.machine_spec import Identity, Shape
+from bakery.drivers.qemu.machine_spec import MachineIdentity, MachineSpec
 from bakery.drivers.qemu.monitor import Monitor
 from bakery.errors import DriverError, NotYet
 from bakery.model import Checkpoint, Handle
-from bakery.state.claim import Claim, Workshop
+from bakery.state.claim import Claim, WorkContext
 from bakery.state.ssh_keys import save_keys
 from bakery.util.waiting import until
 
@@ -41,8 +41,8 @@ class Saved:
         qemu: the version that wrote it; no other is trusted to read it.
     """
 
-    shape: Shape
-    identity: Identity
+    shape: MachineSpec
+    identity: MachineIdentity
     layers: tuple[Layer, ...]
     host_key: str
     qemu: str
@@ -51,8 +51,8 @@ class Saved:
     def from_json(cls, settings: Mapping[str, Any]) -> Saved:
         """Read what `to_json` wrote."""
         return cls(
-            shape=Shape.from_json(settings["shape"]),
-            identity=Identity.from_json(settings["identity"]),
+            shape=MachineSpec.from_json(settings["shape"]),
+            identity=MachineIdentity.from_json(settings["identity"]),
             layers=layers_from(settings["layers"]),
             host_key=settings["host_key"],
             qemu=settings["qemu"],
@@ -99,8 +99,8 @@ def save(handle: Handle, key: str, folder: Path, claim: Claim, *, host_key: str)
                 raise
     save_keys(claim.keys, folder)
     saved = Saved(
-        shape=Shape.from_json(handle.settings),
-        identity=Identity.from_json(handle.data),
+        shape=MachineSpec.from_json(handle.settings),
+        identity=MachineIdentity.from_json(handle.data),
         layers=layers.shared,
         host_key=host_key,
         qemu=version,
@@ -129,14 +129,14 @@ def _standing_still(monitor: Monitor) -> Generator[None]:
         monitor.ask("cont")
 
 
-def _freeze(monitor: Monitor, machine: Path, layers: Layers, folder: Path, shop: Workshop) -> Layers:
+def _freeze(monitor: Monitor, machine: Path, layers: Layers, folder: Path, work: WorkContext) -> Layers:
     """Let the machine write to a new layer from now on, and move the one it wrote to into the checkpoint's folder.
 
     QEMU goes on reading the moved file through its open descriptor, or the original where the folder is on another
     disk.
     """
     old = Layer(str((machine / layers.top).absolute()), "qcow2")
-    fresh = add(machine, (*layers.shared, old), size=0, shop=shop)
+    fresh = add(machine, (*layers.shared, old), size=0, work=work)
     top = node([Layer(str((machine / fresh.top).absolute()), "qcow2")], fresh.top)
     monitor.ask("blockdev-add", **top, backing=None)
     monitor.ask("blockdev-snapshot", node=_writable(monitor), overlay=fresh.top)
@@ -166,7 +166,7 @@ def _writable(monitor: Monitor) -> str:
     raise DriverError("QEMU does not know its disk", why=str(monitor.ask("query-block")))
 
 
-def _write_memory(monitor: Monitor, folder: Path, shop: Workshop) -> None:
+def _write_memory(monitor: Monitor, folder: Path, work: WorkContext) -> None:
     """Write the memory as a migration stream through zstd, which takes a fifth of the space at hardly any time."""
     part, whole = folder / f"{MEMORY}.part", folder / MEMORY
     _no_limit(monitor)
@@ -178,7 +178,7 @@ def _write_memory(monitor: Monitor, folder: Path, shop: Workshop) -> None:
         if not whole.exists():
             raise NotYet("saving the machine's memory")
 
-    until(written, what="a checkpoint", timeout=PATIENCE, cancel=shop.cancel, notify=shop.waiting, every=(0.01, 0.2))
+    until(written, what="a checkpoint", timeout=PATIENCE, cancel=work.cancel, notify=work.waiting, every=(0.01, 0.2))
 
 
 def _no_limit(monitor: Monitor) -> None:
@@ -200,7 +200,7 @@ def _version(monitor: Monitor) -> str:
 # ---- load -------------------------------------------------------------------------------------------------------
 
 
-def load(handle: Handle, folder: Path, saved: Saved, shop: Workshop) -> None:
+def load(handle: Handle, folder: Path, saved: Saved, work: WorkContext) -> None:
     """Fill the memory of a machine that was started for it, and let it run on.
 
     Args:
@@ -230,7 +230,7 @@ def load(handle: Handle, folder: Path, saved: Saved, shop: Workshop) -> None:
                 raise NotYet("restoring the machine's memory")
             monitor.ask("cont")
 
-    until(connect, what="QEMU starts", timeout=PATIENCE, cancel=shop.cancel, every=(0.01, 0.1))
+    until(connect, what="QEMU starts", timeout=PATIENCE, cancel=work.cancel, every=(0.01, 0.1))
     until(
-        loaded, what="a restored machine", timeout=PATIENCE, cancel=shop.cancel, notify=shop.waiting, every=(0.01, 0.2)
+        loaded, what="a restored machine", timeout=PATIENCE, cancel=work.cancel, notify=work.waiting, every=(0.01, 0.2)
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from bakery.drivers.qemu.firmware import Firmware
 from bakery.drivers.qemu.layers import Layer, node
-from bakery.drivers.qemu.machine_spec import Identity, Shape
+from bakery.drivers.qemu.machine_spec import MachineIdentity, MachineSpec
 from bakery.drivers.qemu.monitor import SOCKET
 from bakery.drivers.qemu.process import SERIAL, mark
 
@@ -20,7 +20,7 @@ DEVICE = "root"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class Placement:
     """Where and on what a machine runs.
 
     Args:
@@ -42,7 +42,7 @@ class Place:
     restored: bool = False
 
 
-def command(shape: Shape, identity: Identity, place: Place) -> list[str]:
+def command(shape: MachineSpec, identity: MachineIdentity, place: Placement) -> list[str]:
     """Return the words that start a machine."""
     words = [QEMU, "-name", mark(place.name), "-uuid", identity.uuid, "-nodefaults", "-no-user-config"]
     words += ["-machine", _machine(shape), *accelerator(identity.accel)]
@@ -71,21 +71,21 @@ def accelerator(accel: str) -> list[str]:
     return ["-accel", accel, "-cpu", "host"]
 
 
-def _machine(shape: Shape) -> str:
+def _machine(shape: MachineSpec) -> str:
     """Without the controllers that a q35 has and nothing is attached to: a guest looks for disks on each of them."""
     if shape.machine != "q35":
         return shape.machine
     return "q35,smbus=off" + ("" if shape.disk_bus == "sata" else ",sata=off")
 
 
-def _network(shape: Shape, identity: Identity) -> list[str]:
+def _network(shape: MachineSpec, identity: MachineIdentity) -> list[str]:
     # Port 0: the kernel picks one that is free, and QEMU holds it from then on. No IPv6: QEMU would announce a route
     # that leads nowhere on hosts without it, and every download in the guest would try it first.
     user = "user,id=net,ipv6=off,hostfwd=tcp:127.0.0.1:0-:22"
     return ["-netdev", user, "-device", f"{shape.nic},netdev=net,mac={identity.mac}"]
 
 
-def _disks(shape: Shape, place: Place) -> list[str]:
+def _disks(shape: MachineSpec, place: Placement) -> list[str]:
     words = ["-blockdev", _json(node(place.layers, "disk"))]
     if shape.disk_bus == "scsi":
         words += ["-device", "virtio-scsi-pci,id=scsi"]
@@ -106,7 +106,7 @@ def _disks(shape: Shape, place: Place) -> list[str]:
     return words
 
 
-def _device(shape: Shape, *, drive: str, name: str, slot: int) -> str:
+def _device(shape: MachineSpec, *, drive: str, name: str, slot: int) -> str:
     match shape.disk_bus:
         case "scsi":
             kind = "scsi-hd,bus=scsi.0"
@@ -119,7 +119,7 @@ def _device(shape: Shape, *, drive: str, name: str, slot: int) -> str:
     return f"{kind},drive={drive},id={name}"
 
 
-def _firmware(place: Place) -> list[str]:
+def _firmware(place: Placement) -> list[str]:
     if place.firmware is None:
         return []
     code = f"if=pflash,format=raw,readonly=on,file={_escaped(place.firmware.code)}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bakery.drivers import cloudinit
 from bakery.drivers.qemu.command import SEED
-from bakery.drivers.qemu.machine_spec import Shape
+from bakery.drivers.qemu.machine_spec import MachineSpec
 from bakery.errors import DriverError, NotYet
 from bakery.state.claim import Keys
 
@@ -18,7 +18,7 @@ HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
 _BLOCK = re.compile(r"-----BEGIN SSH HOST KEY KEYS-----(.*?)-----END SSH HOST KEY KEYS-----", re.DOTALL)
 
 
-def prepare(shape: Shape, keys: Keys, *, folder: Path, instance: str) -> tuple[str, ...]:
+def prepare(shape: MachineSpec, keys: Keys, *, folder: Path, instance: str) -> tuple[str, ...]:
     """Write what the machine reads its keys from; returns the names of files for SMBIOS.
 
     Raises:

@@ -18,14 +18,14 @@ from bakery.disk import image_files, qemuimg
 from bakery.disk.bases.base import Base
 from bakery.drivers.base import Driver
 from bakery.drivers.qemu import acceleration, checkpoints, credentials, firmware, power, process, restore
-from bakery.drivers.qemu.command import QEMU, SEED, VARIABLES, Place, command
+from bakery.drivers.qemu.command import QEMU, SEED, VARIABLES, Placement, command
 from bakery.drivers.qemu.layers import Layer, Layers, add, node
-from bakery.drivers.qemu.machine_spec import Identity, Shape
-from bakery.drivers.qemu.monitor import SOCKET, Monitor, Refused
+from bakery.drivers.qemu.machine_spec import MachineIdentity, MachineSpec
+from bakery.drivers.qemu.monitor import SOCKET, Monitor, QmpError
 from bakery.drivers.qemu.source import Qemu
 from bakery.errors import DriverError, ImagefileError, NotYet
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Where
-from bakery.state.claim import Claim, Workshop
+from bakery.state.claim import Claim, WorkContext
 from bakery.state.ssh_keys import read_keys
 from bakery.util import tools
 
@@ -79,14 +79,16 @@ class QemuDriver(Driver[Qemu]):
     def needs(self, boot: Qemu | Artifact | Checkpoint) -> Needs:
         """Say what a machine takes from this host."""
         shape = (
-            Shape.of(boot, "") if isinstance(boot, Qemu) else Shape.from_json(boot.settings.get("shape", boot.settings))
+            MachineSpec.of(boot, "")
+            if isinstance(boot, Qemu)
+            else MachineSpec.from_json(boot.settings.get("shape", boot.settings))
         )
         return Needs(memory=shape.memory, cpus=shape.cpus, labels=acceleration.labels(shape.accel))
 
-    def doctor(self, shop: Workshop) -> Iterator[Problem]:
+    def doctor(self, work: WorkContext) -> Iterator[Problem]:
         """Say whether machines run at the host's own speed."""
         native = acceleration.NATIVE.get(platform.system(), "kvm")
-        if trouble := acceleration.trouble(native, shop):
+        if trouble := acceleration.trouble(native, work):
             hint = "machines are emulated (tcg), about ten times slower"
             yield Problem(what=f"{native} cannot be used", why=trouble, hint=hint, fatal=False)
         else:
@@ -102,20 +104,20 @@ class QemuDriver(Driver[Qemu]):
         if isinstance(boot, Checkpoint):
             return self._resume(boot, claim)
         shape, base, size = self._stands_on(boot, claim)
-        identity = Identity.new(acceleration.choose(shape.accel, claim), claim.name)
+        identity = MachineIdentity.new(acceleration.choose(shape.accel, claim), claim.name)
         host_key = claim.keys.host_public if shape.host_key == "given" else ""
         return self._start(shape, identity, (base,), claim, size=size, host_key=host_key)
 
-    def _stands_on(self, boot: Qemu | Artifact, claim: Claim) -> tuple[Shape, Layer, int]:
+    def _stands_on(self, boot: Qemu | Artifact, claim: Claim) -> tuple[MachineSpec, Layer, int]:
         """The shape of the machine, the disk under it, and the size that was asked for."""
         if isinstance(boot, Artifact):
-            return Shape.from_json(boot.settings), _layer(boot), 0
+            return MachineSpec.from_json(boot.settings), _layer(boot), 0
         if isinstance(boot.base, Artifact):
-            inside = Shape.from_json(boot.base.settings)
-            return Shape.of(boot, inside.login), _layer(boot.base), boot.disk_bytes
+            inside = MachineSpec.from_json(boot.base.settings)
+            return MachineSpec.of(boot, inside.login), _layer(boot.base), boot.disk_bytes
         if isinstance(boot.base, Base):
             disk = boot.base.disk(claim)
-            return Shape.of(boot, disk.login), Layer(str(disk.path.absolute()), disk.format), boot.disk_bytes
+            return MachineSpec.of(boot, disk.login), Layer(str(disk.path.absolute()), disk.format), boot.disk_bytes
         raise ImagefileError(
             f"Qemu(base={boot.base!r}): not something that a virtual machine can boot",
             hint="Debian(...), CloudImage(...), an @bakery.image function or an Artifact",
@@ -123,8 +125,8 @@ class QemuDriver(Driver[Qemu]):
 
     def _start(
         self,
-        shape: Shape,
-        identity: Identity,
+        shape: MachineSpec,
+        identity: MachineIdentity,
         shared: tuple[Layer, ...],
         claim: Claim,
         *,
@@ -134,9 +136,9 @@ class QemuDriver(Driver[Qemu]):
     ) -> Handle:
         intent = claim.intend(KIND, folder=str(claim.folder.absolute()))
         self._note(claim)
-        layers = add(claim.folder, shared, size=size, shop=claim)
+        layers = add(claim.folder, shared, size=size, work=claim)
         layers.write(claim.folder)
-        place = Place(
+        place = Placement(
             name=claim.name,
             folder=claim.folder.absolute(),
             layers=layers.all(claim.folder),
@@ -161,7 +163,7 @@ class QemuDriver(Driver[Qemu]):
         saved = checkpoints.Saved.from_json(boot.settings)
         handle = self._start(saved.shape, saved.identity, saved.layers, claim, host_key=saved.host_key, restored=True)
         checkpoints.load(handle, boot.folder, saved, claim)
-        return restore.wake(handle, self.endpoint, read_keys(boot.folder), claim)
+        return restore.restore_machine(handle, self.endpoint, read_keys(boot.folder), claim)
 
     def _note(self, claim: Claim) -> None:
         """Write beside the machine whose it is, for `find`."""
@@ -197,12 +199,12 @@ class QemuDriver(Driver[Qemu]):
         except OSError:
             return ""
 
-    def evidence(self, handle: Handle, folder: Path) -> None:
+    def collect_diagnostics(self, handle: Handle, folder: Path) -> None:
         """Write the serial console, QEMU's own words and, while the machine runs, a screenshot."""
-        super().evidence(handle, folder)
+        super().collect_diagnostics(handle, folder)
         with suppress(FileNotFoundError):
             shutil.copyfile(handle.folder / process.LOG, folder / process.LOG)
-        with suppress(NotYet, Refused), Monitor(handle.folder) as monitor:
+        with suppress(NotYet, QmpError), Monitor(handle.folder) as monitor:
             monitor.ask("screendump", filename=str((folder / "screen.png").absolute()), format="png")
 
     def checkpoints(self, handle: Handle, key: str, folder: Path, claim: Claim) -> Checkpoint | None:
@@ -216,7 +218,7 @@ class QemuDriver(Driver[Qemu]):
     def capture(self, handle: Handle, name: str, claim: Claim) -> Artifact:
         """Power the machine off through its guest, and write its disk as one file under a temporary name."""
         power.off(handle, claim)
-        shape = Shape.from_json(handle.settings)
+        shape = MachineSpec.from_json(handle.settings)
         disk = node(Layers.read(handle.folder).all(handle.folder))
         return image_files.write(disk, name, format=_format(shape.format), settings=shape.to_json(), claim=claim)
 
@@ -286,7 +288,7 @@ def _usable(image: Artifact) -> bool:
     return image_files.intact(image) if image.sha256 else Path(image.id).is_file()
 
 
-def _firmware(shape: Shape, folder: Path) -> firmware.Firmware | None:
+def _firmware(shape: MachineSpec, folder: Path) -> firmware.Firmware | None:
     if shape.firmware != "uefi":
         return None
     found = firmware.find(QEMU)

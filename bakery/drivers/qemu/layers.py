@@ -12,7 +12,7 @@ from bakery.disk import qemuimg
 from bakery.disk.bases.disk_file import write_whole
 from bakery.disk.qemuimg import Format
 from bakery.errors import DriverError
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 
 FILE = "layers.json"
 UNSAFE = {"direct": False, "no-flush": True}
@@ -73,7 +73,7 @@ def must_exist(layers: Sequence[Layer]) -> None:
             raise DriverError("a layer of the machine's disk is gone", why=layer.file, hint="bake without the cache")
 
 
-def add(folder: Path, shared: Sequence[Layer], *, size: int, shop: Workshop) -> Layers:
+def add(folder: Path, shared: Sequence[Layer], *, size: int, work: WorkContext) -> Layers:
     """Make the file that is written to, on top of others.
 
     Args:
@@ -87,14 +87,14 @@ def add(folder: Path, shared: Sequence[Layer], *, size: int, shop: Workshop) -> 
     """
     must_exist(shared)
     below = shared[-1]
-    least = qemuimg.info(Path(below.file), below.format, shop).virtual
+    least = qemuimg.info(Path(below.file), below.format, work).virtual
     if 0 < size < least:
         raise DriverError(
             f"disk= is {size >> 20} MiB, its base {least >> 20} MiB: a disk cannot shrink", hint="leave out disk="
         )
     layers = Layers(shared=tuple(shared), top=f"disk-{len(shared)}.qcow2")
     path = folder / layers.top
-    qemuimg.overlay(path, base=Path(below.file), format=below.format, size=max(size, least), shop=shop)
+    qemuimg.overlay(path, base=Path(below.file), format=below.format, size=max(size, least), work=work)
     return layers
 
 

@@ -12,7 +12,7 @@ from bakery.drivers.qemu.source import Qemu
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
+class MachineSpec:
     """A virtual machine without its disks. As JSON it is the `settings` of an artifact; every entry has a default.
 
     Args:
@@ -46,13 +46,13 @@ class Shape:
     format: str = "qcow2"
 
     @classmethod
-    def of(cls, source: Qemu, login: str) -> Shape:
+    def of(cls, source: Qemu, login: str) -> MachineSpec:
         """The shape that a user asked for, with the way its base takes keys."""
         taken = {f.name: getattr(source, f.name) for f in fields(cls) if f.name not in {"memory", "login"}}
         return cls(memory=source.memory_bytes, login=login, **taken)
 
     @classmethod
-    def from_json(cls, settings: Mapping[str, Any]) -> Shape:
+    def from_json(cls, settings: Mapping[str, Any]) -> MachineSpec:
         """Read what `to_json` wrote; entries of other drivers are passed over."""
         known: dict[str, Any] = {f.name: settings[f.name] for f in fields(cls) if f.name in settings}
         return cls(qemu_args=tuple(known.pop("qemu_args", ())), **known)
@@ -63,7 +63,7 @@ class Shape:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Identity:
+class MachineIdentity:
     """What a machine has had since it first booted, and keeps when it is restored from a checkpoint.
 
     Args:
@@ -79,12 +79,12 @@ class Identity:
     instance: str
 
     @classmethod
-    def new(cls, accel: str, instance: str) -> Identity:
+    def new(cls, accel: str, instance: str) -> MachineIdentity:
         """A new one, left to chance within QEMU's own range of cards."""
         mac = "52:54:00:" + ":".join(f"{octet:02x}" for octet in secrets.token_bytes(3))
         return cls(accel=accel, uuid=str(uuid4()), mac=mac, instance=instance)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Identity:
+    def from_json(cls, data: Mapping[str, Any]) -> MachineIdentity:
         """Read it out of a handle's data or a checkpoint's settings."""
         return cls(**{f.name: data[f.name] for f in fields(cls)})

@@ -25,7 +25,7 @@ LONGEST = 100
 """Bytes that a socket's path may have everywhere: 108 on Linux, 104 on macOS, less a little."""
 
 
-class Refused(DriverError):  # noqa: N818  what happened
+class QmpError(DriverError):
     """QEMU understood, and said no."""
 
 
@@ -83,7 +83,7 @@ class Monitor:
         try:
             return self._wait(self._client.execute(command, named))
         except ExecuteError as error:
-            raise Refused(f"QEMU refused {command}", why=str(error)) from error
+            raise QmpError(f"QEMU refused {command}", why=str(error)) from error
         except (ExecInterruptedError, TimeoutError) as error:
             raise NotYet(f"QEMU did not answer {command}") from error
 

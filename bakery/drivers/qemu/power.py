@@ -14,7 +14,7 @@ from bakery.drivers.qemu.monitor import Monitor
 from bakery.errors import DriverError, NotYet
 from bakery.machine.transport.diagnose import diagnose
 from bakery.model import Handle
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.util.waiting import until
 
 PATIENCE = 300.0
@@ -98,7 +98,7 @@ def forwarded_port(monitor: Monitor) -> int:
     return int(found[1])
 
 
-def off(handle: Handle, shop: Workshop) -> None:
+def off(handle: Handle, work: WorkContext) -> None:
     """Power a guest off by its power button, wait until it has done so, and let QEMU write all to the disk.
 
     A guest that does not is left running: killing it would lose what it has not written.
@@ -128,15 +128,15 @@ def off(handle: Handle, shop: Workshop) -> None:
         is_off,
         what="the machine powers off",
         timeout=PATIENCE,
-        cancel=shop.cancel,
-        notify=shop.waiting,
+        cancel=work.cancel,
+        notify=work.waiting,
         every=(0.05, 0.25),
         hint="the serial console says what it waits for",
     )
-    _quit(handle, shop)
+    _quit(handle, work)
 
 
-def _quit(handle: Handle, shop: Workshop) -> None:
+def _quit(handle: Handle, work: WorkContext) -> None:
     """End QEMU of a guest that is off; its last writes reach the file before it ends."""
     with suppress(NotYet), Monitor(handle.folder) as monitor:  # it may be gone before it has answered
         monitor.ask("quit")
@@ -145,4 +145,4 @@ def _quit(handle: Handle, shop: Workshop) -> None:
         if process.alive(handle.id, handle.data["pid"]):
             raise NotYet("QEMU is writing to the disk")
 
-    until(ended, what="the end of QEMU", timeout=PATIENCE, cancel=shop.cancel, notify=shop.waiting)
+    until(ended, what="the end of QEMU", timeout=PATIENCE, cancel=work.cancel, notify=work.waiting)

@@ -19,7 +19,7 @@ PATIENCE = 180.0
 """Seconds until a restored machine must answer; it was running a moment ago, as far as it knows."""
 
 
-def wake(handle: Handle, endpoint: Callable[[Handle], Endpoint], old: Keys, claim: Claim) -> Handle:
+def restore_machine(handle: Handle, endpoint: Callable[[Handle], Endpoint], old: Keys, claim: Claim) -> Handle:
     """Log in with the checkpoint's keys, once, and make the machine this run's.
 
     Args:

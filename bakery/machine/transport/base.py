@@ -71,7 +71,7 @@ class TimedOut(Exception):  # noqa: N818
         self.result = result
 
 
-class Shell(Protocol):
+class ShellProgram(Protocol):
     """A program on the machine that is talked to for a long time."""
 
     def send(self, data: bytes) -> None:
@@ -123,7 +123,7 @@ class Transport(ABC):
             collect: False leaves `stdout` of the result empty: for downloads, which `on_output` writes to a file.
         """
 
-    def open_shell(self, command: str = "sh") -> Shell:
+    def open_shell(self, command: str = "sh") -> ShellProgram:
         """Start a program to talk to for a long time: two pipes, its standard error in the same stream as its output.
 
         Args:

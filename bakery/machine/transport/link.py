@@ -15,7 +15,7 @@ from bakery.util.waiting import interruptible, until
 if TYPE_CHECKING:
     from bakery.machine.transport.stages import Stage
     from bakery.model import Endpoint
-    from bakery.state.claim import Keys, Workshop
+    from bakery.state.claim import Keys, WorkContext
 
 PAUSES: Final = (0.05, 0.5)
 """Seconds between two attempts, first and at most."""
@@ -41,14 +41,14 @@ class Link:
         self,
         endpoint: Callable[[], Endpoint],
         keys: Keys,
-        shop: Workshop,
+        work: WorkContext,
         *,
         console: Callable[[], str] = str,
         timeout: float = 300.0,
     ) -> None:
         self.endpoint = endpoint
         self.keys = keys
-        self._shop = shop
+        self._work = work
         self._console = console
         self._timeout = timeout
         self._transport: Transport | None = None
@@ -74,7 +74,7 @@ class Link:
             if self._transport is not None and self._transport.alive:
                 return self._transport
             self.close()
-            self._transport = _Attempts(self, self._shop, self._timeout if timeout is None else timeout).open()
+            self._transport = _Attempts(self, self._work, self._timeout if timeout is None else timeout).open()
             return self._transport
 
     def reopen(self, timeout: float | None = None) -> Transport:
@@ -100,9 +100,9 @@ class Link:
 class _Attempts:
     """One wait for a machine: remembers how far it got."""
 
-    def __init__(self, link: Link, shop: Workshop, timeout: float) -> None:
+    def __init__(self, link: Link, work: WorkContext, timeout: float) -> None:
         self._link = link
-        self._shop = shop
+        self._work = work
         self._timeout = timeout
         self._stage: Stage = "process"
         self._reason = "nothing tried yet"
@@ -118,8 +118,8 @@ class _Attempts:
                 self._attempt,
                 what="the machine lets us in",
                 timeout=self._timeout,
-                cancel=self._shop.cancel,
-                notify=self._shop.waiting,
+                cancel=self._work.cancel,
+                notify=self._work.waiting,
                 every=PAUSES,
                 error=_Expired,
             )
@@ -131,7 +131,7 @@ class _Attempts:
         if endpoint.transport == "namespace":
             from bakery.machine.transport.namespace import NamespaceTransport
 
-            return NamespaceTransport(endpoint, self._shop.cancel)
+            return NamespaceTransport(endpoint, self._work.cancel)
         if endpoint.transport != "ssh":
             raise ConnectError(f"no transport is called {endpoint.transport!r}", hint="ssh or namespace")
         return self._ssh(endpoint)
@@ -155,9 +155,9 @@ class _Attempts:
         try:
             return interruptible(
                 lambda: SshTransport(
-                    endpoint, self._link.keys.user_private, self._shop.cancel, self._patience(), self._watch
+                    endpoint, self._link.keys.user_private, self._work.cancel, self._patience(), self._watch
                 ),
-                self._shop.cancel,
+                self._work.cancel,
                 discard=SshTransport.close,
             )
         except NotReached as error:
@@ -172,7 +172,7 @@ class _Attempts:
             NotReached: the time is over, or the machine is elsewhere.
             NotYet, DriverError: as the driver says.
         """
-        self._shop.cancel.check()
+        self._work.cancel.check()
         before = self._endpoint
         if time.monotonic() - self._started > self._timeout or self._where() != before:
             from bakery.machine.transport.stages import NotReached

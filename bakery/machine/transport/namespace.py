@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Final, cast
 
 from bakery.errors import ConnectError
-from bakery.machine.transport.base import Lost, OnOutput, Result, Shell, Transport
+from bakery.machine.transport.base import Lost, OnOutput, Result, ShellProgram, Transport
 from bakery.model import Endpoint
 from bakery.util.process import CHUNK, end_group, ready, run_process
 from bakery.util.waiting import Cancel
@@ -112,10 +112,10 @@ class NamespaceTransport(Transport):
             self._require(patience=DYING if result.exited == KILLED else 0.0)
         return result
 
-    def open_shell(self, command: str = "sh") -> Shell:
+    def open_shell(self, command: str = "sh") -> ShellProgram:
         """Start a program to talk to; see the base class."""
         self._require()
-        return _Program(self._argv(f"exec 2>&1; {command}"), self._cancel)
+        return _NamespaceProgram(self._argv(f"exec 2>&1; {command}"), self._cancel)
 
     def end_leftovers(self) -> None:
         """End commands of an earlier process; see the base class. Each is a process group of this host."""
@@ -150,7 +150,7 @@ def _same(one: str, other: str) -> bool:
         return False
 
 
-class _Program:
+class _NamespaceProgram:
     """A long-lived program in the container."""
 
     def __init__(self, argv: list[str], cancel: Cancel) -> None:

@@ -11,7 +11,7 @@ from paramiko.ssh_exception import SSHException
 
 from bakery.errors import ConnectError
 from bakery.machine.transport.banner import SILENCE
-from bakery.machine.transport.base import Lost, OnOutput, Result, Shell, TimedOut, Transport
+from bakery.machine.transport.base import Lost, OnOutput, Result, ShellProgram, TimedOut, Transport
 from bakery.machine.transport.connect import TALK, connect, session_of
 from bakery.machine.transport.remote_shell import LEFTOVERS, PROBE, end_line, framed, read_pid
 from bakery.machine.transport.stages import NotReached
@@ -99,9 +99,9 @@ class SshTransport(Transport):
                     self.end(running)
                 raise
 
-    def open_shell(self, command: str = "sh") -> Shell:
+    def open_shell(self, command: str = "sh") -> ShellProgram:
         """Start a program to talk to; see the base class."""
-        return _Program(self, self._channel(f"exec 2>&1; {command}"), self._cancel)
+        return _SshProgram(self, self._channel(f"exec 2>&1; {command}"), self._cancel)
 
     def round_trip(self) -> float:
         """Measure the seconds of one round trip; 0 on loopback, where a slow answer comes from a busy machine."""
@@ -312,7 +312,7 @@ def send(channel: Channel, data: bytes) -> None:
         view = view[sent:]
 
 
-class _Program:
+class _SshProgram:
     """A long-lived program on a channel."""
 
     def __init__(self, transport: SshTransport, channel: Channel, cancel: Cancel) -> None:

@@ -92,10 +92,10 @@ class Proxy:
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         proxy = self
 
-        class Handler(_Handler):
+        class ProxyHandler(_Handler):
             owner = proxy
 
-        return Handler
+        return ProxyHandler
 
 
 class _Handler(BaseHTTPRequestHandler):

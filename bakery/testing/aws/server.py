@@ -70,7 +70,7 @@ def main() -> None:
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import WSGIRequestHandler, make_server
 
-    class Handler(WSGIRequestHandler):
+    class ServerHandler(WSGIRequestHandler):
         disable_nagle_algorithm = True  # or each answer waits 40 ms for the client's delayed acknowledgement
 
     app: Any = DomainDispatcherApplication(create_backend_app)
@@ -79,7 +79,7 @@ def main() -> None:
 
         fill(chosen.consoles)
         app = Tokens(app)
-    server = make_server("127.0.0.1", chosen.port, app, threaded=True, request_handler=Handler)
+    server = make_server("127.0.0.1", chosen.port, app, threaded=True, request_handler=ServerHandler)
     sys.stdout.write(f"http://127.0.0.1:{server.server_port}\n")
     sys.stdout.flush()
     threading.Thread(target=server.serve_forever, daemon=True).start()

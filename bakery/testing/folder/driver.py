@@ -13,7 +13,7 @@ from bakery.errors import DriverError, NotYet, RetryableError
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Problem, Resource, Source, Where
 from bakery.state.claim import Claim
 from bakery.testing.folder.cloud import BUSYBOX, FolderCloud, Kind, NotFound
-from bakery.util.retry import again
+from bakery.util.retry import retry
 from bakery.util.waiting import until
 
 KINDS: dict[str, Kind] = {"keypair": "keypairs", "machine": "machines", "image": "images"}
@@ -55,10 +55,10 @@ class FolderDriver(Driver[Folder]):
         cloud = FolderCloud(Path(settings["cloud"]))
         place = {"cloud": settings["cloud"]}
         intent = claim.intend("keypair", **place)
-        again(lambda: _unless_there(cloud, claim, intent.resource), claim.cancel)
+        retry(lambda: _unless_there(cloud, claim, intent.resource), claim.cancel)
         intent.made(intent.resource.key)
         intent = claim.intend("machine", **place)
-        number = again(lambda: cloud.run_machine(claim.name, image, claim.name, claim.tags), claim.cancel)
+        number = retry(lambda: cloud.run_machine(claim.name, image, claim.name, claim.tags), claim.cancel)
         resource = intent.made(number)
         return Handle(driver=self.name, id=number, resource=resource, folder=claim.folder, settings=settings)
 
@@ -86,9 +86,9 @@ class FolderDriver(Driver[Folder]):
     def capture(self, handle: Handle, name: str, claim: Claim) -> Artifact:
         """Stop the machine and make an image, under a name that says that it is not tested yet."""
         cloud = _cloud(handle.settings)
-        again(lambda: cloud.stop_machine(handle.id), claim.cancel)
+        retry(lambda: cloud.stop_machine(handle.id), claim.cancel)
         intent = claim.intend("image", cloud=handle.settings["cloud"])
-        number = again(lambda: _image_once(cloud, handle.id, claim), claim.cancel)
+        number = retry(lambda: _image_once(cloud, handle.id, claim), claim.cancel)
         intent.made(number)
         self._available(cloud, number, handle.settings, claim)
         return Artifact(
@@ -119,10 +119,10 @@ class FolderDriver(Driver[Folder]):
     def keep(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
         """Give the image its final name; then, and only then, retire older ones of that name."""
         cloud = _cloud(artifact.settings)
-        again(lambda: cloud.rename_image(artifact.id, name), claim.cancel)
+        retry(lambda: cloud.rename_image(artifact.id, name), claim.cancel)
         claim.commit()
         # Looked up only now, and only those named before: of two builders at once, the image of the later one stays.
-        named = [record for record in again(lambda: cloud.list("images"), claim.cancel) if record["name"] == name]
+        named = [record for record in retry(lambda: cloud.list("images"), claim.cancel) if record["name"] == name]
         own = [(record["named"], record["id"]) for record in named if record["id"] == artifact.id]
         for record in named if own else ():  # ours is gone already, where a later builder was quicker
             if (record.get("named", 0), record["id"]) < own[0]:
@@ -143,11 +143,11 @@ class FolderDriver(Driver[Folder]):
         cloud = _cloud(handle.settings)
         intent = claim.intend("image", f"step-{key}", cloud=handle.settings["cloud"])
         tags = {"bakery:build": claim.build, "bakery:step": key, "bakery:note": claim.note}
-        intent.made(again(lambda: cloud.create_image(handle.id, f"step-{key}", tags, running=True), claim.cancel))
+        intent.made(retry(lambda: cloud.create_image(handle.id, f"step-{key}", tags, running=True), claim.cancel))
         intent.keep()
         return _checkpoint(handle.settings, key, str(intent.resource.id))
 
-    def recall(self, boot: Folder, build: str) -> Iterator[tuple[Checkpoint, str]]:
+    def list_checkpoints(self, boot: Folder, build: str) -> Iterator[tuple[Checkpoint, str]]:
         """Find them by their tags."""
         for record in FolderCloud(Path(boot.cloud)).list("images"):
             tags = record["tags"]

@@ -13,7 +13,7 @@ from bakery.model import Artifact, Problem
 from bakery.state.claim import Claim
 from bakery.testing.folder import driver
 from bakery.testing.folder.cloud import FolderCloud
-from bakery.util.retry import again
+from bakery.util.retry import retry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class Folder(driver.Folder, Publisher):
             raise DriverError(f"the image {artifact.id} has no archive", why=str(tree))
         cloud = FolderCloud(Path(self.cloud))
         intent = claim.intend("image", cloud=self.cloud)
-        number = again(lambda: _once(cloud, tree, claim), claim.cancel)
+        number = retry(lambda: _once(cloud, tree, claim), claim.cancel)
         intent.made(number)
         settings = {"cloud": self.cloud, "patience": self.patience}
         return Artifact(driver="folder", id=number, name=name, format="tar", settings=settings)

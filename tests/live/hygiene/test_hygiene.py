@@ -10,11 +10,11 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bakery.disk.inspect import Finding, Options, grep, inspect
+from bakery.disk.inspect import Finding, Hygiene, grep, inspect
 from bakery.disk.inspect.scan import Pattern, scan, scan_windows
 from bakery.errors import DriverError, Interrupted
 from bakery.redaction.redactor import Redactor
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.util.waiting import Cancel
 
 pytestmark = pytest.mark.live
@@ -24,12 +24,12 @@ ROOT = 6144 * 512
 
 
 def look(
-    disk: Path, form: str = "raw", options: Options | None = None, secret: str = SECRET, cancel: Cancel | None = None
+    disk: Path, form: str = "raw", options: Hygiene | None = None, secret: str = SECRET, cancel: Cancel | None = None
 ) -> tuple[Finding, ...]:
     redactor = Redactor()
     redactor.add(secret, "password")
-    shop = Workshop(cache=disk.parent, cancel=cancel or Cancel())
-    return inspect(disk, form, redactor.patterns(), options or Options(), shop)
+    work = WorkContext(cache=disk.parent, cancel=cancel or Cancel())
+    return inspect(disk, form, redactor.patterns(), options or Hygiene(), work)
 
 
 def kinds(found: tuple[Finding, ...]) -> set[tuple[str, str]]:
@@ -171,7 +171,7 @@ def test_what_may_stay_is_not_reported(image: Any) -> None:
     image.home["ann/.ssh/authorized_keys"] = b"ssh-rsa AAAAB3Nz admin\n"
     image.files["root/.bash_history"] = b"x\n"
     disk = image.make()
-    assert look(disk, options=Options(off=frozenset({"history"}), allow=("/home/*/.ssh/*",))) == ()
+    assert look(disk, options=Hygiene(off=frozenset({"history"}), allow=("/home/*/.ssh/*",))) == ()
 
 
 def test_a_file_system_that_cannot_be_read_is_said_plainly_and_searched_all_the_same(image: Any) -> None:

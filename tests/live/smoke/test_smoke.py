@@ -20,7 +20,7 @@ from bakery.events import Event, TestEnded
 from bakery.imagefile import loader
 from bakery.model import Endpoint
 from bakery.redaction.secret import Secret
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.util.waiting import Cancel
 
 pytestmark = pytest.mark.live
@@ -66,7 +66,7 @@ class Bench:
             timeout=timeout,
             build="web@laptop",
         )
-        return smoke.run(job, Workshop(cache=self.folder, cancel=self.cancel, emit=self.events.append))
+        return smoke.run(job, WorkContext(cache=self.folder, cancel=self.cancel, emit=self.events.append))
 
     @property
     def junit(self) -> str:

@@ -20,7 +20,7 @@ from bakery.machine.seal import script, seal
 from bakery.machine.transport.link import Link
 from bakery.machine.transport.namespace import start_time
 from bakery.model import Endpoint
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.state.ssh_keys import make_keys
 from bakery.testing.sshd import Server, start_sshd
 
@@ -197,8 +197,8 @@ def container(tmp_path: Path) -> Iterator[Callable[..., tuple[Machine, int]]]:
         started.append(subprocess.Popen(shell))
         leader = _leader(started[-1].pid)
         endpoint = Endpoint(transport="namespace", data={"pid": leader, "start": start_time(leader)})
-        shop = Workshop(cache=tmp_path)
-        machine = Machine(Link(lambda: endpoint, make_keys("bakery-7"), shop, timeout=2), tmp_path, shop)
+        work = WorkContext(cache=tmp_path)
+        machine = Machine(Link(lambda: endpoint, make_keys("bakery-7"), work, timeout=2), tmp_path, work)
         machine.run("test -e /etc/container-of-a-test")  # what the tests do must never be done to this host
         return machine, leader
 

@@ -14,7 +14,7 @@ from bakery.disk.fingerprint import fingerprint
 from bakery.disk.grub import boot_sector, core_image, early_config
 from bakery.disk.layout import MIB, Layout
 from bakery.errors import DriverError
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 
 LAYOUT = Layout(size=3 << 30, identity=UUID(int=7))
 BOOT = bytes(range(256)) + bytes(254) + b"\x55\xaa"
@@ -108,17 +108,17 @@ def test_fstab_gets_our_root_and_keeps_everything_else() -> None:
 
 
 def test_a_fingerprint_is_of_the_content_not_of_the_holes(tmp_path: Path) -> None:
-    shop = Workshop(cache=tmp_path)
+    work = WorkContext(cache=tmp_path)
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(5 * MIB + 3)
         file.seek(2 * MIB + 7)
         file.write(b"data")
     (tmp_path / "full").write_bytes((tmp_path / "sparse").read_bytes())
-    before = fingerprint(tmp_path / "sparse", shop)
-    assert before == fingerprint(tmp_path / "full", shop)
+    before = fingerprint(tmp_path / "sparse", work)
+    assert before == fingerprint(tmp_path / "full", work)
     with (tmp_path / "full").open("r+b") as file:
         file.seek(4 * MIB)
         file.write(b"x")
-    assert before != fingerprint(tmp_path / "full", shop)
+    assert before != fingerprint(tmp_path / "full", work)
     (tmp_path / "longer").write_bytes((tmp_path / "sparse").read_bytes() + bytes(1))
-    assert before != fingerprint(tmp_path / "longer", shop)
+    assert before != fingerprint(tmp_path / "longer", work)

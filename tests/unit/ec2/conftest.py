@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from bakery.drivers.ec2.api.account import Account, Cloud
+from bakery.drivers.ec2.api.account import Ec2Account, Ec2Cloud
 from bakery.state.claim import Claim
 from bakery.state.ssh_keys import make_keys
-from bakery.testing.contract import Ledger
+from bakery.testing.contract import RecordingLedger
 
 
 @pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Ec2Cloud:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
-    return Cloud(Account(region="eu-west-1", poll=0.01))
+    return Ec2Cloud(Ec2Account(region="eu-west-1", poll=0.01))
 
 
 @pytest.fixture
@@ -31,6 +31,6 @@ def claim(tmp_path: Path) -> Claim:
         images=tmp_path,
         keys=make_keys("test"),
         tags={},
-        ledger=Ledger(),
+        ledger=RecordingLedger(),
         driver="ec2",
     )

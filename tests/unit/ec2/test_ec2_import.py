@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.stub import ANY, Stubber
 
-from bakery.drivers.ec2.api.account import Cloud
+from bakery.drivers.ec2.api.account import Ec2Cloud
 from bakery.drivers.ec2.destroy import destroy
 from bakery.drivers.ec2.publish.s3_import import _imported
 from bakery.errors import DriverError
@@ -20,7 +20,7 @@ def task(status: str, **detail: Any) -> dict[str, Any]:
     return {"ImportSnapshotTasks": [{"ImportTaskId": "t-1", "SnapshotTaskDetail": {"Status": status, **detail}}]}
 
 
-def test_an_import_is_followed_to_its_snapshot(cloud: Cloud, claim: Claim) -> None:
+def test_an_import_is_followed_to_its_snapshot(cloud: Ec2Cloud, claim: Claim) -> None:
     with Stubber(cloud.client("ec2")) as stub:
         asked = {"ImportTaskIds": ["t-1"]}
         stub.add_response("describe_import_snapshot_tasks", task("active", Progress="40"), asked)
@@ -28,7 +28,7 @@ def test_an_import_is_followed_to_its_snapshot(cloud: Cloud, claim: Claim) -> No
         assert _imported(cloud, "t-1", claim, 60) == "snap-1"
 
 
-def test_an_import_that_ec2_gives_up_ends_with_its_words(cloud: Cloud, claim: Claim) -> None:
+def test_an_import_that_ec2_gives_up_ends_with_its_words(cloud: Ec2Cloud, claim: Claim) -> None:
     with Stubber(cloud.client("ec2")) as stub:
         said = "ClientError: Disk validation failed"
         stub.add_response("describe_import_snapshot_tasks", task("deleted", StatusMessage=said), {"ImportTaskIds": ANY})
@@ -45,7 +45,7 @@ ASKED = {"ImportTaskIds": ["t-1"]}
 MINE = {"Filters": [{"Name": "tag:bakery:key", "Values": ["k-1"]}]}
 
 
-def test_an_import_that_still_goes_on_is_cancelled_and_waited_for(cloud: Cloud) -> None:
+def test_an_import_that_still_goes_on_is_cancelled_and_waited_for(cloud: Ec2Cloud) -> None:
     with Stubber(cloud.client("ec2")) as stub:
         stub.add_response("describe_import_snapshot_tasks", task("active"), MINE)
         stub.add_response("cancel_import_task", {}, {"ImportTaskId": "t-1"})
@@ -55,7 +55,7 @@ def test_an_import_that_still_goes_on_is_cancelled_and_waited_for(cloud: Cloud) 
         stub.assert_no_pending_responses()
 
 
-def test_what_an_import_made_before_its_builder_was_killed_goes_too(cloud: Cloud) -> None:
+def test_what_an_import_made_before_its_builder_was_killed_goes_too(cloud: Ec2Cloud) -> None:
     with Stubber(cloud.client("ec2")) as stub:
         stub.add_response("describe_import_snapshot_tasks", task("completed", SnapshotId="snap-1"), MINE)
         stub.add_response("describe_import_snapshot_tasks", task("completed", SnapshotId="snap-1"), ASKED)
@@ -64,7 +64,7 @@ def test_what_an_import_made_before_its_builder_was_killed_goes_too(cloud: Cloud
         stub.assert_no_pending_responses()
 
 
-def test_an_import_that_ended_before_it_could_be_cancelled_is_no_error(cloud: Cloud) -> None:
+def test_an_import_that_ended_before_it_could_be_cancelled_is_no_error(cloud: Ec2Cloud) -> None:
     with Stubber(cloud.client("ec2")) as stub:
         stub.add_response("describe_import_snapshot_tasks", task("active"), MINE)
         stub.add_client_error("cancel_import_task", "IncorrectState")
@@ -74,14 +74,14 @@ def test_an_import_that_ended_before_it_could_be_cancelled_is_no_error(cloud: Cl
         stub.assert_no_pending_responses()
 
 
-def test_an_import_that_was_never_begun_is_gone(cloud: Cloud) -> None:
+def test_an_import_that_was_never_begun_is_gone(cloud: Ec2Cloud) -> None:
     with Stubber(cloud.client("ec2")) as stub:
         stub.add_response("describe_import_snapshot_tasks", {"ImportSnapshotTasks": []}, MINE)
         destroy(cloud, record())
         stub.assert_no_pending_responses()
 
 
-def test_boto3_knows_every_call_that_the_driver_makes(cloud: Cloud) -> None:
+def test_boto3_knows_every_call_that_the_driver_makes(cloud: Ec2Cloud) -> None:
     """Names of operations are texts here; a misspelt one must not wait for its first use."""
     import re
 

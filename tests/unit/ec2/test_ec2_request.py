@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bakery.drivers.ec2.machine.network import Place
+from bakery.drivers.ec2.machine.network import SubnetChoice
 from bakery.drivers.ec2.machine.run_instances import Order, mappings, run_instances, volumes
 from bakery.drivers.ec2.machine.user_data import compose
 from bakery.drivers.ec2.options import Metadata, Spot, Volume
@@ -24,7 +24,7 @@ IMAGE = {
     "BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 8}}],
 }
 ORDER = Order(image=IMAGE, key="bakery-r-1-abc", groups=("sg-1",), user_data="#cloud-config\n")
-PLACE = Place(subnet="subnet-1", vpc="vpc-1", zone="eu-central-1a")
+PLACE = SubnetChoice(subnet="subnet-1", vpc="vpc-1", zone="eu-central-1a")
 SOURCE = Ec2(base="ami-1")
 
 

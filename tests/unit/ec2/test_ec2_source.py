@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bakery.drivers.ec2.api.account import Account
+from bakery.drivers.ec2.api.account import Ec2Account
 from bakery.drivers.ec2.options import Filter, Keep, Newest, Role, Spot, Volume
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import ImagefileError
@@ -36,7 +36,7 @@ def test_settings_survive_json_and_make_the_same_source_again() -> None:
 
 
 def test_an_account_survives_json() -> None:
-    assert Account.from_json(json.loads(json.dumps(to_json(RICH.account)))) == RICH.account
+    assert Ec2Account.from_json(json.loads(json.dumps(to_json(RICH.account)))) == RICH.account
 
 
 def test_a_plan_shows_no_function() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bakery.drivers.ec2.destroy import waves
+from bakery.drivers.ec2.destroy import destroy_batches
 from bakery.model import Resource
 
 
@@ -21,7 +21,7 @@ def test_an_image_on_the_snapshots_of_another_goes_before_that_one() -> None:
         thing("image", "renamed copy", snapshots="apart"),
         thing("something new", "unknown"),
     ]
-    assert [[one.key for one in wave] for wave in waves(made)] == [
+    assert [[one.key for one in wave] for wave in destroy_batches(made)] == [
         ["machine"],
         ["tested", "renamed copy"],
         ["copy"],

@@ -12,9 +12,9 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 from cryptography.hazmat.primitives.asymmetric import padding
 
-from bakery.drivers.ec2.api.account import Account, Cloud, Clouds
-from bakery.drivers.ec2.api.errors import Refused, RefusedForNow, code_of, speaking
-from bakery.drivers.ec2.api.poller import BATCH, Watch
+from bakery.drivers.ec2.api.account import Ec2Account, Ec2Cloud, Ec2Clouds
+from bakery.drivers.ec2.api.errors import Ec2Error, Ec2RetryableError, code_of, translate_errors
+from bakery.drivers.ec2.api.poller import BATCH, BatchPoller
 from bakery.drivers.ec2.image.images import Stall
 from bakery.drivers.ec2.image.keep import final_name
 from bakery.drivers.ec2.image.share import permission
@@ -33,31 +33,31 @@ def refused(code: str, message: str = "no", status: int = 400) -> ClientError:
 
 @pytest.mark.parametrize("code", ["RequestLimitExceeded", "InsufficientInstanceCapacity", "Unavailable"])
 def test_what_passes_may_be_tried_again(code: str) -> None:
-    with pytest.raises(RetryableError) as caught, speaking("start an instance"):
+    with pytest.raises(RetryableError) as caught, translate_errors("start an instance"):
         raise refused(code)
     assert code_of(caught.value) == code
 
 
 def test_what_is_forbidden_may_not_and_says_what_to_do() -> None:
-    with pytest.raises(Refused) as caught, speaking("start an instance"):
+    with pytest.raises(Ec2Error) as caught, translate_errors("start an instance"):
         raise refused("UnauthorizedOperation")
     assert not isinstance(caught.value, RetryableError)
     assert "least policy" in caught.value.hint
 
 
 def test_any_5xx_may_be_tried_again() -> None:
-    with pytest.raises(RefusedForNow), speaking("start an instance"):
+    with pytest.raises(Ec2RetryableError), translate_errors("start an instance"):
         raise refused("Strange", status=502)
 
 
 def test_missing_credentials_are_said_to_be_missing() -> None:
-    with pytest.raises(Refused) as caught, speaking("say who we are"):
+    with pytest.raises(Ec2Error) as caught, translate_errors("say who we are"):
         raise NoCredentialsError
     assert "aws configure" in caught.value.hint
 
 
 def test_no_answer_may_be_tried_again() -> None:
-    with pytest.raises(RefusedForNow), speaking("start an instance"):
+    with pytest.raises(Ec2RetryableError), translate_errors("start an instance"):
         raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
 
 
@@ -69,7 +69,7 @@ def test_fifty_threads_that_ask_at_once_are_one_question() -> None:
         asked.append(ids)
         return {name: {"name": name} for name in ids}
 
-    watch = Watch(fetch, 0.3)
+    watch = BatchPoller(fetch, 0.3)
 
     def ask(number: int) -> Any:
         gate.wait()
@@ -83,7 +83,7 @@ def test_fifty_threads_that_ask_at_once_are_one_question() -> None:
 
 def test_what_is_fresh_is_not_asked_for_again_and_what_was_changed_is() -> None:
     asked: list[list[str]] = []
-    watch = Watch(lambda ids: asked.append(ids) or {name: {} for name in ids}, 60.0)  # type: ignore[func-returns-value]  # append is None
+    watch = BatchPoller(lambda ids: asked.append(ids) or {name: {} for name in ids}, 60.0)  # type: ignore[func-returns-value]  # append is None
     assert watch.get("i-1") == {}
     assert watch.get("i-1") == {}
     assert len(asked) == 1
@@ -103,7 +103,7 @@ def test_many_things_are_asked_about_in_batches_that_a_filter_can_hold() -> None
         sizes.append(len(ids))
         return {}
 
-    watch = Watch(fetch, 0.0)
+    watch = BatchPoller(fetch, 0.0)
     for number in range(BATCH + 1):
         watch._asked[f"i-{number}"] = float("inf")
     assert watch.get("i-0") is None
@@ -202,9 +202,9 @@ def test_each_service_is_spoken_to_where_it_is_also_by_a_later_process(
 ) -> None:
     for name, value in {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", **environ}.items():
         monkeypatch.setenv(name, value)
-    cloud = Cloud(Account(region="eu-west-1", endpoint_url=given))
+    cloud = Ec2Cloud(Ec2Account(region="eu-west-1", endpoint_url=given))
     assert cloud.client("ec2").meta.endpoint_url == ec2
     assert cloud.client("sts").meta.endpoint_url == sts
     monkeypatch.delenv("AWS_ENDPOINT_URL_EC2", raising=False)
-    later = Clouds().of(json.loads(json.dumps(cloud.record)))
+    later = Ec2Clouds().of(json.loads(json.dumps(cloud.record)))
     assert later.client("ec2").meta.endpoint_url == ec2

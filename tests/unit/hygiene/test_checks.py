@@ -6,39 +6,39 @@ import stat
 from collections.abc import Mapping
 from typing import Any, cast
 
-from bakery.disk.inspect import KINDS, Finding, Options, checks
-from bakery.disk.inspect.ext4_reader import Entry, _entries
+from bakery.disk.inspect import KINDS, Finding, Hygiene, checks
+from bakery.disk.inspect.ext4_reader import DirectoryEntry, _entries
 from bakery.disk.inspect.tree import Tree
-from bakery.disk.inspect.volumes import Volume
+from bakery.disk.inspect.volumes import DiskVolume
 
 
 class Memory:
     """A file system in memory, with the methods of Ext4."""
 
-    def __init__(self, files: Mapping[str, str], volume: Volume | None = None) -> None:
+    def __init__(self, files: Mapping[str, str], volume: DiskVolume | None = None) -> None:
         self.files = files
-        self.volume = volume or Volume(number=1, start=0, size=0, kind="ext4")
+        self.volume = volume or DiskVolume(number=1, start=0, size=0, kind="ext4")
 
-    def entries(self, *folders: str) -> tuple[Entry, ...]:
-        found: dict[str, Entry] = {}
+    def entries(self, *folders: str) -> tuple[DirectoryEntry, ...]:
+        found: dict[str, DirectoryEntry] = {}
         for folder in folders:
             top = folder.rstrip("/") + "/"
             for number, (path, text) in enumerate(self.files.items()):
                 if path.startswith(top):
                     name, _, below = path.removeprefix(top).partition("/")
                     mode = stat.S_IFDIR if below else stat.S_IFREG
-                    found[top + name] = Entry(top + name, number, mode, len(text))
+                    found[top + name] = DirectoryEntry(top + name, number, mode, len(text))
         return tuple(found.values())
 
-    def walk(self, folder: str) -> tuple[Entry, ...]:
+    def walk(self, folder: str) -> tuple[DirectoryEntry, ...]:
         top = folder.rstrip("/") + "/"
         return tuple(
-            Entry(path, number, stat.S_IFREG, len(text))
+            DirectoryEntry(path, number, stat.S_IFREG, len(text))
             for number, (path, text) in enumerate(self.files.items())
             if path.startswith(top)
         )
 
-    def read(self, entry: Entry) -> str:
+    def read(self, entry: DirectoryEntry) -> str:
         return list(self.files.values())[entry.inode]
 
 
@@ -54,12 +54,12 @@ def test_homes_are_those_of_the_users() -> None:
 
 
 def test_a_home_on_another_file_system_is_found_through_fstab() -> None:
-    home = Memory({"/ann/.bash_history": "ls"}, Volume(number=2, start=1, size=1, kind="ext4", uuid="AB-CD"))
+    home = Memory({"/ann/.bash_history": "ls"}, DiskVolume(number=2, start=1, size=1, kind="ext4", uuid="AB-CD"))
     root = Memory({"/etc/passwd": PASSWD, "/etc/fstab": "# x\nUUID=ab-cd /home/ ext4 defaults\nproc /proc proc\n"})
     whole = tree(home, root)
     assert [finding.path for finding in checks.histories(whole)] == ["/home/ann/.bash_history"]
     assert whole.place(cast("Any", home), "/ann/x") == "/home/ann/x"
-    stray = Memory({"/x": ""}, Volume(number=7, start=0, size=0))
+    stray = Memory({"/x": ""}, DiskVolume(number=7, start=0, size=0))
     assert whole.place(cast("Any", stray), "/x") == "/x on partition 7"
 
 
@@ -90,13 +90,13 @@ def test_an_image_without_a_root_file_system_is_no_system() -> None:
 
 def test_debugfs_listings_are_read_with_odd_names() -> None:
     text = "/2/040755/0/0/.//\n/2/040755/0/0/..//\n/25/100644/0/0/file one/2/\n/0/100644/0/0/deleted/2/\n/x: none\n"
-    assert list(_entries("/tmp/", text)) == [Entry("/tmp/file one", 25, 0o100644, 2)]
+    assert list(_entries("/tmp/", text)) == [DirectoryEntry("/tmp/file one", 25, 0o100644, 2)]
 
 
 def test_only_wanted_kinds_and_paths_are_reported() -> None:
     finding = Finding("history", "/root/.bash_history", "x")
-    assert Options().wants(finding)
-    assert not Options(off=frozenset({"history"})).wants(finding)
-    assert not Options(allow=("/root/*",)).wants(finding)
+    assert Hygiene().wants(finding)
+    assert not Hygiene(off=frozenset({"history"})).wants(finding)
+    assert not Hygiene(allow=("/root/*",)).wants(finding)
     assert finding.fatal
     assert {kind for kind, fatal in KINDS.items() if not fatal} == {"not-inspected", "private-key", "swap"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bakery.disk.inspect.scan import CHUNK, Hit, Needles, Pattern, distinct, extents, scan
+from bakery.disk.inspect.scan import CHUNK, Match, Needles, Pattern, distinct, extents, scan
 from bakery.errors import Interrupted
 
 
@@ -49,7 +49,7 @@ def test_a_pattern_at_or_across_a_border_is_found_once(tmp_path: Path, at: int) 
     data = bytearray(os.urandom(1024)) * (3 * CHUNK // 1024)
     data[at : at + 10] = b"needle-123"
     disk.write_bytes(data)
-    assert scan(disk, [Pattern("n", b"needle-123")], quiet) == [Hit(at, "n", 10)]
+    assert scan(disk, [Pattern("n", b"needle-123")], quiet) == [Match(at, "n", 10)]
 
 
 def test_holes_are_skipped(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_holes_are_skipped(tmp_path: Path) -> None:
         file.seek(1 << 33)
         file.write(b"needle")
     seen: list[int] = []
-    assert scan(disk, [Pattern("n", b"needle")], lambda done, _: seen.append(done)) == [Hit(1 << 33, "n", 6)]
+    assert scan(disk, [Pattern("n", b"needle")], lambda done, _: seen.append(done)) == [Match(1 << 33, "n", 6)]
     assert len(seen) < 10
     with disk.open("rb") as file:
         assert sum(end - start for start, end in extents(file.fileno(), 1 << 34)) <= 1 << 20
@@ -77,5 +77,5 @@ def test_a_search_can_be_stopped(tmp_path: Path) -> None:
 
 
 def test_several_forms_at_one_place_count_once() -> None:
-    hits = [Hit(10, "a", 5), Hit(10, "a", 9), Hit(12, "a", 4), Hit(12, "b", 4), Hit(19, "a", 5)]
-    assert distinct(hits) == [Hit(10, "a", 9), Hit(12, "b", 4), Hit(19, "a", 5)]
+    hits = [Match(10, "a", 5), Match(10, "a", 9), Match(12, "a", 4), Match(12, "b", 4), Match(19, "a", 5)]
+    assert distinct(hits) == [Match(10, "a", 9), Match(12, "b", 4), Match(19, "a", 5)]

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bakery.machine.command import LONGEST, Call, join_path, joined, quote_path, sudo_refused
+from bakery.machine.command import LONGEST, Command, join_path, joined, quote_path, sudo_refused
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 
 
 def test_a_string_runs_in_bash_where_there_is_one_and_in_sh_elsewhere() -> None:
-    line, head = Call(command="echo $HOME").line("root")
+    line, head = Command(command="echo $HOME").line("root")
     assert line.splitlines() == [
         "c='echo $HOME'",
         'command -v bash >/dev/null 2>&1 && exec bash -c "$c"',
@@ -25,40 +25,40 @@ def test_a_string_runs_in_bash_where_there_is_one_and_in_sh_elsewhere() -> None:
 
 
 def test_words_meet_no_shell() -> None:
-    assert Call(command=("echo", "$HOME; reboot")).line("root") == ("exec echo '$HOME; reboot'", b"")
+    assert Command(command=("echo", "$HOME; reboot")).line("root") == ("exec echo '$HOME; reboot'", b"")
 
 
 def test_prefixes_run_in_the_same_shell_as_the_command() -> None:
-    line, _ = Call(command="pip list", prefixes=("source v/bin/activate", "export A=1")).line("root")
+    line, _ = Command(command="pip list", prefixes=("source v/bin/activate", "export A=1")).line("root")
     assert line.startswith("c='source v/bin/activate && export A=1 && pip list'\n")
 
 
 def test_words_with_a_prefix_stay_quoted() -> None:
-    line, _ = Call(command=("echo", "a b"), prefixes=("true",)).line("root")
+    line, _ = Command(command=("echo", "a b"), prefixes=("true",)).line("root")
     assert shlex.split(line.splitlines()[0])[0] == "c=true && echo 'a b'"
 
 
 def test_a_named_shell_is_taken() -> None:
-    call = Call(command="echo", shell="/bin/zsh")  # noqa: S604  a name, not subprocess's switch
+    call = Command(command="echo", shell="/bin/zsh")  # noqa: S604  a name, not subprocess's switch
     assert call.line("root")[0] == "exec /bin/zsh -c echo"
 
 
 def test_a_value_of_the_environment_is_in_no_argument_list() -> None:
-    line, head = Call(command="true", env={"TOKEN": "s3cret"}).line("root")
+    line, head = Command(command="true", env={"TOKEN": "s3cret"}).line("root")
     assert "s3cret" not in line
     assert b"export TOKEN=s3cret\n" in head
 
 
 @given(value=TEXT)
 def test_any_value_comes_through_the_prologue_whole(value: str) -> None:
-    _, head = Call(command="true", env={"A": value}).line("root")
+    _, head = Command(command="true", env={"A": value}).line("root")
     lines, _, end = head.decode().rpartition("\nbakery-")
     assert shlex.split(lines, posix=True) == ["export", f"A={value}"]
     assert end.endswith("\n")
 
 
 def test_the_prologue_comes_before_the_commands_own_input() -> None:
-    _, head = Call(command="cat", env={"A": "1"}).line("root")
+    _, head = Command(command="cat", env={"A": "1"}).line("root")
     both = joined(head, io.BytesIO(b"mine"))
     assert not isinstance(both, bytes)
     assert both is not None
@@ -69,44 +69,44 @@ def test_the_prologue_comes_before_the_commands_own_input() -> None:
 
 
 def test_another_user_is_become_by_what_the_machine_has() -> None:
-    line, _ = Call(command="id", user="app").line("root")
+    line, _ = Command(command="id", user="app").line("root")
     order = [line.index(word) for word in ("exec runuser -u app", "exec su -s /bin/sh app", "exec sudo -n -H -u app")]
     assert order == sorted(order)
 
 
 def test_a_login_user_becomes_root_by_sudo_alone_and_never_waits_for_a_password() -> None:
-    line, _ = Call(command="id").line("admin")
+    line, _ = Command(command="id").line("admin")
     assert "exec sudo -n -H -u root" in line
     assert "runuser" not in line
 
 
 def test_the_login_user_needs_nothing_to_be_itself() -> None:
-    line, _ = Call(command="id", user="admin").line("admin")
+    line, _ = Command(command="id", user="admin").line("admin")
     assert "sudo" not in line
 
 
 @pytest.mark.parametrize("user", ["", "a b", "root;reboot", "-u", "$(id)"])
 def test_what_is_no_user_name_is_refused(user: str) -> None:
     with pytest.raises(ValueError, match="not a user name"):
-        Call(command="id", user=user)
+        Command(command="id", user=user)
 
 
 @pytest.mark.parametrize("name", ["", "A B", "1A", "A;id", "A=B"])
 def test_what_is_no_variable_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="not an environment variable"):
-        Call(command="id", env={name: "1"})
+        Command(command="id", env={name: "1"})
 
 
 def test_no_command_is_refused() -> None:
     with pytest.raises(TypeError, match="a string or a list of strings"):
-        Call(command=())
+        Command(command=())
     with pytest.raises(TypeError, match="a string or a list of strings"):
-        Call(command=("sleep", 3))  # type: ignore[arg-type]  # what users do
+        Command(command=("sleep", 3))  # type: ignore[arg-type]  # what users do
 
 
 def test_a_command_longer_than_a_kernel_takes_says_what_to_do() -> None:
     with pytest.raises(ValueError, match=r"script\(\)"):
-        Call(command="x" * LONGEST).line("root")
+        Command(command="x" * LONGEST).line("root")
 
 
 @pytest.mark.parametrize(

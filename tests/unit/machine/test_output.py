@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bakery.machine.output import UNSEEN_LINES, Lines, Voice, caller, hidden_streams
+from bakery.machine.output import UNSEEN_LINES, CommandOutput, Lines, caller, hidden_streams
 from bakery.machine.transport.base import Stream
 
 
@@ -31,7 +31,7 @@ def test_what_is_no_text_is_replaced_and_not_lost() -> None:
 
 def test_a_hidden_stream_is_not_said_and_shown_with_the_error() -> None:
     said: list[tuple[Stream, str]] = []
-    voice = Voice(lambda stream, text: said.append((stream, text)), frozenset({"stderr"}))
+    voice = CommandOutput(lambda stream, text: said.append((stream, text)), frozenset({"stderr"}))
     voice.take("stdout", b"seen\n")
     voice.take("stderr", b"unseen\n")
     voice.end()
@@ -40,7 +40,7 @@ def test_a_hidden_stream_is_not_said_and_shown_with_the_error() -> None:
 
 
 def test_of_much_hidden_output_the_end_is_shown() -> None:
-    voice = Voice(lambda *_: None, hidden_streams(hide=True))
+    voice = CommandOutput(lambda *_: None, hidden_streams(hide=True))
     shown = voice.unseen("line\n" * 500, "").splitlines()
     assert len(shown) == UNSEEN_LINES + 1
     assert shown[0] == f"... {500 - UNSEEN_LINES} lines left out ..."

@@ -13,7 +13,7 @@ from bakery.drivers.nspawn import base_template, base_trees, disk_to_tree
 from bakery.drivers.nspawn.capture import layout_of
 from bakery.errors import DriverError
 from bakery.model import Artifact
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 
 DIGEST = "0123456789abcdef" * 4
 
@@ -62,7 +62,7 @@ def test_what_a_container_cannot_stand_on_is_named_with_what_it_can(base: object
     (problem,) = base_trees.check(base)
     assert "an @bakery.image function" in problem.hint
     with pytest.raises(DriverError, match="Nspawn cannot start from"):
-        base_trees.tree(base, Workshop(cache=tmp_path))
+        base_trees.tree(base, WorkContext(cache=tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from bakery.drivers.qemu import accel_probe
-from bakery.drivers.qemu.command import Place, command
+from bakery.drivers.qemu.command import Placement, command
 from bakery.drivers.qemu.firmware import Firmware
 from bakery.drivers.qemu.layers import Layer, node
-from bakery.drivers.qemu.machine_spec import Identity, Shape
+from bakery.drivers.qemu.machine_spec import MachineIdentity, MachineSpec
 
-IDENTITY = Identity(accel="tcg", uuid="u-u-i-d", mac="52:54:00:01:02:03", instance="i-1")
-PLACE = Place(
+IDENTITY = MachineIdentity(accel="tcg", uuid="u-u-i-d", mac="52:54:00:01:02:03", instance="i-1")
+PLACE = Placement(
     name="bakery-r-1",
     folder=Path("/run/1"),
     layers=(Layer("/cache/base.raw", "raw"), Layer("/run/1/disk-1.qcow2", "qcow2")),
@@ -33,25 +33,25 @@ def devices(words: list[str]) -> list[str]:
 
 
 def test_only_loopback_is_bound_and_the_kernel_picks_the_port() -> None:
-    netdev = next(word for word in command(Shape(), IDENTITY, PLACE) if word.startswith("user,"))
+    netdev = next(word for word in command(MachineSpec(), IDENTITY, PLACE) if word.startswith("user,"))
     assert "hostfwd=tcp:127.0.0.1:0-:22" in netdev
 
 
 def test_every_processor_is_emulated_in_a_thread_of_its_own_where_nothing_accelerates() -> None:
-    words = command(Shape(cpus=3), IDENTITY, PLACE)
+    words = command(MachineSpec(cpus=3), IDENTITY, PLACE)
     assert "tcg,thread=multi" in words
     assert words[words.index("-cpu") + 1] == "max,-la57,-svm"
     assert words[words.index("-smp") + 1] == "3"
 
 
 def test_an_accelerated_machine_has_the_hosts_processor() -> None:
-    words = command(Shape(), replace(IDENTITY, accel="kvm"), PLACE)
+    words = command(MachineSpec(), replace(IDENTITY, accel="kvm"), PLACE)
     assert words[words.index("-accel") + 1] == "kvm"
     assert words[words.index("-cpu") + 1] == "host"
 
 
 def test_the_disk_gives_back_what_the_guest_deletes_and_nothing_below_is_asked_for_its_header() -> None:
-    (disk,) = blockdevs(command(Shape(), IDENTITY, PLACE))
+    (disk,) = blockdevs(command(MachineSpec(), IDENTITY, PLACE))
     assert disk["file"]["filename"] == "/run/1/disk-1.qcow2"
     assert disk["discard"] == "unmap"
     assert disk["detect-zeroes"] == "unmap"
@@ -71,26 +71,26 @@ def test_the_disk_gives_back_what_the_guest_deletes_and_nothing_below_is_asked_f
     ],
 )
 def test_the_seed_is_on_the_bus_of_the_disk(bus: str, machine: str, disk: str, seed: str) -> None:
-    words = command(Shape(disk_bus=bus, machine=machine), IDENTITY, replace(PLACE, seed=True))
+    words = command(MachineSpec(disk_bus=bus, machine=machine), IDENTITY, replace(PLACE, seed=True))
     assert any(word.startswith(f"{disk},drive=disk,id=root,bootindex=0") for word in devices(words))
     assert any(word.startswith(f"{seed},drive=seed.iso") for word in devices(words))
     assert blockdevs(words)[1]["read-only"] is (bus != "nvme")
 
 
 def test_credentials_are_named_by_file_and_never_spelt_out() -> None:
-    words = command(Shape(), IDENTITY, replace(PLACE, credentials=("credentials.smbios",)))
+    words = command(MachineSpec(), IDENTITY, replace(PLACE, credentials=("credentials.smbios",)))
     assert "type=11,path=credentials.smbios" in words
     assert not any("value=" in word for word in words)
 
 
 def test_firmware_in_a_folder_with_a_comma_is_escaped() -> None:
     firmware = Firmware(Path("/opt/a,b/CODE.fd"), Path("/opt/a,b/VARS.fd"))
-    words = command(Shape(firmware="uefi"), IDENTITY, replace(PLACE, firmware=firmware))
+    words = command(MachineSpec(firmware="uefi"), IDENTITY, replace(PLACE, firmware=firmware))
     assert "if=pflash,format=raw,readonly=on,file=/opt/a,,b/CODE.fd" in words
 
 
 def test_the_users_words_come_last_so_that_they_win() -> None:
-    assert command(Shape(qemu_args=("-m", "3G")), IDENTITY, PLACE)[-2:] == ["-m", "3G"]
+    assert command(MachineSpec(qemu_args=("-m", "3G")), IDENTITY, PLACE)[-2:] == ["-m", "3G"]
 
 
 def test_a_disk_of_one_layer_has_nothing_below() -> None:

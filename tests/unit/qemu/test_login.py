@@ -13,7 +13,7 @@ import yaml
 from bakery.drivers import cloudinit
 from bakery.drivers.qemu import credentials
 from bakery.drivers.qemu.command import SEED
-from bakery.drivers.qemu.machine_spec import Shape
+from bakery.drivers.qemu.machine_spec import MachineSpec
 from bakery.drivers.qemu.restore import script
 from bakery.errors import DriverError, NotYet
 from bakery.state.claim import Keys
@@ -73,7 +73,7 @@ def test_a_seed_disk_is_written_anew_over_an_old_one(tmp_path: Path) -> None:
 
 
 def test_credentials_hold_both_keys_and_are_closed_to_others(tmp_path: Path) -> None:
-    files = credentials.prepare(Shape(login="credentials"), KEYS, folder=tmp_path, instance="i-1")
+    files = credentials.prepare(MachineSpec(login="credentials"), KEYS, folder=tmp_path, instance="i-1")
     (path,) = (tmp_path / name for name in files)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     name, _, value = path.read_text().partition("=")
@@ -88,7 +88,7 @@ def test_credentials_hold_both_keys_and_are_closed_to_others(tmp_path: Path) -> 
 
 def test_credentials_are_for_root_alone(tmp_path: Path) -> None:
     with pytest.raises(DriverError, match="root only"):
-        credentials.prepare(Shape(login="credentials", user="app"), KEYS, folder=tmp_path, instance="i-1")
+        credentials.prepare(MachineSpec(login="credentials", user="app"), KEYS, folder=tmp_path, instance="i-1")
 
 
 PRINTED = """\

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bakery.drivers.qemu.driver import QemuDriver
-from bakery.drivers.qemu.machine_spec import Identity, Shape
+from bakery.drivers.qemu.machine_spec import MachineIdentity, MachineSpec
 from bakery.drivers.qemu.source import Qemu, size
 from bakery.errors import ImagefileError
 from bakery.model import Artifact, Checkpoint, Needs
@@ -56,25 +56,25 @@ def test_a_list_of_words_becomes_a_tuple_so_that_sources_compare_and_hash() -> N
 
 
 def test_a_shape_survives_the_artifacts_json() -> None:
-    shape = Shape.of(Qemu(base=None, memory="2G", qemu_args=("-s",), firmware="uefi"), "credentials")
-    assert Shape.from_json(shape.to_json()) == shape
+    shape = MachineSpec.of(Qemu(base=None, memory="2G", qemu_args=("-s",), firmware="uefi"), "credentials")
+    assert MachineSpec.from_json(shape.to_json()) == shape
     assert shape.memory == 2 << 30
 
 
 def test_settings_of_another_driver_make_a_shape_of_defaults() -> None:
-    assert Shape.from_json({"login": "credentials", "region": "eu-central-1"}) == Shape(login="credentials")
+    assert MachineSpec.from_json({"login": "credentials", "region": "eu-central-1"}) == MachineSpec(login="credentials")
 
 
 def test_no_two_identities_are_the_same_and_none_has_qemus_own_card() -> None:
-    one, other = Identity.new("tcg", "a"), Identity.new("tcg", "a")
+    one, other = MachineIdentity.new("tcg", "a"), MachineIdentity.new("tcg", "a")
     assert one.uuid != other.uuid
     assert one.mac != other.mac
     assert "52:54:00:12:34:56" not in (one.mac, other.mac)
-    assert Identity.from_json({"accel": "tcg", "uuid": "u", "mac": "m", "instance": "a", "pid": 1}).uuid == "u"
+    assert MachineIdentity.from_json({"accel": "tcg", "uuid": "u", "mac": "m", "instance": "a", "pid": 1}).uuid == "u"
 
 
 def test_the_scheduler_hears_what_a_machine_needs_whatever_it_starts_from() -> None:
-    driver, shape = QemuDriver(), Shape(memory=3 << 30, cpus=4, accel="tcg")
+    driver, shape = QemuDriver(), MachineSpec(memory=3 << 30, cpus=4, accel="tcg")
     starts = (
         Qemu(base=None, memory="3G", cpus=4, accel="tcg"),
         Artifact(driver="qemu", id="/a", name="a", settings=shape.to_json()),

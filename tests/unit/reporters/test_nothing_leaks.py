@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from bakery.events import Bus, Reader
+from bakery.events import Bus, Reporter
 from bakery.redaction.redactor import Redactor
 from bakery.redaction.secret import Secret
 from bakery.reporting.github import GitHub
@@ -67,7 +67,7 @@ def test_no_reporter_ever_writes_a_secret(secret: str, form: Callable[[str], str
             assert known(secret) not in text
 
 
-def _readers(streams: list[io.StringIO]) -> list[Reader]:
+def _readers(streams: list[io.StringIO]) -> list[Reporter]:
     return [
         Terminal(Console(file=streams[0], width=4000), "verbose"),
         Log(streams[1], "verbose"),

@@ -31,7 +31,7 @@ def log(verbosity: Verbosity = "normal", text: str = "words") -> str:
     return stream.getvalue()
 
 
-def tell(reader: e.Reader, folder: str = "", text: str = "words") -> None:
+def tell(reader: e.Reporter, folder: str = "", text: str = "words") -> None:
     for event in story(folder, text):
         reader.read(event)
     reader.close()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bakery.smoke.prefetch import FRESH, Facts, is_question, plain_words
+from bakery.smoke.prefetch import FRESH, PrefetchedFacts, is_question, plain_words
 from bakery.smoke.shell import Reply
 
 UNITS = b"""Id=nginx.service
@@ -63,11 +63,11 @@ def machine() -> Machine:
 
 
 @pytest.fixture
-def facts(machine: Machine) -> Facts:
-    return Facts(machine.ask, machine.clock)
+def facts(machine: Machine) -> PrefetchedFacts:
+    return PrefetchedFacts(machine.ask, machine.clock)
 
 
-def test_what_the_system_is_takes_one_round_trip_for_all_questions(facts: Facts, machine: Machine) -> None:
+def test_what_the_system_is_takes_one_round_trip_for_all_questions(facts: PrefetchedFacts, machine: Machine) -> None:
     assert facts.answer("uname -s") == Reply(0, b"said uname -s")
     assert facts.answer("cat /etc/os-release") == Reply(0, b"said cat /etc/os-release")
     assert len(machine.asked) == 1
@@ -99,25 +99,27 @@ def test_what_the_system_is_takes_one_round_trip_for_all_questions(facts: Facts,
         ("uname -s; reboot", None),
     ],
 )
-def test_a_known_question_is_answered_as_the_program_would(facts: Facts, question: str, reply: Reply | None) -> None:
+def test_a_known_question_is_answered_as_the_program_would(
+    facts: PrefetchedFacts, question: str, reply: Reply | None
+) -> None:
     assert facts.answer(question) == reply
 
 
-def test_a_state_is_told_once_and_then_asked_for_again(facts: Facts, machine: Machine) -> None:
+def test_a_state_is_told_once_and_then_asked_for_again(facts: PrefetchedFacts, machine: Machine) -> None:
     assert facts.answer("systemctl is-active nginx") is not None
     assert facts.answer("systemctl is-active ssh") is not None
     assert facts.answer("systemctl is-active nginx") is None
     assert len(machine.asked) == 1
 
 
-def test_a_state_that_is_old_is_fetched_again(facts: Facts, machine: Machine) -> None:
+def test_a_state_that_is_old_is_fetched_again(facts: PrefetchedFacts, machine: Machine) -> None:
     facts.answer("test -e /etc/shadow")
     machine.now += FRESH + 0.1
     assert facts.answer("test -f /etc/shadow") == Reply(0)
     assert len(machine.asked) == 2
 
 
-def test_a_state_that_is_dear_is_fetched_once(facts: Facts, machine: Machine) -> None:
+def test_a_state_that_is_dear_is_fetched_once(facts: PrefetchedFacts, machine: Machine) -> None:
     machine.cost = 2.0
     assert facts.answer("systemctl is-active nginx") is not None
     machine.now += FRESH + 0.1
@@ -125,7 +127,7 @@ def test_a_state_that_is_dear_is_fetched_once(facts: Facts, machine: Machine) ->
     assert len(machine.asked) == 1
 
 
-def test_packages_last_until_something_may_have_changed(facts: Facts, machine: Machine) -> None:
+def test_packages_last_until_something_may_have_changed(facts: PrefetchedFacts, machine: Machine) -> None:
     for _ in range(3):
         assert facts.answer("dpkg-query -f '${Status}' -W bash") is not None
         machine.now += 1000

@@ -14,7 +14,7 @@ from bakery.machine.transport.connect import HostKeys, fingerprint
 from bakery.machine.transport.link import Link
 from bakery.machine.transport.stages import NotReached, Stage
 from bakery.model import Endpoint
-from bakery.state.claim import Keys, Workshop
+from bakery.state.claim import Keys, WorkContext
 from bakery.util.waiting import Cancel, interruptible
 
 KEYS = Keys(user_private="", user_public="", host_private="", host_public="")
@@ -42,8 +42,8 @@ class Wire:
 def link(monkeypatch: pytest.MonkeyPatch, wire: Wire, events: list[Event] | None = None, console: str = "") -> Link:
     monkeypatch.setattr(bakery.machine.transport.ssh, "SshTransport", wire)
     heard: list[Event] = [] if events is None else events
-    shop = Workshop(cache=Path(), emit=heard.append)
-    return Link(Endpoint, KEYS, shop, console=lambda: console, timeout=0.3)
+    work = WorkContext(cache=Path(), emit=heard.append)
+    return Link(Endpoint, KEYS, work, console=lambda: console, timeout=0.3)
 
 
 def test_a_machine_that_never_answers_is_explained_by_its_console(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +65,7 @@ def test_a_dead_machine_ends_the_wait_at_once_with_its_last_words() -> None:
         raise DriverError("the machine is gone", why="qemu: out of memory")
 
     with pytest.raises(DriverError, match="out of memory"):
-        Link(dead, KEYS, Workshop(cache=Path()), timeout=60).open()
+        Link(dead, KEYS, WorkContext(cache=Path()), timeout=60).open()
 
 
 def test_a_machine_without_an_address_is_said_to_have_none() -> None:
@@ -73,7 +73,7 @@ def test_a_machine_without_an_address_is_said_to_have_none() -> None:
         raise NotYet("no address yet")
 
     with pytest.raises(ConnectError) as raised:
-        Link(none, KEYS, Workshop(cache=Path()), timeout=0.1).open()
+        Link(none, KEYS, WorkContext(cache=Path()), timeout=0.1).open()
     assert "no address yet" in raised.value.what
     assert "stage: address" in raised.value.why
 
@@ -93,12 +93,12 @@ def test_a_cancelled_run_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     cancel.set("Ctrl-C")
     monkeypatch.setattr(bakery.machine.transport.ssh, "SshTransport", Wire(("port", "refused")))
     with pytest.raises(Interrupted, match="Ctrl-C"):
-        Link(Endpoint, KEYS, Workshop(cache=Path(), cancel=cancel), timeout=60).open()
+        Link(Endpoint, KEYS, WorkContext(cache=Path(), cancel=cancel), timeout=60).open()
 
 
 def test_an_unknown_transport_is_refused() -> None:
     with pytest.raises(ConnectError, match="winrm"):
-        Link(lambda: Endpoint(transport="winrm"), KEYS, Workshop(cache=Path())).open()
+        Link(lambda: Endpoint(transport="winrm"), KEYS, WorkContext(cache=Path())).open()
 
 
 def test_a_console_that_cannot_be_read_does_not_hide_the_failure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +107,7 @@ def test_a_console_that_cannot_be_read_does_not_hide_the_failure(monkeypatch: py
 
     monkeypatch.setattr(bakery.machine.transport.ssh, "SshTransport", Wire(("port", "connection refused")))
     with pytest.raises(ConnectError, match="connection refused"):
-        Link(Endpoint, KEYS, Workshop(cache=Path()), console=broken, timeout=0.1).open()
+        Link(Endpoint, KEYS, WorkContext(cache=Path()), console=broken, timeout=0.1).open()
 
 
 def test_a_blocking_call_is_left_behind_and_its_late_result_discarded() -> None:

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bakery.drivers.ec2.api.errors import speaking
-from bakery.drivers.ec2.api.poller import Watch
+from bakery.drivers.ec2.api.errors import translate_errors
+from bakery.drivers.ec2.api.poller import BatchPoller
 from bakery.drivers.ec2.options import Role, read
 from bakery.model import to_json
 
@@ -23,7 +23,7 @@ TIMEOUTS = (10, 60)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Account:
+class Ec2Account:
     """As whom and where; enough, as JSON, to come back in another process.
 
     Args:
@@ -47,46 +47,46 @@ class Account:
         return hash(repr(self))
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Account:
+    def from_json(cls, data: Mapping[str, Any]) -> Ec2Account:
         """Read what `model.to_json` wrote."""
         return cls(**{key: read(value) for key, value in data.items() if key != "type"})
 
 
-class Clouds:
+class Ec2Clouds:
     """The accounts and regions that a process speaks to; each is made once, for all threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._made: dict[Account, Cloud] = {}
+        self._made: dict[Ec2Account, Ec2Cloud] = {}
 
-    def get(self, account: Account) -> Cloud:
+    def get(self, account: Ec2Account) -> Ec2Cloud:
         """Return the account's cloud."""
         with self._lock:
             if account not in self._made:
-                cloud = Cloud(account)
+                cloud = Ec2Cloud(account)
                 self._made[account] = cloud
                 self._made.setdefault(cloud.account, cloud)
                 self._made[account] = self._made[cloud.account]
             return self._made[account]
 
-    def of(self, data: Mapping[str, Any]) -> Cloud:
+    def of(self, data: Mapping[str, Any]) -> Ec2Cloud:
         """Return the cloud that a record's `account` names."""
-        return self.get(Account.from_json(data["account"]))
+        return self.get(Ec2Account.from_json(data["account"]))
 
-    def region(self, cloud: Cloud, name: str) -> Cloud:
+    def region(self, cloud: Ec2Cloud, name: str) -> Ec2Cloud:
         """Return the same account in another region."""
         return self.get(replace(cloud.account, region=name))
 
 
 @dataclass
-class Cloud:
+class Ec2Cloud:
     """One account in one region: calls, with their errors in our words, and what is watched there.
 
     Args:
         account: as asked for; afterwards with the region and endpoint that the SDK found.
     """
 
-    account: Account
+    account: Ec2Account
     _clients: dict[str, Any] = field(default_factory=dict[str, Any], init=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
     calls: dict[str, int] = field(default_factory=dict[str, int], init=False)
@@ -95,15 +95,19 @@ class Cloud:
         """Open the session, which reads files but asks nobody yet."""
         from bakery.drivers.ec2.api.session import open_session
 
-        with speaking("read the AWS configuration"):
+        with translate_errors("read the AWS configuration"):
             self._session = open_session(self.account)
         given = self.account.endpoint_url
         own = self.account.ec2_url or (None if given else os.environ.get("AWS_ENDPOINT_URL_EC2"))
         found = given or os.environ.get("AWS_ENDPOINT_URL")
         self.account = replace(self.account, region=self._session.region_name, endpoint_url=found, ec2_url=own)
-        self.instances = Watch(lambda ids: self._described("describe_instances", "instance-id", ids), self.account.poll)
-        self.images = Watch(lambda ids: self._described("describe_images", "image-id", ids), self.account.poll)
-        self.snapshots = Watch(lambda ids: self._described("describe_snapshots", "snapshot-id", ids), self.account.poll)
+        self.instances = BatchPoller(
+            lambda ids: self._described("describe_instances", "instance-id", ids), self.account.poll
+        )
+        self.images = BatchPoller(lambda ids: self._described("describe_images", "image-id", ids), self.account.poll)
+        self.snapshots = BatchPoller(
+            lambda ids: self._described("describe_snapshots", "snapshot-id", ids), self.account.poll
+        )
 
     @property
     def region(self) -> str:
@@ -167,7 +171,7 @@ class Cloud:
         with self._lock:
             self.calls[operation] = self.calls.get(operation, 0) + 1
         given = {key: value for key, value in parameters.items() if value is not None}
-        with speaking(what or operation.replace("_", " "), self):
+        with translate_errors(what or operation.replace("_", " "), self):
             answer: dict[str, Any] = getattr(self.client(service, once=once), operation)(**given)
         return answer
 
@@ -182,7 +186,7 @@ class Cloud:
         with self._lock:
             self.calls[operation] = self.calls.get(operation, 0) + 1
         given = {key: value for key, value in parameters.items() if value is not None}
-        with speaking(operation.replace("_", " "), self):
+        with translate_errors(operation.replace("_", " "), self):
             for page in client.get_paginator(operation).paginate(**given):
                 yield from page.get(result, [])
 

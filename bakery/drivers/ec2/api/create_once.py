@@ -6,15 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from bakery.drivers.ec2.api import tags
-from bakery.drivers.ec2.api.account import Cloud
-from bakery.drivers.ec2.api.errors import RefusedForNow
+from bakery.drivers.ec2.api.account import Ec2Cloud
+from bakery.drivers.ec2.api.errors import Ec2RetryableError
 from bakery.state.claim import Claim
-from bakery.util.retry import again
+from bakery.util.retry import retry
 
 ATTEMPTS = 6
 
 
-def by_key(cloud: Cloud, kind: str, key: str) -> list[str]:
+def by_key(cloud: Ec2Cloud, kind: str, key: str) -> list[str]:
     """Return the ids of the things that carry our key as a tag; normally one or none.
 
     Args:
@@ -36,7 +36,7 @@ def by_key(cloud: Cloud, kind: str, key: str) -> list[str]:
     return [item[name] for item in found]
 
 
-def make(cloud: Cloud, kind: str, key: str, claim: Claim, call: Callable[[], str]) -> str:
+def make(cloud: Ec2Cloud, kind: str, key: str, claim: Claim, call: Callable[[], str]) -> str:
     """Make one thing and return its id.
 
     botocore would repeat a call whose answer was lost, and make a second thing; here we look for our key first.
@@ -62,4 +62,4 @@ def make(cloud: Cloud, kind: str, key: str, claim: Claim, call: Callable[[], str
     def say(_: int, error: BaseException) -> None:
         claim.waiting(f"{error}, trying again")
 
-    return again(ask, claim.cancel, on=RefusedForNow, attempts=ATTEMPTS, first=0.5, say=say)
+    return retry(ask, claim.cancel, on=Ec2RetryableError, attempts=ATTEMPTS, first=0.5, say=say)

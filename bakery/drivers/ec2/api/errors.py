@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bakery.errors import DriverError, RetryableError
 
 if TYPE_CHECKING:
-    from bakery.drivers.ec2.api.account import Cloud
+    from bakery.drivers.ec2.api.account import Ec2Cloud
 
 CAPACITY = frozenset(
     {
@@ -74,23 +74,23 @@ HINTS = {
 }
 
 
-class Refused(DriverError):  # noqa: N818  what AWS did
+class Ec2Error(DriverError):
     """AWS said no. `code` is its word for it."""
 
     code = ""
 
 
-class RefusedForNow(RetryableError, Refused):  # noqa: N818  the same
+class Ec2RetryableError(RetryableError, Ec2Error):
     """AWS said no for now."""
 
 
 def code_of(error: BaseException | None) -> str:
     """AWS's word for the refusal behind an error of ours, or an empty text."""
-    return error.code if isinstance(error, Refused) else ""
+    return error.code if isinstance(error, Ec2Error) else ""
 
 
 @contextmanager
-def speaking(what: str, cloud: Cloud | None = None) -> Generator[None]:
+def translate_errors(what: str, cloud: Ec2Cloud | None = None) -> Generator[None]:
     """Turn botocore's errors inside into ours.
 
     Args:
@@ -111,18 +111,18 @@ def speaking(what: str, cloud: Cloud | None = None) -> Generator[None]:
         raise _unspoken(error, what, cloud) from error
 
 
-def _refused(error: Any, what: str, cloud: Cloud | None) -> Refused:
+def _refused(error: Any, what: str, cloud: Ec2Cloud | None) -> Ec2Error:
     body = error.response.get("Error", {})
     code, message = str(body.get("Code", "")), str(body.get("Message", ""))
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     again = code in FOR_NOW or code in CAPACITY or status >= 500  # noqa: PLR2004  HTTP's own number
     message = _decoded(message, cloud)
-    made = (RefusedForNow if again else Refused)(_title(what, cloud), why=f"{code}: {message}", hint=_hint(code))
+    made = (Ec2RetryableError if again else Ec2Error)(_title(what, cloud), why=f"{code}: {message}", hint=_hint(code))
     made.code = code
     return made
 
 
-def _unspoken(error: Any, what: str, cloud: Cloud | None) -> Refused:
+def _unspoken(error: Any, what: str, cloud: Ec2Cloud | None) -> Ec2Error:
     """The question did not get there, or the answer not back."""
     from botocore.exceptions import ConnectionError as Unreached
     from botocore.exceptions import HTTPClientError
@@ -130,12 +130,12 @@ def _unspoken(error: Any, what: str, cloud: Cloud | None) -> Refused:
 
     code = type(error).__name__
     lost = isinstance(error, HTTPClientError | Unreached | ResponseParserError)
-    made = (RefusedForNow if lost else Refused)(_title(what, cloud), why=f"{code}: {error}", hint=_hint(code))
+    made = (Ec2RetryableError if lost else Ec2Error)(_title(what, cloud), why=f"{code}: {error}", hint=_hint(code))
     made.code = code
     return made
 
 
-def _title(what: str, cloud: Cloud | None) -> str:
+def _title(what: str, cloud: Ec2Cloud | None) -> str:
     return f"AWS did not {what} in {cloud.region}" if cloud else f"could not {what}"
 
 
@@ -143,7 +143,7 @@ def _hint(code: str) -> str:
     return HINTS.get(code) or HINTS.get(code.split(".", maxsplit=1)[0], "")
 
 
-def _decoded(message: str, cloud: Cloud | None) -> str:
+def _decoded(message: str, cloud: Ec2Cloud | None) -> str:
     """Replace an encoded authorisation message by what it says, where we may decode it."""
     found = re.search(r"Encoded authorization failure message: (\S+)", message)
     if not found or cloud is None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from bakery.drivers.ec2.api.account import Cloud, Clouds
+from bakery.drivers.ec2.api.account import Ec2Cloud, Ec2Clouds
 from bakery.drivers.ec2.source import Ec2
 from bakery.state.claim import Claim
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Job:
+class Ec2Job:
     """One machine's or image's making.
 
     Args:
@@ -20,11 +20,11 @@ class Job:
         claim: for the journal, cancellation and events.
     """
 
-    clouds: Clouds
-    cloud: Cloud
+    clouds: Ec2Clouds
+    cloud: Ec2Cloud
     source: Ec2
     claim: Claim
 
-    def at(self, region: str) -> Job:
+    def at(self, region: str) -> Ec2Job:
         """Return the same job in another region."""
         return replace(self, cloud=self.clouds.region(self.cloud, region))

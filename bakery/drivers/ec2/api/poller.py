@@ -15,7 +15,7 @@ FORGET = 30.0
 """Seconds after which a thing that nobody asks about is no longer asked for."""
 
 
-class Watch:
+class BatchPoller:
     """Answers from one shared look, never older than `every` seconds; the first who finds it too old looks for all.
 
     Args:

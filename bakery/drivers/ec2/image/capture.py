@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bakery.drivers.ec2.api import tags
-from bakery.drivers.ec2.api.account import Cloud
+from bakery.drivers.ec2.api.account import Ec2Cloud
 from bakery.drivers.ec2.api.create_once import make
-from bakery.drivers.ec2.api.errors import Refused, code_of
+from bakery.drivers.ec2.api.errors import Ec2Error, code_of
 from bakery.drivers.ec2.image import images
 from bakery.drivers.ec2.machine import endpoint
 from bakery.drivers.ec2.machine.run_instances import mappings
@@ -23,7 +23,7 @@ LINUX = "Linux/UNIX"
 DEAD = {"terminated", "shutting-down"}
 
 
-def capture(cloud: Cloud, handle: Handle, name: str, claim: Claim) -> Artifact:
+def capture(cloud: Ec2Cloud, handle: Handle, name: str, claim: Claim) -> Artifact:
     """Stop the machine and make an image of its disks; nothing refers to it yet but its temporary name.
 
     Raises:
@@ -48,7 +48,7 @@ def bound(described: Mapping[str, Any]) -> bool:
     return str(described.get("PlatformDetails") or LINUX) != LINUX
 
 
-def stop(cloud: Cloud, handle: Handle, source: Ec2, claim: Claim) -> dict[str, Any]:
+def stop(cloud: Ec2Cloud, handle: Handle, source: Ec2, claim: Claim) -> dict[str, Any]:
     """Power the machine off through its guest (EC2 presses its power button) and return it as described.
 
     Raises:
@@ -56,7 +56,7 @@ def stop(cloud: Cloud, handle: Handle, source: Ec2, claim: Claim) -> dict[str, A
     """
     try:
         cloud.call("stop_instances", "stop the machine", InstanceIds=[handle.id])
-    except Refused as error:
+    except Ec2Error as error:
         # A guest that the seal has switched off already may be on its way down.
         if code_of(error) != "IncorrectInstanceState":
             raise
@@ -81,7 +81,7 @@ def stop(cloud: Cloud, handle: Handle, source: Ec2, claim: Claim) -> dict[str, A
     )
 
 
-def _outlive(cloud: Cloud, source: Ec2, machine: dict[str, Any], claim: Claim) -> list[str]:
+def _outlive(cloud: Ec2Cloud, source: Ec2, machine: dict[str, Any], claim: Claim) -> list[str]:
     """Let the volumes with `keep` outlive the machine: with the image they are ours until it is kept."""
     root = machine.get("RootDeviceName")
     wanted = {volume.device or root for volume in source.volumes if volume.keep}
@@ -103,7 +103,7 @@ def _outlive(cloud: Cloud, source: Ec2, machine: dict[str, Any], claim: Claim) -
     return found
 
 
-def _by_snapshots(cloud: Cloud, source: Ec2, machine: dict[str, Any], claim: Claim) -> str:
+def _by_snapshots(cloud: Ec2Cloud, source: Ec2, machine: dict[str, Any], claim: Claim) -> str:
     """CreateSnapshot of every disk at once, then RegisterImage: much quicker than CreateImage."""
     disks = [disk for disk in machine["BlockDeviceMappings"] if "Ebs" in disk]
     made = {disk["DeviceName"]: _snapshot(cloud, source, disk, claim) for disk in disks}
@@ -119,7 +119,7 @@ def _by_snapshots(cloud: Cloud, source: Ec2, machine: dict[str, Any], claim: Cla
     return register(cloud, key, request, claim)
 
 
-def _snapshot(cloud: Cloud, source: Ec2, disk: Mapping[str, Any], claim: Claim) -> str:
+def _snapshot(cloud: Ec2Cloud, source: Ec2, disk: Mapping[str, Any], claim: Claim) -> str:
     key = tags.new_key(claim)
     intent = claim.intend("snapshot", key, **cloud.record)
 
@@ -176,7 +176,7 @@ def registration(source: Ec2, described: Mapping[str, Any], disks: list[dict[str
     return {name: value for name, value in found.items() if value is not None}
 
 
-def register(cloud: Cloud, key: str, request: Mapping[str, Any], claim: Claim) -> str:
+def register(cloud: Ec2Cloud, key: str, request: Mapping[str, Any], claim: Claim) -> str:
     """RegisterImage on snapshots that have records of their own."""
     intent = claim.intend("image", key, **cloud.record, snapshots="apart")
     image = make(
@@ -190,7 +190,7 @@ def register(cloud: Cloud, key: str, request: Mapping[str, Any], claim: Claim) -
     return image
 
 
-def _by_image(cloud: Cloud, source: Ec2, machine: dict[str, Any], claim: Claim) -> str:
+def _by_image(cloud: Ec2Cloud, source: Ec2, machine: dict[str, Any], claim: Claim) -> str:
     """CreateImage, of a machine that is off; its snapshots belong to the image's record."""
     key = tags.new_key(claim)
     marks = tags.temporary(claim, key, source.run_tags)

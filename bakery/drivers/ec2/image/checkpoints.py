@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from bakery.drivers.ec2.api import tags
-from bakery.drivers.ec2.api.account import Cloud
-from bakery.drivers.ec2.api.errors import Refused, code_of
+from bakery.drivers.ec2.api.account import Ec2Cloud
+from bakery.drivers.ec2.api.errors import Ec2Error, code_of
 from bakery.drivers.ec2.image import images, retire
 from bakery.drivers.ec2.source import Ec2
 from bakery.model import Checkpoint, Handle
@@ -22,7 +22,7 @@ MOST = 50
 """Tags of one thing (docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html)."""
 
 
-def save(cloud: Cloud, handle: Handle, key: str, claim: Claim) -> Checkpoint:
+def save(cloud: Ec2Cloud, handle: Handle, key: str, claim: Claim) -> Checkpoint:
     """Make an image of the machine as it runs, crash-consistent; wait until it can be used, then prune older ones."""
     source = Ec2.from_settings(handle.settings["source"])
     marks = {"Name": title(key), **source.run_tags, tags.STEP: key, tags.BUILD: claim.build}
@@ -42,7 +42,7 @@ def save(cloud: Cloud, handle: Handle, key: str, claim: Claim) -> Checkpoint:
             TagSpecifications=tags.specification(marks, "image", "snapshot"),
         )
         image = str(answer["ImageId"])
-    except Refused as error:
+    except Ec2Error as error:
         found = images.named(cloud, title(key)) if code_of(error) == TAKEN else []
         if not found:
             raise
@@ -52,7 +52,7 @@ def save(cloud: Cloud, handle: Handle, key: str, claim: Claim) -> Checkpoint:
     return _checkpoint(cloud, source, key, image)
 
 
-def recall(cloud: Cloud, source: Ec2, build: str) -> Iterator[tuple[Checkpoint, str]]:
+def list_checkpoints(cloud: Ec2Cloud, source: Ec2, build: str) -> Iterator[tuple[Checkpoint, str]]:
     """Yield the checkpoints of a build that can be used, whoever made them, each with its note."""
     for image in kept(cloud, build):
         marks = tags.read(image)
@@ -60,7 +60,7 @@ def recall(cloud: Cloud, source: Ec2, build: str) -> Iterator[tuple[Checkpoint, 
             yield _checkpoint(cloud, source, marks[tags.STEP], str(image["ImageId"])), tags.joined(tags.NOTE, marks)
 
 
-def _checkpoint(cloud: Cloud, source: Ec2, key: str, image: str) -> Checkpoint:
+def _checkpoint(cloud: Ec2Cloud, source: Ec2, key: str, image: str) -> Checkpoint:
     settings = {"source": source.settings(), **cloud.record, "region": cloud.region, "image": image}
     return Checkpoint(driver="ec2", key=key, settings=settings)
 
@@ -70,7 +70,7 @@ def title(key: str) -> str:
     return f"bakery-step-{key}"[:128]
 
 
-def kept(cloud: Cloud, build: str) -> list[dict[str, Any]]:
+def kept(cloud: Ec2Cloud, build: str) -> list[dict[str, Any]]:
     """Return the checkpoints of a build, newest first."""
     found = cloud.pages(
         "describe_images",
@@ -81,7 +81,7 @@ def kept(cloud: Cloud, build: str) -> list[dict[str, Any]]:
     return sorted(found, key=lambda image: image["CreationDate"], reverse=True)
 
 
-def prune(cloud: Cloud, build: str, newest: int) -> list[str]:
+def prune(cloud: Ec2Cloud, build: str, newest: int) -> list[str]:
     """Delete a build's checkpoints but the newest; return the ids of those that went."""
     gone = [str(image["ImageId"]) for image in kept(cloud, build)[newest:]]
     for image in gone:

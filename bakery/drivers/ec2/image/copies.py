@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from bakery.drivers.ec2.api import tags
-from bakery.drivers.ec2.api.job import Job
+from bakery.drivers.ec2.api.job import Ec2Job
 from bakery.drivers.ec2.image import images
 from bakery.errors import BakeryError, Interrupted
 
@@ -15,7 +15,7 @@ AT_ONCE = 5
 """AWS allows twenty snapshot copies at once into a region; five is kind to the source."""
 
 
-def copy_all(job: Job, image: Mapping[str, Any], marks: Mapping[str, str]) -> dict[str, str]:
+def copy_all(job: Ec2Job, image: Mapping[str, Any], marks: Mapping[str, str]) -> dict[str, str]:
     """Copy an image to each of the source's regions; return the ids by region.
 
     All are begun even when one fails, and those that stand are unmade with the build's other things.
@@ -47,7 +47,7 @@ def _all(failed: Mapping[str, BakeryError]) -> BakeryError:
     return first
 
 
-def copy(job: Job, image: Mapping[str, Any], region: str, marks: Mapping[str, str], *, key: str = "") -> str:
+def copy(job: Ec2Job, image: Mapping[str, Any], region: str, marks: Mapping[str, str], *, key: str = "") -> str:
     """Copy one image into the job's region, and wait for it.
 
     Args:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bakery.drivers.ec2.api.account import Cloud
-from bakery.drivers.ec2.api.job import Job
+from bakery.drivers.ec2.api.account import Ec2Cloud
+from bakery.drivers.ec2.api.job import Ec2Job
 from bakery.drivers.ec2.image.images import AT_MOST, Stall
 from bakery.drivers.ec2.options import FastLaunch
 from bakery.errors import DriverError, NotYet, RetryableError
@@ -14,7 +14,7 @@ from bakery.util.waiting import until
 FAILED = {"enabling-failed", "enabled-failed"}
 
 
-def enable(job: Job, image: str) -> None:
+def enable(job: Ec2Job, image: str) -> None:
     """Switch it on for a tested image, and wait until EC2 has its first snapshots.
 
     Raises:
@@ -57,7 +57,7 @@ def enable(job: Job, image: str) -> None:
     )
 
 
-def disable(cloud: Cloud, image: str) -> None:
+def disable(cloud: Ec2Cloud, image: str) -> None:
     """Switch it off before an image goes: its snapshots are EC2's own, and cost until then. Nothing to do for most."""
     if _state(cloud, image)[0] != "":
         cloud.call("disable_fast_launch", "disable fast launch", ImageId=image, Force=True)
@@ -71,7 +71,7 @@ def _template(wanted: FastLaunch, region: str) -> dict[str, str] | None:
     return {kind: name, "Version": wanted.version}
 
 
-def _state(cloud: Cloud, image: str) -> tuple[str, str]:
+def _state(cloud: Ec2Cloud, image: str) -> tuple[str, str]:
     """The state and its reason; empty texts where fast launch was never asked for."""
     found: list[dict[str, Any]] = cloud.call("describe_fast_launch_images", ImageIds=[image])["FastLaunchImages"]
     return (found[0]["State"], found[0].get("StateTransitionReason", "")) if found else ("", "")

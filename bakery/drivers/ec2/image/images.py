@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from bakery.drivers.ec2.api import tags
-from bakery.drivers.ec2.api.account import Cloud
-from bakery.drivers.ec2.api.errors import Refused, RefusedForNow, code_of
+from bakery.drivers.ec2.api.account import Ec2Cloud
+from bakery.drivers.ec2.api.errors import Ec2Error, Ec2RetryableError, code_of
 from bakery.errors import DriverError, NotYet, RetryableError
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 from bakery.util.waiting import until
 
 AT_MOST = 24 * 3600.0
@@ -45,7 +45,7 @@ class Stall:
             )
 
 
-def wait_snapshot(cloud: Cloud, snapshot: str, shop: Workshop, timeout: float) -> None:
+def wait_snapshot(cloud: Ec2Cloud, snapshot: str, work: WorkContext, timeout: float) -> None:
     """Wait until a snapshot is complete.
 
     Raises:
@@ -66,10 +66,10 @@ def wait_snapshot(cloud: Cloud, snapshot: str, shop: Workshop, timeout: float) -
             stall.look(f"{state} {done}")
             raise NotYet(f"snapshot {snapshot}: {state} {done}".strip())
 
-    until(probe, what="the snapshot is complete", timeout=AT_MOST, cancel=shop.cancel, notify=shop.waiting)
+    until(probe, what="the snapshot is complete", timeout=AT_MOST, cancel=work.cancel, notify=work.waiting)
 
 
-def wait_image(cloud: Cloud, image: str, shop: Workshop, timeout: float) -> dict[str, Any]:
+def wait_image(cloud: Ec2Cloud, image: str, work: WorkContext, timeout: float) -> dict[str, Any]:
     """Wait until an image can be used; return it as AWS describes it.
 
     Raises:
@@ -93,10 +93,10 @@ def wait_image(cloud: Cloud, image: str, shop: Workshop, timeout: float) -> dict
             raise NotYet(f"image {image} in {cloud.region}: {state} {done}".strip())
         return found
 
-    return until(probe, what="the image is available", timeout=AT_MOST, cancel=shop.cancel, notify=shop.waiting)
+    return until(probe, what="the image is available", timeout=AT_MOST, cancel=work.cancel, notify=work.waiting)
 
 
-def _progress(cloud: Cloud, image: Mapping[str, Any]) -> str:
+def _progress(cloud: Ec2Cloud, image: Mapping[str, Any]) -> str:
     """How far its snapshots are; an image by itself says only that it is pending."""
     try:
         shown = [cloud.snapshots.get(one) for one in snapshots_of(image)]
@@ -111,7 +111,7 @@ def snapshots_of(image: Mapping[str, Any]) -> list[str]:
     return [disk["SnapshotId"] for disk in disks if disk.get("SnapshotId")]
 
 
-def named(cloud: Cloud, name: str) -> list[dict[str, Any]]:
+def named(cloud: Ec2Cloud, name: str) -> list[dict[str, Any]]:
     """Return our own images of exactly this name, deprecated ones too; normally one or none."""
     found = cloud.pages(
         "describe_images", "Images", Owners=["self"], Filters=tags.filters({"name": name}), IncludeDeprecated=True
@@ -119,17 +119,17 @@ def named(cloud: Cloud, name: str) -> list[dict[str, Any]]:
     return [image for image in found if image.get("Name") == name]
 
 
-def deregister(cloud: Cloud, image: str) -> None:
+def deregister(cloud: Ec2Cloud, image: str) -> None:
     """Deregister an image; one that is not there is well."""
     try:
         cloud.call("deregister_image", f"deregister the image {image}", ImageId=image)
-    except Refused as error:
+    except Ec2Error as error:
         if not code_of(error).startswith("InvalidAMIID"):
             raise
     cloud.images.forget(image)
 
 
-def delete_snapshot(cloud: Cloud, snapshot: str) -> None:
+def delete_snapshot(cloud: Ec2Cloud, snapshot: str) -> None:
     """Delete a snapshot; one that is not there is well.
 
     Raises:
@@ -137,9 +137,9 @@ def delete_snapshot(cloud: Cloud, snapshot: str) -> None:
     """
     try:
         cloud.call("delete_snapshot", f"delete the snapshot {snapshot}", SnapshotId=snapshot)
-    except Refused as error:
+    except Ec2Error as error:
         if code_of(error) == "InvalidSnapshot.InUse":
-            again = RefusedForNow(error.what, why=error.why, hint=error.hint)
+            again = Ec2RetryableError(error.what, why=error.why, hint=error.hint)
             again.code = code_of(error)
             raise again from error
         if code_of(error) != "InvalidSnapshot.NotFound":

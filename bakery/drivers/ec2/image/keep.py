@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bakery.drivers.ec2.api import tags
-from bakery.drivers.ec2.api.account import Cloud, Clouds
-from bakery.drivers.ec2.api.errors import Refused, code_of
-from bakery.drivers.ec2.api.job import Job
+from bakery.drivers.ec2.api.account import Ec2Cloud, Ec2Clouds
+from bakery.drivers.ec2.api.errors import Ec2Error, code_of
+from bakery.drivers.ec2.api.job import Ec2Job
 from bakery.drivers.ec2.image import fast_launch, images, retire, share
 from bakery.drivers.ec2.image.capture import bound, register, registration
 from bakery.drivers.ec2.image.copies import copy, copy_all
@@ -38,7 +38,7 @@ def final_name(source: Ec2, name: str, now: datetime) -> str:
     return clean[: LONGEST - len(stamp)] + stamp
 
 
-def keep(clouds: Clouds, artifact: Artifact, name: str, claim: Claim) -> Artifact:
+def keep(clouds: Ec2Clouds, artifact: Artifact, name: str, claim: Claim) -> Artifact:
     """Make the tested image the user's.
 
     Until the very end all that is new has a record that destroys it; the old images go last, when the new one stands.
@@ -48,7 +48,7 @@ def keep(clouds: Clouds, artifact: Artifact, name: str, claim: Claim) -> Artifac
     """
     source = Ec2.from_settings(artifact.settings["source"])
     home = clouds.of(artifact.settings)
-    job = Job(clouds=clouds, cloud=home, source=source, claim=claim)
+    job = Ec2Job(clouds=clouds, cloud=home, source=source, claim=claim)
     tested = images.wait_image(home, artifact.id, claim, source.image_timeout)
     marks = share.kept_tags(source, name, claim.tags)
     title = final_name(source, name, datetime.now(UTC))
@@ -74,7 +74,7 @@ def keep(clouds: Clouds, artifact: Artifact, name: str, claim: Claim) -> Artifac
     return replace(artifact, id=image, settings=settings, data=data)
 
 
-def _named(job: Job, tested: Mapping[str, Any], title: str, marks: Mapping[str, str]) -> dict[str, Any]:
+def _named(job: Ec2Job, tested: Mapping[str, Any], title: str, marks: Mapping[str, str]) -> dict[str, Any]:
     """Make the image of that name, in place of an older one where that is asked for, and return its description."""
     if job.source.naming == "exact":
         retire.make_room(job.cloud, job.source, title)
@@ -82,7 +82,7 @@ def _named(job: Job, tested: Mapping[str, Any], title: str, marks: Mapping[str, 
     return images.wait_image(job.cloud, image, job.claim, job.source.image_timeout)
 
 
-def _renamed(job: Job, temporary: str, title: str, marks: Mapping[str, str]) -> str:
+def _renamed(job: Ec2Job, temporary: str, title: str, marks: Mapping[str, str]) -> str:
     """Give a copy its name, as at home: from the same snapshots."""
     copied = images.wait_image(job.cloud, temporary, job.claim, job.source.image_timeout)
     found = _named(job, copied, title, marks)
@@ -90,7 +90,7 @@ def _renamed(job: Job, temporary: str, title: str, marks: Mapping[str, str]) -> 
     return str(found["ImageId"])
 
 
-def _final(job: Job, tested: Mapping[str, Any], title: str, marks: Mapping[str, str]) -> str:
+def _final(job: Ec2Job, tested: Mapping[str, Any], title: str, marks: Mapping[str, str]) -> str:
     """The same snapshots under the final name; where AWS bills for the system inside, only a copy may carry that on."""
     if bound(tested):
         return copy(job, {**tested, "Name": title}, job.cloud.region, marks)
@@ -102,7 +102,7 @@ def _final(job: Job, tested: Mapping[str, Any], title: str, marks: Mapping[str, 
     for name in (title, *(f"{title}-{number}" for number in range(2, TWINS))):
         try:
             return register(job.cloud, key, {**request, "Name": name}, job.claim)
-        except Refused as error:  # another build of the same second has the name
+        except Ec2Error as error:  # another build of the same second has the name
             if code_of(error) != "InvalidAMIName.Duplicate" or job.source.naming == "exact":
                 raise
     raise DriverError(f"all names like {title} are taken")
@@ -114,7 +114,7 @@ def _disk(mapping: Mapping[str, Any]) -> dict[str, Any]:
     return {**mapping, **({"Ebs": disk} if disk else {})}
 
 
-def _settle(job: Job, image: str, marks: Mapping[str, str]) -> list[str]:
+def _settle(job: Ec2Job, image: str, marks: Mapping[str, str]) -> list[str]:
     """From here no sweep finds it: the tags of something kept, then dates and sharing."""
     cloud = job.cloud
     found = cloud.call("describe_images", f"find the image {image}", ImageIds=[image])["Images"]
@@ -124,14 +124,14 @@ def _settle(job: Job, image: str, marks: Mapping[str, str]) -> list[str]:
     return snapshots
 
 
-def _drop(cloud: Cloud, tested: Mapping[str, Any], final: Mapping[str, Any]) -> None:
+def _drop(cloud: Ec2Cloud, tested: Mapping[str, Any], final: Mapping[str, Any]) -> None:
     """Deregister the temporary image; its snapshots go only where the final one does not stand on them."""
     images.deregister(cloud, str(tested["ImageId"]))
     for snapshot in set(images.snapshots_of(tested)) - set(images.snapshots_of(final)):
         images.delete_snapshot(cloud, snapshot)
 
 
-def delete(clouds: Clouds, artifact: Artifact) -> None:
+def delete(clouds: Ec2Clouds, artifact: Artifact) -> None:
     """Delete a kept image in all its regions, with its snapshots.
 
     Raises:
@@ -147,13 +147,13 @@ def delete(clouds: Clouds, artifact: Artifact) -> None:
         retire.remove(clouds.region(home, region), image)
 
 
-def intact(clouds: Clouds, artifact: Artifact) -> bool:
+def intact(clouds: Ec2Clouds, artifact: Artifact) -> bool:
     """Say whether a kept image can still be used, in all its regions."""
     home = clouds.of(artifact.settings)
     regions = dict(artifact.data.get("images") or {home.region: artifact.id})
     return all(_usable(clouds.region(home, region), image) for region, image in regions.items())
 
 
-def _usable(cloud: Cloud, image: str) -> bool:
+def _usable(cloud: Ec2Cloud, image: str) -> bool:
     found = cloud.images.now(image)
     return bool(found and found["State"] == "available")

@@ -7,17 +7,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bakery.drivers.ec2.api import tags
-from bakery.drivers.ec2.api.account import Cloud
-from bakery.drivers.ec2.api.job import Job
+from bakery.drivers.ec2.api.account import Ec2Cloud
+from bakery.drivers.ec2.api.job import Ec2Job
 from bakery.drivers.ec2.image import fast_launch, images
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import DriverError
-from bakery.state.claim import Workshop
+from bakery.state.claim import WorkContext
 
 LIVE = ("pending", "running", "stopping", "stopped")
 
 
-def older(job: Job, name: str, new: Mapping[str, str]) -> list[str]:
+def older(job: Ec2Job, name: str, new: Mapping[str, str]) -> list[str]:
     """Let the older images of a name go, in every region that the new one is in, as `Keep` says.
 
     Returns:
@@ -31,7 +31,7 @@ def older(job: Job, name: str, new: Mapping[str, str]) -> list[str]:
     return gone
 
 
-def surplus(cloud: Cloud, source: Ec2, name: str, new: str) -> list[dict[str, Any]]:
+def surplus(cloud: Ec2Cloud, source: Ec2, name: str, new: str) -> list[dict[str, Any]]:
     """Return those beyond the number and the days that stay, oldest last."""
     found = cloud.pages(
         "describe_images",
@@ -46,7 +46,7 @@ def surplus(cloud: Cloud, source: Ec2, name: str, new: str) -> list[dict[str, An
     return [image for image in beyond if datetime.fromisoformat(image["CreationDate"]) <= since]
 
 
-def _let_go(cloud: Cloud, source: Ec2, old: Mapping[str, Any], claim: Workshop) -> bool:
+def _let_go(cloud: Ec2Cloud, source: Ec2, old: Mapping[str, Any], claim: WorkContext) -> bool:
     image, rule = old["ImageId"], source.keep
     used = users(cloud, image) if rule.in_use == "refuse" else []
     if used:
@@ -64,7 +64,7 @@ def _let_go(cloud: Cloud, source: Ec2, old: Mapping[str, Any], claim: Workshop) 
     return True
 
 
-def make_room(cloud: Cloud, source: Ec2, title: str) -> None:
+def make_room(cloud: Ec2Cloud, source: Ec2, title: str) -> None:
     """Let the image of exactly this name go, just before the tested one takes the name over.
 
     Raises:
@@ -84,7 +84,7 @@ def make_room(cloud: Cloud, source: Ec2, title: str) -> None:
         remove(cloud, image)
 
 
-def remove(cloud: Cloud, image: str) -> None:
+def remove(cloud: Ec2Cloud, image: str) -> None:
     """Deregister an image and delete its snapshots, except those that another image stands on."""
     found = cloud.call("describe_images", f"find the image {image}", ImageIds=[image])["Images"]
     snapshots = images.snapshots_of(found[0]) if found else []
@@ -102,18 +102,18 @@ def remove(cloud: Cloud, image: str) -> None:
             images.delete_snapshot(cloud, snapshot)
 
 
-def users(cloud: Cloud, image: str) -> list[str]:
+def users(cloud: Ec2Cloud, image: str) -> list[str]:
     """Return what would miss the image: instances, launch templates, and the auto scaling groups behind those."""
     return [*_instances(cloud, image), *_templates(cloud, image), *_configurations(cloud, image)]
 
 
-def _instances(cloud: Cloud, image: str) -> Iterator[str]:
+def _instances(cloud: Ec2Cloud, image: str) -> Iterator[str]:
     asked = tags.filters({"image-id": image, "instance-state-name": LIVE})
     for reservation in cloud.pages("describe_instances", "Reservations", Filters=asked):
         yield from (f"instance {machine['InstanceId']}" for machine in reservation["Instances"])
 
 
-def _templates(cloud: Cloud, image: str) -> Iterator[str]:
+def _templates(cloud: Ec2Cloud, image: str) -> Iterator[str]:
     """The default and the latest version of each launch template: those that are used when no number is named."""
     for template in cloud.pages("describe_launch_templates", "LaunchTemplates"):
         versions = cloud.call(
@@ -125,7 +125,7 @@ def _templates(cloud: Cloud, image: str) -> Iterator[str]:
             yield f"launch template {template['LaunchTemplateName']}"
 
 
-def _configurations(cloud: Cloud, image: str) -> Iterator[str]:
+def _configurations(cloud: Ec2Cloud, image: str) -> Iterator[str]:
     """Auto scaling groups with an old-style launch configuration; the others are seen by their launch templates."""
     named: set[str] = set()
     for one in cloud.pages("describe_launch_configurations", "LaunchConfigurations", service="autoscaling"):

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bakery.drivers.ec2.api import tags
-from bakery.drivers.ec2.api.account import Cloud
+from bakery.drivers.ec2.api.account import Ec2Cloud
 from bakery.drivers.ec2.source import Ec2
 
 
-def finish(cloud: Cloud, source: Ec2, image: str, snapshots: Iterable[str]) -> None:
+def finish(cloud: Ec2Cloud, source: Ec2, image: str, snapshots: Iterable[str]) -> None:
     """Set the date, the protection and, last of all, the sharing of an image."""
     if source.deprecate_after is not None:
         date = datetime.now(UTC) + timedelta(days=source.deprecate_after)
@@ -42,7 +42,7 @@ def permission(who: str) -> dict[str, str]:
     return {"OrganizationalUnitArn" if ":ou/" in who else "OrganizationArn": who}
 
 
-def _share_snapshot(cloud: Cloud, snapshot: str, accounts: list[str]) -> None:
+def _share_snapshot(cloud: Ec2Cloud, snapshot: str, accounts: list[str]) -> None:
     cloud.call(
         "modify_snapshot_attribute",
         "share the snapshot",
@@ -59,7 +59,7 @@ def kept_tags(source: Ec2, name: str, marks: Mapping[str, str]) -> dict[str, str
     return {"Name": name, **build, **source.tags, tags.IMAGE: name}
 
 
-def retag(cloud: Cloud, things: Iterable[str], marks: Mapping[str, str]) -> None:
+def retag(cloud: Ec2Cloud, things: Iterable[str], marks: Mapping[str, str]) -> None:
     """Give things the tags of something kept, and take those of something temporary away."""
     ids = list(things)
     if not ids:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from bakery.drivers.ec2.api import tags
-from bakery.drivers.ec2.api.account import Cloud
+from bakery.drivers.ec2.api.account import Ec2Cloud
 from bakery.drivers.ec2.options import Newest, Parameter
 from bakery.errors import DriverError, PreflightError
 from bakery.model import Artifact, Checkpoint
 
 
-def resolve(cloud: Cloud, base: Any) -> dict[str, Any]:
+def resolve(cloud: Ec2Cloud, base: Any) -> dict[str, Any]:
     """Return the image as DescribeImages does.
 
     Raises:
@@ -33,7 +33,7 @@ def resolve(cloud: Cloud, base: Any) -> dict[str, Any]:
     )
 
 
-def _ours(cloud: Cloud, base: Artifact | Checkpoint) -> str:
+def _ours(cloud: Ec2Cloud, base: Artifact | Checkpoint) -> str:
     """The id of an image of ours in this region: itself, or its copy."""
     settings = base.settings
     here = {settings.get("region"): settings.get("image"), **dict(settings.get("copies", {}))}
@@ -53,7 +53,7 @@ def _ours(cloud: Cloud, base: Artifact | Checkpoint) -> str:
     return str(found)
 
 
-def by_id(cloud: Cloud, image_id: str) -> dict[str, Any]:
+def by_id(cloud: Ec2Cloud, image_id: str) -> dict[str, Any]:
     """Return one image.
 
     Raises:
@@ -65,7 +65,7 @@ def by_id(cloud: Cloud, image_id: str) -> dict[str, Any]:
     return dict(found[0])
 
 
-def newest(cloud: Cloud, wanted: Newest) -> dict[str, Any]:
+def newest(cloud: Ec2Cloud, wanted: Newest) -> dict[str, Any]:
     """Return the newest image that fits.
 
     Raises:
@@ -92,7 +92,7 @@ def _why_none(wanted: Newest) -> str:
     return "" if wanted.include_deprecated else "include_deprecated=True also looks at deprecated ones"
 
 
-def parameter(cloud: Cloud, path: str) -> str:
+def parameter(cloud: Ec2Cloud, path: str) -> str:
     """Return the text of an SSM parameter."""
     answer = cloud.call("get_parameter", f"read the parameter {path}", service="ssm", Name=path, WithDecryption=True)
     return str(answer["Parameter"]["Value"])

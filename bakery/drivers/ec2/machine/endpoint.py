@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bakery.drivers.ec2.api.account import Cloud
+from bakery.drivers.ec2.api.account import Ec2Cloud
 from bakery.drivers.ec2.machine import ssm
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import DriverError, NotYet, RetryableError
@@ -19,7 +19,7 @@ HOST_KEYS = re.compile(r"-----BEGIN SSH HOST KEY KEYS-----(.*?)-----END SSH HOST
 LAST_LINES = 15
 
 
-def endpoint(cloud: Cloud, handle: Handle, hook: Hook) -> Endpoint:
+def endpoint(cloud: Ec2Cloud, handle: Handle, hook: Hook) -> Endpoint:
     """Return where the machine listens, and the key that it must show.
 
     Raises:
@@ -36,7 +36,7 @@ def endpoint(cloud: Cloud, handle: Handle, hook: Hook) -> Endpoint:
     return Endpoint(host=host, port=port, user=source.user, host_key=key, gateway=source.bastion)
 
 
-def machine(cloud: Cloud, handle: Handle) -> dict[str, Any]:
+def machine(cloud: Ec2Cloud, handle: Handle) -> dict[str, Any]:
     """Return the running machine as AWS describes it.
 
     Raises:
@@ -56,7 +56,7 @@ def machine(cloud: Cloud, handle: Handle) -> dict[str, Any]:
     return found
 
 
-def described(cloud: Cloud, instance: str) -> dict[str, Any] | None:
+def described(cloud: Ec2Cloud, instance: str) -> dict[str, Any] | None:
     """Return what AWS says of an instance; to be asked again when AWS has no time.
 
     Raises:
@@ -85,7 +85,7 @@ def _mapped(address: str, hook: Hook) -> tuple[str, int]:
     return (host, int(port)) if colon and port.isdigit() and ":" not in host else (shown, 22)
 
 
-def console(cloud: Cloud, instance: str) -> str:
+def console(cloud: Ec2Cloud, instance: str) -> str:
     """Return what the machine wrote on its console, the newest where the type can do that."""
     try:
         answer = cloud.call("get_console_output", "read the console", InstanceId=instance, Latest=True)
@@ -99,7 +99,7 @@ def console(cloud: Cloud, instance: str) -> str:
         return text  # botocore has decoded it already
 
 
-def _console_key(cloud: Cloud, handle: Handle) -> str:
+def _console_key(cloud: Ec2Cloud, handle: Handle) -> str:
     """The host key that the machine itself wrote on its console, which comes over the authenticated API.
 
     Raises:
@@ -117,7 +117,7 @@ def _console_key(cloud: Cloud, handle: Handle) -> str:
     raise NotYet("the machine's host key is not on its console yet")
 
 
-def _last_words(cloud: Cloud, handle: Handle, found: Mapping[str, Any]) -> str:
+def _last_words(cloud: Ec2Cloud, handle: Handle, found: Mapping[str, Any]) -> str:
     """Why EC2 says that it ended, and the end of its console."""
     reason = found.get("StateReason", {}).get("Message", "") or found.get("StateTransitionReason", "")
     try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from bakery.drivers.ec2.api import tags
-from bakery.drivers.ec2.api.account import Cloud
-from bakery.drivers.ec2.api.errors import Refused, code_of
+from bakery.drivers.ec2.api.account import Ec2Cloud
+from bakery.drivers.ec2.api.errors import Ec2Error, code_of
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import NotYet
 from bakery.state.claim import Claim
@@ -19,7 +19,7 @@ TRUST = {
 GONE = "NoSuchEntity"
 
 
-def make(cloud: Cloud, source: Ec2, claim: Claim) -> str:
+def make(cloud: Ec2Cloud, source: Ec2, claim: Claim) -> str:
     """Make a role, give it the policy, put it in a profile; return the profile's name."""
     key = tags.new_key(claim)
     marks = tags.listed(tags.temporary(claim, key, source.run_tags))
@@ -37,7 +37,7 @@ def make(cloud: Cloud, source: Ec2, claim: Claim) -> str:
     return key
 
 
-def _visible(cloud: Cloud, key: str, claim: Claim) -> None:
+def _visible(cloud: Ec2Cloud, key: str, claim: Claim) -> None:
     """IAM tells its regions by and by; RunInstances may still say that it does not know the profile."""
 
     def probe() -> None:
@@ -48,7 +48,7 @@ def _visible(cloud: Cloud, key: str, claim: Claim) -> None:
     until(probe, what="the instance profile exists", timeout=60, cancel=claim.cancel, notify=claim.waiting)
 
 
-def delete_profile(cloud: Cloud, key: str) -> None:
+def delete_profile(cloud: Ec2Cloud, key: str) -> None:
     """Delete a profile; the role stays."""
     try:
         found = cloud.call("get_instance_profile", service="iam", InstanceProfileName=key)["InstanceProfile"]
@@ -56,17 +56,17 @@ def delete_profile(cloud: Cloud, key: str) -> None:
             name = role["RoleName"]
             cloud.call("remove_role_from_instance_profile", service="iam", InstanceProfileName=key, RoleName=name)
         cloud.call("delete_instance_profile", "delete the profile", service="iam", InstanceProfileName=key)
-    except Refused as error:
+    except Ec2Error as error:
         if code_of(error) != GONE:
             raise
 
 
-def delete_role(cloud: Cloud, key: str) -> None:
+def delete_role(cloud: Ec2Cloud, key: str) -> None:
     """Delete a role with its policies."""
     try:
         for name in cloud.call("list_role_policies", service="iam", RoleName=key)["PolicyNames"]:
             cloud.call("delete_role_policy", service="iam", RoleName=key, PolicyName=name)
         cloud.call("delete_role", "delete the role", service="iam", RoleName=key)
-    except Refused as error:
+    except Ec2Error as error:
         if code_of(error) != GONE:
             raise

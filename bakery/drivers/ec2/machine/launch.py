@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bakery.drivers.ec2.api import tags
-from bakery.drivers.ec2.api.account import Cloud
-from bakery.drivers.ec2.api.errors import CAPACITY, Refused, RefusedForNow, code_of
-from bakery.drivers.ec2.api.job import Job
+from bakery.drivers.ec2.api.account import Ec2Cloud
+from bakery.drivers.ec2.api.errors import CAPACITY, Ec2Error, Ec2RetryableError, code_of
+from bakery.drivers.ec2.api.job import Ec2Job
 from bakery.drivers.ec2.machine import base_images, instance_profile, network, user_data
-from bakery.drivers.ec2.machine.network import Place
+from bakery.drivers.ec2.machine.network import SubnetChoice
 from bakery.drivers.ec2.machine.run_instances import Order, run_instances
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import NotYet
@@ -22,7 +22,7 @@ NOT_YET_KNOWN = ("Invalid IAM Instance Profile name", "InvalidGroup.NotFound", "
 """What RunInstances says of things that were made a moment ago, until they are known everywhere."""
 
 
-def launch(job: Job) -> Handle:
+def launch(job: Ec2Job) -> Handle:
     """Start a machine: base, place, who may reach it, then the machine itself.
 
     Raises:
@@ -50,7 +50,7 @@ def launch(job: Job) -> Handle:
     return handle
 
 
-def _first_with_room(job: Job, order: Order, places: Iterable[Place]) -> dict[str, Any]:
+def _first_with_room(job: Ec2Job, order: Order, places: Iterable[SubnetChoice]) -> dict[str, Any]:
     """Try each type in each place until one has room.
 
     Raises:
@@ -62,26 +62,26 @@ def _first_with_room(job: Job, order: Order, places: Iterable[Place]) -> dict[st
         request = run_instances(job.source, order, job.claim, kind, place)
         try:
             return _ask(job, {**request, "ClientToken": f"{order.key}-{number}"})
-        except Refused as refusal:
+        except Ec2Error as refusal:
             if code_of(refusal) not in CAPACITY:
                 raise
             said.append(f"{kind} in {place.zone}: {refusal.why}")
             job.claim.notice(f"no room for {kind} in {place.zone}", hint=refusal.why)
     hint = "name further types: instance_type=('t3.small', 't3a.small')"
-    error = RefusedForNow("AWS has no room for the machine", why="\n".join(said), hint=hint)
+    error = Ec2RetryableError("AWS has no room for the machine", why="\n".join(said), hint=hint)
     error.code = "InsufficientInstanceCapacity"
     raise error
 
 
-def _ask(job: Job, request: Mapping[str, Any]) -> dict[str, Any]:
+def _ask(job: Ec2Job, request: Mapping[str, Any]) -> dict[str, Any]:
     """Ask for one machine; for the same token AWS gives the same one, however often an answer is lost."""
 
     def probe() -> dict[str, Any]:
         try:
             # Once: botocore would ask a zone that is full another five times, as its answer has HTTP status 500.
             answer = job.cloud.call("run_instances", "start an instance", once=True, **request)
-        except Refused as error:
-            passing = isinstance(error, RefusedForNow) and code_of(error) not in CAPACITY
+        except Ec2Error as error:
+            passing = isinstance(error, Ec2RetryableError) and code_of(error) not in CAPACITY
             if passing or any(text in error.why for text in NOT_YET_KNOWN):
                 raise NotYet(error.why) from error
             raise
@@ -95,11 +95,11 @@ def _ask(job: Job, request: Mapping[str, Any]) -> dict[str, Any]:
         cancel=claim.cancel,
         notify=claim.waiting,
         every=(0.5, 10.0),
-        error=RefusedForNow,
+        error=Ec2RetryableError,
     )
 
 
-def _key_pair(cloud: Cloud, source: Ec2, claim: Claim) -> str:
+def _key_pair(cloud: Ec2Cloud, source: Ec2, claim: Claim) -> str:
     """Give EC2 our public key, for images that know no cloud-init."""
     key = tags.new_key(claim)
     intent = claim.intend("key-pair", key, **cloud.record)
@@ -114,7 +114,7 @@ def _key_pair(cloud: Cloud, source: Ec2, claim: Claim) -> str:
     return key
 
 
-def _handle(job: Job, intent: Intent, machine: Mapping[str, Any]) -> Handle:
+def _handle(job: Ec2Job, intent: Intent, machine: Mapping[str, Any]) -> Handle:
     cloud, claim = job.cloud, job.claim
     request = machine.get("SpotInstanceRequestId")
     resource = intent.made(machine["InstanceId"], **({"spot_request": request} if request else {}))

@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bakery.drivers.ec2.api import tags
-from bakery.drivers.ec2.api.account import Cloud
+from bakery.drivers.ec2.api.account import Ec2Cloud
 from bakery.drivers.ec2.api.create_once import make
-from bakery.drivers.ec2.api.errors import Refused, code_of
+from bakery.drivers.ec2.api.errors import Ec2Error, code_of
 from bakery.drivers.ec2.options import Filter
 from bakery.drivers.ec2.source import Ec2, words
 from bakery.errors import DriverError, PreflightError
@@ -25,7 +25,7 @@ SSH = 22
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class SubnetChoice:
     """A subnet to try."""
 
     subnet: str
@@ -33,7 +33,7 @@ class Place:
     zone: str
 
 
-def places(cloud: Cloud, source: Ec2) -> list[Place]:
+def places(cloud: Ec2Cloud, source: Ec2) -> list[SubnetChoice]:
     """Return the subnets to try, in order, all of one VPC.
 
     Raises:
@@ -52,13 +52,13 @@ def places(cloud: Cloud, source: Ec2) -> list[Place]:
     ordered = _ordered(found, source)
     vpc = ordered[0]["VpcId"]
     return [
-        Place(subnet=subnet["SubnetId"], vpc=vpc, zone=subnet["AvailabilityZone"])
+        SubnetChoice(subnet=subnet["SubnetId"], vpc=vpc, zone=subnet["AvailabilityZone"])
         for subnet in ordered
         if subnet["VpcId"] == vpc
     ]
 
 
-def _question(cloud: Cloud, source: Ec2) -> dict[str, Any]:
+def _question(cloud: Ec2Cloud, source: Ec2) -> dict[str, Any]:
     match source.subnet:
         case Filter(filters=conditions):
             return {"Filters": tags.filters(conditions)}
@@ -90,7 +90,7 @@ def _ordered(subnets: list[dict[str, Any]], source: Ec2) -> list[dict[str, Any]]
     )
 
 
-def named_groups(cloud: Cloud, source: Ec2, vpc: str) -> tuple[str, ...]:
+def named_groups(cloud: Ec2Cloud, source: Ec2, vpc: str) -> tuple[str, ...]:
     """Return the ids of the user's security groups; none where the machine is to have one of its own.
 
     Raises:
@@ -108,7 +108,7 @@ def named_groups(cloud: Cloud, source: Ec2, vpc: str) -> tuple[str, ...]:
             return ids
 
 
-def group(cloud: Cloud, source: Ec2, vpc: str, claim: Claim) -> Resource:
+def group(cloud: Ec2Cloud, source: Ec2, vpc: str, claim: Claim) -> Resource:
     """Make a security group that lets in nobody but `ssh_from`, and with Session Manager nobody at all."""
     key = tags.new_key(claim)
     networks = () if source.connect == "ssm" else allowed(cloud, source)
@@ -132,11 +132,11 @@ def group(cloud: Cloud, source: Ec2, vpc: str, claim: Claim) -> Resource:
     return resource
 
 
-def _open(cloud: Cloud, group: str, permissions: list[dict[str, Any]]) -> None:
+def _open(cloud: Ec2Cloud, group: str, permissions: list[dict[str, Any]]) -> None:
     """Let them in; that it was done already is the answer to a question whose first answer was lost."""
     try:
         cloud.call("authorize_security_group_ingress", "open port 22", GroupId=group, IpPermissions=permissions)
-    except Refused as error:
+    except Ec2Error as error:
         if code_of(error) != "InvalidPermission.Duplicate":
             raise
 
@@ -153,7 +153,7 @@ def _permission(networks: Iterable[str], claim: Claim) -> dict[str, Any]:
     }
 
 
-def allowed(cloud: Cloud, source: Ec2) -> tuple[str, ...]:
+def allowed(cloud: Ec2Cloud, source: Ec2) -> tuple[str, ...]:
     """Return the networks that may reach port 22.
 
     Raises:
@@ -167,7 +167,7 @@ def allowed(cloud: Cloud, source: Ec2) -> tuple[str, ...]:
         raise PreflightError(f"Ec2(ssh_from={source.ssh_from!r}): {error}", hint="as in '203.0.113.0/24'") from error
 
 
-def _own(cloud: Cloud, source: Ec2) -> tuple[str, ...]:
+def _own(cloud: Ec2Cloud, source: Ec2) -> tuple[str, ...]:
     """This host's address as the machine sees it: local towards a private one, else what a web service sees."""
     api = urlsplit(cloud.endpoint("ec2") or "").hostname or ""
     if api == "localhost" or api.startswith("127."):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bakery.drivers.ec2.api import tags
-from bakery.drivers.ec2.machine.network import Place
+from bakery.drivers.ec2.machine.network import SubnetChoice
 from bakery.drivers.ec2.options import Spot, Volume
 from bakery.drivers.ec2.source import THROUGHPUT, Ec2
 from bakery.state.claim import Claim
@@ -34,7 +34,7 @@ class Order:
     key_pair: str | None = None
 
 
-def run_instances(source: Ec2, order: Order, claim: Claim, kind: str, place: Place) -> dict[str, Any]:
+def run_instances(source: Ec2, order: Order, claim: Claim, kind: str, place: SubnetChoice) -> dict[str, Any]:
     """Return the parameters of RunInstances, without the client token."""
     kinds = ["instance", "volume", "network-interface"] + (["spot-instances-request"] if source.spot else [])
     options: dict[str, Any] = {
@@ -61,7 +61,7 @@ def run_instances(source: Ec2, order: Order, claim: Claim, kind: str, place: Pla
     return {**options, **source.launch_options}
 
 
-def _interface(source: Ec2, order: Order, place: Place) -> dict[str, Any]:
+def _interface(source: Ec2, order: Order, place: SubnetChoice) -> dict[str, Any]:
     public = source.public_ip if source.public_ip is not None else (True if source.connect == "public" else None)
     found: dict[str, Any] = {
         "DeviceIndex": 0,

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from bakery.drivers.ec2.api.account import Cloud
+from bakery.drivers.ec2.api.account import Ec2Cloud
 from bakery.errors import DriverError, NotYet, PreflightError
 from bakery.model import Handle
 
@@ -39,7 +39,7 @@ def plugin() -> str:
     return found
 
 
-def port(cloud: Cloud, handle: Handle) -> int:
+def port(cloud: Ec2Cloud, handle: Handle) -> int:
     """Return the port on 127.0.0.1 behind which the machine's sshd is; opens the tunnel when there is none.
 
     Raises:
@@ -55,7 +55,7 @@ def port(cloud: Cloud, handle: Handle) -> int:
     return _open(cloud, handle.id, record)
 
 
-def _online(cloud: Cloud, instance: str) -> None:
+def _online(cloud: Ec2Cloud, instance: str) -> None:
     """Whether the agent has reported; a tunnel to one that has not comes up and then hangs."""
     found = cloud.call(
         "describe_instance_information",
@@ -67,7 +67,7 @@ def _online(cloud: Cloud, instance: str) -> None:
         raise NotYet("the machine's Session Manager agent has not reported yet")
 
 
-def _open(cloud: Cloud, instance: str, record: Path) -> int:
+def _open(cloud: Ec2Cloud, instance: str, record: Path) -> int:
     local = _free_port()
     asked: dict[str, Any] = {
         "Target": instance,

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from bakery.drivers.ec2.api.account import Cloud
+from bakery.drivers.ec2.api.account import Ec2Cloud
 from bakery.errors import DriverError, NotYet
 from bakery.redaction.secret import Secret
 
@@ -33,7 +33,7 @@ def private_text(key: RSAPrivateKey) -> Secret:
     return Secret(pem.decode(), name="Windows key")
 
 
-def password(cloud: Cloud, instance: str, key: RSAPrivateKey) -> Secret:
+def password(cloud: Ec2Cloud, instance: str, key: RSAPrivateKey) -> Secret:
     """Return the administrator's password.
 
     Raises:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bakery.drivers.ec2.api import tags
-from bakery.drivers.ec2.api.account import Cloud
+from bakery.drivers.ec2.api.account import Ec2Cloud
 from bakery.drivers.ec2.image import images
 from bakery.drivers.ec2.publish.blocks import SIZE, Block, aggregate, changed, used
 from bakery.state.claim import Claim
@@ -25,7 +25,7 @@ MINUTES = 60
 
 
 @dataclass(kw_only=True)
-class Upload:
+class SnapshotUpload:
     """What was written.
 
     Args:
@@ -39,7 +39,9 @@ class Upload:
     whole: dict[int, str] = field(default_factory=dict[int, str])
 
 
-def upload(cloud: Cloud, disk: Path, claim: Claim, *, parent: str, key: str | None, timeout: float) -> Upload:
+def upload(
+    cloud: Ec2Cloud, disk: Path, claim: Claim, *, parent: str, key: str | None, timeout: float
+) -> SnapshotUpload:
     """Write a raw disk into a new snapshot, and wait until it is complete.
 
     Args:
@@ -67,7 +69,7 @@ def upload(cloud: Cloud, disk: Path, claim: Claim, *, parent: str, key: str | No
         Encrypted=True if key is not None and not known else None,
         KmsKeyArn=(key or None) if not known else None,
     )
-    made = Upload(snapshot=started["SnapshotId"], whole=dict(known))
+    made = SnapshotUpload(snapshot=started["SnapshotId"], whole=dict(known))
     intent.made(made.snapshot)
     _put_all(cloud, made, changed(disk, known) if known else used(disk), claim)
     cloud.call(
@@ -85,7 +87,7 @@ def upload(cloud: Cloud, disk: Path, claim: Claim, *, parent: str, key: str | No
     return made
 
 
-def _put_all(cloud: Cloud, made: Upload, blocks: Iterator[Block], claim: Claim) -> None:
+def _put_all(cloud: Ec2Cloud, made: SnapshotUpload, blocks: Iterator[Block], claim: Claim) -> None:
     """Put blocks, some at once; no more than that many are ever in memory."""
     guard = threading.Lock()
 
@@ -112,7 +114,7 @@ def _put_all(cloud: Cloud, made: Upload, blocks: Iterator[Block], claim: Claim) 
             one.result()
 
 
-def _put(cloud: Cloud, snapshot: str, block: Block, digest: bytes) -> None:
+def _put(cloud: Ec2Cloud, snapshot: str, block: Block, digest: bytes) -> None:
     cloud.call(
         "put_snapshot_block",
         f"take block {block.index}",
@@ -139,7 +141,7 @@ def _known(cache: Path, snapshot: str) -> Mapping[int, str]:
     return {int(index): str(digest) for index, digest in found.items()}
 
 
-def _remember(cache: Path, made: Upload) -> None:
+def _remember(cache: Path, made: SnapshotUpload) -> None:
     """Write down what the snapshot holds, whole or not at all."""
     file = _file(cache, made.snapshot)
     file.parent.mkdir(parents=True, exist_ok=True)

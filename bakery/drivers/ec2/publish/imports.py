@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from bakery.drivers.ec2.api import tags
-from bakery.drivers.ec2.api.account import Cloud
-from bakery.drivers.ec2.api.errors import Refused, code_of
+from bakery.drivers.ec2.api.account import Ec2Cloud
+from bakery.drivers.ec2.api.errors import Ec2Error, code_of
 from bakery.drivers.ec2.image import images
 from bakery.errors import DriverError, NotYet
 from bakery.model import Resource
@@ -17,7 +17,7 @@ GOING = {"pending", "active", "converting", "validating", "validated", "updating
 """What a task says of itself before it has ended (docs.aws.amazon.com/vm-import/latest/userguide)."""
 
 
-def destroy(cloud: Cloud, resource: Resource) -> None:
+def destroy(cloud: Ec2Cloud, resource: Resource) -> None:
     """Cancel the tasks that carry our key, and delete what came of them.
 
     Raises:
@@ -33,7 +33,7 @@ def destroy(cloud: Cloud, resource: Resource) -> None:
         images.delete_snapshot(cloud, snapshot)
 
 
-def _tasks(cloud: Cloud, resource: Resource) -> list[dict[str, Any]]:
+def _tasks(cloud: Ec2Cloud, resource: Resource) -> list[dict[str, Any]]:
     """By our tag, which is on the task from the request on."""
     return list(
         cloud.pages(
@@ -48,16 +48,16 @@ def _state(task: dict[str, Any]) -> str:
     return str(task["SnapshotTaskDetail"].get("Status", ""))
 
 
-def _cancel(cloud: Cloud, task: str) -> None:
+def _cancel(cloud: Ec2Cloud, task: str) -> None:
     """One that has ended meanwhile cannot be cancelled any more, and need not be."""
     try:
         cloud.call("cancel_import_task", f"cancel the import {task}", ImportTaskId=task)
-    except Refused as error:
+    except Ec2Error as error:
         if code_of(error) not in {"IncorrectState", "InvalidConversionTaskId.Malformed", "InvalidParameter"}:
             raise
 
 
-def _ended(cloud: Cloud, task: str) -> list[str]:
+def _ended(cloud: Ec2Cloud, task: str) -> list[str]:
     """Wait until a task has ended, and return the snapshot that it made, if any."""
 
     def probe() -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from bakery.drivers.ec2 import check
 from bakery.drivers.ec2.api import tags
-from bakery.drivers.ec2.api.account import Cloud, Clouds
+from bakery.drivers.ec2.api.account import Ec2Cloud, Ec2Clouds
 from bakery.drivers.ec2.image import images
 from bakery.drivers.ec2.image.capture import disk_mappings, register, registration
 from bakery.drivers.ec2.publish import blocks, ebs_direct, s3_import
@@ -44,14 +44,14 @@ class Ec2(Source, Publisher):
 
     def check(self) -> Iterator[Problem]:
         """Look at credentials, at what the machine of the smoke tests needs, and at the way of uploading."""
-        found = list(check.check(Clouds(), self))
+        found = list(check.check(Ec2Clouds(), self))
         yield from found
         if self.by != "s3" or any(problem.fatal for problem in found):
             return
         if not self.bucket:
             yield Problem(what="publishing by S3 needs a bucket", hint='Ec2(by="s3", bucket="...")')
             return
-        cloud = Clouds().get(self.account)
+        cloud = Ec2Clouds().get(self.account)
         asks: tuple[Callable[[], object], ...] = (
             lambda: cloud.call("head_bucket", f"use the bucket {self.bucket}", service="s3", Bucket=self.bucket),
             lambda: cloud.call("get_role", "find the role vmimport", service="iam", RoleName="vmimport"),
@@ -64,7 +64,7 @@ class Ec2(Source, Publisher):
 
     def publish(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
         """Upload the disk and register it under a temporary name."""
-        cloud = Clouds().get(self.account)
+        cloud = Ec2Clouds().get(self.account)
         disk = blocks.raw(artifact, claim.folder)
         key = self.encrypt if isinstance(self.encrypt, str) else "" if self.encrypt else None
         if self.by == "s3":
@@ -75,7 +75,7 @@ class Ec2(Source, Publisher):
             snapshot = made.snapshot
         return self._registered(cloud, snapshot, artifact, name, claim)
 
-    def _registered(self, cloud: Cloud, snapshot: str, artifact: Artifact, name: str, claim: Claim) -> Artifact:
+    def _registered(self, cloud: Ec2Cloud, snapshot: str, artifact: Artifact, name: str, claim: Claim) -> Artifact:
         key = tags.new_key(claim)
         described = {
             "Architecture": self.architecture,
@@ -109,7 +109,7 @@ def _boot_mode(artifact: Artifact) -> str:
     return "uefi" if artifact.settings.get("firmware") == "uefi" else "legacy-bios"
 
 
-def _parent(cloud: Cloud, name: str, disk: Path, key: str | None) -> str:
+def _parent(cloud: Ec2Cloud, name: str, disk: Path, key: str | None) -> str:
     """The newest snapshot of a kept image of this name on which the new one can stand, or an empty text.
 
     A snapshot is encrypted as its parent is, and is not smaller (StartSnapshot refuses `Encrypted` beside a parent).

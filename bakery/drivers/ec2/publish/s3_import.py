@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from bakery.drivers.ec2.api import tags
-from bakery.drivers.ec2.api.account import Cloud
-from bakery.drivers.ec2.api.errors import speaking
+from bakery.drivers.ec2.api.account import Ec2Cloud
+from bakery.drivers.ec2.api.errors import translate_errors
 from bakery.drivers.ec2.image import images
 from bakery.drivers.ec2.image.images import AT_MOST, Stall
 from bakery.errors import DriverError, NotYet, RetryableError
@@ -14,7 +14,7 @@ from bakery.state.claim import Claim
 from bakery.util.waiting import until
 
 
-def upload(cloud: Cloud, disk: Path, claim: Claim, *, bucket: str, key: str | None, timeout: float) -> str:
+def upload(cloud: Ec2Cloud, disk: Path, claim: Claim, *, bucket: str, key: str | None, timeout: float) -> str:
     """Upload a raw disk, import it, delete the upload; return the snapshot's id.
 
     Args:
@@ -28,7 +28,7 @@ def upload(cloud: Cloud, disk: Path, claim: Claim, *, bucket: str, key: str | No
     name = tags.new_key(claim)
     path = f"bakery/{name}.raw"
     upload = claim.intend("s3-object", f"{bucket}/{path}", **cloud.record, bucket=bucket, path=path)
-    with speaking(f"upload to s3://{bucket}/{path}", cloud):
+    with translate_errors(f"upload to s3://{bucket}/{path}", cloud):
         # The transfer manager sends parts in parallel, with checksums of its own.
         cloud.client("s3").upload_file(str(disk), bucket, path)
     upload.made(f"{bucket}/{path}")
@@ -53,12 +53,12 @@ def upload(cloud: Cloud, disk: Path, claim: Claim, *, bucket: str, key: str | No
     return snapshot
 
 
-def delete(cloud: Cloud, bucket: str, path: str) -> None:
+def delete(cloud: Ec2Cloud, bucket: str, path: str) -> None:
     """Delete an upload; S3 says yes also when there is none."""
     cloud.call("delete_object", "delete the upload", service="s3", Bucket=bucket, Key=path)
 
 
-def _imported(cloud: Cloud, task: str, claim: Claim, timeout: float) -> str:
+def _imported(cloud: Ec2Cloud, task: str, claim: Claim, timeout: float) -> str:
     stall = Stall(f"the import {task}", timeout)
 
     def probe() -> str:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bakery.drivers.openstack.api.errors import NOT_FOUND, RefusedForNow, refusal, speaking
+from bakery.drivers.openstack.api.errors import NOT_FOUND, OpenStackRetryableError, refusal, translate_errors
 from bakery.model import to_json
-from bakery.util.retry import again
+from bakery.util.retry import retry
 from bakery.util.waiting import Cancel
 
 ATTEMPTS = 6
@@ -25,7 +25,7 @@ SAFE = frozenset({"GET", "HEAD", "PUT", "DELETE", "PATCH"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Account:
+class OpenStackAccount:
     """As whom and where; enough, as JSON, to come back in another process.
 
     Args:
@@ -39,34 +39,34 @@ class Account:
     interface: str | None = None
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Account:
+    def from_json(cls, data: Mapping[str, Any]) -> OpenStackAccount:
         """Read what `model.to_json` wrote, or any mapping that has these names in it."""
         return cls(**{name: data.get(name) for name in ("cloud", "region", "interface")})
 
 
-class Clouds:
+class OpenStackClouds:
     """The clouds that a process speaks to; each is opened once, for all threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._made: dict[Account, Cloud] = {}
+        self._made: dict[OpenStackAccount, OpenStackCloud] = {}
 
-    def get(self, account: Account) -> Cloud:
+    def get(self, account: OpenStackAccount) -> OpenStackCloud:
         """Return the account's cloud."""
         with self._lock:
             if account not in self._made:
-                self._made[account] = Cloud(account, _connect(account))
+                self._made[account] = OpenStackCloud(account, _connect(account))
             return self._made[account]
 
-    def of(self, data: Mapping[str, Any]) -> Cloud:
+    def of(self, data: Mapping[str, Any]) -> OpenStackCloud:
         """Return the cloud that a record's `account` names."""
-        return self.get(Account.from_json(data["account"]))
+        return self.get(OpenStackAccount.from_json(data["account"]))
 
 
-def _connect(account: Account) -> Any:
+def _connect(account: OpenStackAccount) -> Any:
     # Without a handler Python prints keystoneauth's warnings to standard error; what matters of them is in its errors.
     logging.getLogger("keystoneauth").addHandler(logging.NullHandler())
-    with speaking("read the OpenStack configuration"), warnings.catch_warnings():
+    with translate_errors("read the OpenStack configuration"), warnings.catch_warnings():
         # openstacksdk 4.6 to 4.22 warns of a metrics option that it sets itself.
         warnings.filterwarnings("ignore", message="Support for InfluxDB")
         import openstack
@@ -87,14 +87,14 @@ def named() -> list[str]:
     Raises:
         Refused: a file cannot be read.
     """
-    with speaking("read the OpenStack configuration"):
+    with translate_errors("read the OpenStack configuration"):
         from openstack.config import OpenStackConfig
 
         return sorted(set(OpenStackConfig().get_cloud_names()) - {"defaults"})
 
 
 @dataclass(frozen=True, eq=False)
-class Cloud:
+class OpenStackCloud:
     """One project of one cloud.
 
     Args:
@@ -103,7 +103,7 @@ class Cloud:
         cancel: ends the pauses between two attempts.
     """
 
-    account: Account
+    account: OpenStackAccount
     connection: Any
     cancel: Cancel = field(default_factory=Cancel)
     _lock: Any = field(default_factory=threading.RLock)
@@ -118,10 +118,10 @@ class Cloud:
     @property
     def project(self) -> str:
         """The project's id."""
-        with speaking("log in"):
+        with translate_errors("log in"):
             return str(self.connection.current_project_id)
 
-    def within(self, cancel: Cancel) -> Cloud:
+    def within(self, cancel: Cancel) -> OpenStackCloud:
         """Return the same cloud, whose pauses end when `cancel` is set."""
         return replace(self, cancel=cancel)
 
@@ -175,7 +175,7 @@ class Cloud:
             return self._send(method, service, path, said, missing_ok=missing_ok, **options)
 
         attempts = 1 if once or method not in SAFE else ATTEMPTS
-        return again(self._patient(send), self.cancel, on=RefusedForNow, attempts=attempts, first=0.3)
+        return retry(self._patient(send), self.cancel, on=OpenStackRetryableError, attempts=attempts, first=0.3)
 
     def _patient(self, send: Callable[[], Any]) -> Callable[[], Any]:
         """Wait as long as the cloud asks for, if it does."""
@@ -183,7 +183,7 @@ class Cloud:
         def call() -> Any:
             try:
                 return send()
-            except RefusedForNow as error:
+            except OpenStackRetryableError as error:
                 if error.after:
                     self.cancel.sleep(error.after)
                 raise
@@ -198,7 +198,7 @@ class Cloud:
         from keystoneauth1.adapter import Adapter
 
         timeout = options.pop("timeout", TIMEOUT)
-        with speaking(what):
+        with translate_errors(what):
             # The proxy's own `request` adds nothing but metrics, and warnings of openstacksdk about itself.
             response: Any = Adapter.request(
                 self.adapter(service), path, method, raise_exc=False, connect_retries=0, timeout=timeout, **options
@@ -214,7 +214,7 @@ class Cloud:
 
     def has(self, service: str) -> bool:
         """Say whether the cloud has a service at all."""
-        with speaking("read the catalogue"), self._lock:
+        with translate_errors("read the catalogue"), self._lock:
             return bool(self.connection.has_service(service.replace("_", "-")))
 
     def pages(self, service: str, path: str, result: str, what: str = "", **params: Any) -> Iterator[dict[str, Any]]:

@@ -20,7 +20,7 @@ HINTS = {
 }
 
 
-class Refused(DriverError):  # noqa: N818  what the cloud did
+class OpenStackError(DriverError):
     """The cloud said no.
 
     `status` is HTTP's number for it; 0 where there was no answer. `after` is how many seconds the cloud asks to wait.
@@ -30,21 +30,21 @@ class Refused(DriverError):  # noqa: N818  what the cloud did
     after = 0.0
 
 
-class RefusedForNow(RetryableError, Refused):  # noqa: N818  the same
+class OpenStackRetryableError(RetryableError, OpenStackError):
     """The cloud said no for now, or nothing at all."""
 
 
 def status_of(error: BaseException | None) -> int | None:
     """HTTP's number behind an error of ours, or None."""
-    return error.status if isinstance(error, Refused) else None
+    return error.status if isinstance(error, OpenStackError) else None
 
 
-def refusal(what: str, response: Any) -> Refused:
+def refusal(what: str, response: Any) -> OpenStackError:
     """Return the error for an answer whose status says no."""
     status = int(response.status_code)
     after = _seconds(response.headers.get("Retry-After"))
     again = status in FOR_NOW or (status in TOO_MANY and after > 0)
-    made = (RefusedForNow if again else Refused)(
+    made = (OpenStackRetryableError if again else OpenStackError)(
         f"OpenStack did not {what}", why=f"{status}: {message(response.text)}", hint=HINTS.get(status, "")
     )
     made.status, made.after = status, after
@@ -81,7 +81,7 @@ def _found(body: Any) -> str:
 
 
 @contextmanager
-def speaking(what: str) -> Generator[None]:
+def translate_errors(what: str) -> Generator[None]:
     """Turn errors of openstacksdk and keystoneauth into ours.
 
     Args:
@@ -97,15 +97,15 @@ def speaking(what: str) -> Generator[None]:
     try:
         yield
     except (auth.ConnectFailure, auth.RetriableConnectionFailure) as error:
-        raise RefusedForNow(f"OpenStack did not {what}", why=f"no answer: {error}") from error
+        raise OpenStackRetryableError(f"OpenStack did not {what}", why=f"no answer: {error}") from error
     except auth.HttpError as error:
         status = int(getattr(error, "http_status", 0) or 0)
-        kind = RefusedForNow if status in FOR_NOW else Refused
+        kind = OpenStackRetryableError if status in FOR_NOW else OpenStackError
         made = kind(f"OpenStack did not {what}", why=f"{status}: {error.message}", hint=HINTS.get(status, ""))
         made.status = status
         raise made from error
     except (auth.ClientException, sdk.SDKException) as error:
-        raise Refused(
+        raise OpenStackError(
             f"could not {what}",
             why=f"{type(error).__name__}: {error}",
             hint="`cloud=` names an entry of clouds.yaml; without it OS_CLOUD or the OS_* variables count",

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bakery.drivers.openstack.api.cloud import ATTEMPTS, Cloud
-from bakery.drivers.openstack.api.errors import RefusedForNow
+from bakery.drivers.openstack.api.cloud import ATTEMPTS, OpenStackCloud
+from bakery.drivers.openstack.api.errors import OpenStackRetryableError
 from bakery.state.claim import Claim
-from bakery.util.retry import again
+from bakery.util.retry import retry
 
 Thing = dict[str, Any]
 
@@ -48,21 +48,21 @@ KINDS: dict[str, Kind] = {
 """In the order of making, as `undo` goes backwards."""
 
 
-def get(cloud: Cloud, kind: str, name: str) -> Thing | None:
+def get(cloud: OpenStackCloud, kind: str, name: str) -> Thing | None:
     """Return one thing as its service describes it, or None where there is none."""
     known = KINDS[kind]
     found = cloud.ask("GET", known.service, f"{known.path}/{name}", f"show the {kind} {name}", missing_ok=True)
     return (found[known.one] if known.one else found) if found else None
 
 
-def every(cloud: Cloud, kind: str, **params: Any) -> list[Thing]:
+def every(cloud: OpenStackCloud, kind: str, **params: Any) -> list[Thing]:
     """Return all of a kind that the project has."""
     known = KINDS[kind]
     items = cloud.pages(known.service, known.listing or known.path, known.result, f"list the {kind}s", **params)
     return [item["keypair"] if kind == "keypair" else item for item in items]
 
 
-def by_key(cloud: Cloud, kind: str, key: str) -> list[Thing]:
+def by_key(cloud: OpenStackCloud, kind: str, key: str) -> list[Thing]:
     """Return the things that carry our key, normally one or none."""
     match kind:
         case "keypair":
@@ -81,7 +81,7 @@ def id_of(kind: str, thing: Thing) -> str:
     return str(thing["name"] if kind == "keypair" else thing["id"])
 
 
-def make(cloud: Cloud, kind: str, key: str, claim: Claim, body: Thing, *, path: str = "") -> Thing:
+def make(cloud: OpenStackCloud, kind: str, key: str, claim: Claim, body: Thing, *, path: str = "") -> Thing:
     """Make one thing.
 
     No service but Cinder's newest knows a client token, so an answer that is lost is not asked for again blindly: we
@@ -121,10 +121,10 @@ def once(call: Callable[[], Thing], look: Callable[[], list[Thing]], claim: Clai
     def say(_: int, error: BaseException) -> None:
         claim.waiting(f"{error}, trying again")
 
-    return again(ask, claim.cancel, on=RefusedForNow, attempts=ATTEMPTS, first=0.5, say=say)
+    return retry(ask, claim.cancel, on=OpenStackRetryableError, attempts=ATTEMPTS, first=0.5, say=say)
 
 
-def delete(cloud: Cloud, kind: str, name: str) -> None:
+def delete(cloud: OpenStackCloud, kind: str, name: str) -> None:
     """Ask for its end; what is not there is well."""
     known = KINDS[kind]
     cloud.ask("DELETE", known.service, f"{known.path}/{name}", f"delete the {kind} {name}", missing_ok=True)

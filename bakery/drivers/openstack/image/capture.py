@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bakery.drivers.openstack.api import resources, tags
-from bakery.drivers.openstack.api.cloud import Cloud
+from bakery.drivers.openstack.api.cloud import OpenStackCloud
 from bakery.drivers.openstack.image import images
 from bakery.drivers.openstack.machine import servers, volumes
 from bakery.drivers.openstack.source import OpenStack
@@ -18,7 +18,7 @@ VERIFIED = "signature_verified"
 """Cinder (Zed) writes this on the images that it uploads, and then cannot make a volume of an image that has it."""
 
 
-def capture(cloud: Cloud, handle: Handle, name: str, claim: Claim) -> Artifact:
+def capture(cloud: OpenStackCloud, handle: Handle, name: str, claim: Claim) -> Artifact:
     """Power the machine off, and make an image of its disk; nothing refers to it yet but its temporary name.
 
     Raises:
@@ -34,7 +34,7 @@ def capture(cloud: Cloud, handle: Handle, name: str, claim: Claim) -> Artifact:
     return finished(cloud, source, found, name)
 
 
-def finished(cloud: Cloud, source: OpenStack, found: dict[str, Any], name: str) -> Artifact:
+def finished(cloud: OpenStackCloud, source: OpenStack, found: dict[str, Any], name: str) -> Artifact:
     """Describe an image of ours."""
     settings = {"source": source.settings(), **cloud.record, "image": found["id"]}
     return Artifact(
@@ -50,7 +50,7 @@ def finished(cloud: Cloud, source: OpenStack, found: dict[str, Any], name: str) 
 
 
 def snapshot(
-    cloud: Cloud, server: str, source: OpenStack, claim: Claim, more: dict[str, str]
+    cloud: OpenStackCloud, server: str, source: OpenStack, claim: Claim, more: dict[str, str]
 ) -> tuple[Intent, dict[str, Any]]:
     """Let Nova make an image of a server.
 
@@ -78,7 +78,7 @@ def snapshot(
     return intent, found
 
 
-def _uploaded(cloud: Cloud, source: OpenStack, handle: Handle, claim: Claim) -> dict[str, Any]:
+def _uploaded(cloud: OpenStackCloud, source: OpenStack, handle: Handle, claim: Claim) -> dict[str, Any]:
     """End the server, which frees its volume, and let Cinder upload that."""
     volume, wanted = handle.data["volume"], source.boot_volume
     if wanted is None:

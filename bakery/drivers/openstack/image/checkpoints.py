@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from bakery.drivers.openstack.api import resources, tags
-from bakery.drivers.openstack.api.cloud import Cloud
-from bakery.drivers.openstack.api.errors import RefusedForNow
+from bakery.drivers.openstack.api.cloud import OpenStackCloud
+from bakery.drivers.openstack.api.errors import OpenStackRetryableError
 from bakery.drivers.openstack.image import capture, images
 from bakery.drivers.openstack.source import OpenStack
 from bakery.model import Checkpoint, Handle
@@ -18,7 +18,7 @@ MOST = 60_000
 """Characters of a property's value: Glance keeps it in a column of 65,535 bytes."""
 
 
-def save(cloud: Cloud, handle: Handle, key: str, claim: Claim) -> Checkpoint:
+def save(cloud: OpenStackCloud, handle: Handle, key: str, claim: Claim) -> Checkpoint:
     """Make an image of the machine as it runs, wait until it can be used, and delete the build's older ones."""
     source = OpenStack.from_settings(handle.settings["source"])
     step = key[: tags.LONGEST]
@@ -31,31 +31,31 @@ def save(cloud: Cloud, handle: Handle, key: str, claim: Claim) -> Checkpoint:
     return _checkpoint(cloud, source, key, found["id"])
 
 
-def _prune(cloud: Cloud, claim: Claim, newest: int) -> None:
+def _prune(cloud: OpenStackCloud, claim: Claim, newest: int) -> None:
     """Delete what is beyond the newest; one that is in use stays for the next time."""
     for old in kept(cloud, claim.tags[tags.BUILD])[newest:]:
         try:
             images.delete(cloud, old["id"])
-        except RefusedForNow as error:
+        except OpenStackRetryableError as error:
             claim.notice(f"the old checkpoint {old['id']} stays: {error.why}")
 
 
-def recall(cloud: Cloud, source: OpenStack, build: str) -> Iterator[tuple[Checkpoint, str]]:
+def list_checkpoints(cloud: OpenStackCloud, source: OpenStack, build: str) -> Iterator[tuple[Checkpoint, str]]:
     """Yield the checkpoints of a build, whoever made them in this project, each with its note."""
     for image in kept(cloud, build):
         yield _checkpoint(cloud, source, image[tags.STEP], image["id"]), image.get(tags.NOTE, "")
 
 
-def kept(cloud: Cloud, build: str) -> list[dict[str, Any]]:
+def kept(cloud: OpenStackCloud, build: str) -> list[dict[str, Any]]:
     """Return the checkpoints of a build, newest first."""
     return _listed(cloud, **{tags.BUILD: build[: tags.LONGEST]})
 
 
-def _listed(cloud: Cloud, **marks: str) -> list[dict[str, Any]]:
+def _listed(cloud: OpenStackCloud, **marks: str) -> list[dict[str, Any]]:
     found = resources.every(cloud, "image", tag=TAG, owner=cloud.project, status=images.ACTIVE, **marks)
     return sorted(found, key=lambda image: (image["created_at"], image["id"]), reverse=True)
 
 
-def _checkpoint(cloud: Cloud, source: OpenStack, key: str, image: str) -> Checkpoint:
+def _checkpoint(cloud: OpenStackCloud, source: OpenStack, key: str, image: str) -> Checkpoint:
     settings = {"source": source.settings(), **cloud.record, "image": image}
     return Checkpoint(driver="openstack", key=key, settings=settings)

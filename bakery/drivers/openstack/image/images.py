@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bakery.drivers.openstack.api import resources
-from bakery.drivers.openstack.api.cloud import Cloud
-from bakery.drivers.openstack.api.errors import CONFLICT, Refused, RefusedForNow, status_of
+from bakery.drivers.openstack.api.cloud import OpenStackCloud
+from bakery.drivers.openstack.api.errors import CONFLICT, OpenStackError, OpenStackRetryableError, status_of
 from bakery.errors import DriverError, NotYet, RetryableError
-from bakery.state.claim import Claim, Workshop
+from bakery.state.claim import Claim, WorkContext
 from bakery.util.waiting import until
 
 ACTIVE = "active"
@@ -22,7 +22,9 @@ PATCH = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
 BLOCK_DEVICES = "block_device_mapping"
 
 
-def wait_active(cloud: Cloud, image: str, shop: Workshop, timeout: float, *, expected: bool = True) -> dict[str, Any]:
+def wait_active(
+    cloud: OpenStackCloud, image: str, work: WorkContext, timeout: float, *, expected: bool = True
+) -> dict[str, Any]:
     """Wait until an image can be booted.
 
     Args:
@@ -62,14 +64,14 @@ def wait_active(cloud: Cloud, image: str, shop: Workshop, timeout: float, *, exp
         probe,
         what=f"the image {image} becomes active",
         timeout=timeout,
-        cancel=shop.cancel,
-        notify=shop.waiting,
+        cancel=work.cancel,
+        notify=work.waiting,
         late=0.2,
         hint="OpenStack(image_timeout=...) is how long an image may take, in seconds",
     )
 
 
-def wait_snapshots(cloud: Cloud, image: Mapping[str, Any], shop: Workshop, timeout: float) -> list[str]:
+def wait_snapshots(cloud: OpenStackCloud, image: Mapping[str, Any], work: WorkContext, timeout: float) -> list[str]:
     """Wait for the Cinder snapshots that an image of a volume-backed server points to: it is active before they are.
 
     Returns:
@@ -93,8 +95,8 @@ def wait_snapshots(cloud: Cloud, image: Mapping[str, Any], shop: Workshop, timeo
             lambda name=name: ready(name),  # type: ignore[misc]  # a bound default
             what=f"the snapshot {name} is done",
             timeout=timeout,
-            cancel=shop.cancel,
-            notify=shop.waiting,
+            cancel=work.cancel,
+            notify=work.waiting,
             late=0.2,
         )
     return names
@@ -107,7 +109,7 @@ def snapshots_of(image: Mapping[str, Any]) -> list[str]:
     return [device["snapshot_id"] for device in listed if device.get("snapshot_id")]
 
 
-def patch(cloud: Cloud, image: str, changes: Mapping[str, Any], *, gone: Iterable[str] = ()) -> dict[str, Any]:
+def patch(cloud: OpenStackCloud, image: str, changes: Mapping[str, Any], *, gone: Iterable[str] = ()) -> dict[str, Any]:
     """Change an image in one request, all or nothing.
 
     Args:
@@ -129,24 +131,24 @@ def _escaped(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
 
 
-def share(cloud: Cloud, image: str, member: str) -> None:
+def share(cloud: OpenStackCloud, image: str, member: str) -> None:
     """Let a project use the image; that it may already is well."""
     try:
         cloud.ask(
             "POST", "image", f"/images/{image}/members", f"share the image with {member}", json={"member": member}
         )
-    except Refused as error:
+    except OpenStackError as error:
         if status_of(error) != CONFLICT:
             raise
 
 
-def accept(cloud: Cloud, image: str, member: str) -> None:
+def accept(cloud: OpenStackCloud, image: str, member: str) -> None:
     """Accept a shared image; `cloud` is the member's."""
     path = f"/images/{image}/members/{member}"
     cloud.ask("PUT", "image", path, f"accept the image for {member}", json={"status": "accepted"})
 
 
-def download(cloud: Cloud, image: Mapping[str, Any], name: str, claim: Claim) -> str:
+def download(cloud: OpenStackCloud, image: Mapping[str, Any], name: str, claim: Claim) -> str:
     """Leave an image's data as a local file, under its final name only when whole and of Glance's digest.
 
     Returns:
@@ -173,7 +175,7 @@ def download(cloud: Cloud, image: Mapping[str, Any], name: str, claim: Claim) ->
     return str(target)
 
 
-def delete(cloud: Cloud, image: str) -> None:
+def delete(cloud: OpenStackCloud, image: str) -> None:
     """Delete an image, and the snapshots that hold its data.
 
     Raises:
@@ -187,27 +189,27 @@ def delete(cloud: Cloud, image: str) -> None:
         patch(cloud, image, {"protected": False})
     try:
         resources.delete(cloud, "image", image)
-    except Refused as error:
+    except OpenStackError as error:
         if status_of(error) == CONFLICT:
-            raise RefusedForNow(error.what, why=error.why, hint="what uses it must go first") from error
+            raise OpenStackRetryableError(error.what, why=error.why, hint="what uses it must go first") from error
         raise
     for one in snapshots:
         delete_snapshot(cloud, one)
 
 
-def delete_snapshot(cloud: Cloud, name: str) -> None:
+def delete_snapshot(cloud: OpenStackCloud, name: str) -> None:
     """Delete a Cinder snapshot."""
     try:
         resources.delete(cloud, "snapshot", name)
-    except Refused as error:
+    except OpenStackError as error:
         found = resources.get(cloud, "snapshot", name)
         if found and found["status"] in {"creating", "deleting", "backing-up"}:
-            raise RefusedForNow(error.what, why=f"the snapshot is {found['status']}: {error.why}") from error
+            raise OpenStackRetryableError(error.what, why=f"the snapshot is {found['status']}: {error.why}") from error
         if found:
             raise
 
 
-def temporary(cloud: Cloud, key: str, claim: Claim, body: Mapping[str, Any]) -> dict[str, Any]:
+def temporary(cloud: OpenStackCloud, key: str, claim: Claim, body: Mapping[str, Any]) -> dict[str, Any]:
     """Make an empty image record under our key, private, to be filled."""
     request = {"visibility": "private", "container_format": "bare", **body, "name": key}
     return resources.make(cloud, "image", key, claim, request)

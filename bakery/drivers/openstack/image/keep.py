@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bakery.drivers.openstack.api import resources, tags
-from bakery.drivers.openstack.api.cloud import Account, Cloud, Clouds
+from bakery.drivers.openstack.api.cloud import OpenStackAccount, OpenStackCloud, OpenStackClouds
 from bakery.drivers.openstack.image import images
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import DriverError
@@ -16,7 +16,7 @@ from bakery.model import Artifact
 from bakery.state.claim import Claim
 
 
-def keep(clouds: Clouds, artifact: Artifact, name: str, claim: Claim) -> Artifact:
+def keep(clouds: OpenStackClouds, artifact: Artifact, name: str, claim: Claim) -> Artifact:
     """Make the tested image the user's.
 
     Raises:
@@ -52,15 +52,15 @@ def _final(source: OpenStack, name: str, claim: Claim) -> dict[str, Any]:
     }
 
 
-def _share(clouds: Clouds, cloud: Cloud, source: OpenStack, image: str) -> None:
+def _share(clouds: OpenStackClouds, cloud: OpenStackCloud, source: OpenStack, image: str) -> None:
     """Let the members in, and accept for those whose credentials we were given."""
     for member in source.members:
         images.share(cloud, image, member)
     for member, entry in source.accept.items():
-        images.accept(clouds.get(Account(cloud=entry)), image, member)
+        images.accept(clouds.get(OpenStackAccount(cloud=entry)), image, member)
 
 
-def older(cloud: Cloud, source: OpenStack, name: str, new: str, claim: Claim) -> None:
+def older(cloud: OpenStackCloud, source: OpenStack, name: str, new: str, claim: Claim) -> None:
     """Hide the older images of a name, or delete those beyond what stays. Only images that bakery made."""
     rule = source.old
     if not rule.hide and rule.newest is None:
@@ -74,7 +74,7 @@ def older(cloud: Cloud, source: OpenStack, name: str, new: str, claim: Claim) ->
             images.patch(cloud, one["id"], {"os_hidden": True})
 
 
-def _others(cloud: Cloud, name: str, new: str) -> list[dict[str, Any]]:
+def _others(cloud: OpenStackCloud, name: str, new: str) -> list[dict[str, Any]]:
     """The other kept images of the name, hidden ones too (Glance lists them only when asked)."""
     listed = [
         one
@@ -84,7 +84,7 @@ def _others(cloud: Cloud, name: str, new: str) -> list[dict[str, Any]]:
     return [one for one in listed if one["id"] != new and not one.get(tags.EXPIRES)]
 
 
-def _let_go(cloud: Cloud, source: OpenStack, old: Mapping[str, Any], claim: Claim) -> bool:
+def _let_go(cloud: OpenStackCloud, source: OpenStack, old: Mapping[str, Any], claim: Claim) -> bool:
     image, rule = old["id"], source.old
     used = users(cloud, image) if rule.in_use == "refuse" else []
     if used or old.get("protected"):
@@ -102,12 +102,12 @@ def _let_go(cloud: Cloud, source: OpenStack, old: Mapping[str, Any], claim: Clai
     return True
 
 
-def users(cloud: Cloud, image: str) -> list[str]:
+def users(cloud: OpenStackCloud, image: str) -> list[str]:
     """Return the servers of the project that run from an image."""
     return [f"server {one['name']} ({one['id']})" for one in resources.every(cloud, "server", image=image)]
 
 
-def delete(cloud: Cloud, artifact: Artifact) -> None:
+def delete(cloud: OpenStackCloud, artifact: Artifact) -> None:
     """Delete a kept image, with the snapshots that hold its data.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any
 
 from bakery.disk.bases.base import Base
 from bakery.drivers.openstack.api import tags
-from bakery.drivers.openstack.api.cloud import Cloud
+from bakery.drivers.openstack.api.cloud import OpenStackCloud
 from bakery.drivers.openstack.image import images
 from bakery.drivers.openstack.options import GlanceUrl
 from bakery.drivers.openstack.source import OpenStack
@@ -23,7 +23,7 @@ PATIENCE = 600.0
 """Seconds that Glance may keep us waiting for a piece to be taken."""
 
 
-class Reader:
+class ProgressReader:
     """A file read piece by piece, its digest made on the way: requests streams it, with its length."""
 
     def __init__(self, path: Path, claim: Claim) -> None:
@@ -49,7 +49,7 @@ class Reader:
 
 
 def send(
-    cloud: Cloud, disk: Path, disk_format: str, claim: Claim, *, timeout: float, properties: Mapping[str, str]
+    cloud: OpenStackCloud, disk: Path, disk_format: str, claim: Claim, *, timeout: float, properties: Mapping[str, str]
 ) -> dict[str, Any]:
     """Upload a disk into an image under a temporary name, and wait until Glance has it whole.
 
@@ -69,7 +69,7 @@ def send(
     marks = tags.temporary(claim, key)
     image = images.temporary(cloud, key, claim, {"disk_format": disk_format, **properties, **marks})["id"]
     intent.made(image)
-    reader = Reader(disk, claim)
+    reader = ProgressReader(disk, claim)
     cloud.ask(
         "PUT",
         "image",
@@ -98,7 +98,7 @@ def verify(image: Mapping[str, Any], sha512: str) -> None:
         )
 
 
-def fetched(cloud: Cloud, wanted: GlanceUrl, claim: Claim) -> dict[str, Any]:
+def fetched(cloud: OpenStackCloud, wanted: GlanceUrl, claim: Claim) -> dict[str, Any]:
     """Let Glance fetch an image for this one machine.
 
     Raises:
@@ -116,7 +116,7 @@ def fetched(cloud: Cloud, wanted: GlanceUrl, claim: Claim) -> dict[str, Any]:
     return found
 
 
-def local(cloud: Cloud, base: Base, claim: Claim, source: OpenStack) -> dict[str, Any]:
+def local(cloud: OpenStackCloud, base: Base, claim: Claim, source: OpenStack) -> dict[str, Any]:
     """Upload a base of this host for this one machine.
 
     Raises:
@@ -132,12 +132,12 @@ def local(cloud: Cloud, base: Base, claim: Claim, source: OpenStack) -> dict[str
     return send(cloud, disk.path, disk.format, claim, timeout=source.image_timeout, properties=source.properties)
 
 
-def artifact(cloud: Cloud, image: Artifact, claim: Claim, source: OpenStack) -> dict[str, Any]:
+def artifact(cloud: OpenStackCloud, image: Artifact, claim: Claim, source: OpenStack) -> dict[str, Any]:
     """Upload a local image for this one machine."""
     return send(cloud, image.path, image.format, claim, timeout=source.image_timeout, properties=source.properties)
 
 
-def methods(cloud: Cloud) -> list[str]:
+def methods(cloud: OpenStackCloud) -> list[str]:
     """Return the ways in which Glance can import."""
     answer = cloud.ask("GET", "image", METHODS, "say how it imports images", missing_ok=True)
     return list(answer.get("import-methods", {}).get("value", []))

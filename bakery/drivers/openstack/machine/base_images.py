@@ -9,7 +9,7 @@ from typing import Any
 
 from bakery.disk.bases.base import Base
 from bakery.drivers.openstack.api import resources
-from bakery.drivers.openstack.api.cloud import Cloud
+from bakery.drivers.openstack.api.cloud import OpenStackCloud
 from bakery.drivers.openstack.image import images, upload
 from bakery.drivers.openstack.options import GlanceImage, GlanceUrl
 from bakery.drivers.openstack.source import OpenStack
@@ -23,7 +23,7 @@ HINT = (
 )
 
 
-def resolve(cloud: Cloud, base: Any) -> dict[str, Any]:
+def resolve(cloud: OpenStackCloud, base: Any) -> dict[str, Any]:
     """Return an image that Glance has already.
 
     Raises:
@@ -41,7 +41,7 @@ def resolve(cloud: Cloud, base: Any) -> dict[str, Any]:
     raise PreflightError(f"OpenStack cannot start from {base!r}", hint=HINT)
 
 
-def at_hand(cloud: Cloud, source: OpenStack, claim: Claim) -> dict[str, Any]:
+def at_hand(cloud: OpenStackCloud, source: OpenStack, claim: Claim) -> dict[str, Any]:
     """Return the image to start from; fetched or uploaded for this one machine where Glance has it not.
 
     Raises:
@@ -58,7 +58,7 @@ def at_hand(cloud: Cloud, source: OpenStack, claim: Claim) -> dict[str, Any]:
     return resolve(cloud, source.base)
 
 
-def by_id(cloud: Cloud, image: str) -> dict[str, Any]:
+def by_id(cloud: OpenStackCloud, image: str) -> dict[str, Any]:
     """Return one image.
 
     Raises:
@@ -72,7 +72,7 @@ def by_id(cloud: Cloud, image: str) -> dict[str, Any]:
     return found
 
 
-def _find(cloud: Cloud, wanted: GlanceImage) -> dict[str, Any]:
+def _find(cloud: OpenStackCloud, wanted: GlanceImage) -> dict[str, Any]:
     exact = not any(char in wanted.name for char in "*?[")
     questions: dict[str, Any] = {
         **wanted.properties,

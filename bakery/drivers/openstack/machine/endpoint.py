@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
-from bakery.drivers.openstack.api.cloud import Cloud
+from bakery.drivers.openstack.api.cloud import OpenStackCloud
 from bakery.drivers.openstack.machine import servers
 from bakery.drivers.openstack.source import OpenStack
 from bakery.drivers.qemu.credentials import from_console
@@ -40,7 +40,7 @@ class Reach:
 
     _known: dict[str, Known] = field(default_factory=dict[str, Known])
 
-    def endpoint(self, cloud: Cloud, handle: Handle) -> Endpoint:
+    def endpoint(self, cloud: OpenStackCloud, handle: Handle) -> Endpoint:
         """Say how to reach a machine.
 
         Raises:
@@ -60,7 +60,7 @@ class Reach:
         return Endpoint(host=handle.data["address"], user=source.user, host_key=key, gateway=source.bastion)
 
 
-def _shown(cloud: Cloud, handle: Handle, source: OpenStack, known: Known) -> str:
+def _shown(cloud: OpenStackCloud, handle: Handle, source: OpenStack, known: Known) -> str:
     """The host key that the machine itself wrote on its console, which comes over the authenticated API."""
     patient = source.bastion is not None or time.monotonic() - known.read >= CONSOLE
     if not patient and not _answers(handle.data["address"], cloud.cancel):

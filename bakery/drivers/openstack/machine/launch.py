@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bakery.drivers.openstack.api import resources, tags
-from bakery.drivers.openstack.api.cloud import Cloud
+from bakery.drivers.openstack.api.cloud import OpenStackCloud
 from bakery.drivers.openstack.image import images
 from bakery.drivers.openstack.machine import base_images, network, servers, user_data, volumes
 from bakery.drivers.openstack.source import OpenStack
@@ -18,16 +18,16 @@ from bakery.state.claim import Claim
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Job:
+class ServerJob:
     """One machine's making: where, what the user asked for, and the right to make things."""
 
-    cloud: Cloud
+    cloud: OpenStackCloud
     source: OpenStack
     claim: Claim
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ground:
+class Prerequisites:
     """What a machine needs before it is: its login key, and its place in the network.
 
     Args:
@@ -43,11 +43,11 @@ class Ground:
     group: str
 
 
-Ready = tuple[Ground, str]
+Ready = tuple[Prerequisites, str]
 """Ground, and the address at which what stands on it will answer."""
 
 
-def launch(job: Job, ready: Ready | None = None) -> Handle:
+def launch(job: ServerJob, ready: Ready | None = None) -> Handle:
     """Start a machine.
 
     Args:
@@ -78,7 +78,7 @@ def launch(job: Job, ready: Ready | None = None) -> Handle:
     )
 
 
-def foresee(job: Job) -> Ready:
+def prepare_launch(job: ServerJob) -> Ready:
     """Make all that a machine needs besides its image.
 
     Raises:
@@ -89,7 +89,7 @@ def foresee(job: Job) -> Ready:
     return ground, _opened(job, ground)
 
 
-def flavors(cloud: Cloud, names: tuple[str, ...]) -> list[dict[str, Any]]:
+def flavors(cloud: OpenStackCloud, names: tuple[str, ...]) -> list[dict[str, Any]]:
     """Return the flavors by name or id, in the order of preference.
 
     Raises:
@@ -107,7 +107,7 @@ def flavors(cloud: Cloud, names: tuple[str, ...]) -> list[dict[str, Any]]:
     return found
 
 
-def _keypair(job: Job) -> str:
+def _keypair(job: ServerJob) -> str:
     """Give Nova our public key, under a name that is ours."""
     key = tags.new_key(job.claim)
     intent = job.claim.intend("keypair", key, **job.cloud.record)
@@ -116,7 +116,7 @@ def _keypair(job: Job) -> str:
     return key
 
 
-def _ground(job: Job, pool: ThreadPoolExecutor) -> Ground:
+def _ground(job: ServerJob, pool: ThreadPoolExecutor) -> Prerequisites:
     """Make ports, so that the address is known before the machine is; and at the same time the key pair.
 
     Raises:
@@ -126,7 +126,7 @@ def _ground(job: Job, pool: ThreadPoolExecutor) -> Ground:
     key = pool.submit(_keypair, job)
     if source.ports:
         found = [_port(cloud, one) for one in source.ports]
-        return Ground(keypair=key.result(), ports=source.ports, address=_own(found[0], source), group="")
+        return Prerequisites(keypair=key.result(), ports=source.ports, address=_own(found[0], source), group="")
     places = pool.submit(network.networks, cloud, source)
     group = "" if source.security_groups else network.group(cloud, claim)
     groups = [group] if group else network.group_ids(cloud, source)
@@ -135,10 +135,10 @@ def _ground(job: Job, pool: ThreadPoolExecutor) -> Ground:
         for number, one in enumerate(places.result())
     ]
     ports = tuple(port["id"] for port in made)
-    return Ground(keypair=key.result(), ports=ports, address=_own(made[0], source), group=group)
+    return Prerequisites(keypair=key.result(), ports=ports, address=_own(made[0], source), group=group)
 
 
-def _opened(job: Job, ground: Ground) -> str:
+def _opened(job: ServerJob, ground: Prerequisites) -> str:
     """Lead a floating address there if one is wanted, let this host in, and say where the machine will answer."""
     source = job.source
     address = ground.address
@@ -150,7 +150,7 @@ def _opened(job: Job, ground: Ground) -> str:
     return address
 
 
-def _port(cloud: Cloud, name: str) -> dict[str, Any]:
+def _port(cloud: OpenStackCloud, name: str) -> dict[str, Any]:
     found = resources.get(cloud, "port", name)
     if found is None:
         raise PreflightError(f"there is no port {name} here")
@@ -167,7 +167,9 @@ def _own(port: dict[str, Any], source: OpenStack) -> str:
     return address
 
 
-def _first_with_room(job: Job, image: Mapping[str, Any], sizes: list[dict[str, Any]], ground: Ground) -> dict[str, Any]:
+def _first_with_room(
+    job: ServerJob, image: Mapping[str, Any], sizes: list[dict[str, Any]], ground: Prerequisites
+) -> dict[str, Any]:
     """Try each flavor in each zone until there is room for one.
 
     Raises:
@@ -189,7 +191,7 @@ def _first_with_room(job: Job, image: Mapping[str, Any], sizes: list[dict[str, A
 
 
 def _asked(
-    job: Job, image: Mapping[str, Any], *, flavor: Mapping[str, Any], zone: str | None, ground: Ground
+    job: ServerJob, image: Mapping[str, Any], *, flavor: Mapping[str, Any], zone: str | None, ground: Prerequisites
 ) -> dict[str, Any]:
     """Ask for one server, with a volume to boot from where one is wanted."""
     cloud, source, claim = job.cloud, job.source, job.claim

@@ -7,8 +7,8 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from bakery.drivers.openstack.api import resources, tags
-from bakery.drivers.openstack.api.cloud import Cloud
-from bakery.drivers.openstack.api.errors import CONFLICT, Refused, status_of
+from bakery.drivers.openstack.api.cloud import OpenStackCloud
+from bakery.drivers.openstack.api.errors import CONFLICT, OpenStackError, status_of
 from bakery.drivers.openstack.machine.base_images import ID
 from bakery.drivers.openstack.source import OpenStack, words
 from bakery.errors import DriverError, PreflightError
@@ -18,7 +18,7 @@ SSH = 22
 V4, V6 = 4, 6
 
 
-def networks(cloud: Cloud, source: OpenStack) -> list[dict[str, Any]]:
+def networks(cloud: OpenStackCloud, source: OpenStack) -> list[dict[str, Any]]:
     """Return the networks in which ports are to be made, in order.
 
     Raises:
@@ -40,7 +40,7 @@ def networks(cloud: Cloud, source: OpenStack) -> list[dict[str, Any]]:
     return found
 
 
-def one_named(cloud: Cloud, name: str) -> dict[str, Any]:
+def one_named(cloud: OpenStackCloud, name: str) -> dict[str, Any]:
     """Return a network by name or id.
 
     Raises:
@@ -49,7 +49,7 @@ def one_named(cloud: Cloud, name: str) -> dict[str, Any]:
     return _one(cloud, "networks", name)
 
 
-def _one(cloud: Cloud, what: str, name: str) -> dict[str, Any]:
+def _one(cloud: OpenStackCloud, what: str, name: str) -> dict[str, Any]:
     found = _listed(cloud, what, **({"id": name} if ID.fullmatch(name) else {"name": name}))
     if len(found) != 1:
         known = ", ".join(sorted({one["name"] for one in _listed(cloud, what)}))
@@ -59,12 +59,12 @@ def _one(cloud: Cloud, what: str, name: str) -> dict[str, Any]:
     return found[0]
 
 
-def _listed(cloud: Cloud, what: str, **params: Any) -> list[dict[str, Any]]:
+def _listed(cloud: OpenStackCloud, what: str, **params: Any) -> list[dict[str, Any]]:
     path = f"/{what.replace('_', '-')}"
     return list(cloud.pages("network", path, what, f"list the {what.replace('_', ' ')}", **params))
 
 
-def _by_cidr(cloud: Cloud, wanted: str) -> dict[str, Any]:
+def _by_cidr(cloud: OpenStackCloud, wanted: str) -> dict[str, Any]:
     outer = ip_network(wanted)
     for subnet in _listed(cloud, "subnets"):
         inner = ip_network(subnet["cidr"])
@@ -73,12 +73,12 @@ def _by_cidr(cloud: Cloud, wanted: str) -> dict[str, Any]:
     raise PreflightError(f"no network here has a subnet inside {wanted}", hint="OpenStack(network='...')")
 
 
-def group_ids(cloud: Cloud, source: OpenStack) -> list[str]:
+def group_ids(cloud: OpenStackCloud, source: OpenStack) -> list[str]:
     """Return the ids of the user's security groups."""
     return [_one(cloud, "security_groups", name)["id"] for name in source.security_groups]
 
 
-def group(cloud: Cloud, claim: Claim) -> str:
+def group(cloud: OpenStackCloud, claim: Claim) -> str:
     """Make a security group that lets nobody in yet."""
     key = tags.new_key(claim)
     intent = claim.intend("security-group", key, **cloud.record)
@@ -86,7 +86,7 @@ def group(cloud: Cloud, claim: Claim) -> str:
     return str(intent.made(resources.make(cloud, "security-group", key, claim, body)["id"]).id)
 
 
-def open_ssh(cloud: Cloud, group_id: str, sources: tuple[str, ...]) -> None:
+def open_ssh(cloud: OpenStackCloud, group_id: str, sources: tuple[str, ...]) -> None:
     """Let them in; that it was done already is the answer to a question whose first answer was lost."""
     for one in sources:
         rule = {
@@ -100,7 +100,7 @@ def open_ssh(cloud: Cloud, group_id: str, sources: tuple[str, ...]) -> None:
         }
         try:
             cloud.ask("POST", "network", "/security-group-rules", "open port 22", json={"security_group_rule": rule})
-        except Refused as error:
+        except OpenStackError as error:
             if status_of(error) != CONFLICT:
                 raise
 
@@ -141,7 +141,9 @@ def _network(address: str) -> str:
     return f"{address}/{ip_address(address).max_prefixlen}"
 
 
-def port(cloud: Cloud, network: dict[str, Any], groups: list[str], claim: Claim, address: str | None) -> dict[str, Any]:
+def port(
+    cloud: OpenStackCloud, network: dict[str, Any], groups: list[str], claim: Claim, address: str | None
+) -> dict[str, Any]:
     """Make a port: so its address is known before the machine is."""
     key = tags.new_key(claim)
     intent = claim.intend("port", key, **cloud.record)
@@ -166,7 +168,7 @@ def fixed(found: dict[str, Any], version: int) -> str:
     return next((one for one in addresses if ip_address(one).version == version), "")
 
 
-def floating(cloud: Cloud, source: OpenStack, port_id: str, claim: Claim) -> str:
+def floating(cloud: OpenStackCloud, source: OpenStack, port_id: str, claim: Claim) -> str:
     """Lead a floating address to a port: a new one, or the one that the user names.
 
     Raises:
@@ -187,7 +189,7 @@ def floating(cloud: Cloud, source: OpenStack, port_id: str, claim: Claim) -> str
     return str(made["floating_ip_address"])
 
 
-def _reused(cloud: Cloud, address: str, port_id: str, claim: Claim) -> str:
+def _reused(cloud: OpenStackCloud, address: str, port_id: str, claim: Claim) -> str:
     found = [one for one in resources.every(cloud, "floating-address") if one["floating_ip_address"] == address]
     if not found:
         raise DriverError(f"the project has no floating address {address}")
@@ -198,7 +200,7 @@ def _reused(cloud: Cloud, address: str, port_id: str, claim: Claim) -> str:
     return address
 
 
-def lead(cloud: Cloud, floating_id: str, port_id: str | None) -> None:
+def lead(cloud: OpenStackCloud, floating_id: str, port_id: str | None) -> None:
     """Lead a floating address to a port, or nowhere."""
     body = {"floatingip": {"port_id": port_id}}
     cloud.ask("PUT", "network", f"/floatingips/{floating_id}", "lead the floating address", json=body, missing_ok=True)

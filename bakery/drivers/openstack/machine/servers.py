@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from bakery.drivers.openstack.api import resources
-from bakery.drivers.openstack.api.cloud import Cloud
-from bakery.drivers.openstack.api.errors import CONFLICT, NOT_FOUND, Refused, status_of
+from bakery.drivers.openstack.api.cloud import OpenStackCloud
+from bakery.drivers.openstack.api.errors import CONFLICT, NOT_FOUND, OpenStackError, status_of
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import DriverError, NotYet, RetryableError
 from bakery.state.claim import Claim
@@ -21,7 +21,7 @@ LATE = 0.1
 """How much later than it happens a change of state may be seen, as a part of the time waited."""
 
 
-def described(cloud: Cloud, server: str) -> dict[str, Any] | None:
+def described(cloud: OpenStackCloud, server: str) -> dict[str, Any] | None:
     """Return a server as Nova describes it; to be asked again when Nova has no time.
 
     Raises:
@@ -33,7 +33,7 @@ def described(cloud: Cloud, server: str) -> dict[str, Any] | None:
         raise NotYet(f"OpenStack asks for patience ({error.why.split(':')[0]})") from error
 
 
-def action(cloud: Cloud, server: str, what: str, name: str, body: Any = None) -> dict[str, Any]:
+def action(cloud: OpenStackCloud, server: str, what: str, name: str, body: Any = None) -> dict[str, Any]:
     """Ask for an action on a server."""
     return cloud.ask("POST", "compute", f"/servers/{server}/action", what, json={name: body})
 
@@ -43,7 +43,7 @@ def fault(found: Mapping[str, Any]) -> str:
     return str(found.get("fault", {}).get("message", "")) or f"Nova says: {found['status']}"
 
 
-def wait_started(cloud: Cloud, server: str, source: OpenStack, claim: Claim) -> str:
+def wait_started(cloud: OpenStackCloud, server: str, source: OpenStack, claim: Claim) -> str:
     """Wait until a server runs. A hypervisor that fails sends it to another one, so only then is its place certain.
 
     Returns:
@@ -72,7 +72,7 @@ def wait_started(cloud: Cloud, server: str, source: OpenStack, claim: Claim) -> 
     )
 
 
-def running(cloud: Cloud, server: str) -> dict[str, Any]:
+def running(cloud: OpenStackCloud, server: str) -> dict[str, Any]:
     """Return the running server.
 
     Raises:
@@ -82,7 +82,7 @@ def running(cloud: Cloud, server: str) -> dict[str, Any]:
     return _must_run(cloud, server, described(cloud, server))
 
 
-def _must_run(cloud: Cloud, server: str, found: dict[str, Any] | None) -> dict[str, Any]:
+def _must_run(cloud: OpenStackCloud, server: str, found: dict[str, Any] | None) -> dict[str, Any]:
     if found is None:
         raise NotYet("Nova does not show the server yet")
     status = found["status"]
@@ -93,7 +93,7 @@ def _must_run(cloud: Cloud, server: str, found: dict[str, Any] | None) -> dict[s
     return found
 
 
-def _last_words(cloud: Cloud, server: str, found: Mapping[str, Any]) -> str:
+def _last_words(cloud: OpenStackCloud, server: str, found: Mapping[str, Any]) -> str:
     try:
         lines = console(cloud, server).splitlines()[-15:]
     except DriverError as error:
@@ -101,13 +101,13 @@ def _last_words(cloud: Cloud, server: str, found: Mapping[str, Any]) -> str:
     return "\n".join([fault(found), *lines])
 
 
-def console(cloud: Cloud, server: str) -> str:
+def console(cloud: OpenStackCloud, server: str) -> str:
     """Return the last lines that a server wrote on its console."""
     answer = action(cloud, server, "read the console", "os-getConsoleOutput", {"length": LINES})
     return str(answer.get("output") or "")
 
 
-def stop(cloud: Cloud, server: str, source: OpenStack, claim: Claim) -> None:
+def stop(cloud: OpenStackCloud, server: str, source: OpenStack, claim: Claim) -> None:
     """Power a server off through its guest: Nova presses the power button, and waits.
 
     Raises:
@@ -141,11 +141,11 @@ def stop(cloud: Cloud, server: str, source: OpenStack, claim: Claim) -> None:
     )
 
 
-def _pressed(cloud: Cloud, server: str) -> bool:
+def _pressed(cloud: OpenStackCloud, server: str) -> bool:
     """Press the power button; False where the server is busy, or off by itself already."""
     try:
         action(cloud, server, "stop the server", "os-stop")
-    except Refused as error:
+    except OpenStackError as error:
         if status_of(error) == CONFLICT:
             return False
         if not isinstance(error, RetryableError):
@@ -154,16 +154,16 @@ def _pressed(cloud: Cloud, server: str) -> bool:
     return True
 
 
-def end(cloud: Cloud, server: str) -> None:
+def end(cloud: OpenStackCloud, server: str) -> None:
     """Ask for a server's end, also where the cloud keeps deleted ones for a while."""
     try:
         resources.delete(cloud, "server", server)
-    except Refused as error:
+    except OpenStackError as error:
         if status_of(error) != CONFLICT:
             raise
 
 
-def ended(cloud: Cloud, server: str) -> None:
+def ended(cloud: OpenStackCloud, server: str) -> None:
     """Return when a server is gone.
 
     Raises:
@@ -175,7 +175,7 @@ def ended(cloud: Cloud, server: str) -> None:
     if found["status"] == "SOFT_DELETED":
         try:
             action(cloud, server, "end the server", "forceDelete")
-        except Refused as error:
+        except OpenStackError as error:
             if status_of(error) not in {CONFLICT, NOT_FOUND}:
                 raise
     elif found.get(TASK) != "deleting":

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from bakery.drivers.openstack.api import resources, tags
-from bakery.drivers.openstack.api.cloud import Cloud
+from bakery.drivers.openstack.api.cloud import OpenStackCloud
 from bakery.drivers.openstack.image import images
 from bakery.drivers.openstack.machine import servers
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import DriverError, NotYet, RetryableError
-from bakery.state.claim import Claim, Workshop
+from bakery.state.claim import Claim, WorkContext
 from bakery.util.waiting import Cancel, until
 
 GIB = 1 << 30
@@ -23,7 +23,7 @@ ATTACHMENTS = "3.27"
 
 
 def boot_device(
-    cloud: Cloud, source: OpenStack, image: Mapping[str, Any], flavor: Mapping[str, Any], claim: Claim
+    cloud: OpenStackCloud, source: OpenStack, image: Mapping[str, Any], flavor: Mapping[str, Any], claim: Claim
 ) -> dict[str, Any] | None:
     """Return what a server boots from, where that is not the flavor's own disk; makes the volume.
 
@@ -62,7 +62,7 @@ def least(image: Mapping[str, Any], flavor: Mapping[str, Any]) -> int:
     return max(1, virtual, int(image.get("min_disk") or 0), int(flavor.get("disk") or 0))
 
 
-def wait(cloud: Cloud, volume: str, wanted: str, shop: Workshop, timeout: float) -> None:
+def wait(cloud: OpenStackCloud, volume: str, wanted: str, work: WorkContext, timeout: float) -> None:
     """Wait until a volume is in a state.
 
     Raises:
@@ -84,13 +84,13 @@ def wait(cloud: Cloud, volume: str, wanted: str, shop: Workshop, timeout: float)
         probe,
         what=f"the volume {volume} is {wanted}",
         timeout=timeout,
-        cancel=shop.cancel,
-        notify=shop.waiting,
+        cancel=work.cancel,
+        notify=work.waiting,
         late=0.2,
     )
 
 
-def gone(cloud: Cloud, server: str) -> None:
+def gone(cloud: OpenStackCloud, server: str) -> None:
     """End a server, and wait until it is gone: only then are its ports and volumes free."""
     servers.end(cloud, server)
     until(
@@ -103,7 +103,7 @@ def gone(cloud: Cloud, server: str) -> None:
     )
 
 
-def release(cloud: Cloud, volume: str) -> None:
+def release(cloud: OpenStackCloud, volume: str) -> None:
     """Take a volume back from servers that are gone.
 
     A server that ends before a host was found for it leaves its volume reserved for ever (Nova of Zed, measured).
