@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 
 from bakery.drivers.qemu.acceleration import choose
-from bakery.state.claim import WorkContext
 from bakery.state.project import cache_folder
+from bakery.util.context import WorkContext
 from benchmarks.bench import Failed, Row, table
 
 CASES = ("packer", "mkosi", "steps", "transport", "smoke_asserts", "folder")

@@ -11,8 +11,8 @@ from bakery.disk.bases import host_apt
 from bakery.disk.bases.debian import Debian
 from bakery.drivers.nspawn import base_template
 from bakery.drivers.nspawn.capture import layout_of
-from bakery.state.claim import WorkContext
 from bakery.state.ssh_keys import make_keys
+from bakery.util.context import WorkContext
 from benchmarks.bench import Project, Row, timed
 
 STEP = "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes nginx"

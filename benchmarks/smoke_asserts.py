@@ -16,8 +16,7 @@ from bakery.model import Endpoint
 from bakery.smoke.backend import host as make_host
 from bakery.smoke.connect import connect
 from bakery.smoke.shell import Shell
-from bakery.state.claim import Keys
-from bakery.state.ssh_keys import make_keys
+from bakery.state.ssh_keys import Keys, make_keys
 from bakery.testing.sshd import start_sshd
 from benchmarks.bench import Row
 

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from bakery.disk import bootfiles, ext4, grub
 from bakery.disk.layout import MIB, Layout, partition
 from bakery.model import Problem
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 from bakery.util.tools import missing, root, run
 
 GIB = 1 << 30

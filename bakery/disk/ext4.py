@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bakery.disk.layout import Layout
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 from bakery.util.tools import root, run
 
 LABEL = "root"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from errno import ENXIO
 from pathlib import Path
 
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 
 CHUNK = 1 << 20
 

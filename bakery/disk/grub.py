@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bakery.disk.layout import SECTOR, Layout
 from bakery.errors import DriverError
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 from bakery.util.tools import run
 
 KERNEL_SECTOR = 0x5C

@@ -13,7 +13,8 @@ from typing import Any
 from bakery.disk import qemuimg
 from bakery.disk.qemuimg import Format
 from bakery.model import Artifact, Resource
-from bakery.state.claim import Claim, WorkContext
+from bakery.state.claim import Claim
+from bakery.util.context import WorkContext
 from bakery.util.sparse_files import digest
 
 KIND = "file"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid5
 
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 from bakery.util.tools import run
 
 SECTOR = 512

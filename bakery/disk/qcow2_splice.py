@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bakery.errors import DriverError
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 
 HEADER = struct.Struct(">4sIQIIQIIQQIIQQQQIIB")
 MAGIC = b"QFI\xfb"

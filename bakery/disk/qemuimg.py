@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from bakery.state.claim import WorkContext
 from bakery.util import tools
+from bakery.util.context import WorkContext
 
 Format: TypeAlias = Literal["qcow2", "raw"]
 PACKAGES = {"qemu-img": "qemu-utils"}

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from bakery.disk.bases.base import Base
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Source, Where
-from bakery.state.claim import Claim, WorkContext
+from bakery.state.claim import Claim
+from bakery.util.context import WorkContext
 
 S = TypeVar("S", bound=Source)
 

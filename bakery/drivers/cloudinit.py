@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from bakery.errors import ImagefileError
-from bakery.state.claim import Keys
+from bakery.state.ssh_keys import Keys
 
 LABEL = "cidata"
 LEAST = 1 << 20

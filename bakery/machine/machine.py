@@ -34,7 +34,7 @@ from bakery.redaction.secret import Secret
 
 if TYPE_CHECKING:
     from bakery.machine.transport.link import Link
-    from bakery.state.claim import WorkContext
+    from bakery.util.context import WorkContext
 
 FAST: Final = 0.005
 """Seconds of a round trip up to which a link counts as fast: there gzip costs more time than it saves."""

@@ -15,7 +15,7 @@ from bakery.util.waiting import until
 if TYPE_CHECKING:
     from bakery.machine.machine import Machine
     from bakery.machine.transport.link import Link
-    from bakery.state.claim import WorkContext
+    from bakery.util.context import WorkContext
 
 # The boot id is the kernel's; a container keeps its host's, so the start time of process 1 goes with it (proc(5)).
 IDENTITY: Final = "cat /proc/sys/kernel/random/boot_id; sed 's/.*) //' /proc/1/stat | cut -d' ' -f20"

@@ -15,7 +15,7 @@ from pathlib import Path
 from bakery.errors import PreflightError
 from bakery.machine.transport.stages import AGENT
 from bakery.model import Endpoint
-from bakery.state.claim import Keys
+from bakery.state.ssh_keys import Keys
 
 
 def shell_command(endpoint: Endpoint, folder: Path) -> list[str]:

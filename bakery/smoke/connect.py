@@ -14,7 +14,7 @@ from bakery.machine.transport.base import Lost, Stream
 from bakery.machine.transport.namespace import ENVIRONMENT, NamespaceTransport
 from bakery.model import Endpoint
 from bakery.smoke.shell import Pipes
-from bakery.state.claim import Keys
+from bakery.state.ssh_keys import Keys
 from bakery.util.waiting import Cancel, until
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from bakery.imagefile.decorators import location_of
 from bakery.imagefile.recipe import Recipe
 from bakery.model import Endpoint
 from bakery.smoke.identity import Identity
-from bakery.state.claim import Keys
+from bakery.state.ssh_keys import Keys
 
 Verdict = Literal["passed", "failed", "error", "skipped"]
 

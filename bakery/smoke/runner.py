@@ -22,7 +22,7 @@ from bakery.events import TestEnded
 from bakery.smoke import wire
 from bakery.smoke.identity import Identity
 from bakery.smoke.job import SmokeJob, SmokeReport, TestRef, TestResult
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 
 CONFIG: Final = Path(__file__).with_name("pytest.ini")
 BUILTIN_FILE: Final = Path(__file__).with_name("builtin.py")

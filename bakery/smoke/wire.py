@@ -16,7 +16,7 @@ from bakery.model import Endpoint
 from bakery.redaction.secret import Secret
 from bakery.smoke.identity import Identity
 from bakery.smoke.job import SmokeJob, TestRef
-from bakery.state.claim import Keys
+from bakery.state.ssh_keys import Keys
 
 _TAG: Final = "__secret__"
 

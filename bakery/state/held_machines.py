@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from bakery.model import Endpoint, to_json
-from bakery.state.claim import Keys
 from bakery.state.project import RunFolder, write_whole
-from bakery.state.ssh_keys import read_keys
+from bakery.state.ssh_keys import Keys, read_keys
 
 FILE = "endpoint.json"
 

@@ -1,15 +1,27 @@
-"""Making the keys of a machine's life."""
+"""The keys of one machine's life: made in memory, written to its folder, read back."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from bakery.state.claim import Keys
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    """The keys of one machine's life, made in memory; all ed25519, in OpenSSH's text forms.
+
+    Args:
+        user_private: what we log in with.
+        user_public: what the machine must accept, `ssh-ed25519 AAAA... bakery-RUN`.
+        host_private: the host key that the machine is given.
+        host_public: what it must therefore present.
+    """
+
+    user_private: str
+    user_public: str
+    host_private: str
+    host_public: str
 
 
 def make_keys(comment: str) -> Keys:
@@ -25,6 +37,9 @@ def make_keys(comment: str) -> Keys:
 
 
 def _pair() -> tuple[str, str]:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # reading an imagefile needs none
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
     public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()

@@ -19,7 +19,8 @@ from bakery.machine.machine import Machine
 from bakery.machine.transport.base import OnOutput, Result, Words
 from bakery.machine.transport.link import Link
 from bakery.model import Endpoint
-from bakery.state.claim import Keys, WorkContext
+from bakery.state.ssh_keys import Keys
+from bakery.util.context import WorkContext
 from bakery.util.process import chunks
 
 Answer: TypeAlias = "str | int | Result | Exception | Callable[[Ran], str | int | Result]"

@@ -18,7 +18,8 @@ from bakery.errors import NotYet, PreflightError
 from bakery.events import Event, Output
 from bakery.machine.transport.link import Link
 from bakery.model import Endpoint
-from bakery.state.claim import Keys, WorkContext
+from bakery.state.ssh_keys import Keys
+from bakery.util.context import WorkContext
 from bakery.util.waiting import Cancel, until
 
 SSHD: Final = shutil.which("sshd") or "/usr/sbin/sshd"

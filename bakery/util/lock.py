@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bakery.errors import NotYet, PreflightError
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 from bakery.util.waiting import until
 
 PATIENCE = 6 * 3600.0

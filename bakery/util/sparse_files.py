@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from bakery.errors import BakeryError, PreflightError
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 
 CHUNK = 1 << 20
 TICK = 0.25

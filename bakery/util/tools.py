@@ -16,7 +16,7 @@ from typing import IO
 
 from bakery.errors import DriverError, NotYet
 from bakery.model import Problem
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 from bakery.util.waiting import Cancel, until
 
 WORDS_KEPT = 15

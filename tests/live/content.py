@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bakery.disk.bases.base import BaseDisk
 from bakery.drivers.nspawn import disk_to_tree
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 
 BY_A_BOOT: Mapping[str, str] = {
     r"/tmp/\.(ICE|X11|XIM|font)-unix": "systemd-tmpfiles makes them at boot; a container's /tmp is in memory",

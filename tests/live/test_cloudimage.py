@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from bakery.disk.bases.cloud_image import CloudImage
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 
 pytestmark = pytest.mark.live
 CONTENT = b"QFI\xfb" + (3).to_bytes(4, "big") + bytes(1000) + bytes(range(256)) * 100_000

@@ -19,8 +19,8 @@ from bakery.errors import NotYet
 from bakery.machine.transport.banner import knock
 from bakery.machine.transport.stages import NotReached
 from bakery.model import Endpoint
-from bakery.state.claim import WorkContext
 from bakery.state.ssh_keys import make_keys
+from bakery.util.context import WorkContext
 from bakery.util.waiting import Cancel, until
 
 pytestmark = pytest.mark.live

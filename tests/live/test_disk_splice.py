@@ -18,7 +18,7 @@ from bakery.disk.qcow2_splice import join
 from bakery.drivers.nspawn import base_template
 from bakery.drivers.nspawn.apply_layer import apply
 from bakery.errors import DriverError
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 
 pytestmark = pytest.mark.live
 MIB = 1 << 20

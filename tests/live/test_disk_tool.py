@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from bakery.errors import DriverError, Interrupted
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 from bakery.util.tools import missing, run
 
 pytestmark = pytest.mark.live

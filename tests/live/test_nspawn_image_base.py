@@ -13,7 +13,7 @@ from bakery.disk.bases.cloud_image import CloudImage
 from bakery.drivers.nspawn import base_trees, disk_to_tree, host
 from bakery.errors import DriverError
 from bakery.model import Artifact
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 from tests.live.baking import Project, clean
 
 pytestmark = [

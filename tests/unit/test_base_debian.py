@@ -18,7 +18,7 @@ from bakery.disk.bases.debian_build import digest, lines
 from bakery.disk.bases.generations import BaseGenerations, _read, _write
 from bakery.errors import DriverError, ImagefileError, PreflightError
 from bakery.events import Event, Notice
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 
 
 @pytest.mark.parametrize(

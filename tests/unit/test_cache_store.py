@@ -15,7 +15,7 @@ from bakery.cache.checkpoints.store import LIMIT, Store, boot_id, limit
 from bakery.errors import ImagefileError
 from bakery.events import Event, Notice
 from bakery.model import Checkpoint
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 from bakery.util.lock import hold
 
 MIB = 1 << 20

@@ -17,7 +17,7 @@ from bakery.disk.bases.download import Downloader, Patience
 from bakery.errors import PreflightError
 from bakery.events import Event, Notice
 from bakery.model import to_json
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 
 QCOW2 = b"QFI\xfb" + (3).to_bytes(4, "big") + bytes(1000) + b"content"
 RAW = bytes(510) + b"\x55\xaa" + bytes(3 << 20) + b"content"

@@ -14,7 +14,7 @@ from bakery.disk.bases.checksum import Checksum
 from bakery.disk.bases.download import Downloader, Patience, shown
 from bakery.errors import Interrupted, PreflightError
 from bakery.events import Event, Progress
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 from bakery.util.sparse_files import copy_sparse, disk_space
 
 CONTENT = bytes(range(256)) * 2000

@@ -15,10 +15,10 @@ from bakery.drivers.base import Driver
 from bakery.drivers.registry import Registry
 from bakery.errors import DriverError, PreflightError, UsageError
 from bakery.model import Artifact, Endpoint, Problem
-from bakery.state.claim import WorkContext
 from bakery.state.held_machines import held_machines, remember
 from bakery.state.project import RunFolder, State
 from bakery.state.ssh_keys import make_keys, save_keys
+from bakery.util.context import WorkContext
 
 
 class Shelf(Driver[Any]):

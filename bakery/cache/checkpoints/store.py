@@ -23,7 +23,7 @@ from bakery.cache.checkpoints import inventory
 from bakery.cache.checkpoints.shared_lock import Flock
 from bakery.errors import ImagefileError
 from bakery.model import Checkpoint, Json, to_json
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 from bakery.util.durations import date_of_use
 
 MANIFEST: Final = "manifest.json"

@@ -91,8 +91,8 @@ def prune(project: Project, keep: int | None, older_than: float | None) -> None:
 
 def _store(project: Project) -> Store:
     from bakery.cache.checkpoints.store import Store, limit
-    from bakery.state.claim import WorkContext
     from bakery.state.project import cache_folder
+    from bakery.util.context import WorkContext
 
     return Store(WorkContext(cache=cache_folder(project.environ)), limit(project.environ))
 

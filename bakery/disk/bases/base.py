@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from bakery.model import Problem
-    from bakery.state.claim import WorkContext
+    from bakery.util.context import WorkContext
 
 
 @dataclass(frozen=True, kw_only=True)

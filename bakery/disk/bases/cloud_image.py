@@ -17,7 +17,7 @@ from bakery.disk.bases.base import Base, BaseDisk
 from bakery.disk.bases.checksum import Checksum
 from bakery.errors import PreflightError
 from bakery.model import Problem
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 from bakery.util.lock import hold
 from bakery.util.sparse_files import digest
 

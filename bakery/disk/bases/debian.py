@@ -16,7 +16,7 @@ from bakery.model import Problem
 
 if TYPE_CHECKING:
     from bakery.disk.bases.generations import BaseGenerations
-    from bakery.state.claim import WorkContext
+    from bakery.util.context import WorkContext
 
 SUITES = ("bullseye", "bookworm", "trixie")
 PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
@@ -137,7 +137,7 @@ def _subordinate_ids() -> Iterator[Problem]:
 
 def _namespace() -> Iterator[Problem]:
     """Try one: a kernel, a container or a chroot can refuse it."""
-    from bakery.state.claim import WorkContext
+    from bakery.util.context import WorkContext
     from bakery.util.tools import root, run
 
     try:

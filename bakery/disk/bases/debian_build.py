@@ -17,7 +17,7 @@ from bakery.util.tools import alone, root, run
 
 if TYPE_CHECKING:
     from bakery.disk.bases.debian import Debian
-    from bakery.state.claim import WorkContext
+    from bakery.util.context import WorkContext
 
 
 def shelf(base: Debian, work: WorkContext) -> BaseGenerations:

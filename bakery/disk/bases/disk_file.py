@@ -18,7 +18,7 @@ from typing import IO, Literal, cast
 from bakery.disk.bases.checksum import Checksum
 from bakery.errors import PreflightError
 from bakery.model import Problem
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 from bakery.util.sparse_files import copy_sparse, digest, disk_space
 
 PACKED = (".gz", ".bz2", ".xz", ".zst")

@@ -15,7 +15,7 @@ import tenacity
 
 from bakery.disk.bases.checksum import Checksum
 from bakery.errors import PreflightError
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 from bakery.util.sparse_files import TICK, copy_sparse, describe, digest, disk_space, must_fit
 
 LIST_LIMIT = 8 << 20

@@ -15,7 +15,7 @@ from uuid import UUID
 from bakery.disk.build import make_disk, remove
 from bakery.disk.fingerprint import fingerprint
 from bakery.errors import DriverError, PreflightError
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 from bakery.util.durations import is_young
 from bakery.util.lock import hold
 from bakery.util.tools import root, run

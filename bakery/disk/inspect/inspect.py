@@ -15,7 +15,7 @@ from bakery.disk.inspect.findings import Finding, Hygiene
 from bakery.disk.inspect.scan import Match, Pattern, around, scan, scan_windows
 from bakery.disk.inspect.tree import Tree
 from bakery.disk.inspect.volumes import DiskVolume, raw_disk, volumes
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 
 _PRIVATE_KEY: Final = "\0private key"  # no secret's name has a NUL
 _MARKS: Final = tuple(

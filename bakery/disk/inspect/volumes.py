@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bakery.disk.inspect.tools import run
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,8 @@ from bakery.drivers.ec2.options import Newest, Parameter, read
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import DriverError
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Problem, Resource, Where
-from bakery.state.claim import Claim, WorkContext
+from bakery.state.claim import Claim
+from bakery.util.context import WorkContext
 
 
 class Ec2Driver(Driver[Ec2]):

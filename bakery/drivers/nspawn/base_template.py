@@ -20,7 +20,7 @@ from bakery.disk.layout import Layout
 from bakery.disk.qcow2_splice import join
 from bakery.drivers.nspawn.apply_layer import apply
 from bakery.errors import DriverError
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 from bakery.util.lock import hold
 from bakery.util.tools import alone, root
 

@@ -13,7 +13,7 @@ from bakery.drivers.nspawn.source import Rooted
 from bakery.drivers.qemu.machine_spec import MachineSpec
 from bakery.errors import DriverError
 from bakery.model import Artifact, Problem
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 from bakery.util.sparse_files import digest
 
 HINT = "Debian(...), CloudImage(...), an @bakery.image function, or an Artifact that is a disk on this host"

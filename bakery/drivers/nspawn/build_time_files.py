@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from bakery.state.claim import Keys
+from bakery.state.ssh_keys import Keys
 
 ADDRESS = "10.0.2.100/24"
 GATEWAY = "10.0.2.2"

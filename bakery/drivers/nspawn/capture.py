@@ -12,7 +12,7 @@ from bakery.disk.layout import Layout
 from bakery.drivers.nspawn import base_template
 from bakery.drivers.nspawn.merged_tree import merged
 from bakery.errors import DriverError
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 from bakery.util.sparse_files import digest
 
 

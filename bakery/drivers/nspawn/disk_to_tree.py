@@ -13,7 +13,7 @@ from bakery.disk.inspect.tree import fstab, means
 from bakery.disk.inspect.volumes import DiskVolume, raw_disk, volumes
 from bakery.errors import DriverError
 from bakery.model import Problem
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 from bakery.util.lock import hold
 from bakery.util.tools import alone, missing, root, run
 

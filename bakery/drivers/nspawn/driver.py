@@ -21,8 +21,9 @@ from bakery.drivers.qemu import acceleration
 from bakery.drivers.qemu.machine_spec import MachineSpec
 from bakery.errors import DriverError, NotYet
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Where
-from bakery.state.claim import Claim, WorkContext
+from bakery.state.claim import Claim
 from bakery.util import tools
+from bakery.util.context import WorkContext
 from bakery.util.waiting import until
 
 CONTAINER = "container"

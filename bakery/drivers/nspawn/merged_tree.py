@@ -10,7 +10,7 @@ from pathlib import Path
 from bakery.disk.build import remove
 from bakery.drivers.nspawn.layers import mount_option
 from bakery.errors import DriverError
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 from bakery.util.tools import root, run
 
 MOUNT = 'set -eu; mount -t overlay overlay -o "ro,lowerdir=$1" "$2"'

@@ -11,7 +11,7 @@ from bakery.drivers.qemu.machine_spec import MachineSpec
 from bakery.drivers.qemu.source import Qemu, size
 from bakery.errors import ImagefileError
 from bakery.model import Problem, Source
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ from pathlib import Path
 from bakery.drivers.nspawn import build_time_files, host
 from bakery.drivers.nspawn.layers import mount_option
 from bakery.errors import DriverError
-from bakery.state.claim import Keys
+from bakery.state.ssh_keys import Keys
 
 HERE = Path(__file__).parent
 MASKED = ("apt-daily.timer", "apt-daily-upgrade.timer", "man-db.timer", "systemd-remount-fs.service")

@@ -16,7 +16,8 @@ from bakery.drivers.openstack.options import GlanceImage, GlanceUrl
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import DriverError
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Problem, Resource, Where
-from bakery.state.claim import Claim, WorkContext
+from bakery.state.claim import Claim
+from bakery.util.context import WorkContext
 
 
 class OpenStackDriver(Driver[OpenStack]):

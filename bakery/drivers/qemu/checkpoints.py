@@ -17,8 +17,9 @@ from bakery.drivers.qemu.machine_spec import MachineIdentity, MachineSpec
 from bakery.drivers.qemu.monitor import Monitor
 from bakery.errors import DriverError, NotYet
 from bakery.model import Checkpoint, Handle
-from bakery.state.claim import Claim, WorkContext
+from bakery.state.claim import Claim
 from bakery.state.ssh_keys import save_keys
+from bakery.util.context import WorkContext
 from bakery.util.waiting import until
 
 MEMORY, DISK = "memory", "disk.qcow2"

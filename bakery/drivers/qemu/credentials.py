@@ -11,7 +11,7 @@ from bakery.drivers import cloudinit
 from bakery.drivers.qemu.command import SEED
 from bakery.drivers.qemu.machine_spec import MachineSpec
 from bakery.errors import DriverError, NotYet
-from bakery.state.claim import Keys
+from bakery.state.ssh_keys import Keys
 
 CREDENTIALS = "credentials.smbios"
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"

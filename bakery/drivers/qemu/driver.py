@@ -25,9 +25,10 @@ from bakery.drivers.qemu.monitor import SOCKET, Monitor, QmpError
 from bakery.drivers.qemu.source import Qemu
 from bakery.errors import DriverError, ImagefileError, NotYet
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Where
-from bakery.state.claim import Claim, WorkContext
+from bakery.state.claim import Claim
 from bakery.state.ssh_keys import read_keys
 from bakery.util import tools
+from bakery.util.context import WorkContext
 
 KIND = "machine"
 RECORD = "machine.json"

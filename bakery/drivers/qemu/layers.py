@@ -12,7 +12,7 @@ from bakery.disk import qemuimg
 from bakery.disk.bases.disk_file import write_whole
 from bakery.disk.qemuimg import Format
 from bakery.errors import DriverError
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 
 FILE = "layers.json"
 UNSAFE = {"direct": False, "no-flush": True}

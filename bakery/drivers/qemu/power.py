@@ -14,7 +14,7 @@ from bakery.drivers.qemu.monitor import Monitor
 from bakery.errors import DriverError, NotYet
 from bakery.machine.transport.diagnose import diagnose
 from bakery.model import Handle
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 from bakery.util.waiting import until
 
 PATIENCE = 300.0

@@ -13,7 +13,8 @@ from bakery.drivers.qemu.credentials import HOST_KEY
 from bakery.errors import DriverError
 from bakery.machine.transport.link import Link
 from bakery.model import Endpoint, Handle
-from bakery.state.claim import Claim, Keys
+from bakery.state.claim import Claim
+from bakery.state.ssh_keys import Keys
 
 PATIENCE = 180.0
 """Seconds until a restored machine must answer; it was running a moment ago, as far as it knows."""

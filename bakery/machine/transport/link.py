@@ -15,7 +15,8 @@ from bakery.util.waiting import interruptible, until
 if TYPE_CHECKING:
     from bakery.machine.transport.stages import Stage
     from bakery.model import Endpoint
-    from bakery.state.claim import Keys, WorkContext
+    from bakery.state.ssh_keys import Keys
+    from bakery.util.context import WorkContext
 
 PAUSES: Final = (0.05, 0.5)
 """Seconds between two attempts, first and at most."""

@@ -14,7 +14,7 @@ from bakery.disk.inspect import Finding, Hygiene, grep, inspect
 from bakery.disk.inspect.scan import Pattern, scan, scan_windows
 from bakery.errors import DriverError, Interrupted
 from bakery.redaction.redactor import Redactor
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 from bakery.util.waiting import Cancel
 
 pytestmark = pytest.mark.live

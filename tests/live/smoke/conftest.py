@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bakery.errors import NotYet
 from bakery.model import Endpoint
-from bakery.state.claim import Keys
+from bakery.state.ssh_keys import Keys
 from bakery.util.waiting import Cancel, until
 
 

@@ -15,7 +15,7 @@ from bakery.model import Endpoint
 from bakery.smoke.backend import host as make_host
 from bakery.smoke.connect import connect
 from bakery.smoke.shell import Shell
-from bakery.state.claim import Keys
+from bakery.state.ssh_keys import Keys
 from bakery.util.waiting import Cancel, until
 
 pytestmark = pytest.mark.live

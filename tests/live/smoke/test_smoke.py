@@ -20,7 +20,7 @@ from bakery.events import Event, TestEnded
 from bakery.imagefile import loader
 from bakery.model import Endpoint
 from bakery.redaction.secret import Secret
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 from bakery.util.waiting import Cancel
 
 pytestmark = pytest.mark.live

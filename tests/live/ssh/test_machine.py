@@ -20,9 +20,9 @@ from bakery.machine.seal import script, seal
 from bakery.machine.transport.link import Link
 from bakery.machine.transport.namespace import start_time
 from bakery.model import Endpoint
-from bakery.state.claim import WorkContext
 from bakery.state.ssh_keys import make_keys
 from bakery.testing.sshd import Server, start_sshd
+from bakery.util.context import WorkContext
 
 pytestmark = pytest.mark.live
 

@@ -14,7 +14,7 @@ from bakery.disk.fingerprint import fingerprint
 from bakery.disk.grub import boot_sector, core_image, early_config
 from bakery.disk.layout import MIB, Layout
 from bakery.errors import DriverError
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 
 LAYOUT = Layout(size=3 << 30, identity=UUID(int=7))
 BOOT = bytes(range(256)) + bytes(254) + b"\x55\xaa"

@@ -13,7 +13,7 @@ from bakery.drivers.nspawn import base_template, base_trees, disk_to_tree
 from bakery.drivers.nspawn.capture import layout_of
 from bakery.errors import DriverError
 from bakery.model import Artifact
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 
 DIGEST = "0123456789abcdef" * 4
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bakery.drivers.nspawn import build_time_files
-from bakery.state.claim import Keys
+from bakery.state.ssh_keys import Keys
 
 KEYS = Keys(user_private="-", user_public="-", host_private="a private key\n", host_public="ssh-ed25519 AAAA")
 

@@ -16,8 +16,7 @@ from bakery.drivers.qemu.command import SEED
 from bakery.drivers.qemu.machine_spec import MachineSpec
 from bakery.drivers.qemu.restore import script
 from bakery.errors import DriverError, NotYet
-from bakery.state.claim import Keys
-from bakery.state.ssh_keys import make_keys
+from bakery.state.ssh_keys import Keys, make_keys
 
 KEYS = make_keys("bakery-r")
 

@@ -15,7 +15,7 @@ from bakery.smoke import BUILTIN, Identity, SmokeJob, SmokeReport, TestRef, Test
 from bakery.smoke import builtin as select
 from bakery.smoke.builtin import TESTS
 from bakery.smoke.identity import fingerprint, key_blob
-from bakery.state.claim import Keys
+from bakery.state.ssh_keys import Keys
 
 KEYS = Keys(
     user_private="up", user_public="ssh-ed25519 AAAAuser", host_private="hp", host_public="ssh-ed25519 AAAAhost"

@@ -14,7 +14,8 @@ from bakery.machine.transport.connect import HostKeys, fingerprint
 from bakery.machine.transport.link import Link
 from bakery.machine.transport.stages import NotReached, Stage
 from bakery.model import Endpoint
-from bakery.state.claim import Keys, WorkContext
+from bakery.state.ssh_keys import Keys
+from bakery.util.context import WorkContext
 from bakery.util.waiting import Cancel, interruptible
 
 KEYS = Keys(user_private="", user_public="", host_private="", host_public="")

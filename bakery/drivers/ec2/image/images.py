@@ -10,7 +10,7 @@ from bakery.drivers.ec2.api import tags
 from bakery.drivers.ec2.api.account import Ec2Cloud
 from bakery.drivers.ec2.api.errors import Ec2Error, Ec2RetryableError, code_of
 from bakery.errors import DriverError, NotYet, RetryableError
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 from bakery.util.waiting import until
 
 AT_MOST = 24 * 3600.0

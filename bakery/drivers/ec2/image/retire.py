@@ -12,7 +12,7 @@ from bakery.drivers.ec2.api.job import Ec2Job
 from bakery.drivers.ec2.image import fast_launch, images
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import DriverError
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 
 LIVE = ("pending", "running", "stopping", "stopped")
 

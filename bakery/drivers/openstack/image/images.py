@@ -12,7 +12,8 @@ from bakery.drivers.openstack.api import resources
 from bakery.drivers.openstack.api.cloud import OpenStackCloud
 from bakery.drivers.openstack.api.errors import CONFLICT, OpenStackError, OpenStackRetryableError, status_of
 from bakery.errors import DriverError, NotYet, RetryableError
-from bakery.state.claim import Claim, WorkContext
+from bakery.state.claim import Claim
+from bakery.util.context import WorkContext
 from bakery.util.waiting import until
 
 ACTIVE = "active"

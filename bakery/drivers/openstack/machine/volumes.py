@@ -12,7 +12,8 @@ from bakery.drivers.openstack.image import images
 from bakery.drivers.openstack.machine import servers
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import DriverError, NotYet, RetryableError
-from bakery.state.claim import Claim, WorkContext
+from bakery.state.claim import Claim
+from bakery.util.context import WorkContext
 from bakery.util.waiting import Cancel, until
 
 GIB = 1 << 30
