@@ -9,8 +9,8 @@ from collections.abc import Generator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import IO
 
-from bakery.events import Reporter
 from bakery.redaction.redactor import LineBuffer, Redactor
+from bakery.reporting.bus import Reporter
 
 
 class Prints(io.TextIOBase):

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bakery.events import Reporter
+from bakery.reporting.bus import Reporter
 from bakery.reporting.jsonl import JsonFile, JsonLines
 from bakery.reporting.junit import JUnit
 from bakery.reporting.plain import Log

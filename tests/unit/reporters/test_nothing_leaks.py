@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from bakery.events import Bus, Reporter
 from bakery.redaction.redactor import Redactor
 from bakery.redaction.secret import Secret
+from bakery.reporting.bus import Bus, Reporter
 from bakery.reporting.github import GitHub
 from bakery.reporting.html import Html
 from bakery.reporting.jsonl import JsonFile, JsonLines
