@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
+from typing import Protocol
 
-from bakery.drivers.base import Driver
 from bakery.errors import BakeryError, CleanupError
 from bakery.model import Resource
 from bakery.state.journal import Journal
 from bakery.util.retry import retry
 from bakery.util.waiting import Cancel
+
+
+class Destroyer(Protocol):
+    """The part of a driver that unmakes things."""
+
+    def destroy(self, resource: Resource) -> None:
+        """Destroy one thing from its record alone; "not found" is success."""
+
+    def destroy_batches(self, resources: Sequence[Resource]) -> list[list[Resource]]:
+        """Return what may be destroyed at the same time, first batch first."""
+        ...
+
 
 ATTEMPTS = 6
 TOGETHER = 8
@@ -22,7 +33,7 @@ TOGETHER = 8
 def destroy_all(
     resources: Iterable[Resource],
     *,
-    driver: Callable[[str], Driver[Any]],
+    driver: Callable[[str], Destroyer],
     journal: Journal,
     cancel: Cancel,
     notify: Callable[[str], None] = lambda _: None,
@@ -59,7 +70,7 @@ def destroy_all(
     return [error for error in errors if error is not None]
 
 
-def _waves(resources: list[Resource], driver: Callable[[str], Driver[Any]]) -> Iterator[list[Resource]]:
+def _waves(resources: list[Resource], driver: Callable[[str], Destroyer]) -> Iterator[list[Resource]]:
     """What may go at the same time, driver by driver; one whose driver cannot be had fails alone, in its turn."""
     for name in dict.fromkeys(resource.driver for resource in reversed(resources)):
         own = [resource for resource in resources if resource.driver == name]

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Protocol
 
-from bakery.drivers.base import Driver
 from bakery.errors import BakeryError, CleanupError
 from bakery.model import Resource, Where
 from bakery.state import progress
-from bakery.state.destroy import destroy_all
+from bakery.state.destroy import Destroyer, destroy_all
 from bakery.state.journal import Journal
 from bakery.state.project import RunFolder, State
 from bakery.util.waiting import Cancel
+
+
+class Finder(Destroyer, Protocol):
+    """The part of a driver that finds what carries our tags."""
+
+    def find(self, where: Where) -> Iterator[Resource]:
+        """Yield what is there, by its tags."""
+        ...
 
 
 @dataclass(kw_only=True)
@@ -42,7 +49,7 @@ class Swept:
 
 def collect(
     state: State,
-    drivers: Callable[[str], Driver[Any]],
+    drivers: Callable[[str], Destroyer],
     *,
     run: str | None = None,
     dry_run: bool = False,
@@ -70,7 +77,7 @@ def collect(
 
 def _one(
     folder: RunFolder,
-    drivers: Callable[[str], Driver[Any]],
+    drivers: Callable[[str], Destroyer],
     swept: Swept,
     *,
     named: bool,
@@ -113,7 +120,7 @@ def forget_keys(folder: RunFolder) -> None:
 
 
 def sweep(
-    driver: Driver[Any], where: Where, alive: Callable[[str], bool], *, dry_run: bool = False
+    driver: Finder, where: Where, alive: Callable[[str], bool], *, dry_run: bool = False
 ) -> tuple[list[Resource], list[CleanupError]]:
     """Destroy what carries our tags at a provider, without any journal: for when the journal's disk is gone.
 
@@ -139,7 +146,7 @@ def sweep(
     return gone, left
 
 
-def _found(driver: Driver[Any], where: Where, alive: Callable[[str], bool]) -> Iterator[Resource]:
+def _found(driver: Finder, where: Where, alive: Callable[[str], bool]) -> Iterator[Resource]:
     for resource in list(driver.find(where)):
         if not alive(resource.run):
             yield resource
