@@ -24,6 +24,7 @@ class Publisher(Source, ABC):
             Or another `@bakery.image`.
     """
 
+    publishes: ClassVar[bool] = True
     takes: ClassVar[frozenset[str]] = frozenset({"qemu", "nspawn"})
     """Names of the drivers whose images it can read."""
     base: Any = None

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
-from bakery.drivers.publisher import Publisher
 from bakery.errors import ImagefileError
+from bakery.imagefile.builds import Build
 from bakery.imagefile.decorators import Function, location_of, mark_of
 from bakery.imagefile.recipe import ImageSpec, Recipe
-
-if TYPE_CHECKING:
-    from bakery.imagefile.plan import Build
+from bakery.model import Source
 
 LOCAL = frozenset({"qemu", "nspawn"})  # their images are the same files
 
@@ -29,7 +26,7 @@ def stands_on(build: Build, builds: Sequence[Build], recipe: Recipe) -> Build | 
     """
     base = build.boot.base
     mark = mark_of(base)
-    if isinstance(build.boot, Publisher) and (mark is None or mark.kind == "source"):
+    if build.publishes and (mark is None or mark.kind == "source"):
         return _published(build, build.boot, builds, recipe.image(build.spec))
     if mark is None:
         return None
@@ -49,7 +46,7 @@ def _of_image(build: Build, base: Function, builds: Sequence[Build], recipe: Rec
         raise ImagefileError(
             f"{build.name} stands on {base.__name__}, which is no image of this imagefile", where=location_of(base)
         )
-    if isinstance(build.boot, Publisher):
+    if build.publishes:
         found = _readable(found, build.boot)
     found = _narrow(found, lambda b: all(build.axes.get(axis, value) == value for axis, value in b.axes.items()))
     found = _narrow(found, lambda b: b.driver == build.driver or {b.driver, build.driver} <= LOCAL)
@@ -67,7 +64,7 @@ def _of_image(build: Build, base: Function, builds: Sequence[Build], recipe: Rec
     return found[0]
 
 
-def _published(build: Build, boot: Publisher, builds: Sequence[Build], spec: ImageSpec) -> Build:
+def _published(build: Build, boot: Source, builds: Sequence[Build], spec: ImageSpec) -> Build:
     """The build of the same image, and of the same values, whose disk is published."""
     where = location_of(_source_of(build, spec))
     if boot.base is not None and boot.base not in spec.sources:
@@ -99,7 +96,7 @@ def _published(build: Build, boot: Publisher, builds: Sequence[Build], spec: Ima
     )
 
 
-def _readable(builds: Sequence[Build], boot: Publisher) -> list[Build]:
+def _readable(builds: Sequence[Build], boot: Source) -> list[Build]:
     return [build for build in builds if not build.publishes and build.driver in boot.takes]
 
 

@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 from bakery.imagefile.decorators import Function, location_of, mark_of
 from bakery.imagefile.recipe import ImageSpec, Recipe
 from bakery.imagefile.variables import Value
+from bakery.model import Source
 from bakery.redaction.secret import Secret
 
 VERSION = 1
@@ -51,11 +52,7 @@ def _publishes(function: Function) -> bool:
         made = get_type_hints(function).get("return")
     except (NameError, TypeError, AttributeError):  # names that only a type checker can see
         return False
-    if not isinstance(made, type):
-        return False
-    from bakery.drivers.publisher import Publisher
-
-    return issubclass(made, Publisher)
+    return isinstance(made, type) and issubclass(made, Source) and made.publishes
 
 
 def _variable(field: dataclasses.Field[Any]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import pytest
 from bakery.build.outputs import check_outputs
 from bakery.errors import ImagefileError, UsageError
 from bakery.imagefile import loader
-from bakery.imagefile.plan import ImageRef, Plan, Selection, plan
+from bakery.imagefile.builds import ImageRef, Plan
+from bakery.imagefile.plan import Selection, plan
 from bakery.imagefile.variables import Settings
 from bakery.model import to_json
 

@@ -12,7 +12,8 @@ import pytest
 
 from bakery.errors import ImagefileError, UsageError
 from bakery.imagefile import loader
-from bakery.imagefile.plan import ImageRef, Plan, Selection, missing_secrets, plan, variables_of
+from bakery.imagefile.builds import ImageRef, Plan
+from bakery.imagefile.plan import Selection, missing_secrets, plan, variables_of
 from bakery.imagefile.recipe import Recipe
 from bakery.imagefile.variables import Settings, convert
 

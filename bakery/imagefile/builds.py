@@ -1,0 +1,95 @@
+"""A plan as data: its builds, and the steps of each.
+
+The JSON form is stable: `{"version": 1, "builds": [...], "warnings": [...]}`; see docs/plan.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bakery.imagefile.variables import Value
+from bakery.model import Json, Source, to_json
+
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRef:
+    """A base that another build of the same plan makes."""
+
+    build: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A task, test or post step of one build.
+
+    Args:
+        name: the function's name.
+        index: its place in the image's list of that kind; that is how the function is found again.
+        where: the function's line.
+        doc: the first line of its docstring.
+        options: the decorator's options, without `only` and `skip`.
+    """
+
+    name: str
+    index: int
+    where: str
+    doc: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """One image from one source.
+
+    Args:
+        name: `web[release=bookworm]@laptop`; unique in a plan.
+        spec: the image function's name.
+        image: the image's own name.
+        source: the source function's name.
+        driver: the driver that launches it.
+        boot: the source: what is launched.
+        axes: the matrix's values for it.
+        variables: every variable's value and origin.
+        steps, tests, post: what runs, in order.
+        after: builds that must be done before.
+        where: the image's line.
+        labels: how many it takes of what `--limit` bounds.
+        publishes: True where the image of the build that it stands on is taken to a provider as it is.
+    """
+
+    name: str
+    spec: str
+    image: str
+    source: str
+    driver: str
+    boot: Source
+    axes: Mapping[str, Any]
+    variables: tuple[Value, ...]
+    steps: tuple[Step, ...]
+    tests: tuple[Step, ...]
+    post: tuple[Step, ...]
+    after: tuple[str, ...] = ()
+    where: str = ""
+    publishes: bool = False
+    labels: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All builds of a run, those that others stand on first."""
+
+    builds: tuple[Build, ...]
+    warnings: tuple[str, ...] = ()
+    version: int = VERSION
+
+    def to_json(self) -> Json:
+        """Return the stable JSON form."""
+        return to_json(self)
+
+    def build(self, name: str) -> Build:
+        """Return the build of that name."""
+        return next(build for build in self.builds if build.name == name)
