@@ -75,7 +75,7 @@ class Documented(click.Command):
         formatter.write("\nGlobal options (-f, -C, --format, --quiet, --verbose, --color): see bake --help.\n")
 
 
-class Command(Documented):
+class BakeCommand(Documented):
     """A command that takes the global options as well, before or after its own name."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

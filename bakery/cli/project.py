@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from bakery.drivers.registry import Registry
-    from bakery.imagefile.plan import Plan
+    from bakery.imagefile.builds import Plan
     from bakery.imagefile.recipe import Recipe
     from bakery.imagefile.variables import Settings
     from bakery.redaction.redactor import Redactor

@@ -10,18 +10,18 @@ import click
 
 from bakery.cli import output
 from bakery.cli.completion import runs
-from bakery.cli.options import Command, Duration, PhaseTime, selection, variables
+from bakery.cli.options import BakeCommand, Duration, PhaseTime, selection, variables
 from bakery.cli.project import Project
 
 if TYPE_CHECKING:
     from bakery.build.context import BuildOptions
-    from bakery.imagefile.plan import Plan
+    from bakery.imagefile.builds import Plan
 
 PATH = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command(
-    cls=Command,
+    cls=BakeCommand,
     epilog="""Examples:
     bake                                     all images, from all their sources
     bake web --only laptop -v release=trixie one image, from one source

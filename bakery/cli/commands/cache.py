@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bakery.cli import output
-from bakery.cli.options import Command, Duration, OptionGroup, Size, as_json
+from bakery.cli.options import BakeCommand, Duration, OptionGroup, Size, as_json
 from bakery.cli.project import Project
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def cache(ctx: click.Context) -> None:
 
 
 @cache.command(
-    cls=Command,
+    cls=BakeCommand,
     epilog="""Examples:
     bake cache ls
     bake cache ls --json""",
@@ -63,7 +63,7 @@ def ls(project: Project, as_json: bool) -> None:
 
 
 @cache.command(
-    cls=Command,
+    cls=BakeCommand,
     epilog="""Examples:
     bake cache prune                down to the limit: BAKERY_CACHE_LIMIT, else 20 GiB
     bake cache prune --keep 0       all that is not in use

@@ -8,14 +8,14 @@ import click
 
 from bakery.build.doctor import CheckResult, examine
 from bakery.cli import output
-from bakery.cli.options import Command, as_json
+from bakery.cli.options import BakeCommand, as_json
 from bakery.cli.project import Project
 
 MARKS: Final = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "missing": ("✗", "red"), "info": ("·", None)}
 
 
 @click.command(
-    cls=Command,
+    cls=BakeCommand,
     epilog="""Examples:
     bake doctor
     bake doctor qemu ec2            only these drivers; exit code 4 when one of them cannot work

@@ -8,7 +8,7 @@ import click
 
 from bakery.cli import output
 from bakery.cli.completion import runs
-from bakery.cli.options import Command, Duration, as_json
+from bakery.cli.options import BakeCommand, Duration, as_json
 from bakery.cli.project import Project
 from bakery.errors import CleanupError, UsageError
 from bakery.model import Resource, Where, to_json
@@ -16,7 +16,7 @@ from bakery.state import gc as collector
 
 
 @click.command(
-    cls=Command,
+    cls=BakeCommand,
     epilog="""Examples:
     bake gc                               what dead runs of this project left, by their journals
     bake gc 20261122-143005-9f3a          this run, also when it was kept on purpose

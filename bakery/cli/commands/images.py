@@ -10,7 +10,7 @@ import click
 from bakery.build.kept_images import excess, remove, status
 from bakery.cli import output
 from bakery.cli.completion import built
-from bakery.cli.options import Command, as_json
+from bakery.cli.options import BakeCommand, as_json
 from bakery.cli.project import Project
 from bakery.model import Artifact, to_json
 from bakery.reporting.formatting import size
@@ -18,7 +18,7 @@ from bakery.reporting.summary import near
 
 
 @click.command(
-    cls=Command,
+    cls=BakeCommand,
     epilog="""Examples:
     bake images
     bake images --json | jq -r '.images[] | select(.name == "web") | .id'""",
@@ -54,7 +54,7 @@ def _json(image: Artifact) -> dict[str, Any]:
 
 
 @click.command(
-    cls=Command,
+    cls=BakeCommand,
     epilog="""Examples:
     bake rm web-bookworm
     bake rm --yes ami-0123456789abcdef0""",
@@ -71,7 +71,7 @@ def rm(project: Project, names: tuple[str, ...], yes: bool) -> None:
 
 
 @click.command(
-    cls=Command,
+    cls=BakeCommand,
     epilog="""Examples:
     bake prune --keep 3             of each name and driver
     bake prune --keep 1 --dry-run""",

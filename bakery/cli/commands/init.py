@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bakery.cli import output
-from bakery.cli.options import Command
+from bakery.cli.options import BakeCommand
 from bakery.cli.project import Project
 from bakery.errors import UsageError
 from bakery.imagefile.loader import FILE
@@ -44,7 +44,7 @@ def nginx_runs(host: Host) -> None:
 
 
 @click.command(
-    cls=Command,
+    cls=BakeCommand,
     epilog="""Examples:
     bake init && bake
     bake -C images init""",

@@ -7,14 +7,14 @@ from typing import Any
 import click
 
 from bakery.cli import output
-from bakery.cli.options import Command, as_json
+from bakery.cli.options import BakeCommand, as_json
 from bakery.cli.project import Project
 from bakery.imagefile.describe import describe
 
 
 @click.command(
     "list",
-    cls=Command,
+    cls=BakeCommand,
     epilog="""Examples:
     bake list
     bake list --json | jq -r '.images[].name'""",

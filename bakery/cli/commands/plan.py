@@ -7,15 +7,15 @@ from typing import Any
 import click
 
 from bakery.cli import output
-from bakery.cli.options import Command, as_json, selection, variables
+from bakery.cli.options import BakeCommand, as_json, selection, variables
 from bakery.cli.project import Project
+from bakery.imagefile.builds import Build, Plan, Step
 from bakery.imagefile.describe import value_text
-from bakery.imagefile.plan import Build, Plan, Step
 from bakery.imagefile.variables import Settings
 
 
 @click.command(
-    cls=Command,
+    cls=BakeCommand,
     epilog="""Examples:
     bake plan                       needs no credentials and makes nothing
     bake plan web -v workers=8 --explain

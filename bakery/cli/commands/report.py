@@ -10,7 +10,7 @@ import click
 
 from bakery.cli import output
 from bakery.cli.completion import runs
-from bakery.cli.options import Command
+from bakery.cli.options import BakeCommand
 from bakery.cli.project import Project
 from bakery.errors import UsageError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    cls=Command,
+    cls=BakeCommand,
     epilog="""Examples:
     bake report                    the last run
     bake report 9f3a --verbose     any part of a run's id will do; with what commands wrote

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bakery.cli.completion import built
-from bakery.cli.options import Command, variables
+from bakery.cli.options import BakeCommand, variables
 from bakery.cli.project import Project
 from bakery.errors import ConnectError, UsageError
 
@@ -18,7 +18,7 @@ LOST = 255  # OpenSSH's exit code when the connection, not the command, failed
 
 
 @click.command(
-    cls=Command,
+    cls=BakeCommand,
     epilog="""Examples:
     bake ssh web          a fresh machine of the newest image of that name; destroyed when the shell ends
     bake ssh 9f3a         a machine that --on-failure=keep left; it stays""",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bakery.cli.completion import built
-from bakery.cli.options import Command, Duration, variables
+from bakery.cli.options import BakeCommand, Duration, variables
 from bakery.cli.project import Project
 from bakery.errors import UsageError
 
@@ -19,7 +19,7 @@ FORMATS = {".qcow2": "qcow2", ".raw": "raw", ".img": "raw"}
 
 
 @click.command(
-    cls=Command,
+    cls=BakeCommand,
     epilog="""Examples:
     bake test web                              the newest image of that name
     bake test ./web.qcow2 --image web          any disk file, with that image's tests

@@ -7,12 +7,12 @@ from typing import Any
 import click
 
 from bakery.cli import output
-from bakery.cli.options import Command, as_json, selection, variables
+from bakery.cli.options import BakeCommand, as_json, selection, variables
 from bakery.cli.project import Project
 
 
 @click.command(
-    cls=Command,
+    cls=BakeCommand,
     epilog="""Examples:
     bake why web
     bake why web --only laptop -v workers=8     as if this had been said to `bake build`""",
