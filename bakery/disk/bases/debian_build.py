@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING
 
 from bakery.disk import build
 from bakery.disk.bases import debian_recipe as recipe
+from bakery.disk.bases.debian_recipe import DebianChoice
 from bakery.disk.bases.generations import BaseGenerations
 from bakery.disk.bases.host_apt import HostApt, host_apt
 from bakery.util.tools import alone, root, run
 
 if TYPE_CHECKING:
-    from bakery.disk.bases.debian import Debian
     from bakery.util.context import WorkContext
 
 
-def shelf(base: Debian, work: WorkContext) -> BaseGenerations:
+def shelf(base: DebianChoice, work: WorkContext) -> BaseGenerations:
     """Return where a base is in the cache."""
     name = f"debian-{base.suite}-{digest(base)[:16]}"
     age = None if base.snapshot else base.max_age.total_seconds()
     return BaseGenerations(work.cache / "bases" / name, work=work, what=f"Debian {base.suite}", max_age=age)
 
 
-def digest(base: Debian) -> str:
+def digest(base: DebianChoice) -> str:
     """Digest all that decides the content; not the host's mirror, which has the same packages."""
     own = {path: [hashlib.sha256(data).hexdigest(), mode] for path, (data, mode) in recipe.own_files().items()}
     decides = [
@@ -44,7 +44,7 @@ def digest(base: Debian) -> str:
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
 
-def lines(base: Debian, host: HostApt | None) -> tuple[list[str], list[str]]:
+def lines(base: DebianChoice, host: HostApt | None) -> tuple[list[str], list[str]]:
     """Return sources.list while the tree is made, and the one that stays inside."""
     stays = recipe.sources(base.suite, base.mirror or recipe.ARCHIVE)
     if base.snapshot:
@@ -55,7 +55,7 @@ def lines(base: Debian, host: HostApt | None) -> tuple[list[str], list[str]]:
     return stays, stays
 
 
-def tree(base: Debian, folder: Path, work: WorkContext) -> None:
+def tree(base: DebianChoice, folder: Path, work: WorkContext) -> None:
     """Make `folder/tree`.
 
     Raises:
@@ -81,7 +81,7 @@ def tree(base: Debian, folder: Path, work: WorkContext) -> None:
         archived.unlink()
 
 
-def _words(base: Debian, scratch: Path, stays: list[str], host: HostApt | None) -> list[str]:
+def _words(base: DebianChoice, scratch: Path, stays: list[str], host: HostApt | None) -> list[str]:
     """Write what mmdebstrap reads, and return how to call it."""
     contents = recipe.own_files()
     late = {path: contents.pop(path) for path in ("setup.sh", "etc/hostname", "etc/hosts")}
@@ -101,7 +101,7 @@ def _words(base: Debian, scratch: Path, stays: list[str], host: HostApt | None) 
     )
 
 
-def _teller(base: Debian, work: WorkContext) -> Callable[[str], None]:
+def _teller(base: DebianChoice, work: WorkContext) -> Callable[[str], None]:
     """Return what hands mmdebstrap's progress on."""
 
     def heard(line: str) -> None:

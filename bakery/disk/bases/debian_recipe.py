@@ -7,9 +7,11 @@ import shlex
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Protocol
 
 VERSION = 2
 """Part of every key. Raise it when something else than packages and files changes what is made."""
@@ -56,6 +58,35 @@ grub-pc grub-pc/install_devices multiselect
 grub-pc grub-pc/install_devices_empty boolean true
 """
 """GRUB is written by offset; grub-pc shall not look for a disk, now or when it is upgraded."""
+
+
+class DebianChoice(Protocol):
+    """What a user chose of a Debian base; `Debian` describes each."""
+
+    @property
+    def suite(self) -> str:
+        """The release."""
+        ...
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """More packages."""
+        ...
+
+    @property
+    def mirror(self) -> str | None:
+        """An archive of the user's."""
+        ...
+
+    @property
+    def snapshot(self) -> str | None:
+        """A moment of snapshot.debian.org."""
+        ...
+
+    @property
+    def max_age(self) -> timedelta:
+        """How old it may be."""
+        ...
 
 
 @dataclass(frozen=True)

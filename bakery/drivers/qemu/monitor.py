@@ -76,7 +76,7 @@ class Monitor:
             arguments: its arguments; `_` in a name stands for QMP's `-`.
 
         Raises:
-            Refused: QEMU says no, in its own words.
+            QmpError: QEMU says no, in its own words.
             NotYet: QEMU is gone, or too busy to answer.
         """
         named = {name.replace("_", "-"): value for name, value in arguments.items()}

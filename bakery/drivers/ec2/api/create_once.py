@@ -49,7 +49,7 @@ def make(cloud: Ec2Cloud, kind: str, key: str, claim: Claim, call: Callable[[], 
         call: asks AWS once (`cloud.call(..., once=True)`).
 
     Raises:
-        RefusedForNow: the last of several refusals.
+        Ec2RetryableError: the last of several refusals.
     """
     asked = False
 

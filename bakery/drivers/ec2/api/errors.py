@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from bakery.errors import DriverError, RetryableError
-
-if TYPE_CHECKING:
-    from bakery.drivers.ec2.api.account import Ec2Cloud
 
 CAPACITY = frozenset(
     {
@@ -89,8 +86,20 @@ def code_of(error: BaseException | None) -> str:
     return error.code if isinstance(error, Ec2Error) else ""
 
 
+class Region(Protocol):
+    """Where a call went: a region of an account."""
+
+    @property
+    def region(self) -> str:
+        """Its name."""
+        ...
+
+    def client(self, service: str) -> Any:
+        """Return boto3's client for another service there."""
+
+
 @contextmanager
-def translate_errors(what: str, cloud: Ec2Cloud | None = None) -> Generator[None]:
+def translate_errors(what: str, cloud: Region | None = None) -> Generator[None]:
     """Turn botocore's errors inside into ours.
 
     Args:
@@ -98,8 +107,8 @@ def translate_errors(what: str, cloud: Ec2Cloud | None = None) -> Generator[None
         cloud: where, for the message, and to decode an authorisation message with.
 
     Raises:
-        Refused: the answer was no.
-        RefusedForNow: the answer was no, for now; or there was none.
+        Ec2Error: the answer was no.
+        Ec2RetryableError: the answer was no, for now; or there was none.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -111,7 +120,7 @@ def translate_errors(what: str, cloud: Ec2Cloud | None = None) -> Generator[None
         raise _unspoken(error, what, cloud) from error
 
 
-def _refused(error: Any, what: str, cloud: Ec2Cloud | None) -> Ec2Error:
+def _refused(error: Any, what: str, cloud: Region | None) -> Ec2Error:
     body = error.response.get("Error", {})
     code, message = str(body.get("Code", "")), str(body.get("Message", ""))
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
@@ -122,7 +131,7 @@ def _refused(error: Any, what: str, cloud: Ec2Cloud | None) -> Ec2Error:
     return made
 
 
-def _unspoken(error: Any, what: str, cloud: Ec2Cloud | None) -> Ec2Error:
+def _unspoken(error: Any, what: str, cloud: Region | None) -> Ec2Error:
     """The question did not get there, or the answer not back."""
     from botocore.exceptions import ConnectionError as Unreached
     from botocore.exceptions import HTTPClientError
@@ -135,7 +144,7 @@ def _unspoken(error: Any, what: str, cloud: Ec2Cloud | None) -> Ec2Error:
     return made
 
 
-def _title(what: str, cloud: Ec2Cloud | None) -> str:
+def _title(what: str, cloud: Region | None) -> str:
     return f"AWS did not {what} in {cloud.region}" if cloud else f"could not {what}"
 
 
@@ -143,7 +152,7 @@ def _hint(code: str) -> str:
     return HINTS.get(code) or HINTS.get(code.split(".", maxsplit=1)[0], "")
 
 
-def _decoded(message: str, cloud: Ec2Cloud | None) -> str:
+def _decoded(message: str, cloud: Region | None) -> str:
     """Replace an encoded authorisation message by what it says, where we may decode it."""
     found = re.search(r"Encoded authorization failure message: (\S+)", message)
     if not found or cloud is None:

@@ -133,7 +133,7 @@ def delete_snapshot(cloud: Ec2Cloud, snapshot: str) -> None:
     """Delete a snapshot; one that is not there is well.
 
     Raises:
-        RefusedForNow: an image that was just deregistered still counts as using it.
+        Ec2RetryableError: an image that was just deregistered still counts as using it.
     """
     try:
         cloud.call("delete_snapshot", f"delete the snapshot {snapshot}", SnapshotId=snapshot)

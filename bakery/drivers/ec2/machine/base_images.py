@@ -57,7 +57,7 @@ def by_id(cloud: Ec2Cloud, image_id: str) -> dict[str, Any]:
     """Return one image.
 
     Raises:
-        Refused: there is none of this id here.
+        Ec2Error: there is none of this id here.
     """
     found = cloud.call("describe_images", f"find the image {image_id}", ImageIds=[image_id])["Images"]
     if not found:

@@ -27,7 +27,7 @@ def launch(job: Ec2Job) -> Handle:
 
     Raises:
         PreflightError: there is no such base or subnet.
-        Refused: AWS said no; `RefusedForNow` where asking again may help.
+        Ec2Error: AWS said no; `Ec2RetryableError` where asking again may help.
     """
     cloud, source, claim = job.cloud, job.source, job.claim
     image = base_images.resolve(cloud, source.base)
@@ -54,7 +54,7 @@ def _first_with_room(job: Ec2Job, order: Order, places: Iterable[SubnetChoice]) 
     """Try each type in each place until one has room.
 
     Raises:
-        RefusedForNow: none has; with what each of them said.
+        Ec2RetryableError: none has; with what each of them said.
     """
     said: list[str] = []
     candidates = [(kind, place) for kind in job.source.types for place in places]

@@ -85,7 +85,7 @@ def named() -> list[str]:
     """Return the clouds that clouds.yaml and the environment name; the environment's own is `envvars`.
 
     Raises:
-        Refused: a file cannot be read.
+        OpenStackError: a file cannot be read.
     """
     with translate_errors("read the OpenStack configuration"):
         from openstack.config import OpenStackConfig
@@ -148,8 +148,8 @@ class OpenStackCloud:
             options: `json`, `params`, `headers`, `data` as requests has them.
 
         Raises:
-            Refused: the answer was no.
-            RefusedForNow: no, for now.
+            OpenStackError: the answer was no.
+            OpenStackRetryableError: no, for now.
         """
         response = self.response(method, service, path, what, missing_ok=missing_ok, once=once, **options)
         if response.status_code == NOT_FOUND or not response.content:

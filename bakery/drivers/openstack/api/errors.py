@@ -88,8 +88,8 @@ def translate_errors(what: str) -> Generator[None]:
         what: what we wanted: "start a server".
 
     Raises:
-        Refused: no credentials, no such service, refused.
-        RefusedForNow: no connection, or no answer in time.
+        OpenStackError: no credentials, no such service, refused.
+        OpenStackRetryableError: no connection, or no answer in time.
     """
     from keystoneauth1 import exceptions as auth
     from openstack import exceptions as sdk

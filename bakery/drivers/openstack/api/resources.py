@@ -96,7 +96,7 @@ def make(cloud: OpenStackCloud, kind: str, key: str, claim: Claim, body: Thing, 
         path: where to ask, if not at the list's path.
 
     Raises:
-        Refused: the cloud said no.
+        OpenStackError: the cloud said no.
     """
     known = KINDS[kind]
 

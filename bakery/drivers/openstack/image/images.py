@@ -180,7 +180,7 @@ def delete(cloud: OpenStackCloud, image: str) -> None:
     """Delete an image, and the snapshots that hold its data.
 
     Raises:
-        RefusedForNow: it is still in use (a volume is being made of it).
+        OpenStackRetryableError: it is still in use (a volume is being made of it).
     """
     found = resources.get(cloud, "image", image)
     if found is None:

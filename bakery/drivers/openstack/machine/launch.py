@@ -56,7 +56,7 @@ def launch(job: ServerJob, ready: Ready | None = None) -> Handle:
 
     Raises:
         PreflightError: there is no such base, flavor or network.
-        Refused: the cloud said no; `RefusedForNow` where asking again may help.
+        OpenStackError: the cloud said no; `OpenStackRetryableError` where asking again may help.
     """
     cloud, source, claim = job.cloud, job.source, job.claim
     with ThreadPoolExecutor(6, thread_name_prefix="openstack") as pool:
@@ -82,7 +82,7 @@ def prepare_launch(job: ServerJob) -> Ready:
     """Make all that a machine needs besides its image.
 
     Raises:
-        PreflightError, Refused: as `launch`.
+        PreflightError, OpenStackError: as `launch`.
     """
     with ThreadPoolExecutor(3, thread_name_prefix="openstack") as pool:
         ground = _ground(job, pool)
