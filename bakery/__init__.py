@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from bakery.imagefile.decorators import image, post, secret, source, task, test, var, variables
     from bakery.machine.machine import Machine
     from bakery.machine.seal import Seal
-    from bakery.machine.transport.base import Result
-    from bakery.model import Artifact
+    from bakery.model import Artifact, Result
     from bakery.redaction.secret import Secret
     from bakery.smoke.host import Host
 
@@ -27,7 +26,7 @@ _HOMES = {
     "Host": "bakery.smoke.host",
     "Hygiene": "bakery.disk.inspect",
     "Machine": "bakery.machine.machine",
-    "Result": "bakery.machine.transport.base",
+    "Result": "bakery.model",
     "Seal": "bakery.machine.seal",
     "Secret": "bakery.redaction.secret",
     "image": "bakery.imagefile.decorators",

@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from bakery.machine.transport.base import Result
-    from bakery.model import Artifact
+    from bakery.model import Artifact, Result
 
 
 @dataclass(frozen=True, order=True)

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
+Stream: TypeAlias = Literal["stdout", "stderr"]
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -53,6 +54,10 @@ class Source:
     """
 
     driver: ClassVar[str] = ""
+    publishes: ClassVar[bool] = False
+    """True for a source that takes an image made here to a provider; no task runs there."""
+    takes: ClassVar[frozenset[str]] = frozenset()
+    """Names of the drivers whose images such a source can read."""
     base: Any
 
     def on(self, base: Any) -> Self:
@@ -255,3 +260,46 @@ class Checkpoint:
     folder: Path | None = None
     warm: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a command left behind; the names are Fabric's.
+
+    Args:
+        command: the command as the user wrote it, for messages.
+        exited: its exit code; 128+N for signal N; -1 when it ran out of time or the connection was lost.
+        stdout: all it wrote there, decoded as UTF-8 with replacement.
+        stderr: the same for the other stream.
+        seconds: how long it took.
+    """
+
+    command: str
+    exited: int
+    stdout: str = ""
+    stderr: str = ""
+    seconds: float = 0.0
+
+    @property
+    def return_code(self) -> int:
+        """Another name for `exited`, as in Fabric."""
+        return self.exited
+
+    @property
+    def ok(self) -> bool:
+        """True when the exit code is 0."""
+        return self.exited == 0
+
+    @property
+    def failed(self) -> bool:
+        """True when it is not."""
+        return not self.ok
+
+    def __bool__(self) -> bool:
+        """Fabric's short form of `ok`."""
+        return self.ok
+
+    def tail(self, stream: Stream, count: int = 10) -> str:
+        """Return the last lines of a stream, after an empty line as in Fabric."""
+        text = self.stdout if stream == "stdout" else self.stderr
+        return "\n\n" + "\n".join(text.splitlines()[-count:])

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Final, cast
 
-from bakery.machine.transport.base import Words
+from bakery.util.results import Words
 
 LONGEST: Final = 120_000
 """Bytes of a command. Linux takes 128 KiB in one argument; the rest is for our frame. Source: execve(2)."""

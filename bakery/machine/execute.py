@@ -9,7 +9,8 @@ from typing import IO, TYPE_CHECKING, Final
 from bakery.errors import BakeryError, CommandFailed, ConnectError, NotYet, TaskError
 from bakery.machine.command import Command, joined, sudo_refused
 from bakery.machine.output import CommandOutput, caller
-from bakery.machine.transport.base import Lost, OnOutput, Result, TimedOut
+from bakery.model import Result
+from bakery.util.results import Lost, OnOutput, TimedOut
 
 if TYPE_CHECKING:
     from bakery.machine.transport.link import Link

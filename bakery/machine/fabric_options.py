@@ -11,7 +11,7 @@ from typing import IO, Any, Final, TypeAlias, TypedDict, cast
 
 from bakery.machine.files import binary
 from bakery.machine.output import hidden_streams
-from bakery.machine.transport.base import Stream
+from bakery.model import Stream
 from bakery.redaction.secret import Secret
 
 Input: TypeAlias = "str | bytes | Secret | IO[str] | IO[bytes] | None"

@@ -144,7 +144,7 @@ def download(local: Local | None, remote: str, folder: Path) -> Generator[tuple[
     if local is not None and not isinstance(local, str | os.PathLike):
         yield local, local
         return
-    from bakery.cache.inputs.tracer import note_output  # not needed to read an imagefile
+    from bakery.util.observer import note_output  # not needed to read an imagefile
 
     name = remote.rstrip("/").rpartition("/")[2]
     path = folder / Path(local or name).expanduser()

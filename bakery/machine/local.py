@@ -10,9 +10,10 @@ from pathlib import Path
 from bakery.errors import TaskError
 from bakery.machine.command import Command
 from bakery.machine.fabric_options import Input, plain_env, plain_input
-from bakery.machine.transport.base import OnOutput, Result
+from bakery.model import Result
 from bakery.redaction.secret import Secret
 from bakery.util.process import run_process
+from bakery.util.results import OnOutput
 from bakery.util.waiting import Cancel
 
 

@@ -29,8 +29,9 @@ from bakery.machine.files import (
     upload,
 )
 from bakery.machine.output import CommandOutput, hidden_streams
-from bakery.machine.transport.base import OnOutput, Result, Stream, TimedOut, Words
+from bakery.model import Result, Stream
 from bakery.redaction.secret import Secret
+from bakery.util.results import OnOutput, TimedOut, Words
 
 if TYPE_CHECKING:
     from bakery.machine.transport.link import Link
@@ -199,8 +200,8 @@ class Machine:
         Raises:
             CommandFailed: it failed.
         """
-        from bakery.cache.inputs.tracer import note_untraceable  # not needed to read an imagefile
         from bakery.machine.local import run_here
+        from bakery.util.observer import note_untraceable  # not needed to read an imagefile
 
         note_untraceable("it runs a command on the building host")
         voice = CommandOutput(lambda stream, text: self._say(text, stream, {}), options_of({}).hidden(hide))
@@ -222,7 +223,7 @@ class Machine:
             options: as for `run`, without `input`.
         """
         path = self._folder / file
-        from bakery.cache.inputs.tracer import note_path  # not needed to read an imagefile
+        from bakery.util.observer import note_path  # not needed to read an imagefile
 
         note_path(path)
         words = interpreter(path)
@@ -256,7 +257,7 @@ class Machine:
         """
         dest = os.fspath(remote or "")
         if isinstance(local, str | os.PathLike):
-            from bakery.cache.inputs.tracer import note_path  # not needed to read an imagefile
+            from bakery.util.observer import note_path  # not needed to read an imagefile
 
             note_path(self._folder / local)
             if (self._folder / local).is_dir():
@@ -316,7 +317,7 @@ class Machine:
         folder = self._folder / src_dir
         if not folder.is_dir():
             raise NotADirectoryError(f"{folder} is not a folder")
-        from bakery.cache.inputs.tracer import note_path  # not needed to read an imagefile
+        from bakery.util.observer import note_path  # not needed to read an imagefile
 
         note_path(folder)
         self._upload_folder(folder, dest_dir, exclude, owner or "")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from bakery.errors import Location
-from bakery.machine.transport.base import Stream
+from bakery.model import Stream
 
 Say: TypeAlias = Callable[[Stream, str], None]
 PACKAGE: Final = str(Path(__file__).parents[1]) + "/"

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from bakery.errors import ConnectError, NotYet, TaskError
 from bakery.machine.command import Command
 from bakery.machine.output import caller
-from bakery.machine.transport.base import Lost, Words
+from bakery.util.results import Lost, Words
 from bakery.util.waiting import until
 
 if TYPE_CHECKING:
-    from bakery.machine.machine import Machine
     from bakery.machine.transport.link import Link
+    from bakery.model import Result
     from bakery.util.context import WorkContext
 
 # The boot id is the kernel's; a container keeps its host's, so the start time of process 1 goes with it (proc(5)).
@@ -26,7 +26,23 @@ STARTED: Final = "[ ! -d /run/systemd/system ] || systemctl is-system-running --
 READY: Final = frozenset({"running", "degraded"})
 
 
-def reboot(machine: Machine, link: Link, work: WorkContext, timeout: float) -> None:
+class Runner(Protocol):
+    """The part of `Machine` that is used here."""
+
+    def run(
+        self,
+        command: Words,
+        *,
+        user: str | None = None,
+        warn: bool = False,
+        hide: bool | str | None = None,
+        timeout: float | None = None,
+    ) -> Result:
+        """Run a command; see `Machine.run`."""
+        ...
+
+
+def reboot(machine: Runner, link: Link, work: WorkContext, timeout: float) -> None:
     """Restart and wait; see `Machine.reboot`."""
     deadline = time.monotonic() + timeout
     before = identity(link)
@@ -74,7 +90,7 @@ def limit(given: float | None, ends: float | None, step: str) -> float | None:
     return left if given is None else min(given, left)
 
 
-def wait_for(machine: Machine, work: WorkContext, what: Words | Callable[[], object], timeout: float) -> None:
+def wait_for(machine: Runner, work: WorkContext, what: Words | Callable[[], object], timeout: float) -> None:
     """Wait for a command or a function; see `Machine.wait_for`."""
     name = getattr(what, "__name__", "the function") if callable(what) else Command(command=what).shown
 
@@ -127,7 +143,7 @@ def _order(link: Link) -> None:
         raise TaskError("the machine refuses to restart", why=result.stderr.strip())
 
 
-def _started(machine: Machine, timeout: float) -> None:
+def _started(machine: Runner, timeout: float) -> None:
     """Wait until systemd has started all units; one that failed is for the smoke tests to judge."""
     result = machine.run(STARTED, user="root", warn=True, hide=True, timeout=timeout)
     state = result.stdout.strip()

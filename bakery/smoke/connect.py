@@ -10,11 +10,11 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
 from bakery.errors import ConnectError, NotYet
-from bakery.machine.transport.base import Lost, Stream
 from bakery.machine.transport.namespace import ENVIRONMENT, NamespaceTransport
-from bakery.model import Endpoint
+from bakery.model import Endpoint, Stream
 from bakery.smoke.shell import Pipes
 from bakery.state.ssh_keys import Keys
+from bakery.util.results import Lost
 from bakery.util.waiting import Cancel, until
 
 if TYPE_CHECKING:

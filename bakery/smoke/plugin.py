@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from bakery.errors import BakeryError
-from bakery.machine.transport.base import Lost
 from bakery.redaction.redactor import Redactor
 from bakery.smoke import wire
 from bakery.smoke.backend import host as make_host
@@ -22,6 +21,7 @@ from bakery.smoke.identity import SCRIPT, Identity
 from bakery.smoke.job import SmokeJob
 from bakery.smoke.results import Verdicts
 from bakery.smoke.shell import CommandTimeoutError, Shell
+from bakery.util.results import Lost
 
 if TYPE_CHECKING:
     from testinfra.host import Host

@@ -21,7 +21,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from bakery.machine.transport.base import Lost, Stream
+from bakery.model import Stream
+from bakery.util.results import Lost
 
 START_TIMEOUT: Final = 60.0
 FEED_TIMEOUT: Final = 300.0

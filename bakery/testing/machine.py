@@ -16,12 +16,12 @@ from bakery.machine.command import Command
 from bakery.machine.facts import Facts
 from bakery.machine.files import Upload
 from bakery.machine.machine import Machine
-from bakery.machine.transport.base import OnOutput, Result, Words
 from bakery.machine.transport.link import Link
-from bakery.model import Endpoint
+from bakery.model import Endpoint, Result
 from bakery.state.ssh_keys import Keys
 from bakery.util.context import WorkContext
 from bakery.util.process import chunks
+from bakery.util.results import OnOutput, Words
 
 Answer: TypeAlias = "str | int | Result | Exception | Callable[[Ran], str | int | Result]"
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final, cast
 
-from bakery.machine.transport.base import OnOutput, Result, Stream, TimedOut
+from bakery.model import Result, Stream
+from bakery.util.results import OnOutput, TimedOut
 from bakery.util.waiting import Cancel
 
 CHUNK: Final = 8 * 32_704

@@ -18,13 +18,14 @@ from bakery.drivers.qemu import acceleration, process
 from bakery.drivers.qemu.driver import QemuDriver
 from bakery.drivers.qemu.source import Qemu
 from bakery.errors import DriverError, NotYet
-from bakery.machine.transport.base import Lost, Transport
+from bakery.machine.transport.base import Transport
 from bakery.machine.transport.link import Link
 from bakery.model import Artifact, Checkpoint, Handle, Resource, Where
 from bakery.state.claim import Claim
 from bakery.state.ssh_keys import make_keys
 from bakery.testing.aws.tiny import tiny_guest
 from bakery.util.context import WorkContext
+from bakery.util.results import Lost
 from bakery.util.waiting import until
 
 pytestmark = pytest.mark.live

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from bakery.cache.inputs import digest, external
-from bakery.cache.inputs.tracer import note_output, note_path, note_untraceable, untraced
 from bakery.cache.steps import Hit, Made, Miss, Steps, artifact_key, first_parent, functions_key
 from bakery.errors import ImagefileError
+from bakery.util.observer import note_output, note_path, note_untraceable, untraced
 
 BASE = first_parent("sha256:base", driver="qemu")
 
@@ -309,7 +309,7 @@ def test_a_project_in_memory_is_watched_like_any_other(tmp_path: Path, monkeypat
 
 def test_paths_that_machine_reports_count_with_all_that_is_inside(project: Project) -> None:
     project.write("files/a/b.txt", "one")
-    simple(project, "note_path('files')", "from bakery.cache.inputs.tracer import note_path")
+    simple(project, "note_path('files')", "from bakery.util.observer import note_path")
     assert why(project) == ""
     (project.root / "files/a/b.txt").chmod(0o700)
     assert why(project) == "files changed"
@@ -485,11 +485,11 @@ def test_imports_inside_the_task_are_followed(project: Project) -> None:
         ("", "open('out.txt', 'w').close()", "it leaves out.txt on this host"),
         ("", "open('log.txt', 'a').write('x')", "log.txt was changed while the step ran"),
         (
-            "from bakery.cache.inputs.tracer import *",
+            "from bakery.util.observer import *",
             "note_output('x.txt')\nopen('x.txt', 'w').close()",
             "it leaves x.txt",
         ),
-        ("from bakery.cache.inputs.tracer import note_untraceable as n", "n('local runs make')", "local runs make"),
+        ("from bakery.util.observer import note_untraceable as n", "n('local runs make')", "local runs make"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -552,7 +552,7 @@ def test_variables_look_and_compare_like_themselves(started: Project) -> None:
 
 def test_watching_ends_with_the_step(project: Project) -> None:
     stat, data = os.stat, os.environ._data  # type: ignore[attr-defined]  # what is replaced meanwhile
-    simple(project, "note_path('x')", "from bakery.cache.inputs.tracer import note_path")
+    simple(project, "note_path('x')", "from bakery.util.observer import note_path")
     assert os.stat is stat
     assert os.environ._data is data  # type: ignore[attr-defined]  # the same
     note_path("nothing")
@@ -609,7 +609,7 @@ def test_untraced_work_is_not_the_steps(project: Project) -> None:
     made = simple(
         project,
         "with untraced():\n    open('/etc/hostname').close()",
-        "from bakery.cache.inputs.tracer import untraced",
+        "from bakery.util.observer import untraced",
     )
     assert made.files == ()
     with untraced():

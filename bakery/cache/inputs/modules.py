@@ -10,12 +10,10 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-import bakery
-
 
 @cache
 def _foreign() -> tuple[Path, ...]:
-    own = Path(bakery.__file__).parent
+    own = Path(__file__).parents[2]
     return (
         own,
         *(Path(path).resolve() for name, path in sysconfig.get_paths().items() if name.endswith(("lib", "stdlib"))),

@@ -11,24 +11,22 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from contextvars import ContextVar, Token
+from collections.abc import Callable
+from contextvars import Token
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar, cast
 
-import bakery
 from bakery.cache.inputs import modules
 from bakery.cache.inputs.code import Code
 from bakery.cache.inputs.external import Kind
 from bakery.cache.inputs.patches import Observer, watching
+from bakery.util.observer import ACTIVE, untraced
 
 T = TypeVar("T")
-_ACTIVE: ContextVar[Tracer | None] = ContextVar("bakery_tracer", default=None)
-_BAKERY = str(Path(bakery.__file__).parent) + os.sep
+_BAKERY = str(Path(__file__).parents[2]) + os.sep
 _READERS = ("linecache.py", "tokenize.py", "traceback.py", "inspect.py")
 _PROCESSES = {
     "subprocess.Popen",
@@ -42,34 +40,6 @@ _PROCESSES = {
 }
 _MEMORY = "/dev/shm/"  # noqa: S108  no device, but a file system for everybody
 _WRITES = os.O_WRONLY | os.O_TRUNC | os.O_EXCL
-
-
-def note_path(path: str | Path) -> None:
-    """Say that the running step read a file, or a folder with all that is in it. Does nothing outside a step."""
-    if (tracer := _ACTIVE.get()) is not None:
-        tracer.file(path)
-
-
-def note_untraceable(reason: str) -> None:
-    """Say that the running step did something whose inputs cannot be followed: its result is not reused."""
-    if (tracer := _ACTIVE.get()) is not None:
-        tracer.blame(reason)
-
-
-def note_output(path: str | Path) -> None:
-    """Say that the running step wrote a file on this host: skipping it would leave an old one there."""
-    if (tracer := _ACTIVE.get()) is not None:
-        tracer.output(path)
-
-
-@contextmanager
-def untraced() -> Generator[None]:
-    """Nothing that this block reads is the step's: for work of ours that calls the user's packages."""
-    token = _ACTIVE.set(None)
-    try:
-        yield
-    finally:
-        _ACTIVE.reset(token)
 
 
 class Tracer(Observer):
@@ -89,19 +59,19 @@ class Tracer(Observer):
         self._written: set[Path] = set()
         self._ignored = tuple(str(path) + os.sep for path in (*ignore, root / ".bakery"))
         self._token: Token[Tracer | None] | None = None
-        self._watching = watching(_ACTIVE.get)
+        self._watching = watching(ACTIVE.get)
 
     def __enter__(self) -> Self:
         """Begin."""
         _install()
         self._watching.__enter__()
-        self._token = _ACTIVE.set(self)
+        self._token = ACTIVE.set(self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """End."""
         if self._token is not None:
-            _ACTIVE.reset(self._token)
+            ACTIVE.reset(self._token)
         self._watching.__exit__(kind, error, at)
 
     # ---- what is told ---------------------------------------------------------------------------------------
@@ -156,7 +126,7 @@ class Tracer(Observer):
                 return run
 
         def followed() -> None:
-            _ACTIVE.set(self)
+            ACTIVE.set(self)
             run()
 
         return followed
@@ -221,7 +191,7 @@ def _install() -> None:
     watched = {"open", "os.mkdir", "os.listdir", "os.scandir", *_PROCESSES}
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
-        if event in watched and (tracer := _ACTIVE.get()) is not None:
+        if event in watched and (tracer := ACTIVE.get()) is not None:
             tracer.audit(event, args)
 
     sys.addaudithook(hook)

@@ -1,74 +1,13 @@
-"""What a way to reach a machine must offer, and what a command leaves behind."""
+"""What a way to reach a machine must offer."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import IO, Literal, Protocol, TypeAlias
+from collections.abc import Mapping
+from typing import IO, Protocol, TypeAlias
 
-Words: TypeAlias = str | Sequence[str]
-Stream: TypeAlias = Literal["stdout", "stderr"]
-OnOutput: TypeAlias = Callable[[Stream, bytes], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What a command left behind; the names are Fabric's.
-
-    Args:
-        command: the command as the user wrote it, for messages.
-        exited: its exit code; 128+N for signal N; -1 when it ran out of time or the connection was lost.
-        stdout: all it wrote there, decoded as UTF-8 with replacement.
-        stderr: the same for the other stream.
-        seconds: how long it took.
-    """
-
-    command: str
-    exited: int
-    stdout: str = ""
-    stderr: str = ""
-    seconds: float = 0.0
-
-    @property
-    def return_code(self) -> int:
-        """Another name for `exited`, as in Fabric."""
-        return self.exited
-
-    @property
-    def ok(self) -> bool:
-        """True when the exit code is 0."""
-        return self.exited == 0
-
-    @property
-    def failed(self) -> bool:
-        """True when it is not."""
-        return not self.ok
-
-    def __bool__(self) -> bool:
-        """Fabric's short form of `ok`."""
-        return self.ok
-
-    def tail(self, stream: Stream, count: int = 10) -> str:
-        """Return the last lines of a stream, after an empty line as in Fabric."""
-        text = self.stdout if stream == "stdout" else self.stderr
-        return "\n\n" + "\n".join(text.splitlines()[-count:])
-
-
-class Lost(Exception):  # noqa: N818  what happened to the connection
-    """The connection ended under a command. The caller asks the driver whether the machine died."""
-
-
-class TimedOut(Exception):  # noqa: N818
-    """The command ran longer than its timeout and was ended.
-
-    Args:
-        result: what it had written until then; `exited` is -1.
-    """
-
-    def __init__(self, result: Result) -> None:
-        super().__init__(result.command)
-        self.result = result
+from bakery.model import Result
+from bakery.util.results import OnOutput
 
 
 class ShellProgram(Protocol):

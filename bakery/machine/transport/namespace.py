@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import IO, Final, cast
 
 from bakery.errors import ConnectError
-from bakery.machine.transport.base import Lost, OnOutput, Result, ShellProgram, Transport
-from bakery.model import Endpoint
+from bakery.machine.transport.base import ShellProgram, Transport
+from bakery.model import Endpoint, Result
 from bakery.util.process import CHUNK, end_group, ready, run_process
+from bakery.util.results import Lost, OnOutput
 from bakery.util.waiting import Cancel
 
 ROOTED: Final = 2.0

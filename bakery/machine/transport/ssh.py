@@ -11,12 +11,13 @@ from paramiko.ssh_exception import SSHException
 
 from bakery.errors import ConnectError
 from bakery.machine.transport.banner import SILENCE
-from bakery.machine.transport.base import Lost, OnOutput, Result, ShellProgram, TimedOut, Transport
+from bakery.machine.transport.base import ShellProgram, Transport
 from bakery.machine.transport.connect import TALK, connect, session_of
 from bakery.machine.transport.remote_shell import LEFTOVERS, PROBE, end_line, framed, read_pid
 from bakery.machine.transport.stages import NotReached
-from bakery.model import Endpoint
+from bakery.model import Endpoint, Result
 from bakery.util.process import CHUNK, GRACE, PATIENCE, POLL, Collected, Feeder, ready
+from bakery.util.results import Lost, OnOutput, TimedOut
 from bakery.util.waiting import Cancel
 
 if TYPE_CHECKING:

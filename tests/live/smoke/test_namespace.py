@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from bakery.errors import ConnectError, NotYet
-from bakery.machine.transport.base import Lost
 from bakery.model import Endpoint
 from bakery.smoke.backend import host as make_host
 from bakery.smoke.connect import connect
 from bakery.smoke.shell import Shell
 from bakery.state.ssh_keys import Keys
+from bakery.util.results import Lost
 from bakery.util.waiting import Cancel, until
 
 pytestmark = pytest.mark.live

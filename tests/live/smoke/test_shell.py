@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from bakery.machine.transport.base import Lost
 from bakery.smoke.backend import host as make_host
 from bakery.smoke.connect import _ProcessPipes
 from bakery.smoke.shell import CommandTimeoutError, Shell
+from bakery.util.results import Lost
 
 pytestmark = pytest.mark.live
 

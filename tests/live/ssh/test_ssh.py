@@ -22,11 +22,11 @@ import bakery.machine.transport.ssh
 from bakery import Machine, Secret
 from bakery.errors import CommandFailed, ConnectError, DriverError, Interrupted, NotYet, TaskError
 from bakery.machine.shell import shell_command, write_login
-from bakery.machine.transport.base import Lost, TimedOut
 from bakery.machine.transport.link import Link
 from bakery.model import Endpoint
 from bakery.state.ssh_keys import make_keys
 from bakery.testing.sshd import Server
+from bakery.util.results import Lost, TimedOut
 from bakery.util.waiting import Cancel, until
 
 pytestmark = pytest.mark.live

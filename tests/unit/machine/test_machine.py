@@ -12,7 +12,7 @@ from bakery import Machine, Secret
 from bakery.errors import CommandFailed, TaskError
 from bakery.events import Output
 from bakery.machine.facts import Facts
-from bakery.machine.transport.base import Result
+from bakery.model import Result
 from bakery.testing import FakeMachine, Ran, UnforeseenCall
 
 

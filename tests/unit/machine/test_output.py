@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bakery.machine.output import UNSEEN_LINES, CommandOutput, Lines, caller, hidden_streams
-from bakery.machine.transport.base import Stream
+from bakery.model import Stream
 
 
 def test_lines_are_whole_however_the_chunks_are_cut() -> None:

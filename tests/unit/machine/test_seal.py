@@ -9,7 +9,7 @@ import pytest
 from bakery import Seal
 from bakery.errors import TaskError
 from bakery.machine.seal import script, seal
-from bakery.machine.transport.base import Result
+from bakery.model import Result
 from bakery.testing import FakeMachine
 
 NOTHING = replace(Seal(), **{field.name: False for field in fields(Seal)})

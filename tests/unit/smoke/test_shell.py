@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from bakery.machine.transport.base import Lost, Stream
+from bakery.model import Stream
 from bakery.smoke.shell import CommandTimeoutError, Shell
+from bakery.util.results import Lost
 
 Answer = tuple[bytes, bytes, int]
 
