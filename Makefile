@@ -29,6 +29,7 @@ test-aws: setup  ## against a real account; costs a little, tagged and swept
 check: setup  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy --no-incremental  # its cache hides what a fresh clone finds
 	$(BIN)/pyright
 

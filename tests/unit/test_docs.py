@@ -16,8 +16,9 @@ import bakery.drivers
 from bakery import errors, events
 from bakery.cli.app import COMMANDS, bake
 from bakery.imagefile import loader
+from bakery.imagefile.builds import Plan
 from bakery.imagefile.describe import describe
-from bakery.imagefile.plan import Plan, plan
+from bakery.imagefile.plan import plan
 from bakery.imagefile.variables import Settings
 from bakery.smoke import builtin
 
