@@ -94,6 +94,6 @@ def test_boto3_knows_every_call_that_the_driver_makes(cloud: Ec2Cloud) -> None:
         for operation in dir(cloud.client(service))
     }
     for root in (package, publish):
-        for file in Path(str(root.__file__)).parent.glob("*.py"):
+        for file in Path(str(root.__file__)).parent.rglob("*.py"):
             used = re.findall(r'\.(?:call|pages)\(\s*"([a-z0-9_]+)"', file.read_text(encoding="utf-8"))
             assert set(used) <= known, file.name
