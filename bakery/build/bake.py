@@ -12,7 +12,7 @@ from bakery.build.phases import check_clones_differ, post, seal, smoke, start_te
 from bakery.build.scope import Scope
 from bakery.cache.checkpoints.lease import Lease
 from bakery.drivers.publisher import Publisher
-from bakery.imagefile.plan import Build
+from bakery.imagefile.builds import Build
 from bakery.model import Artifact
 
 

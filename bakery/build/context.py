@@ -11,13 +11,14 @@ from typing import Literal, Protocol
 from bakery.build.resume import ResumedRun
 from bakery.cache.checkpoints.store import Store, limit
 from bakery.drivers.registry import Registry
-from bakery.events import Bus, Event
+from bakery.events import Event
 from bakery.imagefile.recipe import Recipe
 from bakery.imagefile.variables import Settings
 from bakery.redaction.redactor import Redactor
-from bakery.state.claim import WorkContext
+from bakery.reporting.bus import Bus
 from bakery.state.journal import Journal
 from bakery.state.project import RunFolder, State
+from bakery.util.context import WorkContext
 from bakery.util.waiting import Cancel
 
 OnFailure = Literal["destroy", "keep", "ask"]

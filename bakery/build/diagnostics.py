@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from bakery.build.scope import RunningMachine
+from bakery.build.running import RunningMachine
 from bakery.errors import BakeryError, Interrupted
 from bakery.redaction.logs import clean_logs
 

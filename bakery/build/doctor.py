@@ -16,8 +16,8 @@ from typing import Final, Literal
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, UsageError
 from bakery.model import Json, Problem
-from bakery.state.claim import WorkContext
 from bakery.state.project import cache_folder
+from bakery.util.context import WorkContext
 
 State = Literal["ok", "info", "warning", "missing"]
 

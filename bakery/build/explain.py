@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from bakery.build.context import BuildOptions
 from bakery.build.step_keys import base_key, look_up_steps
-from bakery.imagefile.plan import Build, ImageRef, Plan, Step, variables_of
+from bakery.imagefile.builds import Build, ImageRef, Plan, Step
+from bakery.imagefile.plan import variables_of
 from bakery.imagefile.recipe import Recipe
 from bakery.imagefile.variables import Settings
-from bakery.state.claim import WorkContext
 from bakery.state.project import State
+from bakery.util.context import WorkContext
 
 
 @dataclass(frozen=True)

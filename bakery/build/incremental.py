@@ -10,7 +10,8 @@ from typing import Any
 from bakery.build import package_mirror
 from bakery.build.context import BuildOptions, RunContext
 from bakery.build.provider_checkpoints import Recalled, list_checkpoints
-from bakery.build.scope import RunningMachine, Scope
+from bakery.build.running import RunningMachine
+from bakery.build.scope import Scope
 from bakery.build.step_keys import StepKeys, base_key, function_of, image_key, look_up_steps, tests_key
 from bakery.cache import portable_records
 from bakery.cache.checkpoints.lease import Lease
@@ -20,12 +21,13 @@ from bakery.cache.steps import Made
 from bakery.disk.bases.base import Base
 from bakery.errors import BakeryError, ConnectError, DriverError, PreflightError
 from bakery.events import Notice, StepEnded
+from bakery.imagefile.builds import Build, Step
 from bakery.imagefile.decorators import Function
-from bakery.imagefile.plan import Build, Step, variables_of
-from bakery.machine.transport.base import Lost, TimedOut
+from bakery.imagefile.plan import variables_of
 from bakery.model import Artifact, Checkpoint, Source
 from bakery.state import progress
 from bakery.state.progress import BuildProgress, Note
+from bakery.util.results import Lost, TimedOut
 
 
 class IncrementalBuild:

@@ -12,16 +12,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from bakery.build.context import BuildOptions, RunContext
-from bakery.build.scope import RunningMachine, Scope
+from bakery.build.running import RunningMachine
+from bakery.build.scope import Scope
 from bakery.build.signals import Signals
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, CleanupError, UsageError
-from bakery.events import BuildEnded, BuildStarted, Bus, Failed, Reporter, ResourceChanged, RunEnded, RunStarted
-from bakery.imagefile.plan import Build, Plan, missing_secrets, variables_of
+from bakery.events import BuildEnded, BuildStarted, Failed, ResourceChanged, RunEnded, RunStarted
+from bakery.imagefile.builds import Build, Plan
+from bakery.imagefile.plan import missing_secrets, variables_of
 from bakery.imagefile.recipe import Recipe
 from bakery.imagefile.variables import Settings
 from bakery.model import Artifact
 from bakery.redaction.redactor import Redactor
+from bakery.reporting.bus import Bus, Reporter
 from bakery.state.journal import Journal
 from bakery.state.project import RunFolder, State
 from bakery.util.waiting import Cancel

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bakery.build.context import RunContext
 from bakery.errors import PostError, UsageError
-from bakery.imagefile.plan import Plan
+from bakery.imagefile.builds import Plan
 from bakery.model import Artifact
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bakery.build.scope import RunningMachine
+from bakery.build.running import RunningMachine
 from bakery.disk.bases import host_apt
 from bakery.disk.bases.host_apt import AptSetup
 from bakery.imagefile.base_images import LOCAL

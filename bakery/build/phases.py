@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bakery.build import package_mirror
 from bakery.build.incremental import IncrementalBuild
-from bakery.build.scope import RunningMachine, Scope, user_text
+from bakery.build.running import RunningMachine
+from bakery.build.scope import Scope, user_text
 from bakery.build.step_keys import function_of
 from bakery.errors import (
     BakeryError,
@@ -24,7 +25,8 @@ from bakery.errors import (
 )
 from bakery.events import Notice, Output, StepEnded, StepStarted, TestEnded
 from bakery.imagefile import loader
-from bakery.imagefile.plan import Step, call, variables_of
+from bakery.imagefile.builds import Step
+from bakery.imagefile.plan import call, variables_of
 from bakery.model import Artifact
 from bakery.smoke.identity import SCRIPT, Identity, compare
 from bakery.state import progress

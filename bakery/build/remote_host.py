@@ -10,10 +10,12 @@ from bakery.build.context import RunContext
 from bakery.build.one_off import OneOffRun, build_of
 from bakery.errors import SmokeError, UsageError
 from bakery.events import PhaseEnded, PhaseStarted
-from bakery.imagefile.plan import Build, Plan, variables_of
+from bakery.imagefile.builds import Build, Plan
+from bakery.imagefile.plan import variables_of
 from bakery.model import Artifact, Endpoint
 from bakery.redaction.secret import Secret
-from bakery.state.claim import Keys, WorkContext
+from bakery.state.ssh_keys import Keys
+from bakery.util.context import WorkContext
 
 OPENSSH = "-----BEGIN OPENSSH PRIVATE KEY-----"
 

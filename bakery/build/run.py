@@ -20,23 +20,14 @@ from bakery.build.signals import Signals
 from bakery.drivers.publisher import Publisher
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, CleanupError, Interrupted, PostError, PreflightError
-from bakery.events import (
-    ArtifactKept,
-    BuildEnded,
-    BuildStarted,
-    Bus,
-    Failed,
-    Notice,
-    Reporter,
-    RunEnded,
-    RunStarted,
-    Waiting,
-)
-from bakery.imagefile.plan import Build, ImageRef, Plan, missing_secrets, variables_of
+from bakery.events import ArtifactKept, BuildEnded, BuildStarted, Failed, Notice, RunEnded, RunStarted, Waiting
+from bakery.imagefile.builds import Build, ImageRef, Plan
+from bakery.imagefile.plan import missing_secrets, variables_of
 from bakery.imagefile.recipe import Recipe
 from bakery.imagefile.variables import Settings
 from bakery.model import Artifact, Needs, Problem, to_json
 from bakery.redaction.redactor import Redactor
+from bakery.reporting.bus import Bus, Reporter
 from bakery.state.journal import Journal
 from bakery.state.project import RunFolder, State
 from bakery.util.host_errors import no_space, trouble

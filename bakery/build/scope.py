@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Self
 from bakery.build.background import BackgroundTasks, T
 from bakery.build.phase_timeouts import within
 from bakery.build.resume import ResumableMachine
+from bakery.build.running import RunningMachine
 from bakery.drivers.base import Driver
 from bakery.errors import BakeryError, CleanupError, DriverError, Interrupted
 from bakery.events import Event, Notice, PhaseEnded, PhaseStarted
-from bakery.imagefile.plan import Build
+from bakery.imagefile.builds import Build
 from bakery.model import Artifact, Checkpoint, Handle, Source, to_json
 from bakery.redaction.logs import clean_logs
 from bakery.state import progress
@@ -32,24 +33,10 @@ from bakery.util.retry import retry
 if TYPE_CHECKING:
     from bakery.build.context import RunContext
     from bakery.drivers.publisher import Publisher
-    from bakery.machine.machine import Machine
-    from bakery.machine.transport.link import Link
     from bakery.smoke.identity import Identity
 
 SETTLED = 60.0
 """Seconds that a machine which was taken over has to let us in: it has booted long ago."""
-
-
-@dataclass(frozen=True, eq=False)
-class RunningMachine:
-    """A machine that runs and lets us in."""
-
-    driver: Driver[Any]
-    handle: Handle
-    claim: Claim
-    link: Link
-    machine: Machine
-    held: ClaimLedger
 
 
 class Scope:

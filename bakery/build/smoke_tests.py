@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from bakery.build.scope import RunningMachine, Scope
+from bakery.build.running import RunningMachine
+from bakery.build.scope import Scope
 from bakery.redaction.secret import Secret
 from bakery.smoke.job import SmokeJob, SmokeReport, TestRef, builtin
 from bakery.smoke.runner import PytestProcess, PytestStart

@@ -11,12 +11,12 @@ from bakery.build.context import BuildOptions
 from bakery.cache.steps import Hit, Miss, Steps, artifact_key, first_parent, functions_key
 from bakery.disk.bases.base import Base
 from bakery.errors import ImagefileError
+from bakery.imagefile.builds import Build, Step
 from bakery.imagefile.decorators import Function
-from bakery.imagefile.plan import Build, Step
 from bakery.imagefile.recipe import Recipe
 from bakery.model import Artifact, Json, to_json
-from bakery.state.claim import WorkContext
 from bakery.state.project import State
+from bakery.util.context import WorkContext
 
 
 @dataclass

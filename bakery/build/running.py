@@ -1,0 +1,27 @@
+"""A machine of a build while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bakery.drivers.base import Driver
+from bakery.model import Handle
+from bakery.state.claim import Claim
+from bakery.state.ledger import ClaimLedger
+
+if TYPE_CHECKING:
+    from bakery.machine.machine import Machine
+    from bakery.machine.transport.link import Link
+
+
+@dataclass(frozen=True, eq=False)
+class RunningMachine:
+    """A machine that runs and lets us in."""
+
+    driver: Driver[Any]
+    handle: Handle
+    claim: Claim
+    link: Link
+    machine: Machine
+    held: ClaimLedger
