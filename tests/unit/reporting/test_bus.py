@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bakery import events as e
 from bakery.redaction.redactor import Redactor
 from bakery.redaction.secret import Secret
+from bakery.reporting.bus import Bus
 
 KEY = "first-line\nab\nlast-line-of-it"
 
@@ -33,11 +34,11 @@ class Seen:
         return "\n".join(event.text for event in self.events if isinstance(event, e.Output))
 
 
-def bus(*secrets: str) -> tuple[e.Bus, Seen]:
+def bus(*secrets: str) -> tuple[Bus, Seen]:
     redact, seen = Redactor(), Seen()
     for secret in secrets:
         redact.add(Secret(secret, "s"))
-    made = e.Bus("run-1", redact)
+    made = Bus("run-1", redact)
     made.add(seen)
     return made, seen
 
@@ -104,7 +105,7 @@ def test_wrapped_encodings_never_pass_line_by_line(raw: bytes, width: int, shift
 
 @pytest.mark.parametrize("redact", [str, Redactor()])
 def test_all_output_arrives_whatever_redacts(redact: Redactor | type[str]) -> None:
-    made, seen = e.Bus("run", redact), Seen()
+    made, seen = Bus("run", redact), Seen()
     made.add(seen)
     for number in range(5):
         made.emit(e.Output(build="b", text=f"line {number}\n"))

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from bakery import events as e
+from bakery.reporting.bus import Reporter
 from bakery.reporting.github import GitHub
 from bakery.reporting.html import Html, page
 from bakery.reporting.jsonl import JsonFile, JsonLines
@@ -31,7 +32,7 @@ def log(verbosity: Verbosity = "normal", text: str = "words") -> str:
     return stream.getvalue()
 
 
-def tell(reader: e.Reporter, folder: str = "", text: str = "words") -> None:
+def tell(reader: Reporter, folder: str = "", text: str = "words") -> None:
     for event in story(folder, text):
         reader.read(event)
     reader.close()
