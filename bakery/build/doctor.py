@@ -18,6 +18,7 @@ from bakery.errors import BakeryError, UsageError
 from bakery.model import Json, Problem
 from bakery.state.project import cache_folder
 from bakery.util.context import WorkContext
+from bakery.util.units import format_size
 
 State = Literal["ok", "info", "warning", "missing"]
 
@@ -91,10 +92,9 @@ def examine(drivers: Registry, only: Sequence[str], environ: Mapping[str, str]) 
 
 def _host() -> Iterator[CheckResult]:
     from bakery.build.capacity import cpus, memory
-    from bakery.reporting.formatting import size
 
     yield CheckResult(about="host", state="info", text=f"Python {platform.python_version()} at {sys.executable}")
-    yield CheckResult(about="host", state="info", text=f"{cpus()} processors, {size(memory())} of memory free")
+    yield CheckResult(about="host", state="info", text=f"{cpus()} processors, {format_size(memory())} of memory free")
     yield _kvm()
     yield from (_program("host", program) for program in PROGRAMS["host"])
 
@@ -122,14 +122,13 @@ def _kvm() -> CheckResult:
 
 
 def _cache(environ: Mapping[str, str]) -> Iterator[CheckResult]:
-    from bakery.reporting.formatting import size
     from bakery.state.project import cache_folder
 
     folder = cache_folder(environ)
     used = sum(_stored(path) for path in folder.rglob("*")) if folder.is_dir() else 0
     there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free
-    text = f"{folder}: {size(used)} used, {size(free)} free"
+    text = f"{folder}: {format_size(used)} used, {format_size(free)} free"
     if not os.access(there, os.W_OK):
         yield CheckResult(
             about="cache", state="missing", text=text, why="it cannot be written", hint="set BAKERY_CACHE_DIR"

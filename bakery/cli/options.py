@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -13,11 +12,9 @@ from bakery.cli.completion import images as complete_images
 from bakery.cli.completion import sources as complete_sources
 from bakery.cli.completion import variables as complete_variables
 from bakery.cli.project import Project
+from bakery.util.units import parse_duration, parse_size
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_SIZES: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 class Duration(click.ParamType[float]):
@@ -27,12 +24,10 @@ class Duration(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return seconds."""
-        if isinstance(value, float | int):
-            return float(value)
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", value.strip())
-        if not match:
-            self.fail(f"{value!r} is no duration; write 90s, 15m, 6h or 7d", param, ctx)
-        return float(match[1]) * _UNITS[match[2] or "s"]
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class PhaseTime(click.ParamType[tuple[str, float]]):
@@ -49,18 +44,16 @@ class PhaseTime(click.ParamType[tuple[str, float]]):
 
 
 class Size(click.ParamType[int]):
-    """`500M`, `20G`: bytes."""
+    """`500M`, `20G`: bytes, in powers of 1024."""
 
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return bytes."""
-        if isinstance(value, int):
-            return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)B?", value.strip().upper())
-        if not match:
-            self.fail(f"{value!r} is no size; write 500M or 20G", param, ctx)
-        return int(float(match[1]) * _SIZES[match[2]])
+        try:
+            return parse_size(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Documented(click.Command):

@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 
 from bakery.errors import UsageError
+from bakery.util.units import parse_size
 
 LABEL = re.compile(r"([A-Za-z][A-Za-z0-9._-]*)(?::(\d+)([KMGT]?))?")
-UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 HOST = ("memory", "cpus")
 """What every build on this host takes, without saying so."""
 VARIABLE = "BAKERY_LIMITS"
@@ -28,7 +28,7 @@ def parse(text: str) -> tuple[str, int]:
     found = LABEL.fullmatch(text.strip()) if isinstance(text, str) else None
     if found is None or (found[2] is not None and int(found[2]) == 0):
         raise ValueError(f"{text!r} is no label; write NAME or NAME:COUNT, as in kvm:1")
-    return found[1], int(found[2] or 1) * UNITS[found[3] or ""]
+    return found[1], parse_size(f"{found[2] or 1}{found[3] or ''}")
 
 
 def counts(texts: Iterable[str]) -> dict[str, int]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from bakery.util.units import format_size
+
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_]|[ -/][0-~])")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
 
@@ -30,20 +32,11 @@ def duration(seconds: float) -> str:
     return f"{minutes}:{rest:02}" if minutes else f"{rest} s"
 
 
-def size(count: float, unit: str = "B") -> str:
-    """`812 B`, `1.4 GB`; powers of ten, as the makers of disks count."""
-    for prefix in ("", "k", "M", "G"):
-        if count < 1000:  # noqa: PLR2004  the step between the prefixes
-            return f"{count:.0f} {unit}" if not prefix else f"{count:.1f} {prefix}{unit}"
-        count /= 1000
-    return f"{count:.1f} T{unit}"
-
-
 def done(what: str, count: float, total: float, unit: str) -> str:
-    """`downloading debian.qcow2 43 % of 500.0 MB`."""
+    """`downloading debian.qcow2 43 % of 500.0 MiB`."""
     if total:
-        return f"{what} {min(100, 100 * count / total):.0f} % of {size(total, unit)}"
-    return f"{what} {size(count, unit)}"
+        return f"{what} {min(100, 100 * count / total):.0f} % of {format_size(total, unit)}"
+    return f"{what} {format_size(count, unit)}"
 
 
 def indent(text: str, by: str) -> str:

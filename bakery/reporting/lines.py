@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from bakery import events as e
-from bakery.reporting.formatting import done, duration, plain, size
+from bakery.reporting.formatting import done, duration, plain
 from bakery.reporting.run_state import BuildState, RunState
+from bakery.util.units import format_size
 
 Kind: TypeAlias = Literal[
     "start", "ok", "failed", "cached", "skipped", "cancelled", "info", "warning", "output", "detail", "kept"
@@ -75,7 +76,7 @@ def _lines(event: e.Event, board: RunState, *, verbose: bool, starts: bool) -> I
         case e.ResourceChanged() if verbose:
             yield Line("info", plain(f"journal: {event.op} {event.resource}"), event.build)
         case e.ArtifactKept():
-            amount = f", {size(event.size)}" if event.size else ""
+            amount = f", {format_size(event.size)}" if event.size else ""
             yield Line("kept", plain(f"{event.name} is kept: {event.id}{amount}"), event.build)
         case e.BuildEnded() if event.outcome in ("cancelled", "skipped"):
             reason = f": {event.reason}" if event.reason else ""

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bakery import events as e
-from bakery.reporting.formatting import duration, indent, plain, size
+from bakery.reporting.formatting import duration, indent, plain
 from bakery.reporting.run_state import BuildState, RunState
+from bakery.util.units import format_size
 
 
 def failure(event: e.Failed, track: BuildState | None = None) -> Iterator[tuple[str, str]]:
@@ -57,8 +58,12 @@ def took(board: RunState, track: BuildState) -> float:
 
 
 def artifact(kept: e.ArtifactKept) -> str:
-    """`.bakery/images/web.qcow2  412.0 MB  sha256:1f2e3d4c5b6a`."""
-    parts = [near(kept.id), size(kept.size) if kept.size else "", f"sha256:{kept.sha256[:12]}" if kept.sha256 else ""]
+    """`.bakery/images/web.qcow2  412.0 MiB  sha256:1f2e3d4c5b6a`."""
+    parts = [
+        near(kept.id),
+        format_size(kept.size) if kept.size else "",
+        f"sha256:{kept.sha256[:12]}" if kept.sha256 else "",
+    ]
     return "  ".join(plain(part) for part in parts if part)
 
 

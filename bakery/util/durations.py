@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import Final
 
 from bakery.errors import ImagefileError
+from bakery.util.units import parse_duration
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 SKEW: Final = 300.0
 """Seconds by which a date may lie ahead of the clock: clocks are corrected by so much every day."""
 
@@ -19,12 +18,10 @@ def seconds(text: object) -> float:
     Raises:
         ImagefileError: it is something else.
     """
-    if isinstance(text, (int, float)) and not isinstance(text, bool) and text >= 0:
-        return float(text)
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*", text) if isinstance(text, str) else None
-    if match is None:
-        raise ImagefileError(f"{text!r} is no span of time", hint='write "30m", "12h", "7d" or "2w"')
-    return float(match[1]) * _UNITS[match[2]]
+    try:
+        return parse_duration(text)  # type: ignore[arg-type]  # it looks at the type itself
+    except ValueError:
+        raise ImagefileError(f"{text!r} is no span of time", hint='write "30m", "12h", "7d" or "2w"') from None
 
 
 def is_young(made: float, most: float) -> bool:

@@ -25,11 +25,11 @@ from bakery.errors import ImagefileError
 from bakery.model import Checkpoint, Json, to_json
 from bakery.util.context import WorkContext
 from bakery.util.durations import date_of_use
+from bakery.util.units import parse_size
 
 MANIFEST: Final = "manifest.json"
 LIMIT: Final = 20 << 30
 VERSION: Final = 1
-_UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def limit(environ: Mapping[str, str]) -> int:
@@ -38,12 +38,11 @@ def limit(environ: Mapping[str, str]) -> int:
     Raises:
         ImagefileError: it is no size.
     """
-    text = environ.get("BAKERY_CACHE_LIMIT", "").strip().upper().removesuffix("IB").removesuffix("B")
+    text = environ.get("BAKERY_CACHE_LIMIT", "").strip()
     if not text:
         return LIMIT
-    number, unit = (text[:-1], text[-1]) if text[-1] in _UNITS else (text, "")
     try:
-        return int(float(number) * _UNITS[unit])
+        return parse_size(text)
     except ValueError:
         raise ImagefileError(f"BAKERY_CACHE_LIMIT={text} is no size", hint="write 20G or 500M") from None
 

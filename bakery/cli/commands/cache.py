@@ -12,6 +12,7 @@ import click
 from bakery.cli import output
 from bakery.cli.options import BakeCommand, Duration, OptionGroup, Size, as_json
 from bakery.cli.project import Project
+from bakery.util.units import format_size
 
 if TYPE_CHECKING:
     from bakery.cache.checkpoints.store import CacheEntry, Store
@@ -42,8 +43,6 @@ def cache(ctx: click.Context) -> None:
 @click.pass_obj
 def ls(project: Project, as_json: bool) -> None:
     """Show what is in the cache, the least recently used checkpoint first."""
-    from bakery.reporting.formatting import size
-
     store = _store(project)
     entries, folder = store.ls(), store.work.cache
     parts = {path.name: _bytes(path) for path in sorted(folder.iterdir())} if folder.is_dir() else {}
@@ -53,13 +52,13 @@ def ls(project: Project, as_json: bool) -> None:
             {"version": 1, "folder": str(folder), "limit": store.limit, "bytes": parts, "checkpoints": rows}, project
         )
         return
-    output.out(f"{folder}  {size(sum(parts.values()))}", project)
-    output.out(output.table([(f"  {name}", size(amount)) for name, amount in parts.items() if amount]), project)
+    output.out(f"{folder}  {format_size(sum(parts.values()))}", project)
+    output.out(output.table([(f"  {name}", format_size(amount)) for name, amount in parts.items() if amount]), project)
     if entries:
         output.out(
             "\n" + output.table([_row(entry) for entry in entries], ("CHECKPOINT", "DRIVER", "SIZE", "USED")), project
         )
-        output.out(f"{size(store.size())} of {size(store.limit)} for checkpoints", project)
+        output.out(f"{format_size(store.size())} of {format_size(store.limit)} for checkpoints", project)
 
 
 @cache.command(
@@ -77,14 +76,13 @@ def ls(project: Project, as_json: bool) -> None:
 def prune(project: Project, keep: int | None, older_than: float | None) -> None:
     """Remove checkpoints, the least recently used first. What a run uses, and what others stand on, stays."""
     from bakery.cache import bases
-    from bakery.reporting.formatting import size
 
     store = _store(project)
     gone = [(entry.key, entry.size) for entry in store.prune(keep, older_than)]
     if older_than is not None:
         gone += [(entry.name, entry.size) for entry in bases.prune(store, older_than)]
     for name, amount in gone:
-        output.out(f"removed {name}  {size(amount)}", project)
+        output.out(f"removed {name}  {format_size(amount)}", project)
     if not gone:
         output.note("nothing to remove", project)
 
@@ -98,10 +96,10 @@ def _store(project: Project) -> Store:
 
 
 def _row(entry: CacheEntry) -> tuple[str, str, str, str]:
-    from bakery.reporting.formatting import duration, size
+    from bakery.reporting.formatting import duration
 
     ago = duration(max(0.0, time.time() - entry.used))
-    return entry.key, entry.driver + (", warm" if entry.warm else ""), size(entry.size), f"{ago} ago"
+    return entry.key, entry.driver + (", warm" if entry.warm else ""), format_size(entry.size), f"{ago} ago"
 
 
 def _json(entry: CacheEntry) -> dict[str, object]:

@@ -13,8 +13,8 @@ from bakery.cli.completion import built
 from bakery.cli.options import BakeCommand, as_json
 from bakery.cli.project import Project
 from bakery.model import Artifact, to_json
-from bakery.reporting.formatting import size
 from bakery.reporting.summary import near
+from bakery.util.units import format_size
 
 
 @click.command(
@@ -43,7 +43,7 @@ def images(project: Project, as_json: bool, check: bool) -> None:
 
 def _row(image: Artifact, states: dict[str, str]) -> tuple[str, ...]:
     created = f"{image.created.astimezone():%Y-%m-%d %H:%M}" if isinstance(image.created, datetime) else ""
-    amount = size(image.size) if image.size is not None else ""
+    amount = format_size(image.size) if image.size is not None else ""
     state = (states[image.id],) if states else ()
     return (click.style(image.name, bold=True), image.build, created, amount, *state, near(image.id))
 

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal, get_args, get_type_hints
 
 from bakery.errors import ImagefileError
 from bakery.model import Source
+from bakery.util.units import parse_size
 
-UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 SMALLEST_MEMORY = 64 << 20
 
 
@@ -23,12 +23,10 @@ def size(text: str | int, *, field: str) -> int:
     Raises:
         ImagefileError: it is no size.
     """
-    if isinstance(text, int):
-        return text
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKmMgGtT]?)(?:i?[bB])?\s*", text)
-    if found is None:
-        raise ImagefileError(f"{field}={text!r} is not a size", hint='write it as "512M" or "2G"')
-    return int(float(found[1]) * UNITS[found[2].upper()])
+    try:
+        return parse_size(text)
+    except ValueError:
+        raise ImagefileError(f"{field}={text!r} is not a size", hint='write it as "512M" or "2G"') from None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -163,7 +163,7 @@ def test_the_terminal_has_a_live_line_for_a_running_build() -> None:
 
 
 def test_an_images_path_can_be_copied_from_a_narrow_terminal() -> None:
-    assert f"{GOOD}  /images/words.qcow2  412.0 MB  sha256:abababababab\n" in terminal(width=30)
+    assert f"{GOOD}  /images/words.qcow2  412.0 MiB  sha256:abababababab\n" in terminal(width=30)
 
 
 def test_the_terminal_is_given_away_and_taken_back() -> None:
