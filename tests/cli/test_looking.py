@@ -168,7 +168,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "a missing secret": (("build",), 3, "TEST_PASSWORD"),
     "no such run": (("report", "nope"), 2, "no run matches"),
     "no such built image": (("rm", "web"), 2, "none yet"),
-    "no such time": (("build", "--deadline", "soon"), 2, "write 90s, 15m, 6h or 7d"),
+    "no such time": (("build", "--deadline", "soon"), 2, "write 90s, 30m, 12h or 7d"),
     "nothing to resume": (("build", "--resume"), 2, "no run to resume"),
     "nothing to test": (("test",), 2, "name an image, or a machine with --host"),
     "one output for two images": (("build", "-o", "x.qcow2"), 2, "2 images would be built"),
