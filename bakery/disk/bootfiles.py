@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bakery.disk.ext4 import LABEL
 from bakery.disk.layout import Layout
+from bakery.disk.rooted_path import inside
 from bakery.errors import DriverError
 
 CONSOLES = "console=tty0 console=ttyS0,115200"
@@ -24,7 +25,7 @@ def ties(tree: Path, layout: Layout) -> dict[str, str]:
     Raises:
         DriverError: the tree has nothing to boot.
     """
-    old = tree / "etc/fstab"
+    old = inside(tree, "etc/fstab")
     menu = grub_cfg(layout, kernels(tree), kernel_line(tree))
     return {"/etc/fstab": fstab(old.read_text() if old.is_file() else ""), "/boot/grub/grub.cfg": menu}
 
@@ -35,13 +36,13 @@ def kernels(tree: Path) -> list[str]:
     Raises:
         DriverError: there is none, or one has no initramfs.
     """
-    found = [path.name.removeprefix("vmlinuz-") for path in (tree / "boot").glob("vmlinuz-*")]
+    found = [path.name.removeprefix("vmlinuz-") for path in inside(tree, "boot").glob("vmlinuz-*")]
     if not found:
         raise DriverError(
             "the tree has no kernel", why=f"{tree}/boot has no vmlinuz-*", hint="install linux-image-amd64 in it"
         )
     for release in found:
-        if not (tree / "boot" / f"initrd.img-{release}").exists():
+        if not inside(tree, f"boot/initrd.img-{release}").exists():
             raise DriverError(f"the kernel {release} has no initramfs", hint="run `update-initramfs -c -k all` in it")
     return sorted(found, key=_by_version, reverse=True)
 
@@ -53,7 +54,9 @@ def _by_version(release: str) -> tuple[tuple[int, str], ...]:
 
 def kernel_line(tree: Path) -> str:
     """Return the kernel's arguments that the tree's GRUB settings ask for, as update-grub would write them."""
-    settings = [tree / "etc/default/grub", *sorted((tree / "etc/default/grub.d").glob("*.cfg"))]
+    folder = "etc/default/grub.d"
+    names = ["etc/default/grub", *(f"{folder}/{path.name}" for path in sorted(inside(tree, folder).glob("*.cfg")))]
+    settings = [inside(tree, name) for name in names]
     values = _assignments(path.read_text() for path in settings if path.is_file())
     line = f"{values.get('GRUB_CMDLINE_LINUX', '')} {values.get('GRUB_CMDLINE_LINUX_DEFAULT', '')}".strip()
     return line if "console=" in line else f"{CONSOLES} {line}".strip()
