@@ -103,8 +103,8 @@ def _entries(data: bytes) -> array[int]:
     return made
 
 
-def _bytes(entries: array[int]) -> bytes:
-    """The other way round."""
+def packed(entries: array[int]) -> bytes:
+    """Return numbers as they stand in the file: big endian, each as wide as the array's."""
     copy = array(entries.typecode, entries)
     if sys.byteorder == "little":
         copy.byteswap()
@@ -118,7 +118,7 @@ def join(below: Path, above: Path, to: Path, work: WorkContext) -> str:
         below: qcow2, compressed with zstd, that stands on nothing.
         above: the same, for as large a disk. Whatever it stands on is not looked at.
         to: the file to write.
-        shop: can cancel it.
+        work: can cancel it.
 
     Returns:
         The SHA-256 of the new file, hexadecimal.
@@ -146,7 +146,7 @@ class _Joined:
         clusters = {number: array("Q", table) for number, table in base.clusters.items()}
         for number, changed in top.clusters.items():
             self._merge(number, changed, clusters)
-        self.patches[base.l1_at] = _bytes(array("Q", (at | COPIED if at else 0 for at in self.tables)))
+        self.patches[base.l1_at] = packed(array("Q", (at | COPIED if at else 0 for at in self.tables)))
         self._count(clusters)
 
     def _merge(self, number: int, changed: array[int], clusters: dict[int, array[int]]) -> None:
@@ -157,9 +157,9 @@ class _Joined:
             elif entry & ZERO:
                 table[place] = ZERO
         if self.tables[number]:
-            self.patches[self.tables[number]] = _bytes(table)
+            self.patches[self.tables[number]] = packed(table)
         else:
-            self.tables[number] = self._append(_bytes(table))
+            self.tables[number] = self._append(packed(table))
 
     def _append(self, data: bytes) -> int:
         """Put whole clusters at the end, and return where."""
@@ -187,8 +187,8 @@ class _Joined:
                 if entry:
                     for number in base.used(entry):
                         counts[number] += 1
-        first = self._append(_bytes(counts))
-        table_at = self._append(_bytes(array("Q", range(first, first + blocks * base.cluster, base.cluster))))
+        first = self._append(packed(counts))
+        table_at = self._append(packed(array("Q", range(first, first + blocks * base.cluster, base.cluster))))
         self.patches[0] = struct.pack(">QI", table_at, slots)
 
     def write(self, to: Path, work: WorkContext) -> str:

@@ -1,0 +1,139 @@
+"""Which blocks of a disk changed while files were added and removed, without reading what did not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from errno import ENXIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # a program that is started for each capture imports this
+    from bakery.util.context import WorkContext
+
+BLOCK = 4096
+"""Bytes; `bakery.disk.ext4.FEATURES` says so, too."""
+CHUNK = 256
+"""Blocks that are compared at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockChanges:
+    """Blocks, in ascending order, that are not what they were.
+
+    Args:
+        data: to be taken from the changed file.
+        zeros: that shall read as zeros.
+    """
+
+    data: list[range]
+    zeros: list[range]
+
+
+def changes(
+    before: Path, after: Path, *, free_before: Sequence[range], free_after: Sequence[range], work: WorkContext
+) -> BlockChanges:
+    """Compare a file system's metadata with the same after it was mounted and written to.
+
+    What was free has no content that counts, and is taken as it is now. What is free now shall keep nothing. The rest
+    was in use all the time: it is metadata, of which both files have the content, or part of a file that did not
+    change, of which neither has. That holds as long as no block of a file was used anew after the file was removed:
+    see `bakery.drivers.nspawn.layer_writer`.
+
+    Args:
+        before: the metadata, as `bakery.disk.ext4_metadata.extract` wrote it.
+        after: a copy of it that was mounted and written to.
+        free_before: the blocks that were free.
+        free_after: the blocks that are free now.
+        work: can cancel it.
+    """
+    stored_before, stored_after = stored(before), stored(after)
+    taken = without(free_before, free_after)
+    kept = without(without(union(stored_before, stored_after), free_before), free_after)
+    return BlockChanges(
+        data=union(both(taken, stored_after), differing(before, after, kept, work)),
+        zeros=union(without(free_after, free_before), without(taken, stored_after)),
+    )
+
+
+def stored(path: Path) -> list[range]:
+    """Return the blocks of a sparse file that are not holes; more of them where the file system cannot tell."""
+    found: list[range] = []
+    with path.open("rb") as file:
+        descriptor, size, at = file.fileno(), os.fstat(file.fileno()).st_size, 0
+        while at < size:
+            try:
+                start = os.lseek(descriptor, at, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno == ENXIO:  # nothing but a hole until the end
+                    break
+                raise
+            at = os.lseek(descriptor, start, os.SEEK_HOLE)
+            found.append(range(start // BLOCK, -(-at // BLOCK)))
+    return union(found, [])
+
+
+def copy_data(source: Path, to: int) -> None:
+    """Write what a sparse file has stored to the same places of an open file or device."""
+    with source.open("rb") as file:
+        for part in _chunks(stored(source)):
+            os.pwrite(to, os.pread(file.fileno(), len(part) * BLOCK, part.start * BLOCK), part.start * BLOCK)
+
+
+def differing(one: Path, other: Path, blocks: Iterable[range], work: WorkContext) -> list[range]:
+    """Return those of the blocks whose content is not the same in both files."""
+    found: list[range] = []
+    with one.open("rb") as first, other.open("rb") as second:
+        for part in _chunks(blocks):
+            work.cancel.check()
+            size, at = len(part) * BLOCK, part.start * BLOCK
+            mine, theirs = os.pread(first.fileno(), size, at), os.pread(second.fileno(), size, at)
+            if mine != theirs:
+                found += (
+                    range(part.start + number, part.start + number + 1)
+                    for number in range(len(part))
+                    if mine[number * BLOCK : (number + 1) * BLOCK] != theirs[number * BLOCK : (number + 1) * BLOCK]
+                )
+    return union(found, [])
+
+
+def _chunks(blocks: Iterable[range]) -> Iterator[range]:
+    for part in blocks:
+        for start in range(part.start, part.stop, CHUNK):
+            yield range(start, min(start + CHUNK, part.stop))
+
+
+def union(some: Iterable[range], others: Iterable[range]) -> list[range]:
+    """Return the blocks of either list, neighbours as one range."""
+    found: list[range] = []
+    for part in sorted((part for part in (*some, *others) if part), key=lambda part: part.start):
+        if found and part.start <= found[-1].stop:
+            found[-1] = range(found[-1].start, max(found[-1].stop, part.stop))
+        else:
+            found.append(part)
+    return found
+
+
+def without(some: Sequence[range], others: Sequence[range]) -> list[range]:
+    """Return the blocks of the first list that are not in the second; both ascending and without overlaps."""
+    found: list[range] = []
+    number = 0
+    for part in some:
+        start = part.start
+        while number < len(others) and others[number].stop <= start:
+            number += 1
+        at = number
+        while at < len(others) and others[at].start < part.stop:
+            if others[at].start > start:
+                found.append(range(start, others[at].start))
+            start = max(start, others[at].stop)
+            at += 1
+        if start < part.stop:
+            found.append(range(start, part.stop))
+    return found
+
+
+def both(some: Sequence[range], others: Sequence[range]) -> list[range]:
+    """Return the blocks that are in both lists."""
+    return without(some, without(some, others))
