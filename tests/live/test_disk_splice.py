@@ -6,16 +6,12 @@ import hashlib
 import os
 import random
 import subprocess
-import sys
-import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from bakery.disk import qemuimg
 from bakery.disk.qcow2_splice import join
-from bakery.drivers.nspawn import base_template
 from bakery.drivers.nspawn.apply_layer import apply
 from bakery.errors import DriverError
 from bakery.util.context import WorkContext
@@ -168,52 +164,3 @@ def test_a_layer_written_into_its_tree_gives_what_the_overlay_showed(tmp_path: P
     assert seen(lower) == shown
     assert {"kept/again", "kept/deep/er", "replaced/new", "kept/null"} < shown.keys()
     assert not {"gone", "replaced/old", "kept/eighth", "kept/deep/file"} & shown.keys()
-
-
-HOLDER = """
-import sys, time
-from pathlib import Path
-from bakery.drivers.nspawn import template
-with template._mounted(Path(sys.argv[1]), 0, Path(sys.argv[2])) as tree:
-    (tree / "file").write_text("new")
-    print("mounted", flush=True)
-    time.sleep(float(sys.argv[3]))
-"""
-
-
-def helpers(folder: Path) -> list[str]:
-    """What is left on this host of a mounted disk: processes, loop devices."""
-    found = [" ".join(process.cmdline()) for process in psutil.process_iter() if _is_about(process, folder)]
-    return found + [line for line in run("losetup", "--all").splitlines() if str(folder) in line]
-
-
-def _is_about(process: psutil.Process, folder: Path) -> bool:
-    try:
-        return process.pid != os.getpid() and any(str(folder) in word for word in process.cmdline())
-    except psutil.Error:
-        return False
-
-
-@pytest.mark.skipif(bool(base_template.unusable([])), reason=base_template.unusable([]))
-@pytest.mark.parametrize("killed", [False, True])
-def test_a_mounted_disk_ends_with_the_process_that_mounted_it(tmp_path: Path, killed: bool) -> None:
-    raw, disk, tree = tmp_path / "raw", tmp_path / "disk.qcow2", tmp_path / "tree"
-    tree.mkdir()
-    (tree / "file").write_text("old")
-    run("mke2fs", "-q", "-F", "-t", "ext4", "-d", tree, raw, "20M")
-    run("qemu-img", "convert", "-O", "qcow2", raw, disk)
-    words = [sys.executable, "-c", HOLDER, disk, tmp_path, "60" if killed else "0"]
-    with subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "mounted\n"
-        if killed:
-            assert helpers(tmp_path)
-            process.kill()
-    until = time.monotonic() + 20
-    while helpers(tmp_path) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert helpers(tmp_path) == []
-    if not killed:
-        run("qemu-img", "convert", "-O", "raw", disk, raw)
-        assert run("debugfs", "-R", "cat file", raw) == "new"
-        run("e2fsck", "-fn", raw)

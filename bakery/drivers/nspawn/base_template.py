@@ -1,77 +1,132 @@
-"""Images of a base with little changed, written fast: the base's disk is made once, and changed by a mounted copy.
+"""Images of a base with little changed, written fast: the base's disk is made once, a machine's changes are added.
 
-The base's disk is in the cache, compressed as images are. A machine's layers are written into an overlay of it, which
-QEMU's storage daemon shows as a file and this kernel mounts; what that changed is compressed and joined with the base's
-compressed clusters as they are. The helpers and mounts live in namespaces that end with one process.
+The base's disk is in the cache, compressed as images are, and beside it the metadata of its file system as a sparse
+file. A machine's layers are written into a mounted copy of that metadata, by a process of its own whose mount and loop
+device end with it. Which blocks that changed follows from the two files; they are compressed and joined with the base's
+compressed clusters as they are.
 """
 
 from __future__ import annotations
 
 import hashlib
-import shutil
-import subprocess
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bakery.cache.checkpoints import inventory
-from bakery.disk import bootfiles, build, qemuimg
+from bakery.disk import block_changes, bootfiles, build, ext4_metadata, qcow2_overlay, qemuimg
 from bakery.disk.layout import Layout
 from bakery.disk.qcow2_splice import join
-from bakery.drivers.nspawn.apply_layer import apply
+from bakery.drivers.nspawn.layer_writer import WriteOrder
+from bakery.drivers.nspawn.merged_tree import merged
 from bakery.errors import DriverError
 from bakery.util.context import WorkContext
 from bakery.util.lock import hold
-from bakery.util.tools import alone, root
+from bakery.util.tools import alone, missing, root, run
 
-VERSION = 1
+VERSION = 2
 """Part of every template's name. Raise it when disks are made in another way."""
-IMAGE = "image.qcow2"
+NEW = ".new"
 LARGEST = 1 << 30
 """Bytes of changes above which a disk made from the start is as fast."""
 GRUB = ("usr/lib/grub", "usr/bin/grub-mkimage", "lib/grub")
 """What the boot loader's images are made of: where a machine changed it, they must be made anew."""
-DEVICES = (Path("/dev/fuse"), Path("/dev/loop-control"))
-PATIENCE = 120.0
-HOLD = """\
-set -eu
-qemu-storage-daemon \\
-    --blockdev "driver=file,node-name=file,filename=$1,cache.no-flush=on,discard=unmap" \\
-    --blockdev driver=qcow2,node-name=disk,file=file,cache.no-flush=on,discard=unmap \\
-    --export "type=fuse,id=disk,node-name=disk,mountpoint=$2,writable=on" &
-daemon=$!
-until grep -q " $2 fuse" /proc/mounts; do
-    kill -0 $daemon
-    sleep 0.01
-done
-mount -t ext4 -o "loop,offset=$3,discard" "$2" /mnt
-echo ready
-read -r _ || true
-umount /mnt
-kill $daemon
-wait $daemon
-echo done
-"""
+LOOP = Path("/dev/loop-control")
+PROGRAMS = {"e2image": "e2fsprogs", "dumpe2fs": "e2fsprogs", "mount": "mount"}
+POINTS = (Path("/mnt"), Path("/media"), Path("/srv"), Path("/opt"))
+"""Where a disk can be mounted; it remembers the path, which therefore is none of the build's."""
+KERNEL = (5, 8)
+"""Linux that tells of failed writes when a file system is flushed (syncfs(2)); before, they were lost."""
+SERVED = re.compile(r"fuse.*|9p|virtiofs|nfs\d?|cifs|smb3|ceph|afs")
+"""File systems behind which a process or another machine stands: one that hangs would hang a mount on top of it."""
+PACKAGE = Path(__file__).parents[3]
+"""Where `bakery` is imported from."""
+PATIENCE = 900.0
+"""Seconds for writing the layers."""
 
 
-def unusable(layers: Sequence[Path]) -> str:
+@dataclass(frozen=True)
+class Template:
+    """A base's disk in the cache.
+
+    Args:
+        folder: where its files are.
+    """
+
+    folder: Path
+
+    @property
+    def image(self) -> Path:
+        """The disk, as qcow2."""
+        return self.folder / "image.qcow2"
+
+    @property
+    def metadata(self) -> Path:
+        """The root file system without the content of files, as a sparse file."""
+        return self.folder / "metadata.raw"
+
+    @property
+    def free(self) -> list[range]:
+        """The blocks of the root file system that are free."""
+        return [range(start, stop) for start, stop in json.loads(self._free.read_text())]
+
+    @property
+    def _free(self) -> Path:
+        return self.folder / "free.json"
+
+    def make(self, raw: Path, layout: Layout, work: WorkContext) -> None:
+        """Fill the folder, which is there and empty, with what a raw disk says.
+
+        Raises:
+            DriverError: a tool fails.
+        """
+        source = {"driver": "raw", "file": {"driver": "file", "filename": str(raw)}}
+        qemuimg.convert(source, self.image, format="qcow2", work=work)
+        ext4_metadata.extract(raw, self.metadata, layout, work)
+        free = ext4_metadata.free_blocks(self.metadata, work)
+        self._free.write_text(json.dumps([(part.start, part.stop) for part in free]))
+
+
+def unusable(layers: Sequence[Path], folder: Path) -> str:
     """Say why a machine's disk must be made from the start; empty when it need not.
 
     Args:
         layers: what it changed, topmost first.
+        folder: where the disk would be written.
     """
     if root():
         return "only root can mount a disk"
-    if shutil.which("qemu-storage-daemon") is None:
-        return "qemu-storage-daemon is not installed"
-    if not alone() or not Path("/mnt").is_dir():
-        return "there is no place to mount a disk where nobody sees it"
-    if not all(device.exists() for device in DEVICES):
-        return "this host has no FUSE, or no loop devices"
+    if not alone() or not LOOP.exists():
+        return "a disk cannot be mounted here: setpriv, or /dev/loop-control, is missing"
+    for problem in missing(PROGRAMS):
+        return problem.what
+    if _kernel() < KERNEL:
+        return f"this kernel does not tell of failed writes; Linux {KERNEL[0]}.{KERNEL[1]} does"
+    if SERVED.fullmatch(kind := _file_system(folder)):
+        return f"{folder} is on a file system of type {kind}"
     if any((layer / name).exists() for layer in layers for name in GRUB):
         return "the boot loader was changed"
     if inventory.size(layers) > LARGEST:
         return "much was changed"
+    return ""
+
+
+def _kernel() -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", os.uname().release)[:2])
+
+
+def _file_system(folder: Path) -> str:
+    """The type of the file system that a folder is on; empty where it cannot be told."""
+    device = folder.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        left, _, right = line.partition(" - ")
+        if left.split()[2] == number:
+            return right.split()[0]
     return ""
 
 
@@ -84,7 +139,7 @@ def write(to: Path, *, layers: Sequence[Path], tree: Path, layout: Layout, folde
         tree: the base's files.
         layout: of the disk.
         folder: for scratch files; on a large disk.
-        shop: where the cache is.
+        work: where the cache is.
 
     Returns:
         The SHA-256 of the image, hexadecimal.
@@ -92,33 +147,52 @@ def write(to: Path, *, layers: Sequence[Path], tree: Path, layout: Layout, folde
     Raises:
         DriverError: a tool fails, or the files do not fit on the disk.
     """
-    below = prepare(tree, layout, work)
-    overlay, delta = folder / "overlay.qcow2", folder / "delta.qcow2"
+    template = prepare(tree, layout, work)
+    files = _ties(layers, tree, layout, folder, work)
+    return write_changed(to, template, layers=layers, files=files, layout=layout, folder=folder, work=work)
+
+
+def write_changed(
+    to: Path,
+    template: Template,
+    *,
+    layers: Sequence[Path],
+    files: Mapping[str, str],
+    layout: Layout,
+    folder: Path,
+    work: WorkContext,
+) -> str:
+    """Write a template's image with layers and files on top; arguments and result are those of `write`.
+
+    Args:
+        to, layers, layout, folder, work: as for `write`.
+        template: what to change.
+        files: of root's, mode 0644: absolute path to text.
+    """
+    disk, overlay, delta = folder / "root.raw", folder / "overlay.qcow2", folder / "delta.qcow2"
     try:
-        qemuimg.overlay(overlay, base=below, format="qcow2", size=layout.size, work=work, cluster=qemuimg.CLUSTER)
-        with _mounted(overlay, layout.root.start, folder) as disk:
-            try:
-                for layer in reversed(layers):
-                    work.cancel.check()
-                    apply(layer, disk)
-                _tie(disk, layout)
-            except OSError as error:
-                hint = f"the disk is {layout.size >> 20} MiB; is it large enough?"
-                raise DriverError("the machine's files cannot be written", why=str(error), hint=hint) from error
-        qemuimg.changes(overlay, delta, base=below, work=work)
-        return join(below, delta, to, work)
+        _write_layers(_order(template, disk, layers, files), layout, work)
+        before = template.free
+        after = ext4_metadata.free_blocks_now(disk, before)
+        changes = block_changes.changes(template.metadata, disk, free_before=before, free_after=after, work=work)
+        qcow2_overlay.write(
+            overlay, changes, disk, base=template.image, size=layout.size, start=layout.root.start, work=work
+        )
+        disk.unlink()
+        qemuimg.changes(overlay, delta, base=template.image, work=work)
+        return join(template.image, delta, to, work)
     finally:
-        overlay.unlink(missing_ok=True)
-        delta.unlink(missing_ok=True)
+        for path in (disk, overlay, delta):
+            path.unlink(missing_ok=True)
 
 
-def prepare(tree: Path, layout: Layout, work: WorkContext) -> Path:
-    """Make the base's disk as an image, or find it in the cache.
+def prepare(tree: Path, layout: Layout, work: WorkContext) -> Template:
+    """Make the base's disk, or find it in the cache.
 
     Args:
         tree: the base's files.
         layout: of the disk.
-        shop: where the cache is.
+        work: where the cache is.
 
     Raises:
         DriverError: a tool fails, or the files do not fit on the disk.
@@ -126,54 +200,78 @@ def prepare(tree: Path, layout: Layout, work: WorkContext) -> Path:
     known = tree.stat()
     decides = (VERSION, str(tree), known.st_ino, known.st_mtime_ns, layout.size, str(layout.identity))
     folder = work.cache / "bases" / f"disk-{hashlib.sha256(repr(decides).encode()).hexdigest()[:32]}"
-    image = folder / IMAGE
+    template, new = Template(folder / "disk"), folder / NEW
     with hold(folder / "lock", what="another bake is making the base's disk", work=work):
-        if not image.exists():
+        if not template.folder.exists():
             work.waiting("making the base's disk")
-            raw, part = folder / "disk.raw", folder / f"{IMAGE}.part"
+            build.remove(new, work)  # of a process that was killed: nobody else is here while we hold the lock
+            new.mkdir()
+            raw = new / "disk.raw"
             try:
                 build.make_disk(tree, raw, work, size=layout.size, identity=layout.identity)
-                source = {"driver": "raw", "file": {"driver": "file", "filename": str(raw)}}
-                qemuimg.convert(source, part, format="qcow2", work=work)
+                Template(new).make(raw, layout, work)
+                raw.unlink()
+                inventory.flush(new)
+                new.rename(template.folder)
             finally:
-                raw.unlink(missing_ok=True)
-            part.replace(image)
-    return image
+                build.remove(new, work)
+    return template
 
 
-def _tie(tree: Path, layout: Layout) -> None:
-    """Write the files that tie a tree to its disk, where the machine's kernels or settings call for others."""
-    for path, text in bootfiles.ties(tree, layout).items():
-        file = tree / path.lstrip("/")
-        if not file.is_file() or file.read_text() != text:
-            file.unlink(missing_ok=True)
-            file.write_text(text)
-            file.chmod(0o644)
+def _ties(layers: Sequence[Path], tree: Path, layout: Layout, folder: Path, work: WorkContext) -> dict[str, str]:
+    """Return the files that tie a tree to its disk, where the machine's kernels or settings call for others."""
+    before = bootfiles.ties(tree, layout)
+    with merged([*layers, tree], folder, work) as files:
+        after = bootfiles.ties(files, layout)
+        return {path: text for path, text in after.items() if text != before[path] or _changed(path, layers)}
 
 
-@contextmanager
-def _mounted(overlay: Path, start: int, folder: Path) -> Generator[Path]:
-    """Mount the file system at byte `start` of a qcow2 file while the block runs, where nobody else sees it."""
-    shown = folder / "shown"
-    shown.touch()
-    with subprocess.Popen(
-        [*alone(), "sh", "-c", HOLD, "sh", str(overlay), str(shown), str(start)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        text=True,
-    ) as process:
-        assert process.stdout is not None  # noqa: S101  asked for as pipes
-        try:
-            if process.stdout.readline() != "ready\n":
-                raise DriverError("the base's disk cannot be mounted", why=process.communicate(timeout=PATIENCE)[1])
-            yield Path("/proc", str(process.pid), "root/mnt")
-            said, errors = process.communicate(timeout=PATIENCE)  # which closes its standard input first
-            if said != "done\n":
-                raise DriverError("the machine's disk was not written to its end", why=errors)
-        except subprocess.TimeoutExpired as error:
-            raise DriverError("the machine's disk was not unmounted", why=f"not within {PATIENCE:g} s") from error
-        finally:
-            process.kill()  # and with it all that it has started and mounted
-            shown.unlink()
+def _changed(path: str, layers: Iterable[Path]) -> bool:
+    """Whether a layer has something to say about a file of the base's."""
+    return any(os.path.lexists(layer / path.lstrip("/")) for layer in layers)
+
+
+def _order(template: Template, disk: Path, layers: Sequence[Path], files: Mapping[str, str]) -> WriteOrder:
+    """Return what the program that mounts `disk` must do."""
+    needed = [disk, template.folder, *layers, PACKAGE, Path(sys.prefix), Path(sys.base_prefix)]
+    return WriteOrder(
+        disk=str(disk.absolute()),
+        metadata=str(template.metadata.absolute()),
+        point=str(mount_point(needed)),
+        layers=[str(layer.absolute()) for layer in reversed(layers)],
+        files={path.lstrip("/"): text for path, text in files.items()},
+    )
+
+
+def _write_layers(order: WriteOrder, layout: Layout, work: WorkContext) -> None:
+    """Write layers and files into a copy of the base's metadata, by a process that nothing outlives.
+
+    Raises:
+        DriverError: it fails, or was killed.
+    """
+    note = Path(order.disk).with_suffix(".json")
+    note.write_text(order.to_json())
+    try:
+        run(
+            (*alone(), sys.executable, "-P", "-m", "bakery.drivers.nspawn.layer_writer"),
+            work,
+            what="writing the machine's files to its disk",
+            stdin=note,
+            timeout=PATIENCE,
+            env={"PYTHONPATH": os.pathsep.join(filter(None, [str(PACKAGE), os.environ.get("PYTHONPATH", "")]))},
+            hint=f"the disk is {layout.size >> 20} MiB; is it large enough?",
+        )
+    finally:
+        note.unlink()
+
+
+def mount_point(needed: Sequence[Path]) -> Path:
+    """Find a folder to mount a file system on that hides nothing that is needed.
+
+    Raises:
+        DriverError: there is none.
+    """
+    for point in POINTS:
+        if point.is_dir() and not any(path.resolve().is_relative_to(point.resolve()) for path in needed):
+            return point
+    raise DriverError("there is no place to mount a disk", why=f"looked at: {', '.join(map(str, POINTS))}")

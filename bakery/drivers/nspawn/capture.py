@@ -49,7 +49,7 @@ def write(
         tree: the base's files.
         layout: of the disk.
         folder: for scratch files; on a large disk.
-        shop: can cancel it.
+        work: can cancel it.
 
     Returns:
         The SHA-256 of the image, hexadecimal.
@@ -57,14 +57,14 @@ def write(
     Raises:
         DriverError: a tool fails, or the files do not fit on the disk.
     """
-    if format == "qcow2" and not base_template.unusable(layers):
+    if format == "qcow2" and not base_template.unusable(layers, folder):
         try:
             return base_template.write(to, layers=layers, tree=tree, layout=layout, folder=folder, work=work)
         except DriverError as error:
             to.unlink(missing_ok=True)
             work.notice(f"the disk is made from the start, which takes longer: {error.what}", hint=error.why)
     raw = folder / "disk.raw" if format == "qcow2" else to
-    with merged([*layers, tree], folder / "merged", work) as files:
+    with merged([*layers, tree], folder, work) as files:
         build.make_disk(files, raw, work, size=layout.size, identity=layout.identity)
     if format == "qcow2":
         source = {"driver": "raw", "file": {"driver": "file", "filename": str(raw)}}

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import tempfile
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bakery.disk.build import remove
 from bakery.drivers.nspawn.layers import mount_option
 from bakery.errors import DriverError
 from bakery.util.context import WorkContext
-from bakery.util.tools import root, run
+from bakery.util.process import ready
+from bakery.util.tools import dies_with_us, root, run
 
 MOUNT = 'set -eu; mount -t overlay overlay -o "ro,lowerdir=$1" "$2"'
 HOLD = f"{MOUNT}; echo ready; read -r _ || true"
-COPY = 'set -eu; mount -t overlay overlay -o "ro,lowerdir=$1,userxattr" "$2"; cp --archive --reflink=auto "$2" "$3"'
+COPY = (
+    'set -eu; mount -t overlay overlay -o "ro,lowerdir=$1,userxattr" "$2"; exec cp --archive --reflink=auto "$2" "$3"'
+)
+"""`exec`: the signal that this process's death sends reaches the first process alone."""
+PATIENCE = 60.0
+"""Seconds in which folders are mounted, or a process that was told to end must have ended."""
 
 
 @contextmanager
@@ -27,51 +36,59 @@ def merged(layers: Sequence[Path], folder: Path, work: WorkContext) -> Generator
 
     Args:
         layers: topmost first; two at least, for that is what an overlay is.
-        folder: for the mount point, or the copy; not there yet.
-        shop: can cancel it.
+        folder: for the mount point, or the copy.
+        work: can cancel it.
 
     Raises:
-        DriverError: the layers cannot be mounted.
+        DriverError: the layers cannot be mounted, or the helper process was killed meanwhile.
     """
-    folder.mkdir()
-    point = folder / "point"
+    scratch = Path(tempfile.mkdtemp(prefix="merged-", dir=folder))
+    point = scratch / "point"
     point.mkdir()
     option = mount_option(layers)
-    if root():
-        words: tuple[str | Path, ...] = (
-            *root()[:-1],
-            "--mount",
-            "sh",
-            "-c",
-            COPY,
-            "sh",
-            option,
-            point,
-            folder / "tree",
-        )
-        run(words, work, what="putting the layers together")
-        try:
-            yield folder / "tree"
-        finally:
-            remove(folder / "tree", work)
-        return
-    with _holder(option, point) as pid:
-        yield Path("/proc", str(pid), "root", point.relative_to("/"))
+    try:
+        if root():
+            mount = ("--mount", "sh", "-c", COPY, "sh", option, point, scratch / "tree")
+            run((*root()[:-1], *mount), work, what="putting the layers together")
+            yield scratch / "tree"
+            return
+        with _holder(option, point) as pid:
+            yield Path("/proc", str(pid), "root", point.relative_to("/"))
+    finally:
+        remove(scratch, work)
 
 
 @contextmanager
 def _holder(option: str, point: Path) -> Generator[int]:
+    words = [*dies_with_us(), "unshare", "--mount", "sh", "-c", HOLD, "sh", option, str(point)]
     process = subprocess.Popen(
-        ["unshare", "--mount", "sh", "-c", HOLD, "sh", option, str(point)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     )
-    with process:
-        assert process.stdout is not None  # noqa: S101  asked for as pipes
-        assert process.stderr is not None  # noqa: S101
-        if process.stdout.readline() != b"ready\n":
+    assert process.stdin is not None  # noqa: S101  asked for as pipes
+    assert process.stdout is not None  # noqa: S101
+    assert process.stderr is not None  # noqa: S101
+    try:
+        if not ready([process.stdout.fileno()], PATIENCE) or process.stdout.readline() != b"ready\n":
+            process.kill()
             said = process.stderr.read().decode(errors="replace").strip()
-            raise DriverError("the machine's layers cannot be put together", why=said)
-        yield process.pid  # the helper ends when its standard input is closed, also when we are killed
+            raise DriverError("the machine's layers cannot be put together", why=said or f"not within {PATIENCE:g} s")
+        try:
+            yield process.pid
+        except (OSError, DriverError) as error:
+            if process.poll() is None:
+                raise
+            raise DriverError("the process that showed the machine's layers as one was killed") from error
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the helper: by the end of its input, else by a signal; it is not waited for longer than `PATIENCE`."""
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(PATIENCE)
+        return
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from uuid import UUID
 
@@ -30,17 +29,19 @@ def test_a_disk_has_the_identity_of_its_bases_disk_whatever_its_size() -> None:
 def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base_template, "root", lambda: ())
     monkeypatch.setattr(base_template, "alone", lambda: ("unshare",))
-    monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/qemu-storage-daemon")
-    monkeypatch.setattr(base_template, "DEVICES", ())
+    monkeypatch.setattr(base_template, "missing", lambda _: ())
+    monkeypatch.setattr(base_template, "LOOP", Path("/"))
+    monkeypatch.setattr(base_template, "_file_system", lambda _: "ext4")
+    monkeypatch.setattr(base_template, "_kernel", lambda: (6, 1))
 
 
 @pytest.mark.usefixtures("as_root")
 def test_a_machine_that_changed_grub_gets_a_disk_made_from_the_start(tmp_path: Path) -> None:
-    assert base_template.unusable([tmp_path]) == ""
+    assert base_template.unusable([tmp_path], tmp_path) == ""
     changed = tmp_path / "layer" / "usr/bin/grub-mkimage"
     changed.parent.mkdir(parents=True)
     changed.write_text("another one")
-    assert base_template.unusable([tmp_path, tmp_path / "layer"]) == "the boot loader was changed"
+    assert base_template.unusable([tmp_path, tmp_path / "layer"], tmp_path) == "the boot loader was changed"
 
 
 @pytest.mark.usefixtures("as_root")
@@ -49,12 +50,42 @@ def test_a_machine_that_changed_much_gets_a_disk_made_from_the_start(
 ) -> None:
     (tmp_path / "file").write_bytes(bytes(range(256)) * 256)
     monkeypatch.setattr(base_template, "LARGEST", 1000)
-    assert base_template.unusable([tmp_path]) == "much was changed"
+    assert base_template.unusable([tmp_path], tmp_path) == "much was changed"
 
 
-def test_whoever_is_not_root_gets_a_disk_made_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whoever_is_not_root_gets_a_disk_made_from_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(base_template, "root", lambda: ("unshare",))
-    assert base_template.unusable([]) == "only root can mount a disk"
+    assert base_template.unusable([], tmp_path) == "only root can mount a disk"
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("kind", ["fuse.sshfs", "fuseblk", "9p", "virtiofs", "nfs4", "cifs"])
+def test_no_disk_is_mounted_from_a_folder_that_a_process_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(base_template, "_file_system", lambda _: kind)
+    assert base_template.unusable([], tmp_path) == f"{tmp_path} is on a file system of type {kind}"
+
+
+@pytest.mark.usefixtures("as_root")
+def test_no_disk_is_mounted_where_the_kernel_keeps_failed_writes_to_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base_template, "_kernel", lambda: (5, 4))
+    assert "does not tell of failed writes" in base_template.unusable([], tmp_path)
+
+
+def test_a_disk_is_mounted_where_it_hides_nothing_that_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = tmp_path / "mnt", tmp_path / "media"
+    for folder in (first, second):
+        folder.mkdir()
+    monkeypatch.setattr(base_template, "POINTS", (tmp_path / "nowhere", first, second))
+    assert base_template.mount_point([tmp_path / "x"]) == first
+    assert base_template.mount_point([first / "project/layer"]) == second
+    with pytest.raises(DriverError, match="no place to mount"):
+        base_template.mount_point([first / "project", second / "venv"])
 
 
 @pytest.mark.parametrize("base", ["debian.qcow2", None, 7])
