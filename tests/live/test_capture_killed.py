@@ -1,0 +1,112 @@
+"""SIGKILL every process of a capture at any moment: `sync` answers, and nothing is left on this host."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bakery.drivers.nspawn import base_template
+from tests.live.baking import Project, is_kept
+from tests.live.killing import Figures, killed, left, series, sync
+from tests.live.test_bake_kill import CONTAINER, nspawn
+from tests.live.test_capture_disk import Base, base, layer_of
+
+__all__ = ["base"]
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.skipif(bool(base_template.unusable([], Path("/"))), reason=base_template.unusable([], Path("/"))),
+]
+CAPTURE = """
+import os, sys
+from pathlib import Path
+from uuid import UUID
+from bakery.util.context import WorkContext
+from bakery.disk.layout import Layout
+from bakery.drivers.nspawn.merged_tree import merged
+from bakery.drivers.nspawn.base_template import Template, write_changed
+
+folder, base, tree, *layers = map(Path, sys.argv[1:])
+layout, work = Layout(size=256 << 20, identity=UUID(int=7)), WorkContext(cache=folder)
+with merged([*layers, tree], folder, work) as files:
+    sum(1 for _ in files.rglob("*"))
+write_changed(folder / "image.qcow2", Template(base), layers=layers, files={}, layout=layout, folder=folder, work=work)
+"""
+ROLES = ("bake", "setpriv", "unshare", "layer_writer", "mount", "sync", "umount", "sh", "qemu-img")
+DELAYS = (0.0, 0.003, 0.01, 0.03, 0.1)
+SEED, ROUNDS = os.environ.get("BAKERY_KILL_SEED", "1"), int(os.environ.get("BAKERY_KILLS", "1000"))
+
+
+def tell(figures: Figures) -> None:
+    """Write the figures where `pytest -s` shows them."""
+    sys.stdout.write(f"{figures}\n")
+
+
+def capture(base: Base, tmp_path: Path, kills: list[tuple[str, float]]) -> Figures:
+    """Kill captures, and return the figures."""
+    folder = tmp_path / "captures"
+    layers = [layer_of(base, tmp_path, 1), layer_of(base, tmp_path, 2)]
+    (layers[0] / "much").write_bytes(random.Random(3).randbytes(30 << 20))
+
+    def start() -> subprocess.Popen[bytes]:
+        folder.mkdir()
+        words = [sys.executable, "-c", CAPTURE, folder, base.template.folder, base.tree, *layers]
+        return subprocess.Popen(
+            list(map(str, words)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+
+    return series(start, folder, kills, lambda: shutil.rmtree(folder))
+
+
+def test_a_capture_of_which_any_process_is_killed_leaves_nothing(base: Base, tmp_path: Path) -> None:
+    tell(capture(base, tmp_path, [(role, 0.005) for role in ROLES] + [("any", delay) for delay in (0.1, 0.3, 0.5)]))
+
+
+@pytest.mark.all
+@pytest.mark.timeout(4 * 3600)
+def test_hundreds_of_kills_at_any_moment_of_a_capture_leave_nothing(base: Base, tmp_path: Path) -> None:
+    chance = random.Random(SEED)
+    kills = [(role, delay) for role in ROLES for delay in DELAYS]
+    kills += [("any", chance.uniform(0.0, 1.5)) for _ in range(max(0, ROUNDS - len(kills)))]
+    tell(capture(base, tmp_path, kills))
+
+
+def build(project: Project, phase: str, delays: list[float]) -> Figures:
+    """Kill any process of builds, clean up by `bake gc`, and see that nothing is left."""
+    figures = Figures()
+    for delay in delays:
+        with project.start("build", "--no-cache", "--no-test") as bake:
+            project.wait(bake, lambda event: phase in (event.get("phase"), event["type"]))
+            killed(bake, "any", delay, figures)
+            output = bake.communicate(timeout=300)[0]
+        figures.codes[bake.returncode] += 1
+        assert bake.returncode in (0, -signal.SIGKILL, 5, 6, 7), output
+        figures.syncs.append(sync())
+        swept = project.bake("gc")
+        assert swept.code == 0, swept.err
+        remains = {thing for thing in project.left() if not is_kept(project)(thing)}
+        assert remains | set(left(project.folder)) == set(), output
+    assert figures.slow <= len(delays) // 10, str(figures)
+    return figures
+
+
+@nspawn
+def test_a_build_of_which_any_process_is_killed_while_it_captures_leaves_nothing(project: Project) -> None:
+    project.write(CONTAINER)
+    tell(build(project, "capture", [0.2, 0.6]))
+
+
+@nspawn
+@pytest.mark.all
+@pytest.mark.timeout(4 * 3600)
+def test_builds_of_which_any_process_is_killed_at_any_moment_leave_nothing(project: Project) -> None:
+    project.write(CONTAINER)
+    chance, rounds = random.Random(SEED), ROUNDS // 20
+    tell(build(project, "capture", [chance.uniform(0.0, 2.5) for _ in range(rounds)]))
+    tell(build(project, "run-started", [chance.uniform(0.0, 8.0) for _ in range(rounds)]))
