@@ -84,6 +84,7 @@ def examine(drivers: Registry, only: Sequence[str], environ: Mapping[str, str]) 
     if unknown:
         raise UsageError(f"there is no driver {unknown[0]!r}", hint=f"installed are: {', '.join(drivers.names())}")
     if not only:
+        yield from _stuck_mounts()
         yield from _host()
         yield from _cache(environ)
     for name in only or drivers.names():
@@ -97,6 +98,13 @@ def _host() -> Iterator[CheckResult]:
     yield CheckResult(about="host", state="info", text=f"{cpus()} processors, {format_size(memory())} of memory free")
     yield _kvm()
     yield from (_program("host", program) for program in PROGRAMS["host"])
+
+
+def _stuck_mounts() -> Iterator[CheckResult]:
+    from bakery.util.stuck_mounts import look
+
+    if stuck := look():
+        yield CheckResult(about="host", state="missing", text=stuck.what, why=stuck.why, hint=stuck.hint)
 
 
 def _kvm() -> CheckResult:
