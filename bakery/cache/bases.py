@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,6 +17,8 @@ from bakery.util.durations import date_of_use
 
 KINDS: Final = ("bases", "downloads")
 LOCK: Final = "lock"
+HALF_MADE: Final = (".new", ".disk-*", ".tree-*", ".inspect-*", "disk.part")
+"""Names of what is not finished, as `bakery.disk.bases.generations` and `bakery.disk.build` give them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +69,63 @@ def prune(store: Store, older_than: float) -> list[BaseEntry]:
     needed = [*_open_files(), *_under_checkpoints(store)]
     idle = [entry for entry in old if not any(path.is_relative_to(entry.folder.resolve()) for path in needed)]
     return [entry for entry in idle if _empty(entry.folder)]
+
+
+def sweep(cache: Path, *, dry_run: bool = False) -> list[str]:
+    """Remove what processes that were killed left half made among the bases.
+
+    Args:
+        cache: the shared cache folder.
+        dry_run: only say what would go.
+
+    Returns:
+        What is gone, or would go: `bases/disk-.../.new`. Where another process is at work nothing is looked at.
+    """
+    gone: list[str] = []
+    for folder in (cache / "bases").glob("[!.]*"):
+        if not _half_made(folder):
+            continue
+        with _held(folder) as held:
+            for path in _half_made(folder) if held else ():
+                with suppress(OSError):  # files of many owners: whoever makes this base next removes them
+                    if not dry_run:
+                        _remove(path)
+                    gone.append(str(path.relative_to(cache)))
+    return sorted(gone)
+
+
+def _half_made(folder: Path) -> list[Path]:
+    """What is in a base's folder only while somebody works on it, or was when he was killed."""
+    found = [path for pattern in HALF_MADE for path in (*folder.glob(pattern), *folder.glob(f"*/{pattern}"))]
+    tree = folder / "tree"  # of an image: it is made in place, and a note beside it says that it is whole
+    unpacked = folder.name.startswith("image-") and tree.is_dir()
+    return [*found, tree] if unpacked and not (folder / "ready.json").exists() else found
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _held(folder: Path) -> Generator[bool]:
+    """Hold a base's lock, and say whether we do; its date, which says when it was last asked for, stays."""
+    from filelock import FileLock, Timeout  # slow to import
+
+    path = folder / LOCK
+    if not path.exists():
+        yield False
+        return
+    status = path.stat()
+    lock = FileLock(path, timeout=0, preserve_lock_file=True)
+    try:
+        with lock:
+            yield True
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    except Timeout:
+        yield False
 
 
 def _empty(folder: Path) -> bool:

@@ -33,6 +33,7 @@ class Swept:
         alive: runs that a live process works on; not touched.
         held: runs kept on purpose by `--on-failure=keep`; only naming them takes them.
         damaged: run id to numbers of journal lines that cannot be read.
+        unfinished: what was half made in the cache, and is gone now (or would go); see `bakery.cache.bases.sweep`.
     """
 
     destroyed: list[Resource] = field(default_factory=list[Resource])
@@ -40,6 +41,7 @@ class Swept:
     alive: list[str] = field(default_factory=list[str])
     held: list[str] = field(default_factory=list[str])
     damaged: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+    unfinished: list[str] = field(default_factory=list[str])
 
     @property
     def exit_code(self) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
+from bakery.cache import bases
 from bakery.cli import output
 from bakery.cli.completion import runs
 from bakery.cli.options import BakeCommand, Duration, as_json
@@ -13,6 +15,7 @@ from bakery.cli.project import Project
 from bakery.errors import CleanupError, UsageError
 from bakery.model import Resource, Where, to_json
 from bakery.state import gc as collector
+from bakery.state.project import cache_folder
 
 
 @click.command(
@@ -52,6 +55,7 @@ def gc(
     """Destroy what dead runs left behind. Runs that are alive are never touched."""
     if driver is None and (older_than is not None or settings):
         raise UsageError("--older-than and --set need --driver", hint="without it, gc goes by the journals alone")
+    stuck = list(_stuck_mounts())
     if driver is None:
         swept = collector.collect(
             project.state, project.drivers.get, run=run, dry_run=dry_run, notify=lambda text: output.note(text, project)
@@ -61,8 +65,18 @@ def gc(
         alive = {folder.id for folder in project.state.runs() if folder.alive}
         gone, left = collector.sweep(project.drivers.get(driver), where, alive.__contains__, dry_run=dry_run)
         swept = collector.Swept(destroyed=gone, left=left)
+    swept.left += stuck
+    swept.unfinished += bases.sweep(cache_folder(project.environ), dry_run=dry_run) if driver is run is None else []
     _tell(project, swept, dry_run=dry_run, as_json=as_json or project.json)
     raise click.exceptions.Exit(swept.exit_code)
+
+
+def _stuck_mounts() -> Iterator[CleanupError]:
+    """Yield what only somebody can lift who knows what else runs on this host."""
+    from bakery.util.stuck_mounts import look
+
+    if stuck := look():
+        yield CleanupError(stuck.what, why=stuck.why, hint=stuck.hint)
 
 
 def _settings(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -81,11 +95,15 @@ def _tell(project: Project, swept: collector.Swept, *, dry_run: bool, as_json: b
     else:
         for resource in swept.destroyed:
             output.out(f"{'would destroy' if dry_run else 'destroyed'} {_of_run(resource)}", project)
+        for name in swept.unfinished:
+            output.out(
+                f"{'would remove' if dry_run else 'removed'} {name} of the cache, which was never finished", project
+            )
         for run in swept.alive:
             output.note(f"{run} is alive: left alone", project)
         for run in swept.held:
             output.note(f"{run} was kept on purpose: `bake gc {run}` destroys it", project)
-        if not swept.destroyed and not swept.exit_code:
+        if not swept.destroyed and not swept.unfinished and not swept.exit_code:
             output.note("nothing was left behind", project)
     for error in swept.left:
         output.error(error, project)
@@ -110,7 +128,8 @@ def _json(swept: collector.Swept, *, dry_run: bool) -> dict[str, Any]:
         "version": 1,
         "dry_run": dry_run,
         "destroyed": [to_json(resource) for resource in swept.destroyed],
-        "left": [{"what": error.what, "why": error.why} for error in swept.left],
+        "left": [{"what": error.what, "why": error.why, "hint": error.hint} for error in swept.left],
+        "unfinished": swept.unfinished,
         "alive": swept.alive,
         "held": swept.held,
         "damaged": swept.damaged,
