@@ -96,7 +96,7 @@ def run_process(
         OSError: the program cannot be started.
     """
     collected = Collected(command or " ".join(argv), on_output, keep=collect)
-    with subprocess.Popen(
+    process = subprocess.Popen(  # no context manager: that would wait for the end of one that cannot end
         list(argv),
         stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -104,20 +104,20 @@ def run_process(
         env=env,
         cwd=cwd,
         start_new_session=True,
-    ) as process:
-        feeder = None
-        if input is not None and process.stdin is not None:
-            feeder = Feeder(input, process.stdin.write, process.stdin.close, (BrokenPipeError, ValueError))
-            feeder.start()
-        try:
-            _pump(process, feeder, collected, cancel, timeout)
-        except BaseException:
-            end_group(process)
-            raise
-        finally:
-            _close_pipes(process)
-            if feeder is not None:
-                feeder.join(GRACE)
+    )
+    feeder = None
+    if input is not None and process.stdin is not None:
+        feeder = Feeder(input, process.stdin.write, process.stdin.close, (BrokenPipeError, ValueError))
+        feeder.start()
+    try:
+        _pump(process, feeder, collected, cancel, timeout)
+    except BaseException:
+        end_group(process)
+        raise
+    finally:
+        _close_pipes(process)
+        if feeder is not None:
+            feeder.join(GRACE)
     if feeder is not None:
         feeder.check()
     code = process.returncode
@@ -133,13 +133,17 @@ def ready(descriptors: Iterable[int], seconds: float) -> list[int]:
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process and its group: SIGTERM, then SIGKILL for what is still there."""
+    """End a process and its group: SIGTERM, then SIGKILL for what is still there.
+
+    One that the kernel cannot end, because it waits for a disk, is left to itself.
+    """
     with contextlib.suppress(ProcessLookupError):  # the whole group is gone already, which is what we want
         os.killpg(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(PATIENCE)
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(PATIENCE)
 
 
 class Feeder:
