@@ -16,6 +16,7 @@ import pytest
 from bakery.disk.bases.debian import Debian
 from bakery.drivers.qemu import acceleration, process
 from bakery.drivers.qemu.driver import QemuDriver
+from bakery.drivers.qemu.monitor import Monitor
 from bakery.drivers.qemu.source import Qemu
 from bakery.errors import DriverError, NotYet
 from bakery.machine.transport.base import Transport
@@ -262,6 +263,34 @@ def test_a_restored_machine_runs_on_with_the_new_runs_keys_and_the_time_of_day(
     for image, files in ((captured, "one three two"), (grown, "four one two")):
         _, _, clone = bench.launch(image)
         assert said(clone, "cd /root; echo $(ls one two three four 2>/dev/null)") == files
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "query-migrate",
+        *(pytest.param(name, marks=pytest.mark.all) for name in ("query-version", "blockdev-snapshot", "migrate")),
+    ],
+)
+def test_a_machine_that_dies_while_it_is_saved_is_told_to_be_dead_with_its_last_words(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    handle, claim, machine = bench.launch(tiny(bench.cache))
+    said(machine, "echo alive >/dev/console")
+    ask = Monitor.ask
+
+    def killing(self: Monitor, asked: str, **arguments: object) -> object:
+        if asked == command:
+            os.kill(handle.data["pid"], signal.SIGKILL)
+        return ask(self, asked, **arguments)
+
+    monkeypatch.setattr(Monitor, "ask", killing)
+    started = time.monotonic()
+    with pytest.raises(DriverError, match="the virtual machine is dead") as caught:
+        DRIVER.checkpoint(handle, "first", bench.folder / "cache" / "first", claim)
+    assert time.monotonic() - started < 30
+    assert "QEMU ended with exit code -9" in caught.value.why
+    assert "alive" in caught.value.why
 
 
 @pytest.mark.parametrize("bus", ["scsi", "sata", "nvme"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from shlex import quote
@@ -87,15 +87,16 @@ def save(handle: Handle, key: str, folder: Path, claim: Claim, *, host_key: str)
     folder.chmod(0o700)
     layers = Layers.read(handle.folder)
     _must_be_possible(handle, layers, folder)
-    with Monitor(handle.folder) as monitor:
+    with power.answering(handle), Monitor(handle.folder) as monitor:
         power.must_run(monitor, handle)
         version = _version(monitor)
         with _standing_still(monitor):
             layers = _freeze(monitor, handle.folder, layers, folder, claim)
             try:
-                _write_memory(monitor, folder, claim)
+                _write_memory(monitor, handle, folder, claim)
             except BaseException:
-                monitor.ask("migrate_cancel")
+                with suppress(NotYet):  # it may be gone
+                    monitor.ask("migrate_cancel")
                 _take_back(handle.folder, layers)
                 raise
     save_keys(claim.keys, folder)
@@ -167,7 +168,7 @@ def _writable(monitor: Monitor) -> str:
     raise DriverError("QEMU does not know its disk", why=str(monitor.ask("query-block")))
 
 
-def _write_memory(monitor: Monitor, folder: Path, work: WorkContext) -> None:
+def _write_memory(monitor: Monitor, handle: Handle, folder: Path, work: WorkContext) -> None:
     """Write the memory as a migration stream through zstd, which takes a fifth of the space at hardly any time."""
     part, whole = folder / f"{MEMORY}.part", folder / MEMORY
     _no_limit(monitor)
@@ -175,6 +176,7 @@ def _write_memory(monitor: Monitor, folder: Path, work: WorkContext) -> None:
     monitor.ask("migrate", uri=f"exec:{command}")
 
     def written() -> None:
+        power.must_live(handle)
         _look(monitor, "the memory was not saved")
         if not whole.exists():
             raise NotYet("saving the machine's memory")
@@ -208,7 +210,7 @@ def load(handle: Handle, folder: Path, saved: Saved, work: WorkContext) -> None:
         handle: the machine; its QEMU waits.
         folder: the checkpoint's.
         saved: the checkpoint's settings.
-        shop: can cancel it.
+        work: can cancel it.
 
     Raises:
         DriverError: QEMU cannot read it.

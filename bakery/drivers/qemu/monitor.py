@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from qemu.qmp import ConnectError, ExecInterruptedError, ExecuteError, QMPClient, QMPError
+from qemu.qmp import ConnectError, ExecuteError, QMPClient, QMPError
 
 from bakery.errors import DriverError, NotYet
 
@@ -84,7 +84,8 @@ class Monitor:
             return self._wait(self._client.execute(command, named))
         except ExecuteError as error:
             raise QmpError(f"QEMU refused {command}", why=str(error)) from error
-        except (ExecInterruptedError, TimeoutError) as error:
+        except (QMPError, EOFError, OSError, TimeoutError) as error:
+            # The library has another error for a connection that breaks than for one that is broken already.
             raise NotYet(f"QEMU did not answer {command}") from error
 
     def _wait(self, question: Coroutine[Any, Any, T]) -> T:

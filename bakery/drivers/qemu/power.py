@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from bakery.drivers.qemu import process
@@ -15,10 +16,14 @@ from bakery.errors import DriverError, NotYet
 from bakery.machine.transport.diagnose import diagnose
 from bakery.model import Handle
 from bakery.util.context import WorkContext
-from bakery.util.waiting import until
+from bakery.util.waiting import Cancel, until
 
 PATIENCE = 300.0
 """Seconds for a guest to power itself off; an emulated one with much to write may need a minute."""
+NOTED = 0.5
+"""Seconds; nobody writes it down for a machine that another process started."""
+GRACE = 5.0
+"""Seconds in which a QEMU that has hung up must have ended."""
 AGAIN = 20.0
 """Seconds until the power button is pressed again: a guest that is still booting does not hear the first time."""
 HINTS = {
@@ -47,9 +52,40 @@ def must_live(handle: Handle) -> None:
         DriverError: with its last words.
     """
     if not process.alive(handle.id, handle.data["pid"]):
+        with suppress(DriverError):  # the thread that waits for its end writes down its exit code a moment later
+            noted = partial(_must_be_noted, handle)
+            until(noted, what="QEMU's exit code", timeout=NOTED, cancel=Cancel(), every=(0.01, 0.05))
         words = process.last_words(handle.folder)
         hint = next((hint for part, hint in HINTS.items() if part in words), "")
         raise DriverError("the virtual machine is dead", why=words, hint=hint)
+
+
+@contextmanager
+def answering(handle: Handle) -> Generator[None]:
+    """Tell of a machine that does not answer in the block whether it is dead.
+
+    Raises:
+        DriverError: it is, with its last words; or it lives, and does not answer.
+    """
+    try:
+        yield
+    except NotYet as error:
+        with suppress(DriverError):  # the kernel may still be clearing it up
+            until(partial(_must_be_gone, handle), what="QEMU's end", timeout=GRACE, cancel=Cancel(), every=(0.01, 0.1))
+        must_live(handle)
+        raise DriverError(
+            "the virtual machine does not answer", why=error.reason, hint="is this host overloaded?"
+        ) from error
+
+
+def _must_be_noted(handle: Handle) -> None:
+    if not (handle.folder / process.EXIT).exists():
+        raise NotYet("QEMU's exit code")
+
+
+def _must_be_gone(handle: Handle) -> None:
+    if process.alive(handle.id, handle.data["pid"]):
+        raise NotYet("QEMU may be ending")
 
 
 def must_run(monitor: Monitor, handle: Handle) -> None:
