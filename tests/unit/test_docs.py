@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -166,7 +167,23 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
             assert anchor in slugs, f"{target}#{anchor}"
 
 
-def test_the_table_of_contents_has_every_page() -> None:
-    listed = re.search(r"```\{toctree\}.*?\n\n(.*?)```", (ROOT / "docs" / "index.md").read_text(), re.DOTALL)
+@pytest.mark.parametrize("folder", ["docs", "docs/decisions"])
+def test_the_table_of_contents_has_every_page(folder: str) -> None:
+    index = ROOT / folder / "index.md"
+    listed = re.search(r"```\{toctree\}\n(?::hidden:\n\n)?(.*?)```", index.read_text(encoding="utf-8"), re.DOTALL)
     assert listed
-    assert {page.stem for page in PAGES[1:]} - {"index"} == set(listed[1].split())
+    pages = {page.stem for page in index.parent.glob("*.md")} | {
+        f"{page.parent.name}/index" for page in index.parent.glob("*/index.md")
+    }
+    assert pages - {"index"} == set(listed[1].split())
+
+
+def test_the_picture_of_the_rooms_is_the_one_that_the_imports_give() -> None:
+    drawn = runpy.run_path(str(ROOT / "tools" / "architecture"))["picture"]()
+    assert (ROOT / "docs" / "architecture.svg").read_text(encoding="utf-8") == drawn, "run tools/architecture"
+
+
+def test_every_room_is_in_the_page_about_the_architecture() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for door in (ROOT / "bakery").glob("*/__init__.py"):
+        assert f"| `{door.parent.name}` |" in page
