@@ -8,11 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
+from bakery.disk import image_files
+from bakery.disk.qemuimg import Format
 from bakery.drivers.base import Driver
 from bakery.errors import DriverError, NotYet, RetryableError
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Problem, Resource, Source, Where
 from bakery.state.claim import Claim
 from bakery.testing.folder.cloud import BUSYBOX, FolderCloud, Kind, NotFound
+from bakery.testing.folder.disk import write_disk
 from bakery.util.retry import retry
 from bakery.util.waiting import until
 
@@ -27,12 +30,15 @@ class Folder(Source):
         cloud: the folder.
         base: None for an empty system, or an image of this cloud.
         patience: seconds to wait for a machine or an image.
+        disk: the format in which the image is a disk file beside the imagefile as well; None for one that is in the
+            cloud alone.
     """
 
     driver: ClassVar[str] = "folder"
     cloud: str
     base: Any = None
     patience: float = 10.0
+    disk: Format | None = None
 
 
 class FolderDriver(Driver[Folder]):
@@ -91,9 +97,11 @@ class FolderDriver(Driver[Folder]):
         number = retry(lambda: _image_once(cloud, handle.id, claim), claim.cancel)
         intent.made(number)
         self._available(cloud, number, handle.settings, claim)
-        return Artifact(
+        artifact = Artifact(
             driver=self.name, id=number, name=name, format="tar", settings=handle.settings, created=datetime.now(UTC)
         )
+        disk: Format | None = handle.settings.get("disk")
+        return write_disk(cloud.path / "images" / number / "tree.tar", artifact, disk, claim) if disk else artifact
 
     def _available(self, cloud: FolderCloud, number: str, settings: Any, claim: Claim) -> None:
         def probe() -> None:
@@ -118,12 +126,14 @@ class FolderDriver(Driver[Folder]):
 
     def keep(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
         """Give the image its final name; then, and only then, retire older ones of that name."""
-        cloud = _cloud(artifact.settings)
-        retry(lambda: cloud.rename_image(artifact.id, name), claim.cancel)
+        cloud, number = _cloud(artifact.settings), image_number(artifact)
+        retry(lambda: cloud.rename_image(number, name), claim.cancel)
+        if artifact.id != number:
+            artifact = image_files.keep(artifact, name)
         claim.commit()
         # Looked up only now, and only those named before: of two builders at once, the image of the later one stays.
         named = [record for record in retry(lambda: cloud.list("images"), claim.cancel) if record["name"] == name]
-        own = [(record["named"], record["id"]) for record in named if record["id"] == artifact.id]
+        own = [(record["named"], record["id"]) for record in named if record["id"] == number]
         for record in named if own else ():  # ours is gone already, where a later builder was quicker
             if (record.get("named", 0), record["id"]) < own[0]:
                 _gone(cloud, "images", record["id"])
@@ -131,11 +141,16 @@ class FolderDriver(Driver[Folder]):
 
     def delete(self, artifact: Artifact) -> None:
         """Delete an image."""
-        _gone(_cloud(artifact.settings), "images", artifact.id)
+        _gone(_cloud(artifact.settings), "images", image_number(artifact))
+        if artifact.id != image_number(artifact):
+            image_files.delete(artifact)
 
     def intact(self, artifact: Artifact) -> bool:
         """See whether the image is there."""
-        return any(record["id"] == artifact.id for record in _cloud(artifact.settings).list("images"))
+        number = image_number(artifact)
+        if artifact.id != number and not image_files.intact(artifact):
+            return False
+        return any(record["id"] == number for record in _cloud(artifact.settings).list("images"))
 
     def checkpoint(self, handle: Handle, key: str, folder: Path, claim: Claim) -> Checkpoint | None:
         """Make an image of the machine as it runs, with the step's key and the note in its tags."""
@@ -156,6 +171,9 @@ class FolderDriver(Driver[Folder]):
 
     def destroy(self, resource: Resource) -> None:
         """Delete by id, or by the name that we chose, where the answer with the id was lost."""
+        if resource.kind == image_files.KIND:
+            image_files.destroy(resource)
+            return
         cloud, kind = FolderCloud(Path(resource.data["cloud"])), KINDS[resource.kind]
         for record in cloud.list(kind):
             if record["name"] == resource.key or record.get("id") == resource.id:
@@ -183,11 +201,17 @@ class FolderDriver(Driver[Folder]):
 
 def _settings(boot: Folder | Artifact | Checkpoint) -> tuple[dict[str, Any], str | None]:
     if isinstance(boot, Artifact):
-        return dict(boot.settings), boot.id
+        return {name: value for name, value in boot.settings.items() if name != "image"}, image_number(boot)
     if isinstance(boot, Checkpoint):
         return {name: value for name, value in boot.settings.items() if name != "image"}, boot.settings["image"]
-    image = boot.base.id if isinstance(boot.base, Artifact) else boot.base
-    return {"cloud": boot.cloud, "patience": boot.patience}, image
+    image = image_number(boot.base) if isinstance(boot.base, Artifact) else boot.base
+    return {"cloud": boot.cloud, "patience": boot.patience, "disk": boot.disk}, image
+
+
+def image_number(artifact: Artifact) -> str:
+    """Return what the cloud calls an image."""
+    number: str = artifact.settings.get("image", artifact.id)
+    return number
 
 
 def _checkpoint(settings: Mapping[str, Any], key: str, image: str) -> Checkpoint:

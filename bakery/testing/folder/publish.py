@@ -34,7 +34,7 @@ class Folder(driver.Folder, Publisher):
 
     def publish(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
         """Upload the image's archive."""
-        tree = Path(artifact.settings["cloud"]) / "images" / artifact.id / "tree.tar"
+        tree = Path(artifact.settings["cloud"]) / "images" / driver.image_number(artifact) / "tree.tar"
         if not tree.is_file():
             raise DriverError(f"the image {artifact.id} has no archive", why=str(tree))
         cloud = FolderCloud(Path(self.cloud))
