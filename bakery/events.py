@@ -169,13 +169,14 @@ class Failed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ArtifactKept(Event):
-    """A tested image is now the user's."""
+    """An image is now the user's; `verdict` is what its smoke tests said, `untested` where none ran."""
 
     name: str
     id: str
     format: str = ""
     size: int | None = None
     sha256: str = ""
+    verdict: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

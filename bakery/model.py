@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 Stream: TypeAlias = Literal["stdout", "stderr"]
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+Verdict: TypeAlias = Literal["", "passed", "failed", "untested"]
+"""What the last smoke tests said of an image; empty where nobody wrote it down."""
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -81,6 +83,7 @@ class Artifact:
         key: content key of the last step that made it.
         build: the build that made it, `web[release=bookworm]@laptop`.
         created: when it was captured, with a time zone.
+        verdict: what the last smoke tests said of it: `passed`, `failed`, or `untested` where none ran (`--no-test`).
     """
 
     driver: str
@@ -94,6 +97,7 @@ class Artifact:
     key: str = ""
     build: str = ""
     created: datetime | None = None
+    verdict: Verdict = ""
 
     @property
     def path(self) -> Path:

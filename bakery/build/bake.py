@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import partial
 
@@ -32,17 +33,11 @@ def bake(build: Build, context: RunContext, base: Artifact | None = None) -> Art
         artifact, _ = find_up_to_date_image(context, build, base, ask=True)  # only its tests have changed
         if artifact is None:
             artifact = _publish(scope, course, base) if build.publishes else _make(scope, course)
-        if context.options.test:
+        with course.judging(artifact):
             looked = scope.beside(partial(inspect_image, scope, artifact))  # at its file, while a machine boots from it
-            with (
-                start_test_process(scope) as process,
-                scope.machine(artifact, role="smoke") as machine,
-            ):  # the very same line
-                looked.result()
-                first = smoke(scope, machine, process)
-            for _ in range(1, context.options.clones):
-                with scope.machine(artifact, role="clone") as machine:
-                    check_clones_differ(scope, machine, first)
+            if context.options.test:
+                _test(scope, artifact, looked)
+            looked.result()
         artifact = scope.keep(course.tested(artifact))  # from here it is the user's
     for task in build.post:
         post(scope, task, artifact)
@@ -68,3 +63,13 @@ def _publish(scope: Scope, course: IncrementalBuild, local: Artifact | None) -> 
     assert isinstance(publisher, Publisher)  # noqa: S101  that is what such a build is
     assert local is not None  # noqa: S101  it stands on the build that makes it
     return course.sign(scope.publish(publisher, local))
+
+
+def _test(scope: Scope, artifact: Artifact, looked: Future[None]) -> None:
+    """Run the smoke tests on fresh machines of an image, once the look into its file has found nothing."""
+    with start_test_process(scope) as process, scope.machine(artifact, role="smoke") as machine:  # the very same line
+        looked.result()
+        first = smoke(scope, machine, process)
+    for _ in range(1, scope.context.options.clones):
+        with scope.machine(artifact, role="clone") as machine:
+            check_clones_differ(scope, machine, first)

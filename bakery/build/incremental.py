@@ -19,7 +19,7 @@ from bakery.cache.inputs.tracer import Tracer
 from bakery.cache.records import Record
 from bakery.cache.steps import Made
 from bakery.disk.bases.base import Base
-from bakery.errors import BakeryError, ConnectError, DriverError, PreflightError
+from bakery.errors import BakeryError, ConnectError, DriverError, PreflightError, SmokeError
 from bakery.events import Notice, StepEnded
 from bakery.imagefile.builds import Build, Step
 from bakery.imagefile.decorators import Function
@@ -28,6 +28,7 @@ from bakery.model import Artifact, Checkpoint, Source
 from bakery.state import progress
 from bakery.state.progress import BuildProgress, Note
 from bakery.util.results import Lost, TimedOut
+from bakery.verdicts import mark_failed, passed, untested
 
 
 class IncrementalBuild:
@@ -297,10 +298,21 @@ class IncrementalBuild:
         return replace(artifact, key=image_key(self.scope.build, self.scope.context.recipe, self.key))
 
     def tested(self, artifact: Artifact) -> Artifact:
-        """Write onto an image which tests it passed."""
-        context = self.scope.context
-        passed = tests_key(self.scope.build, context.recipe, self.variables, context.state.cache)
-        return replace(artifact, data={**artifact.data, "tests": passed if context.options.test else None})
+        """Write onto an image which tests it passed, or that it was not tested."""
+        if not self.scope.context.options.test:
+            return untested(artifact)
+        return passed(artifact, self.scope, self.variables)
+
+    @contextmanager
+    def judging(self, artifact: Artifact) -> Generator[None]:
+        """Say what becomes of an image whose tests or inspection fail; one that was kept before is marked so."""
+        try:
+            yield
+        except SmokeError as error:
+            kept = mark_failed(artifact, self.scope)
+            fate = "the image was kept before, and is marked as failed" if kept else "no image was kept"
+            error.hint = f"{fate}; {error.hint}".removesuffix("; ")
+            raise
 
 
 def find_up_to_date_image(
@@ -333,12 +345,12 @@ def find_up_to_date_image(
     key = image_key(build, context.recipe, made.last)
     for artifact in reversed(context.state.images()):
         if artifact.key == key and artifact.build == build.name and _intact(context, artifact):
-            passed = artifact.data.get("tests")
+            held = artifact.data.get("tests")
             wanted = tests_key(build, context.recipe, variables, context.state.cache)
             for hit in made.hits:
                 context.inputs.update(hit.files)
             context.inputs.add(context.recipe.file)
-            return artifact, not context.options.test or (wanted is not None and passed == wanted)
+            return artifact, not context.options.test or (wanted is not None and held == wanted)
     return None, False
 
 

@@ -202,9 +202,7 @@ def smoke(scope: Scope, running: RunningMachine, process: PytestProcess | None =
 
         report = run_tests(job(scope, running, variables(scope)), running.claim, process)
         if not report.ok:
-            raise SmokeError(
-                summary(report), hint=f"nothing was kept; the tests' report is in {scope.context.run.path}"
-            )
+            raise SmokeError(summary(report), hint=f"the tests' report is in {scope.context.run.path}")
         return report.identity
 
 

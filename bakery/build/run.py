@@ -32,6 +32,7 @@ from bakery.state.journal import Journal
 from bakery.state.project import RunFolder, State
 from bakery.util.host_errors import no_space, trouble
 from bakery.util.waiting import Cancel
+from bakery.verdicts import warn_of_base
 
 POLL = 0.25
 """Seconds between two looks at signals: one that another thread received does not wake the main thread."""
@@ -200,7 +201,8 @@ class _Run:
             base = self.artifacts.get(build.after[0]) if build.after else None
             if build.after and base is None:
                 continue
-            self._is_up_to_date(build, base)
+            if self._is_up_to_date(build, base):
+                warn_of_base(self.context, build, base)
 
     def _is_up_to_date(self, build: Build, base: Artifact | None, *, ask: bool = False) -> bool:
         artifact, tested = find_up_to_date_image(self.context, build, base, ask=ask)
@@ -306,6 +308,7 @@ class _Run:
             )
         )
         base = self.artifacts[build.after[0]] if build.after else None
+        warn_of_base(context, build, base)
         try:
             if self._is_up_to_date(build, base, ask=True):  # its base is known only now
                 return self.artifacts[build.name]
@@ -328,6 +331,7 @@ class _Run:
                 format=artifact.format,
                 size=artifact.size,
                 sha256=artifact.sha256,
+                verdict=artifact.verdict,
             )
         )
         context.emit(

@@ -9,7 +9,7 @@ from bakery import events as e
 from bakery.reporting.files import FileReporter
 from bakery.reporting.formatting import duration, plain
 from bakery.reporting.run_state import BuildState, RunState, Span
-from bakery.reporting.summary import artifact, failure, outcome, took, word
+from bakery.reporting.summary import VERDICTS, artifact, failure, outcome, took, word
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -68,6 +68,7 @@ def _track(board: RunState, track: BuildState, total: float) -> dict[str, Any]:
         "seconds": took(board, track),
         "reason": track.ended.reason if track.ended else "",
         "artifact": artifact(track.artifact) if track.artifact else "",
+        "doubt": VERDICTS.get(track.artifact.verdict, "") if track.artifact else "",
         "failure": dict(_failure(track.failure, track)) if track.failure else {},
         "phases": track.phases(),
         "bars": [_bar(board, bar, total) for bar in track.bars],

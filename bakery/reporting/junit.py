@@ -46,6 +46,10 @@ def _suite(track: BuildState) -> ET.Element:
         case = ET.Element("testcase", classname=plain(track.name), name=plain(failed[-1] if failed else "build"))
         _error(case, track.failure, track)
         cases.append(case)
+    if track.artifact and track.artifact.verdict == "untested":
+        case = ET.Element("testcase", classname=plain(track.name), name="smoke")
+        ET.SubElement(case, "skipped", message="the image was not tested")
+        cases.append(case)
     suite = ET.Element("testsuite", name=plain(track.name), tests=str(len(cases)))
     for count, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(count, str(sum(case.find(tag) is not None for case in cases)))

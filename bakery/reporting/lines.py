@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 from bakery import events as e
 from bakery.reporting.formatting import done, duration, plain
 from bakery.reporting.run_state import BuildState, RunState
+from bakery.reporting.summary import VERDICTS
 from bakery.util.units import format_size
 
 Kind: TypeAlias = Literal[
@@ -77,7 +78,8 @@ def _lines(event: e.Event, board: RunState, *, verbose: bool, starts: bool) -> I
             yield Line("info", plain(f"journal: {event.op} {event.resource}"), event.build)
         case e.ArtifactKept():
             amount = f", {format_size(event.size)}" if event.size else ""
-            yield Line("kept", plain(f"{event.name} is kept: {event.id}{amount}"), event.build)
+            doubt = f", {VERDICTS[event.verdict]}" if event.verdict in VERDICTS else ""
+            yield Line("kept", plain(f"{event.name} is kept: {event.id}{amount}{doubt}"), event.build)
         case e.BuildEnded() if event.outcome in ("cancelled", "skipped"):
             reason = f": {event.reason}" if event.reason else ""
             yield Line(event.outcome, plain(f"build{reason}"), event.build)

@@ -172,7 +172,7 @@ def _artifact(event: e.BuildEnded) -> e.ArtifactKept | None:
     """The image of a build that found nothing to do: it was kept by an earlier run."""
     if not event.artifact.get("id"):
         return None
-    given = {name: event.artifact.get(name) or "" for name in ("name", "id", "format", "sha256")}
+    given = {name: event.artifact.get(name) or "" for name in ("name", "id", "format", "sha256", "verdict")}
     return e.ArtifactKept(time=event.time, run=event.run, build=event.build, size=event.artifact.get("size"), **given)
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from bakery import events as e
 from bakery.reporting.formatting import duration, indent, plain
 from bakery.reporting.run_state import BuildState, RunState
 from bakery.util.units import format_size
+
+VERDICTS: Final = {"untested": "not tested", "failed": "tests failed"}
+"""What is said of a kept image that did not pass; that one passed goes without saying."""
 
 
 def failure(event: e.Failed, track: BuildState | None = None) -> Iterator[tuple[str, str]]:
@@ -58,12 +62,13 @@ def took(board: RunState, track: BuildState) -> float:
 
 
 def artifact(kept: e.ArtifactKept) -> str:
-    """`.bakery/images/web.qcow2  412.0 MiB  sha256:1f2e3d4c5b6a`."""
+    """`.bakery/images/web.qcow2  412.0 MiB  sha256:1f2e3d4c5b6a  NOT TESTED`."""
     parts = [
         near(kept.id),
         format_size(kept.size) if kept.size else "",
         f"sha256:{kept.sha256[:12]}" if kept.sha256 else "",
     ]
+    parts.append(VERDICTS.get(kept.verdict, "").upper())
     return "  ".join(plain(part) for part in parts if part)
 
 

@@ -181,6 +181,10 @@ class State:
         """Write down a kept image; it takes the place of an older one with the same id."""
         self._change(lambda images: [*(i for i in images if i.id != artifact.id), artifact])
 
+    def mark_image(self, artifact: Artifact) -> None:
+        """Write anew what is known of a kept image, at its place; nothing where it is not in the catalogue."""
+        self._change(lambda images: [artifact if image.id == artifact.id else image for image in images])
+
     def forget_image(self, artifact: Artifact) -> None:
         """Take an image out of the catalogue."""
         self._change(lambda images: [image for image in images if image.id != artifact.id])

@@ -54,7 +54,13 @@ PATH = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--refresh-task", "refresh_tasks", multiple=True, metavar="TASK", help="Run this task and those after it again."
 )
-@click.option("--no-test", "test", flag_value=False, default=True, help="Keep the image without smoke tests.")
+@click.option(
+    "--no-test",
+    "test",
+    flag_value=False,
+    default=True,
+    help="Keep the image without smoke tests; it counts as untested.",
+)
 @click.option("-o", "--output", type=PATH, metavar="FILE", help="Write the image here as well; for one image.")
 @click.option("--depfile", type=PATH, metavar="FILE", help="Write the files it depends on, in Make's syntax.")
 @click.option("--junit", type=PATH, metavar="FILE", help="Write a JUnit report here; the run's folder has one anyway.")

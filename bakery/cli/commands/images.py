@@ -13,7 +13,7 @@ from bakery.cli.completion import built
 from bakery.cli.options import BakeCommand, as_json
 from bakery.cli.project import Project
 from bakery.model import Artifact, to_json
-from bakery.reporting.summary import near
+from bakery.reporting.summary import VERDICTS, near
 from bakery.util.units import format_size
 
 
@@ -37,7 +37,7 @@ def images(project: Project, as_json: bool, check: bool) -> None:
     if not found:
         output.note("nothing has been built here yet; `bake build` does", project)
         return
-    head = ("NAME", "BUILD", "CREATED", "SIZE", *(("STATUS",) if check else ()), "ID")
+    head = ("NAME", "BUILD", "CREATED", "SIZE", "TESTS", *(("STATUS",) if check else ()), "ID")
     output.out(output.table([_row(image, states) for image in found], head), project)
 
 
@@ -45,7 +45,8 @@ def _row(image: Artifact, states: dict[str, str]) -> tuple[str, ...]:
     created = f"{image.created.astimezone():%Y-%m-%d %H:%M}" if isinstance(image.created, datetime) else ""
     amount = format_size(image.size) if image.size is not None else ""
     state = (states[image.id],) if states else ()
-    return (click.style(image.name, bold=True), image.build, created, amount, *state, near(image.id))
+    tests = click.style(image.verdict, fg="red") if image.verdict in VERDICTS else image.verdict
+    return (click.style(image.name, bold=True), image.build, created, amount, tests, *state, near(image.id))
 
 
 def _json(image: Artifact) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,17 +82,21 @@ def test(
 
         target = RemoteHost.of(host, identity=given["identity"], known_hosts=given["known_hosts"].expanduser())
         raise click.exceptions.Exit(target.test(visit, plan, image))
-    from bakery.build.phases import smoke
+    from bakery.retest import retest
 
     found = _artifact(project, artifact or "")
-    raise click.exceptions.Exit(visit.machine(build_of(found, plan, image), found, smoke, needs_secrets=True))
+    action = partial(retest, artifact=found)
+    raise click.exceptions.Exit(visit.machine(build_of(found, plan, image), found, action, needs_secrets=True))
 
 
 def _artifact(project: Project, name: str) -> Artifact:
-    """A kept image, or a disk file."""
+    """Return a kept image, by its name or its file; else any disk file."""
     from bakery.model import Artifact
 
     path = project.folder / name
     if path.suffix in FORMATS and path.is_file():
+        known = [image for image in project.state.images() if image.id == str(path.resolve())]
+        if known:
+            return known[-1]
         return Artifact(driver="qemu", id=str(path.resolve()), name=path.stem, format=FORMATS[path.suffix])
     return project.state.image(name)

@@ -1,0 +1,37 @@
+"""Testing a kept image once more: `bake test IMAGE`. Its verdict is written into the catalogue."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from bakery.build.inspection import inspect_image
+from bakery.build.phases import smoke, variables
+from bakery.build.scope import RunningMachine, Scope
+from bakery.errors import SmokeError
+from bakery.model import Artifact
+from bakery.verdicts import mark_failed, passed
+
+
+def retest(scope: Scope, running: RunningMachine, artifact: Artifact) -> None:
+    """Run an image's smoke tests, and look into its file, on a machine that was booted from it.
+
+    Args:
+        scope: the build's that made the image, or that lends it its tests.
+        running: the machine.
+        artifact: the image; where it is in the catalogue and the tests are its own, it gets their verdict.
+
+    Raises:
+        SmokeError: a test failed, or the inspection found what may not be in an image.
+    """
+    if artifact.build != scope.build.name:  # somebody else's disk, or another image's tests: no verdict on it
+        smoke(scope, running)
+        return
+    looked = scope.beside(partial(inspect_image, scope, artifact))
+    try:
+        smoke(scope, running)
+        looked.result()
+    except SmokeError as error:
+        if mark_failed(artifact, scope):
+            error.hint = f"the image stays, and is marked as failed; {error.hint}".removesuffix("; ")
+        raise
+    scope.context.state.mark_image(passed(artifact, scope, variables(scope)))

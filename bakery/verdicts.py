@@ -1,0 +1,93 @@
+"""What the smoke tests said of an image, written onto it, and whether another image may stand on it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from bakery.build.context import RunContext
+from bakery.build.scope import Scope
+from bakery.build.step_keys import tests_key
+from bakery.disk.bases.cloud_image import CloudImage
+from bakery.errors import BakeryError
+from bakery.events import Notice
+from bakery.imagefile.plan import Build
+from bakery.model import Artifact
+from bakery.state.project import State
+
+DOUBTS: Final = {"untested": "was not tested", "failed": "failed its tests"}
+"""Verdicts that whoever stands on an image must hear of, as a sentence says them."""
+
+
+def passed(artifact: Artifact, scope: Scope, variables: Any) -> Artifact:
+    """Write onto an image that it passed the tests as they are now.
+
+    Args:
+        artifact: the image.
+        scope: the build's.
+        variables: what its tests get.
+    """
+    context = scope.context
+    key = tests_key(scope.build, context.recipe, variables, context.state.cache)
+    return replace(artifact, verdict="passed", data={**artifact.data, "tests": key})
+
+
+def untested(artifact: Artifact) -> Artifact:
+    """Write onto an image that no test ran; what is known of one that was kept before stays."""
+    if artifact.verdict:
+        return artifact
+    return replace(artifact, verdict="untested", data={**artifact.data, "tests": None})
+
+
+def mark_failed(artifact: Artifact, scope: Scope) -> bool:
+    """Write into the catalogue that an image failed, and return whether it is there."""
+    state = scope.context.state
+    if all(image.id != artifact.id for image in state.images()):
+        return False
+    try:
+        state.mark_image(replace(artifact, verdict="failed", data={**artifact.data, "tests": None}))
+    except OSError as error:  # what brought us here is worth more than the mark
+        scope.emit(Notice(level="warning", message=f"the catalogue does not say that {artifact.name} failed: {error}"))
+    return True
+
+
+def warn_of_base(context: RunContext, build: Build, base: Artifact | None) -> None:
+    """Warn where an image stands on one that nobody has tested, or that failed its tests.
+
+    Args:
+        context: the run.
+        build: the one that stands on another.
+        base: what another build of this run made for it.
+    """
+    image = base or _kept_elsewhere(build.boot.base)
+    if image is not None and image.verdict in DOUBTS:
+        context.emit(
+            Notice(
+                build=build.name,
+                level="warning",
+                message=f"it stands on {image.name}, which {DOUBTS[image.verdict]}",
+                hint=f"`bake test {image.name}` tests it",
+            )
+        )
+
+
+def _kept_elsewhere(base: Any) -> Artifact | None:
+    """Return the image that a base names, where bakery keeps one: in this project, or in another of this host."""
+    if isinstance(base, Artifact):
+        return base
+    for address in base.urls if isinstance(base, CloudImage) else ():
+        path = Path(unquote(urlsplit(address).path))
+        for folder in path.parents if urlsplit(address).scheme == "file" else ():
+            if folder.name == ".bakery":
+                return _in_catalogue(path, folder)
+    return None
+
+
+def _in_catalogue(path: Path, folder: Path) -> Artifact | None:
+    try:
+        images = State(folder, folder).images()
+    except (BakeryError, OSError):
+        return None  # another project's trouble
+    return next((image for image in images if image.id in (str(path), str(path.resolve()))), None)
