@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Literal, Protocol
 
 from bakery.build.resume import ResumedRun
 from bakery.cache.checkpoints.store import Store, limit
+from bakery.cache.inputs.external import LocalInput
 from bakery.drivers.registry import Registry
 from bakery.events import Event
 from bakery.imagefile.recipe import Recipe
@@ -52,6 +54,9 @@ class BuildOptions:
         refresh: tasks to run again; `*` for all.
         test: False skips the smoke tests.
         output: where the artifact is copied besides; for a single build.
+        output_name: the same as the user wrote it, which is what a Makefile calls it.
+        began: seconds since the epoch, when the first input may have been read.
+        inputs: what was read while the imagefile was loaded and planned; for the depfile.
         depfile: where the list of files it depended on is written, in Make's syntax.
         deadline: seconds for the whole run.
         resume: the run to continue.
@@ -69,6 +74,9 @@ class BuildOptions:
     refresh: frozenset[str] = frozenset()
     test: bool = True
     output: Path | None = None
+    output_name: str = ""
+    began: float = field(default_factory=time.time)
+    inputs: frozenset[LocalInput] = frozenset()
     depfile: Path | None = None
     deadline: float | None = None
     resume: str | None = None
@@ -99,7 +107,7 @@ class RunContext:
     cancel: Cancel
     ask: Asks | None = None
     asking: threading.Lock = field(default_factory=threading.Lock)
-    inputs: set[Path] = field(default_factory=set[Path])
+    inputs: set[LocalInput] = field(default_factory=set[LocalInput])
     resumed: ResumedRun | None = None
 
     def work(self, build: str) -> WorkContext:

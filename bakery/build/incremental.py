@@ -15,6 +15,7 @@ from bakery.build.scope import Scope
 from bakery.build.step_keys import StepKeys, base_key, function_of, image_key, look_up_steps, tests_key
 from bakery.cache import portable_records
 from bakery.cache.checkpoints.lease import Lease
+from bakery.cache.inputs.external import LocalInput
 from bakery.cache.inputs.tracer import Tracer
 from bakery.cache.records import Record
 from bakery.cache.steps import Made
@@ -68,7 +69,7 @@ class IncrementalBuild:
         self._base = parent
         self._chain = self._chained(context.options)
         self.key = self._chain.parent
-        context.inputs.add(context.recipe.file)
+        context.inputs.add(LocalInput("file", context.recipe.file))
 
     def _chained(self, options: BuildOptions) -> StepKeys:
         scope = self.scope
@@ -349,7 +350,7 @@ def find_up_to_date_image(
             wanted = tests_key(build, context.recipe, variables, context.state.cache)
             for hit in made.hits:
                 context.inputs.update(hit.files)
-            context.inputs.add(context.recipe.file)
+            context.inputs.add(LocalInput("file", context.recipe.file))
             return artifact, not context.options.test or (wanted is not None and held == wanted)
     return None, False
 

@@ -3,36 +3,94 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterable, Mapping
+import secrets
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from bakery.build.context import RunContext
-from bakery.errors import PostError, UsageError
-from bakery.imagefile.builds import Plan
+from bakery.cache.inputs.external import LocalInput
+from bakery.cache.inputs.modules import users_files
+from bakery.cache.inputs.tracer import Tracer
+from bakery.destinations import check_suffix
+from bakery.disk.bases import checksum
+from bakery.disk.bases.cloud_image import CloudImage
+from bakery.drivers.registry import Registry
+from bakery.errors import BakeryError, PostError, UsageError
+from bakery.imagefile.builds import Build, Plan
+from bakery.makefile import near, prerequisites, rule
 from bakery.model import Artifact
+from bakery.state.project import write_whole
+from bakery.util.sparse_files import copy_sparse, digest
 
 
-def check_outputs(plan: Plan, output: Path | None) -> None:
-    """Refuse `-o` for more than one image.
+@contextmanager
+def reading(folder: Path, cache: Path) -> Generator[Callable[[], frozenset[LocalInput]]]:
+    """Note what the user's code reads while the imagefile is loaded and the plan is made.
 
-    Raises:
-        UsageError: the plan has several builds that nothing else stands on.
+    Args:
+        folder: the imagefile's.
+        cache: the shared cache.
     """
-    ends = _ends(plan)
-    if output is not None and len(ends) != 1:
-        raise UsageError(
-            f"-o names one file, but {len(ends)} images would be built",
-            why=", ".join(ends),
-            hint="name one image, and one source with --only",
+    tracer = Tracer(folder, ignore=(cache,))
+    with tracer:
+        yield lambda: frozenset(
+            LocalInput(kind, Path(name))
+            for kind, name in tracer.read
+            if kind == "file" or kind == "tree" or kind == "listing"  # noqa: PLR1714  narrows the type
         )
 
 
-def _ends(plan: Plan) -> list[str]:
-    """The builds that no other build stands on; what is only published besides is made here all the same."""
+def check_outputs(plan: Plan, output: Path | None, drivers: Registry | None = None, given: str = "") -> None:
+    """Refuse `-o` for more than one image, for one that is no file, for a name that lies, and over a base.
+
+    Args:
+        plan: what will be made.
+        output: what `-o` names; None where it was not given.
+        drivers: where drivers come from; they know the format of what they make.
+        given: `output` as the user wrote it.
+
+    Raises:
+        UsageError: with what to write instead.
+    """
+    if output is None:
+        return
+    ends = _ends(plan)
+    if len(ends) != 1:
+        raise UsageError(
+            f"-o names one file, but {len(ends)} images would be built",
+            why=", ".join(build.name for build in ends),
+            hint="name one image, and one source with --only",
+        )
+    image_format = drivers.get(ends[0].driver).image_format(ends[0].boot) if drivers else None
+    if image_format is not None:
+        check_suffix(given or str(output), image_format, ends[0].image)
+    for build in plan.builds:
+        if any(os.path.realpath(path) == os.path.realpath(output) for path in _files_of_base(build.boot.base)):
+            raise UsageError(
+                f"-o {given or output}: {build.name} stands on that file", hint="name another file, or no file"
+            )
+
+
+def _ends(plan: Plan) -> list[Build]:
+    """Return the builds that no other build stands on; what is only published besides is made here all the same."""
     here = [build for build in plan.builds if not build.publishes]
     used = {name for build in here for name in build.after}
-    return [build.name for build in here if build.name not in used]
+    return [build for build in here if build.name not in used]
+
+
+def _files_of_base(base: Any) -> Iterator[Path]:
+    """Yield the files of this host that a base is read from."""
+    if isinstance(base, Artifact) and base.id.startswith("/"):
+        yield base.path
+    if isinstance(base, CloudImage):
+        for address in (*base.urls, *((base.checksum,) if checksum.is_address(base.checksum) else ())):
+            parts = urlsplit(address)
+            if parts.scheme == "file":
+                yield Path(unquote(parts.path))
 
 
 def write_outputs(plan: Plan, artifacts: Mapping[str, Artifact], context: RunContext) -> None:
@@ -42,38 +100,112 @@ def write_outputs(plan: Plan, artifacts: Mapping[str, Artifact], context: RunCon
         PostError: the image is not a file, or cannot be written there.
     """
     output, depfile = context.options.output, context.options.depfile
-    last = artifacts.get(_ends(plan)[-1])
+    last = artifacts.get(_ends(plan)[-1].name)
     try:
         if output is not None and last is not None:
-            _place(last, output)
+            _place(last, output, context)
         if depfile is not None:
-            target = output or (Path(last.id) if last and last.id.startswith("/") else depfile)
-            depfile.write_text(make_rule(target, context.inputs), encoding="utf-8")
+            depfile.parent.mkdir(parents=True, exist_ok=True)
+            text = rule(_targets(last, context), _prerequisites(plan, context))
+            if not depfile.exists() or depfile.read_bytes() != os.fsencode(text):
+                write_whole(depfile, text)
     except OSError as error:
-        raise PostError("the output cannot be written", why=str(error), hint="the image itself is kept") from error
+        raise PostError("the output cannot be written", why=str(error), hint=_fate(last)) from error
 
 
-def _place(artifact: Artifact, output: Path) -> None:
-    """Put the image where it is wanted: a hard link where that works, else a sparse copy; whole or not at all."""
+def _fate(image: Artifact | None) -> str:
+    return f"the image itself is kept: {image.id}" if image else ""
+
+
+# ---- the image ------------------------------------------------------------------------------------------------------
+
+
+def _place(artifact: Artifact, output: Path, context: RunContext) -> None:
+    """Put a copy of the image where it is wanted, whole or not at all; nothing is written where it is there already.
+
+    A copy and no link: whoever boots the file writes to it, and the kept image must stay what was tested.
+    """
     if not artifact.id.startswith("/"):
         raise PostError(f"the image {artifact.id} is not a file, so -o cannot write it", hint="use a post step")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f".{output.name}.part")
-    temporary.unlink(missing_ok=True)
+    target = Path(os.path.realpath(output))
+    if any(item.path == target and item.kind == "file" for item in context.inputs):
+        raise PostError(f"-o {output}: the image depends on that file", hint=_fate(artifact))
+    work = context.work(artifact.build)
+    if _is_copy(artifact, target, context):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        os.link(artifact.path, temporary)
+        with artifact.path.open("rb") as source, part.open("xb") as to:
+            copy_sparse(source, to, work, what=f"writing {output.name}", total=artifact.size or 0)
+            to.flush()
+            os.fsync(to.fileno())
+        part.replace(target)
+    except BakeryError as error:
+        error.hint = error.hint or _fate(artifact)
+        raise
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _is_copy(artifact: Artifact, target: Path, context: RunContext) -> bool:
+    """Say whether the file is the image already, and no link to it."""
+    if not artifact.sha256 or not target.is_file() or target.samefile(artifact.path):
+        return False
+    same_size = target.stat().st_size == artifact.path.stat().st_size
+    return same_size and digest(target, "sha256", context.work(artifact.build)) == artifact.sha256
+
+
+def touch(context: RunContext) -> None:
+    """Date the output, as the last thing that a run does, so that Make sees what it must.
+
+    It is newer than all inputs, also when nothing had changed, and than the folder that it was written into; but
+    older than an input that was edited while the image was being made, which may have been read before.
+
+    Args:
+        context: the run.
+    """
+    if context.options.output is None:
+        return
+    inputs = context.inputs | context.options.inputs
+    edited = [at for at in map(_edited, inputs) if at > context.options.began * 1e9]
+    when = min([time.time_ns(), *(at - 1 for at in edited)])
+    with suppress(OSError):
+        os.utime(os.path.realpath(context.options.output), ns=(when, when))
+
+
+def _edited(item: LocalInput) -> int:
+    """When an input was last written to, in nanoseconds since the epoch; 0 for folders and for what is gone."""
+    try:
+        return item.path.stat().st_mtime_ns if item.path.is_file() else 0
     except OSError:
-        shutil.copyfile(artifact.path, temporary)
-    os.utime(temporary)  # Make compares times: the output is newer than its inputs, also when nothing had changed
-    temporary.replace(output)
+        return 0
 
 
-def make_rule(target: Path, inputs: Iterable[Path]) -> str:
-    """Write one rule in Make's syntax, and an empty rule for each input so that a deleted one is no error."""
-    names = sorted({_escape(str(path)) for path in inputs})
-    rule = f"{_escape(str(target))}: " + " \\\n  ".join(names) + "\n"
-    return rule + "".join(f"\n{name}:\n" for name in names)
+# ---- the dependency file --------------------------------------------------------------------------------------------
 
 
-def _escape(name: str) -> str:
-    return name.replace("$", "$$").replace(" ", "\\ ").replace("#", "\\#")
+def _targets(last: Artifact | None, context: RunContext) -> Iterator[str]:
+    """Yield what the Makefile may call the image: as `-o` was written, and as it is seen from where `bake` started."""
+    options = context.options
+    if options.output is None:
+        made = Path(last.id) if last is not None and last.id.startswith("/") else options.depfile
+        if made is not None:
+            yield near(made, Path.cwd())
+        return
+    yield options.output_name or near(options.output, Path.cwd())
+    if options.output_name and not Path(options.output_name).is_absolute():
+        yield os.path.relpath(options.output, Path.cwd())
+
+
+def _prerequisites(plan: Plan, context: RunContext) -> Iterable[str]:
+    inputs = {
+        *context.inputs,
+        *context.options.inputs,
+        *(LocalInput("file", path) for path in users_files(context.recipe.folder)),
+        *(LocalInput("file", path) for path in context.settings.files),
+        *(LocalInput("file", path) for build in plan.builds for path in _files_of_base(build.boot.base)),
+    }
+    ours = [context.state.folder, context.state.cache]
+    ours += [path for path in (context.options.output, context.options.depfile) if path is not None]
+    return (near(path, Path.cwd()) for path in prerequisites(inputs, ours))

@@ -14,7 +14,7 @@ from bakery.build.bake import bake
 from bakery.build.capacity import Capacity
 from bakery.build.context import Asks, BuildOptions, RunContext
 from bakery.build.incremental import find_up_to_date_image
-from bakery.build.outputs import write_outputs
+from bakery.build.outputs import touch, write_outputs
 from bakery.build.resume import ResumedRun
 from bakery.build.signals import Signals
 from bakery.drivers.publisher import Publisher
@@ -106,9 +106,12 @@ def build(
         )
         try:
             with Signals(cancel, context.emit):
-                return _Run(plan, context).go()
+                outcome = _Run(plan, context).go()
         finally:
             bus.close()
+        if outcome.exit_code == 0:
+            touch(context)
+        return outcome
 
 
 def _observer(bus: Bus) -> Any:
@@ -334,14 +337,8 @@ class _Run:
                 verdict=artifact.verdict,
             )
         )
-        context.emit(
-            BuildEnded(
-                build=build.name,
-                outcome="ok",
-                seconds=time.monotonic() - started,
-                artifact=_json(artifact),
-            )
-        )
+        seconds = time.monotonic() - started
+        context.emit(BuildEnded(build=build.name, outcome="ok", seconds=seconds, artifact=_json(artifact)))
         return artifact
 
     def _ours(self, error: Exception) -> BakeryError:

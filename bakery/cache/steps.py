@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from bakery.cache.inputs.code import Code, Follower
 from bakery.cache.inputs.digest import Keyed, of_json
-from bakery.cache.inputs.external import Input, World
+from bakery.cache.inputs.external import Input, LocalInput, World
 from bakery.cache.inputs.tracer import Tracer, changed
 from bakery.cache.inputs.values import Unstable
 from bakery.cache.portable_records import Noted, read
@@ -45,7 +45,7 @@ class Hit:
 
     key: str
     record: Record
-    files: tuple[Path, ...] = ()
+    files: tuple[LocalInput, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Made:
     key: str
     reusable: bool = True
     reasons: tuple[str, ...] = ()
-    files: tuple[Path, ...] = ()
+    files: tuple[LocalInput, ...] = ()
     record: Record | None = field(default=None, compare=False, repr=False)
 
 
@@ -225,8 +225,12 @@ class Steps:
         new = Record(key="", parent=parent, options=_what(options), code=code.items, shown=code.shown, inputs=now)
         return differences(last, new, step_prefix=PREFIX)
 
-    def _files(self, inputs: tuple[Input, ...]) -> tuple[Path, ...]:
-        return tuple(self._root / item.name for item in inputs if item.kind in ("file", "tree", "listing"))
+    def _files(self, inputs: tuple[Input, ...]) -> tuple[LocalInput, ...]:
+        return tuple(
+            LocalInput(item.kind, self._root / item.name)
+            for item in inputs
+            if item.kind == "file" or item.kind == "tree" or item.kind == "listing"  # noqa: PLR1714  narrows the type
+        )
 
     def _slot(self, task: Callable[..., Any]) -> str:
         name = getattr(task, "__qualname__", repr(type(task)))

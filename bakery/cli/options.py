@@ -14,6 +14,8 @@ from bakery.cli.completion import variables as complete_variables
 from bakery.cli.project import Project
 from bakery.util.units import parse_duration, parse_size
 
+FILE: Final = click.Path()
+"""A file to be written, as the user wrote it; `Project.check_destinations` looks at it."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from functools import cached_property
@@ -30,6 +31,7 @@ class Project:
         self.quiet = False
         self.verbose = False
         self.color: Literal["auto", "always", "never"] = "auto"
+        self.began = time.time()
         self.environ: Mapping[str, str] = os.environ
         self._stack = ExitStack()
 
@@ -48,9 +50,27 @@ class Project:
         """The folder that `-C` names, absolute."""
         return self.directory.resolve()
 
-    def path(self, path: Path | None) -> Path | None:
+    def path(self, path: str | Path | None) -> Path | None:
         """A path from the command line, absolute."""
         return None if path is None else self.folder / path
+
+    def check_destinations(
+        self, *, output: str | None = None, depfile: str | None = None, junit: str | None = None
+    ) -> None:
+        """Look at the places where the command line says to write.
+
+        Raises:
+            UsageError: one of them is no place for that, or holds something else.
+        """
+        if output is depfile is junit is None:
+            return
+        from bakery import destinations as places
+
+        kinds = ((places.image_file, output), (places.dependency_file, depfile), (places.junit_file, junit))
+        named = [kind(given, self.folder / given) for kind, given in kinds if given is not None]
+        cache = self.state.cache
+        ours = (self.state.folder, *(() if self.folder.is_relative_to(cache) else (cache,)))
+        places.check_all(named, ours)
 
     @cached_property
     def imagefile(self) -> Path:

@@ -115,6 +115,14 @@ class Driver(ABC, Generic[S]):
         del name, claim
         return artifact
 
+    def image_format(self, boot: S) -> str | None:
+        """Say in which format `capture` makes an image: `qcow2` or `raw` for a file on this host, else a word for it.
+
+        None where that is not known before.
+        """
+        del boot
+        return None
+
     def delete(self, artifact: Artifact) -> None:
         """Delete a kept image (`bake rm`), with everything that belongs to it.
 

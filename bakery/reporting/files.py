@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from bakery import events as e
 from bakery.reporting.run_state import RunState
+from bakery.state.project import write_whole
 
 
 class FileReporter(ABC):
@@ -33,7 +34,7 @@ class FileReporter(ABC):
         path = self._path or (Path(self.board.folder) / self.file if self.board.folder else None)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(self.content())
+            write_whole(path, self.content())
 
     @abstractmethod
     def content(self) -> bytes:

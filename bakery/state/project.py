@@ -27,12 +27,13 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
     return user_cache_path("bakery")
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old text or the new, never a part."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part; a link stays one."""
+    path = Path(os.path.realpath(path))
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("xb") as file:
+            file.write(content if isinstance(content, bytes) else os.fsencode(content))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

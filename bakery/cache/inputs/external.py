@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias, cast
+from typing import Literal, NamedTuple, TypeAlias, cast
 
 from bakery.cache.checkpoints import inventory
 from bakery.cache.inputs import digest
@@ -18,10 +18,18 @@ from bakery.cache.inputs.values import Values, shown
 from bakery.model import Json
 from bakery.redaction.secret import Secret
 
-Kind: TypeAlias = Literal["file", "tree", "listing", "env", "environ", "variable"]
+OnDisk: TypeAlias = Literal["file", "tree", "listing"]
+Kind: TypeAlias = Literal[OnDisk, "env", "environ", "variable"]
 Look: TypeAlias = list[int]
 MISSING, FOLDER = "missing", "folder"
 RACY = 1_000_000_000
+
+
+class LocalInput(NamedTuple):
+    """A path of this host that something depends on: a file, a folder with all that is in it, the names in a folder."""
+
+    kind: OnDisk
+    path: Path
 
 
 @dataclass(frozen=True, order=True)
@@ -89,7 +97,7 @@ class World:
             case "file" | "tree" | "listing":
                 return self._on_disk(kind, name, known)
 
-    def _on_disk(self, kind: Literal["file", "tree", "listing"], name: str, known: Input | None) -> Input:
+    def _on_disk(self, kind: OnDisk, name: str, known: Input | None) -> Input:
         path = self.root / name
         if kind == "listing":
             return Input(kind, name, _listing(path))

@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import sys
 import sysconfig
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -74,6 +75,20 @@ def package(name: str) -> str:
     for distribution in importlib.metadata.packages_distributions().get(top, ()):  # slow, thus last
         return f"{distribution} {importlib.metadata.version(distribution)}"
     return f"{top} ?"
+
+
+def users_files(folder: Path) -> Iterator[Path]:
+    """Yield the source files of the user's modules that are imported: the imagefile, and its helpers.
+
+    Args:
+        folder: the imagefile's.
+    """
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name != "__main__" and isinstance(file, str) and is_users(file):
+            path = Path(file)
+            if path.is_relative_to(folder) or name.partition(".")[0] not in ("conftest", "tests"):
+                yield path
 
 
 def label(file: str, root: Path) -> str:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bakery.cli import output
 from bakery.cli.completion import runs
-from bakery.cli.options import BakeCommand, Duration, PhaseTime, selection, variables
+from bakery.cli.options import FILE, BakeCommand, Duration, PhaseTime, selection, variables
 from bakery.cli.project import Project
 
 if TYPE_CHECKING:
     from bakery.build.context import BuildOptions
     from bakery.imagefile.builds import Plan
-
-PATH = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command(
@@ -61,9 +59,9 @@ PATH = click.Path(dir_okay=False, path_type=Path)
     default=True,
     help="Keep the image without smoke tests; it counts as untested.",
 )
-@click.option("-o", "--output", type=PATH, metavar="FILE", help="Write the image here as well; for one image.")
-@click.option("--depfile", type=PATH, metavar="FILE", help="Write the files it depends on, in Make's syntax.")
-@click.option("--junit", type=PATH, metavar="FILE", help="Write a JUnit report here; the run's folder has one anyway.")
+@click.option("-o", "--output", type=FILE, metavar="FILE", help="Write the image here as well; for one image.")
+@click.option("--depfile", type=FILE, metavar="FILE", help="Write the files it depends on, in Make's syntax.")
+@click.option("--junit", type=FILE, metavar="FILE", help="Write a JUnit report here; the run's folder has one anyway.")
 @click.option("--deadline", type=Duration(), metavar="TIME", help="Stop and clean up after this time: 90s, 30m, 2h.")
 @click.option(
     "--connect-timeout",
@@ -105,18 +103,20 @@ def build(
     IMAGE is an image's name, the name that its function returns, or a pattern. Without any, all are built. Only an
     image whose smoke tests pass is kept; its path or id is printed on standard output.
     """
-    from bakery.build.outputs import check_outputs
+    from bakery.build.outputs import check_outputs, reading
     from bakery.build.run import build as run_build
     from bakery.cli.ask import Ask
     from bakery.cli.redacted_streams import captured
     from bakery.cli.reporters import readers, screen
     from bakery.reporting.terminal import Terminal
 
+    project.check_destinations(output=given["output"], depfile=given["depfile"], junit=given["junit"])
     settings = project.settings(values, var_files)
-    plan = project.plan(images, only, exclude, settings)
-    options = _options(project, given)
+    with reading(project.imagefile.parent, project.state.cache) as inputs:
+        plan = project.plan(images, only, exclude, settings)
+    options = replace(_options(project, given), inputs=inputs())
     _check_limits(project, plan, given["limits"])
-    check_outputs(plan, options.output)
+    check_outputs(plan, options.output, project.drivers, options.output_name)
     shown = screen(project)
     asks = isinstance(shown, Terminal) and sys.stdin.isatty()
     reporters = readers(project, shown, project.path(given["junit"]))
@@ -151,6 +151,8 @@ def _options(project: Project, given: dict[str, Any]) -> BuildOptions:
         refresh=refresh,
         test=given["test"],
         output=project.path(given["output"]),
+        output_name=given["output"] or "",
+        began=project.began,
         depfile=project.path(given["depfile"]),
         deadline=given["deadline"],
         resume=_run_to_resume(project, given["resume"]),

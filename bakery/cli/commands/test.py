@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bakery.cli.completion import built
-from bakery.cli.options import BakeCommand, Duration, variables
+from bakery.cli.options import FILE, BakeCommand, Duration, variables
 from bakery.cli.project import Project
 from bakery.errors import UsageError
 
@@ -45,9 +45,7 @@ FORMATS = {".qcow2": "qcow2", ".raw": "raw", ".img": "raw"}
 )
 @variables
 @click.option("--deadline", type=Duration(), metavar="TIME", help="Stop and clean up after this time: 90s, 30m, 2h.")
-@click.option(
-    "--junit", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a JUnit report here."
-)
+@click.option("--junit", type=FILE, metavar="FILE", help="Write a JUnit report here.")
 @click.pass_obj
 def test(
     project: Project,
@@ -66,6 +64,7 @@ def test(
 
     if (artifact is None) == (host is None):
         raise UsageError("name an image, or a machine with --host", hint="see `bake test --help`")
+    project.check_destinations(junit=given["junit"])
     settings = project.settings(values, var_files)
     plan = project.plan((), (), (), settings)
     visit = OneOffRun(

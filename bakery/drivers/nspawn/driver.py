@@ -169,6 +169,10 @@ class NspawnDriver(Driver[Nspawn]):
         form: qemuimg.Format = "raw" if shape.format == "raw" else "qcow2"
         return image_files.make(write, name, format=form, settings=handle.settings, claim=claim)
 
+    def image_format(self, boot: Nspawn) -> str:
+        """Return what the source asks for."""
+        return boot.format
+
     def keep(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
         """Give the image its final name, in the old one's place."""
         del claim

@@ -223,6 +223,10 @@ class QemuDriver(Driver[Qemu]):
         disk = node(Layers.read(handle.folder).all(handle.folder))
         return image_files.write(disk, name, format=_format(shape.format), settings=shape.to_json(), claim=claim)
 
+    def image_format(self, boot: Qemu) -> str:
+        """Return what the source asks for."""
+        return boot.format
+
     def keep(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
         """Give the image its final name, in the old one's place."""
         kept = image_files.keep(artifact, name)

@@ -124,6 +124,10 @@ class FolderDriver(Driver[Folder]):
             notify=claim.waiting,
         )
 
+    def image_format(self, boot: Folder) -> str:
+        """Return the format of the disk file, or of the archive in the cloud."""
+        return boot.disk or "tar"
+
     def keep(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
         """Give the image its final name; then, and only then, retire older ones of that name."""
         cloud, number = _cloud(artifact.settings), image_number(artifact)

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from bakery.cache.inputs import digest, external
+from bakery.cache.inputs.external import LocalInput
 from bakery.cache.steps import Hit, Made, Miss, Steps, artifact_key, first_parent, functions_key
 from bakery.errors import ImagefileError
 from bakery.util.observer import note_output, note_path, note_untraceable, untraced
@@ -137,7 +138,7 @@ def started(project: Project) -> Project:
     project.write("site.conf", "server {}")
     assert why(project) == "never ran"
     made = project.run()
-    assert made == Made(made.key, files=(project.root / "site.conf",))
+    assert made == Made(made.key, files=(LocalInput("file", project.root / "site.conf"),))
     found = project.find()
     assert isinstance(found, Hit)
     assert found.key == made.key
