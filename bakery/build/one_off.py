@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,7 +103,8 @@ class OneOffRun:
             if context.run.replay().live():
                 code = CleanupError.exit_code
             seconds = time.monotonic() - started
-            context.run.write_about({**context.run.about(), "ended": time.time(), "exit_code": code})
+            with suppress(OSError):  # on a full disk
+                context.run.write_about({**context.run.about(), "ended": time.time(), "exit_code": code})
             context.emit(BuildEnded(build=build.name, outcome="failed" if code else "ok", seconds=seconds))
             context.emit(RunEnded(seconds=seconds, exit_code=code))
             return code

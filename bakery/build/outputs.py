@@ -128,6 +128,8 @@ def _place(artifact: Artifact, output: Path, context: RunContext) -> None:
     if not artifact.id.startswith("/"):
         raise PostError(f"the image {artifact.id} is not a file, so -o cannot write it", hint="use a post step")
     target = Path(os.path.realpath(output))
+    if target.exists() and not target.is_file():
+        raise PostError(f"-o {output}: it is no file", hint=_fate(artifact))
     if any(item.path == target and item.kind == "file" for item in context.inputs):
         raise PostError(f"-o {output}: the image depends on that file", hint=_fate(artifact))
     work = context.work(artifact.build)

@@ -17,7 +17,7 @@ from bakery.build.phase_timeouts import within
 from bakery.build.resume import ResumableMachine
 from bakery.build.running import RunningMachine
 from bakery.drivers.base import Driver
-from bakery.errors import BakeryError, CleanupError, DriverError, Interrupted
+from bakery.errors import BakeryError, CleanupError, DriverError, Interrupted, PostError
 from bakery.events import Event, Notice, PhaseEnded, PhaseStarted
 from bakery.imagefile.builds import Build
 from bakery.model import Artifact, Checkpoint, Handle, Source, to_json
@@ -353,10 +353,30 @@ class Scope:
                 data={**artifact.data, **kept.data},
             )
             both.commit()
-            self.context.state.add_image(kept)
-            write_whole(self.context.run.path / f"artifact-{claim.folder.name}.json", _text(kept))
             self.artifact = kept
+            self._write_down(kept, self.context.run.path / f"artifact-{claim.folder.name}.json")
             return kept
+
+    def _write_down(self, kept: Artifact, note: Path) -> None:
+        """Write a kept image into the catalogue, and beside the run. It is kept, whatever happens here.
+
+        Raises:
+            PostError: the catalogue cannot be written.
+        """
+        try:
+            self.context.state.add_image(kept)
+        except OSError as error:
+            raised = PostError(
+                f"the image is kept, but cannot be written into the catalogue: {kept.id}",
+                why=str(error),
+                hint="free some space; `bake build` then makes an image that is known",
+            )
+            raised.artifact = kept
+            raise raised from error
+        try:
+            write_whole(note, _text(kept))
+        except OSError as error:
+            self.emit(Notice(level="warning", message=f"{note.name} is not written: {error}"))
 
 
 def _text(artifact: Artifact) -> str:

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -48,8 +49,9 @@ class Signals:
         self._count += 1
         name = signal.Signals(number).name
         if self._count >= GIVE_UP:
-            os.write(2, b"\nbake: stopped during the clean-up; `bake gc` destroys what is left\n")
-            sys.stderr.flush()
+            with suppress(OSError, AttributeError):  # nobody may be there to read it
+                os.write(2, b"\nbake: stopped during the clean-up; `bake gc` destroys what is left\n")
+                sys.stderr.flush()
             os._exit(10)
         # a handler must not wait for locks that the interrupted thread may hold, so a thread tells the readers
         threading.Thread(target=self._tell, args=(name, self._count), daemon=True).start()

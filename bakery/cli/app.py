@@ -13,7 +13,8 @@ import click
 from bakery.cli import output
 from bakery.cli.options import global_options
 from bakery.cli.project import Project
-from bakery.errors import BakeryError, Interrupted, UsageError
+from bakery.cli.streams import guarded
+from bakery.errors import BakeryError, Interrupted, PostError, UsageError
 from bakery.util.host_errors import trouble
 
 COMMANDS: Final = {  # name: (module, one line of help), so that `bake --help` imports none of them
@@ -112,6 +113,24 @@ def run(args: Sequence[str] | None = None) -> int:
     """Run a command line; every way to end becomes an exit code and, where it failed, an explanation."""
     words = list(sys.argv[1:] if args is None else args)
     project = Project()
+    with guarded() as streams:
+        code = _code(words, project)
+        streams.out.flush()
+        if streams.lost is not None:
+            told = output.error(_lost(streams.lost), project)
+            code = code or told
+    return code
+
+
+def _lost(failure: BaseException) -> BakeryError:
+    return PostError(
+        "the results cannot be written to standard output",
+        why=str(failure),
+        hint="what was made is kept: `bake images` shows it",
+    )
+
+
+def _code(words: list[str], project: Project) -> int:
     try:
         code = bake.main(words, prog_name="bake", standalone_mode=False, obj=project)
     except click.exceptions.Exit as done:
@@ -122,8 +141,6 @@ def run(args: Sequence[str] | None = None) -> int:
         code = output.error(Interrupted("interrupted"), project)
     except BakeryError as error:
         code = output.error(_meant(words, error), project)
-    except BrokenPipeError:
-        code = output.nobody_reads()
     except Exception as error:  # a defect of ours: say so, and keep the traceback for the report
         known = trouble(error)
         code = output.error(known, project) if known else output.defect(error, project)

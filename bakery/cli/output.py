@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -95,9 +94,3 @@ def defect(found: Exception, project: Project) -> int:
         hint="please report it with that file",
     )
     return error(told, project)
-
-
-def nobody_reads() -> int:
-    """End quietly when the reader of our output has gone, as in `bake list | head -1`."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at exit
-    return 0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bakery.errors import PostError
 from bakery.reporting.bus import Reporter
 from bakery.reporting.jsonl import JsonFile, JsonLines
 from bakery.reporting.junit import JUnit
@@ -46,9 +48,16 @@ def readers(project: Project, shown: Reporter, junit: Path | None = None) -> lis
     """Return all reporters of a run: what is shown, what programs read, what the run's folder keeps."""
     from bakery.reporting.html import Html
 
-    chosen: list[Reporter] = [JsonFile(), JUnit(), Html(), shown]
+    chosen: list[Reporter] = [JUnit(), Html()]
     if junit is not None:
         chosen.append(JUnit(junit))
+    chosen.append(JsonFile())
     if project.json:
         chosen.append(JsonLines(sys.stdout))
-    return chosen
+    return [*chosen, shown]  # whoever comes later hears that an earlier one could not be written
+
+
+def exit_code(code: int, readers: Iterable[Reporter]) -> int:
+    """Return a command's exit code: a report that was asked for and is not there is no success."""
+    owed = any(isinstance(reader, JUnit) and reader.owed for reader in readers)
+    return code or (PostError.exit_code if owed else 0)

@@ -82,7 +82,9 @@ class Bus:
         """Go on without a reader that cannot write: a full disk, a closed terminal. No clean-up may stop for that."""
         self._readers.remove(reader)
         told = Notice(
-            level="warning", run=self.run, message=f"{type(reader).__name__} is not written any more: {error}"
+            level="warning",
+            run=self.run,
+            message=f"{getattr(reader, 'label', type(reader).__name__)} is not written any more: {error}",
         )
         self._hand_on(redacted(told, self._redact))
 

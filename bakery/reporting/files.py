@@ -23,7 +23,18 @@ class FileReporter(ABC):
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
+        self.failure: OSError | None = None
         self.board = RunState()
+
+    @property
+    def label(self) -> str:
+        """What it is called where it cannot be written."""
+        return str(self._path or self.file)
+
+    @property
+    def owed(self) -> bool:
+        """True where the user asked for this very file, and it could not be written."""
+        return self._path is not None and self.failure is not None
 
     def read(self, event: e.Event) -> None:
         """Take it in."""
@@ -32,9 +43,14 @@ class FileReporter(ABC):
     def close(self) -> None:
         """Write the file; nothing where no run has begun."""
         path = self._path or (Path(self.board.folder) / self.file if self.board.folder else None)
-        if path is not None:
+        if path is None:
+            return
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, self.content())
+        except OSError as error:
+            self.failure = error
+            raise
 
     @abstractmethod
     def content(self) -> bytes:

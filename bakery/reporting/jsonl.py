@@ -33,6 +33,8 @@ class JsonLines:
 class JsonFile:
     """Writes `events.jsonl` into the folder that `RunStarted` names; what came before it goes first."""
 
+    label = FILE
+
     def __init__(self) -> None:
         self._early: list[str] = []
         self._file: IO[str] | None = None

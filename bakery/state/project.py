@@ -28,12 +28,19 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part; a link stays one."""
+    """Write a file so that a reader sees the old content or the new, never a part; a link stays one.
+
+    What is no file, a device or a pipe, is written to as it is: nothing may ever be put in its place.
+    """
+    content = content if isinstance(content, bytes) else os.fsencode(content)
     path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with temporary.open("xb") as file:
-            file.write(content if isinstance(content, bytes) else os.fsencode(content))
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

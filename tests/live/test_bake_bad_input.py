@@ -84,7 +84,7 @@ def test_a_machine_that_powers_itself_off_in_a_task_is_a_dead_machine(project: P
 def test_a_failing_smoke_test_keeps_no_image_process_port_or_file(project: Project) -> None:
     project.write(TINY.replace('contains("hello")', 'contains("goodbye")'))
     told = clean(project.bake(), 8, "said_hello", "imagefile.py:", "assert")
-    assert "nothing was kept" in told
+    assert "no image was kept" in told
     nothing_is_left(project)
 
 

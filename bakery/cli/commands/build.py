@@ -107,7 +107,7 @@ def build(
     from bakery.build.run import build as run_build
     from bakery.cli.ask import Ask
     from bakery.cli.redacted_streams import captured
-    from bakery.cli.reporters import readers, screen
+    from bakery.cli.reporters import exit_code, readers, screen
     from bakery.reporting.terminal import Terminal
 
     project.check_destinations(output=given["output"], depfile=given["depfile"], junit=given["junit"])
@@ -135,7 +135,7 @@ def build(
     if not project.json and not (isinstance(shown, Terminal) and sys.stdout.isatty()):
         for artifact in outcome.artifacts.values():  # on a terminal the closing table has shown them
             output.out(artifact.id, project)
-    raise click.exceptions.Exit(outcome.exit_code)
+    raise click.exceptions.Exit(exit_code(outcome.exit_code, reporters))
 
 
 def _options(project: Project, given: dict[str, Any]) -> BuildOptions:

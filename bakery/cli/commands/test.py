@@ -60,32 +60,34 @@ def test(
 ) -> None:
     """Run the smoke tests against an image that exists, on a fresh machine of it; or against a host."""
     from bakery.build.one_off import OneOffRun, build_of
-    from bakery.cli.reporters import readers, screen
+    from bakery.cli.reporters import exit_code, readers, screen
 
     if (artifact is None) == (host is None):
         raise UsageError("name an image, or a machine with --host", hint="see `bake test --help`")
     project.check_destinations(junit=given["junit"])
     settings = project.settings(values, var_files)
     plan = project.plan((), (), (), settings)
+    reporters = readers(project, screen(project), project.path(given["junit"]))
     visit = OneOffRun(
         recipe=project.recipe,
         settings=settings,
         state=project.state,
         drivers=project.drivers,
         redactor=project.redactor,
-        readers=readers(project, screen(project), project.path(given["junit"])),
+        readers=reporters,
         deadline=given["deadline"],
     )
     if host is not None:
         from bakery.build.remote_host import RemoteHost
 
         target = RemoteHost.of(host, identity=given["identity"], known_hosts=given["known_hosts"].expanduser())
-        raise click.exceptions.Exit(target.test(visit, plan, image))
+        raise click.exceptions.Exit(exit_code(target.test(visit, plan, image), reporters))
     from bakery.retest import retest
 
     found = _artifact(project, artifact or "")
     action = partial(retest, artifact=found)
-    raise click.exceptions.Exit(visit.machine(build_of(found, plan, image), found, action, needs_secrets=True))
+    code = visit.machine(build_of(found, plan, image), found, action, needs_secrets=True)
+    raise click.exceptions.Exit(exit_code(code, reporters))
 
 
 def _artifact(project: Project, name: str) -> Artifact:
