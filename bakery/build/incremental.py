@@ -13,6 +13,7 @@ from bakery.build.provider_checkpoints import Recalled, list_checkpoints
 from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope
 from bakery.build.step_keys import StepKeys, base_key, function_of, image_key, look_up_steps, tests_key
+from bakery.build.verdicts import mark_failed, passed, untested
 from bakery.cache import portable_records
 from bakery.cache.checkpoints.lease import Lease
 from bakery.cache.inputs.external import LocalInput
@@ -29,7 +30,6 @@ from bakery.model import Artifact, Checkpoint, Source
 from bakery.state import progress
 from bakery.state.progress import BuildProgress, Note
 from bakery.util.results import Lost, TimedOut
-from bakery.verdicts import mark_failed, passed, untested
 
 
 class IncrementalBuild:

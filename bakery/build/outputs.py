@@ -12,16 +12,16 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from bakery.build.context import RunContext
+from bakery.build.destinations import check_suffix
+from bakery.build.makefile import near, prerequisites, rule
 from bakery.cache.inputs.external import LocalInput
 from bakery.cache.inputs.modules import users_files
 from bakery.cache.inputs.tracer import Tracer
-from bakery.destinations import check_suffix
 from bakery.disk.bases import checksum
 from bakery.disk.bases.cloud_image import CloudImage
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, PostError, UsageError
 from bakery.imagefile.builds import Build, Plan
-from bakery.makefile import near, prerequisites, rule
 from bakery.model import Artifact
 from bakery.state.project import write_whole
 from bakery.util.sparse_files import copy_sparse, digest

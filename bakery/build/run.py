@@ -17,6 +17,7 @@ from bakery.build.incremental import find_up_to_date_image
 from bakery.build.outputs import touch, write_outputs
 from bakery.build.resume import ResumedRun
 from bakery.build.signals import Signals
+from bakery.build.verdicts import warn_of_base
 from bakery.drivers.publisher import Publisher
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, CleanupError, Interrupted, PostError, PreflightError
@@ -32,7 +33,6 @@ from bakery.state.journal import Journal
 from bakery.state.project import RunFolder, State
 from bakery.util.host_errors import no_space, trouble
 from bakery.util.waiting import Cancel
-from bakery.verdicts import warn_of_base
 
 POLL = 0.25
 """Seconds between two looks at signals: one that another thread received does not wake the main thread."""

@@ -64,7 +64,7 @@ class Project:
         """
         if output is depfile is junit is None:
             return
-        from bakery import destinations as places
+        from bakery.build import destinations as places
 
         kinds = ((places.image_file, output), (places.dependency_file, depfile), (places.junit_file, junit))
         named = [kind(given, self.folder / given) for kind, given in kinds if given is not None]

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from bakery.build.makefile import is_rule, prerequisites, rule
 from bakery.cache.inputs.external import LocalInput
-from bakery.makefile import is_rule, prerequisites, rule
 
 from .conftest import Place
 

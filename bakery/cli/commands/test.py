@@ -82,7 +82,7 @@ def test(
 
         target = RemoteHost.of(host, identity=given["identity"], known_hosts=given["known_hosts"].expanduser())
         raise click.exceptions.Exit(exit_code(target.test(visit, plan, image), reporters))
-    from bakery.retest import retest
+    from bakery.build.retest import retest
 
     found = _artifact(project, artifact or "")
     action = partial(retest, artifact=found)

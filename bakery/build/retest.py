@@ -6,10 +6,11 @@ from functools import partial
 
 from bakery.build.inspection import inspect_image
 from bakery.build.phases import smoke, variables
-from bakery.build.scope import RunningMachine, Scope
+from bakery.build.running import RunningMachine
+from bakery.build.scope import Scope
+from bakery.build.verdicts import mark_failed, passed
 from bakery.errors import SmokeError
 from bakery.model import Artifact
-from bakery.verdicts import mark_failed, passed
 
 
 def retest(scope: Scope, running: RunningMachine, artifact: Artifact) -> None:

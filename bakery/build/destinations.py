@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bakery.build.makefile import is_rule
 from bakery.disk.signatures import is_disk_image
 from bakery.errors import UsageError
-from bakery.makefile import is_rule
 
 SUFFIXES: Final[Mapping[str, frozenset[str]]] = {
     "qcow2": frozenset({".qcow2", ".img"}),

@@ -13,7 +13,7 @@ from bakery.build.step_keys import tests_key
 from bakery.disk.bases.cloud_image import CloudImage
 from bakery.errors import BakeryError
 from bakery.events import Notice
-from bakery.imagefile.plan import Build
+from bakery.imagefile.builds import Build
 from bakery.model import Artifact
 from bakery.state.project import State
 
