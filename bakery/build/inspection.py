@@ -6,12 +6,13 @@ import time
 from dataclasses import replace
 
 from bakery.build.scope import Scope
+from bakery.disk import foreign_formats
 from bakery.disk.inspect import Finding, Hygiene, inspect
 from bakery.errors import SmokeError
 from bakery.events import Notice, TestEnded
 from bakery.model import Artifact
 
-FORMATS = frozenset({"qcow2", "raw"})
+FORMATS = frozenset({"qcow2", "raw", *foreign_formats.QEMU_NAMES})
 NAME = "hygiene"
 
 
@@ -32,7 +33,8 @@ def inspect_image(scope: Scope, artifact: Artifact) -> None:
     with scope.phase("inspect"):
         started = time.monotonic()
         work = context.work(scope.build.name)
-        findings = inspect(artifact.path, artifact.format, context.redactor.patterns(), wanted, work)
+        with foreign_formats.readable(artifact.path, artifact.format, context.run.path, work) as (disk, form):
+            findings = inspect(disk, form, context.redactor.patterns(), wanted, work)
         _report(scope, findings, time.monotonic() - started)
         fatal = [finding for finding in findings if finding.fatal]
         if fatal:

@@ -53,7 +53,7 @@ def make(
     write_to: Callable[[Path], str],
     name: str,
     *,
-    format: Format,  # noqa: A002  the same
+    format: str,  # noqa: A002  the same
     settings: Mapping[str, Any],
     claim: Claim,
 ) -> Artifact:
