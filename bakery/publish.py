@@ -9,14 +9,16 @@ if TYPE_CHECKING:
     from bakery.drivers.ec2.publish.publisher import Ec2
     from bakery.drivers.openstack.publisher import OpenStack
     from bakery.drivers.publisher import Publisher
+    from bakery.drivers.virtualbox.publisher import VirtualBox
 
 _HOMES: Final = {
     "Ec2": "bakery.drivers.ec2.publish.publisher",
     "OpenStack": "bakery.drivers.openstack.publisher",
     "Publisher": "bakery.drivers.publisher",
+    "VirtualBox": "bakery.drivers.virtualbox.publisher",
 }
 
-__all__ = ["Ec2", "OpenStack", "Publisher"]
+__all__ = ["Ec2", "OpenStack", "Publisher", "VirtualBox"]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from bakery.drivers.openstack.options import GlanceImage, GlanceUrl
     from bakery.drivers.openstack.source import OpenStack
     from bakery.drivers.qemu.source import Qemu
+    from bakery.drivers.virtualbox.options import Appliance, RegisteredMachine
+    from bakery.drivers.virtualbox.source import VirtualBox
 
 _HOMES = {
+    "Appliance": "bakery.drivers.virtualbox.options",
     "CloudImage": "bakery.disk.bases.cloud_image",
     "Debian": "bakery.disk.bases.debian",
     "Ec2": "bakery.drivers.ec2.source",
@@ -26,9 +29,12 @@ _HOMES = {
     "OpenStack": "bakery.drivers.openstack.source",
     "Parameter": "bakery.drivers.ec2.options",
     "Qemu": "bakery.drivers.qemu.source",
+    "RegisteredMachine": "bakery.drivers.virtualbox.options",
+    "VirtualBox": "bakery.drivers.virtualbox.source",
 }
 
 __all__ = [
+    "Appliance",
     "CloudImage",
     "Debian",
     "Ec2",
@@ -39,6 +45,8 @@ __all__ = [
     "OpenStack",
     "Parameter",
     "Qemu",
+    "RegisteredMachine",
+    "VirtualBox",
 ]
 
 

@@ -61,7 +61,7 @@ def test_the_door_has_few_names_and_each_room_says_what_belongs_in_it() -> None:
         assert ast.get_docstring(ast.parse(door.read_text(encoding="utf-8"))), f"{door} has no sign"
 
 
-PUBLIC_TWINS = {"Ec2", "OpenStack", "Volume", "Folder"}
+PUBLIC_TWINS = {"Ec2", "OpenStack", "VirtualBox", "Volume", "Folder"}
 """Names that users know in two places: a source and a publisher, a cloud's volume and the other's."""
 
 

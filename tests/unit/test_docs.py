@@ -32,6 +32,7 @@ SETTINGS = {
     "Nspawn": "nspawn",
     "OpenStack": "openstack",
     "Qemu": "qemu",
+    "VirtualBox": "virtualbox",
 }
 COMPLETE = Path(__file__).parent / "data" / "complete_imagefile.py"
 CLI = (ROOT / "docs" / "cli.md").read_text()
