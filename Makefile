@@ -14,14 +14,17 @@ example: setup  ## bake the example, from nothing to a tested image
 
 test: setup test-host  ## unit, contract, command line, and a bounded set of live tests
 	$(BIN)/pytest tests/unit tests/cli -n auto -m "not all"
-	$(BIN)/pytest tests/contract tests/live -m "not all and not aws and not openstack" $(AGAIN)
+	$(BIN)/pytest tests/contract tests/live -m "not all and not aws and not openstack and not virtualbox" $(AGAIN)
 
 test-all: setup test-host  ## everything that needs no account: all kill points, all live tests
-	$(BIN)/pytest -m "not aws and not openstack" $(AGAIN)
+	$(BIN)/pytest -m "not aws and not openstack and not virtualbox" $(AGAIN)
 
 test-openstack: setup  ## against an OpenStack: OS_CLOUD says which, or OPENSTACK_UP=tests/rigs/openstack-up brings one up
 	$(BIN)/bake -C tests/rigs/cloud-init build --no-test
 	tests/rigs/with-openstack $(BIN)/pytest -m openstack $(AGAIN)
+
+test-virtualbox: setup test-host  ## against VirtualBox from Debian sid, made where BAKERY_VIRTUALBOX_ROOT says; needs root
+	$(BIN)/pytest -m virtualbox $(AGAIN)
 
 test-aws: setup  ## against a real account; costs a little, tagged and swept
 	$(BIN)/pytest -m aws

@@ -1,0 +1,186 @@
+"""`bake` with VirtualBox: beside QEMU from one imagefile, imported elsewhere, published, killed at any line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bakery.testing.kill import KillMatrix
+from bakery.testing.virtualbox.root import Home
+from tests.live import virtualboxrig as rig
+
+pytestmark = [pytest.mark.live, pytest.mark.virtualbox, pytest.mark.timeout(7200)]
+MARKER = "hello-of-both-51c2"
+HEAD = """
+import bakery
+from bakery import Artifact
+from bakery.drivers import Qemu, VirtualBox
+
+SHOW = {show!r}
+TINY = Artifact(driver="qemu", id={disk!r}, name="tiny", format="qcow2")
+"""
+BOX = """
+@bakery.source
+def box() -> VirtualBox:
+    return VirtualBox(
+        base=TINY, memory="128M", cpus=1, controller="ide", user_data=SHOW, host_key="console",
+        product={{"vendor": "Example"}},
+    )
+"""
+LAPTOP = """
+@bakery.source
+def laptop() -> Qemu:
+    return Qemu(base=TINY, memory="128M", user_data=SHOW, host_key="console")
+"""
+TASKS = """
+@bakery.task
+def hello(m):
+    m.write("/etc/hello", "{marker}")
+
+@bakery.test
+def said_hello(host):
+    assert host.file("/etc/hello").contains("{marker}")
+
+@bakery.image(builtin_tests=False)
+def {name}():
+    pass
+"""
+PUBLISHED = """
+@bakery.source
+def there() -> bakery.publish.VirtualBox:
+    return bakery.publish.VirtualBox(
+        base=laptop, memory="128M", cpus=1, controller="ide", user_data=SHOW, host_key="console", format="ova",
+    )
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    with rig.registry(tmp_path / "home") as home:
+        yield home
+        assert rig.left(home) == set()
+
+
+def write(folder: Path, name: str, *parts: str) -> None:
+    text = "".join((HEAD, *parts, TASKS)).format(show=rig.SHOW_HOST_KEY, disk=rig.tiny().id, marker=MARKER, name=name)
+    (folder / "imagefile.py").write_text(text, encoding="utf-8")
+
+
+def environ(home: Home, folder: Path) -> dict[str, str]:
+    return {**os.environ, **home.environ, "BAKERY_CACHE_DIR": str(folder / "cache")}
+
+
+def bake(home: Home, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bakery", "-C", str(folder), *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env=environ(home, folder),
+    )
+
+
+def raw_disk(image: Path, folder: Path) -> Path:
+    """Return the disk of an appliance as a raw file."""
+    folder.mkdir()
+    with tarfile.open(image) as archive:
+        archive.extractall(folder, filter="data")
+    (vmdk,) = folder.glob("*.vmdk")
+    raw = folder / "disk.raw"
+    subprocess.run(["qemu-img", "convert", "-f", "vmdk", "-O", "raw", str(vmdk), str(raw)], check=True)
+    return raw
+
+
+def test_one_imagefile_bakes_through_qemu_and_virtualbox_in_one_run(tmp_path: Path, home: Home) -> None:
+    write(tmp_path, "both", BOX, LAPTOP)
+    done = bake(home, tmp_path, "build", "--no-cache")
+    assert done.returncode == 0, done.stdout + done.stderr
+    images = tmp_path / ".bakery" / "images"
+    assert sorted(path.relative_to(images).as_posix() for path in images.glob("*/*")) == [
+        "box/both.ova",
+        "laptop/both.qcow2",
+    ]
+    assert rig.left(home) == set()
+    _imports_into_a_fresh_registry(images / "box" / "both.ova", tmp_path)
+    _boots_bare_in_qemu(raw_disk(images / "box" / "both.ova", tmp_path / "unpacked"), tmp_path)
+
+
+def _imports_into_a_fresh_registry(image: Path, folder: Path) -> None:
+    with rig.registry(folder / "another-home") as other:
+        done = other.real("import", str(image), "--vsys=0", f"--basefolder={folder / 'imported'}")
+        assert done.returncode == 0, done.stderr
+        shown = other.real("showvminfo", "both", "--machinereadable").stdout
+        assert 'name="both"' in shown
+        assert "memory=128" in shown
+        assert "Forwarding" not in shown
+        assert other.real("unregistervm", "both", "--delete").returncode == 0
+
+
+def _boots_bare_in_qemu(raw: Path, folder: Path) -> None:
+    console = folder / "bare.console"
+    words = ["qemu-system-x86_64", "-accel", "tcg", "-m", "128", "-display", "none", "-nodefaults", "-no-reboot"]
+    words += ["-serial", f"file:{console}", "-drive", f"file={raw},format=raw,if=virtio"]
+    with subprocess.Popen(words) as guest:
+        try:
+            rig.wait_for(lambda: console.exists() and b"rig-guest-ready" in console.read_bytes(), 240)
+        finally:
+            guest.kill()
+    assert MARKER.encode() in raw.read_bytes()
+
+
+def test_an_image_made_here_is_published_as_an_appliance_and_tested_as_one(tmp_path: Path, home: Home) -> None:
+    write(tmp_path, "published", LAPTOP, PUBLISHED)
+    done = bake(home, tmp_path, "build")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[published@there] smoke, 1 of 1 tests passed: ok" in done.stderr
+    assert (tmp_path / ".bakery" / "images" / "there" / "published.ova").exists()
+    assert rig.left(home) == set()
+    assert "up to date" in bake(home, tmp_path, "build").stderr
+
+
+def test_a_host_without_virtualbox_is_told_before_anything_is_made(tmp_path: Path, home: Home) -> None:
+    write(tmp_path, "none", BOX)
+    (home.path / "bin" / "VBoxManage").unlink()
+    done = bake(home, tmp_path, "build")
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "VBoxManage" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+POINTS = os.environ.get("BAKERY_VIRTUALBOX_KILL", "3 5 7 9")
+
+
+def test_a_build_killed_at_the_lines_of_its_journal_leaves_nothing_that_gc_does_not_take(
+    tmp_path: Path, home: Home
+) -> None:
+    """BAKERY_VIRTUALBOX_KILL names the points; `all` is every one of them."""
+    write(tmp_path, "killed", BOX)
+    images = tmp_path / ".bakery" / "images"
+
+    def exists() -> set[str]:
+        files = {
+            f"file {path}" for path in (*tmp_path.glob(".bakery/runs/*/machines/*/virtualbox"), *images.glob("*/*"))
+        }
+        return rig.left(home) | files
+
+    matrix = KillMatrix(
+        project=tmp_path,
+        exists=exists,
+        words=("--no-cache",),
+        timeout=1800,
+        image=lambda thing: thing.endswith("/killed.ova"),
+        environ=environ(home, tmp_path),
+    )
+    results = []
+    for killed in matrix.run(None if POINTS == "all" else iter([int(word) for word in POINTS.split()])):
+        print(killed.point, killed.place, killed.exit_code, killed.gc_code, killed.left, flush=True)  # noqa: T201  slow
+        results.append(killed)
+    assert [one for one in results if one.left or one.gc_code] == []
+    assert all(one.exit_code == -9 for one in results)

@@ -1,0 +1,109 @@
+"""What the live tests of VirtualBox share: VirtualBox in a folder, a registry of each test's own, the tiny guest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bakery.drivers.virtualbox.api import answers
+from bakery.drivers.virtualbox.source import VirtualBox
+from bakery.model import Artifact
+from bakery.state.project import cache_folder
+from bakery.testing.aws.tiny import tiny_guest
+from bakery.testing.virtualbox.root import ROOT, Home, make
+
+SHOW_HOST_KEY = """#!/bin/sh
+dropbearkey -t ed25519 -f /etc/dropbear/dropbear_ed25519_host_key >/tmp/made
+{
+    echo "-----BEGIN SSH HOST KEY KEYS-----"
+    grep '^ssh-ed25519' /tmp/made
+    echo "-----END SSH HOST KEY KEYS-----"
+} >/dev/console
+"""
+"""The tiny guest knows no cloud-init: it makes a host key of its own, and shows it on the serial port."""
+
+
+def root() -> Path:
+    """Return the folder with VirtualBox, made where it is missing: the first time that takes some minutes."""
+    if os.geteuid() != 0 or shutil.which("mmdebstrap") is None:
+        pytest.skip("VirtualBox for tests needs root and mmdebstrap")
+    return make(Path(os.environ.get(ROOT) or cache_folder(os.environ) / "virtualbox-sid"))
+
+
+@contextmanager
+def registry(folder: Path) -> Iterator[Home]:
+    """Give a test a VirtualBox of its own, and end its service afterwards."""
+    folder.mkdir(parents=True)
+    home = Home(root=root(), path=folder)
+    home.install()
+    home.real("setproperty", "machinefolder", str(folder / "machines"))  # which by default is in the user's home
+    try:
+        yield home
+    finally:
+        home.end()
+
+
+def tiny() -> Artifact:
+    """Return the tiny guest's disk."""
+    disk = tiny_guest(cache_folder(os.environ) / "tiny")
+    return Artifact(driver="qemu", id=str(disk.absolute()), name="tiny", format="qcow2")
+
+
+def source(**options: object) -> VirtualBox:
+    """Return a source whose machine is up in seconds. Its kernel knows no AHCI, hence IDE."""
+    settings = {"memory": "128M", "cpus": 1, "controller": "ide", "host_key": "console", "user_data": SHOW_HOST_KEY}
+    return VirtualBox.from_settings({**settings, **options}, base=options.get("base", tiny()))
+
+
+def golden(home: Home, folder: Path) -> None:
+    """Register a machine of somebody else's: the tiny guest, with a port rule of its own and a snapshot "clean"."""
+    disk = folder / "golden.vdi"
+    subprocess.run(["qemu-img", "convert", "-O", "vdi", tiny().id, str(disk)], check=True)
+    create = ["createvm", "--name=golden", "--ostype=Linux_64", "--platform-architecture=x86", "--register"]
+    hardware = ["--memory=128", "--cpus=1", "--chipset=piix3", "--nic1=nat", "--nic-type1=virtio", "--boot1=disk"]
+    for words in (
+        [*create, f"--basefolder={folder / 'golden'}"],
+        ["modifyvm", "golden", *hardware, "--nat-pf1=theirs,tcp,127.0.0.1,28080,,80"],
+        ["storagectl", "golden", "--name", "IDE", "--add=ide", "--controller=PIIX4"],
+        ["storageattach", "golden", "--storagectl=IDE", "--port=0", "--device=0", "--type=hdd", f"--medium={disk}"],
+        ["snapshot", "golden", "take", "clean"],
+    ):
+        done = home.real(*words)
+        assert done.returncode == 0, done.stderr
+
+
+def left(home: Home) -> set[str]:
+    """Return everything that a registry has, and the guests that run in it: one text for each thing."""
+    machines = {f"machine {machine.name}" for machine in answers.machines(home.real("list", "vms").stdout)}
+    media = {
+        f"medium {medium.location}"
+        for kind in ("hdds", "dvds")
+        for medium in answers.media(home.real("list", kind).stdout)
+    }
+    return machines | media | {f"process {name}" for name in _guests(home)}
+
+
+def _guests(home: Home) -> Iterator[str]:
+    for process in psutil.process_iter():
+        try:
+            words = process.cmdline()
+            if words and "qemu-system" in words[0] and Path(process.cwd()).is_relative_to(home.path):
+                yield f"qemu {process.pid}"
+        except psutil.Error:
+            continue
+
+
+def wait_for(seen: Callable[[], bool], seconds: float) -> None:
+    """Wait until something is seen."""
+    deadline = time.monotonic() + seconds
+    while not seen():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.2)
