@@ -50,6 +50,17 @@ p=$(readlink -f "$1"); p=${p##*/}
 [ -e /sys/class/block/$p/partition ] || exit 0
 d=$(readlink -f /sys/class/block/$p/..); echo "disk $(cat $d/size)"
 """
+_OWNERS: Final = r"""
+n=$(sed -n 's/^shadow:[^:]*:\([0-9]*\):.*/\1/p' /etc/group 2>/dev/null); echo "shadow $n"
+{
+  for f in %s; do [ ! -e "$f" ] || [ -L "$f" ] || stat -c '%%f %%u %%g %%n' "$f"; done
+  for d in /etc /root /boot /bin /sbin /usr/bin /usr/sbin /usr/local /tmp /var/tmp /home; do
+    [ -L "$d" ] || [ ! -d "$d" ] || find "$d" -xdev \( -type f -o -type d \) \
+      \( -perm -0002 -o -perm -4000 -o -perm -2000 -o -perm -0020 -o -path '/etc/*/*' ! -user 0 \) \
+      -exec stat -c '%%f %%u %%g %%n' {} +
+  done
+} 2>/dev/null | sort -u
+"""
 
 
 def _needs_systemd(host: Host) -> None:
@@ -143,6 +154,21 @@ def root_has_room(host: Host) -> None:
     _check(disk <= SMALL_DISK or covered >= GROWN, f"/ did not grow: it covers {covered:.0%} of {disk >> 20} MiB")
 
 
+def only_root_rules_the_system(host: Host) -> None:
+    """What decides who is root belongs to root, and nobody else can write it: also on disks that cannot be read."""
+    from bakery.disk.inspect import permissions  # loads what reads disks: only where this test runs
+    from bakery.disk.inspect.ext4_reader import DirectoryEntry
+
+    paths = " ".join((*permissions.FOLDERS, *permissions.OPEN, *permissions.VITAL, *permissions.SECRET))
+    first, *lines = host.check_output(_OWNERS % paths).splitlines()
+    fields = [line.split(" ", 3) for line in lines]
+    entries = [DirectoryEntry(path, 0, int(mode, 16), 0, uid=int(uid), gid=int(gid)) for mode, uid, gid, path in fields]
+    shadow = first.removeprefix("shadow").strip()
+    found = permissions.judge(entries, int(shadow) if shadow.isdecimal() else None)
+    wrong = sorted({f"{finding.path}: {finding.detail}" for finding in found if finding.fatal})
+    _check(not wrong, "\n".join(["owners and modes that let others rule the system:", *wrong]))
+
+
 TESTS: Final[dict[str, Callable[..., None]]] = {
     test.__name__: test
     for test in (
@@ -154,5 +180,6 @@ TESTS: Final[dict[str, Callable[..., None]]] = {
         host_keys_are_new,
         clock_is_right,
         root_has_room,
+        only_root_rules_the_system,
     )
 }

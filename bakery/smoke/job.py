@@ -25,6 +25,7 @@ BUILTIN: Final[Mapping[str, str]] = {
     "host_keys_are_new": "the SSH host keys were born on this machine",
     "clock_is_right": "the clock agrees with this host's",
     "root_has_room": "the root file system fills its disk and is not full",
+    "only_root_rules_the_system": "what decides who is root belongs to root, and nobody else can write it",
 }
 """The tests that every image gets, in the order in which they run; `bakery/smoke/builtin.py` holds them."""
 

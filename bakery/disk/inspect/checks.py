@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from bakery.disk.inspect.findings import Finding
+from bakery.disk.inspect.permissions import judge
 from bakery.disk.inspect.tree import Tree
 
 _HISTORIES: Final = (
@@ -94,6 +95,13 @@ def swap(tree: Tree) -> Iterator[Finding]:
             yield Finding("swap", entry.path, f"a swap file of {entry.size >> 20} MiB is part of the image")
 
 
+def permissions(tree: Tree) -> Iterator[Finding]:
+    """Find what must be root's and is not, and what others than root can read, write or become."""
+    groups = (line.split(":") for line in tree.text("/etc/group").splitlines())
+    shadow = next((int(words[2]) for words in groups if words[0] == "shadow" and words[2:3] > ["0"]), None)
+    yield from judge(tree.everything(), shadow)
+
+
 CHECKS: Final[Sequence[Callable[[Tree], Iterator[Finding]]]] = (
     authorized_keys,
     host_keys,
@@ -102,4 +110,5 @@ CHECKS: Final[Sequence[Callable[[Tree], Iterator[Finding]]]] = (
     histories,
     temporary,
     swap,
+    permissions,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,12 +29,16 @@ class DirectoryEntry:
         inode: its number.
         mode: type and permissions, as in `stat`.
         size: bytes; 0 for folders.
+        uid: the owner's number.
+        gid: the group's number.
     """
 
     path: str
     inode: int
     mode: int
     size: int
+    uid: int = 0
+    gid: int = 0
 
     @property
     def is_folder(self) -> bool:
@@ -72,6 +76,11 @@ class Ext4:
         wanted = [folder for folder in folders if _PLAIN.fullmatch(folder)]
         texts = self._ask([f'ls -p "{folder}"' for folder in wanted])
         return tuple(entry for folder, text in zip(wanted, texts, strict=True) for entry in _entries(folder, text))
+
+    def top(self) -> DirectoryEntry:
+        """Return the root folder itself."""
+        (text,) = self._ask(["ls -p /"])
+        return next(entry for entry in _entries("", text, hidden=("..",)) if entry.name == ".")
 
     def walk(self, folder: str) -> tuple[DirectoryEntry, ...]:
         """List all that is below a folder."""
@@ -137,10 +146,10 @@ class Ext4:
         return answers
 
 
-def _entries(folder: str, text: str) -> Iterable[DirectoryEntry]:
+def _entries(folder: str, text: str, hidden: Container[str] = (".", "..")) -> Iterable[DirectoryEntry]:
     for line in text.splitlines():
         match = _ENTRY.fullmatch(line)
-        if match and match[5] not in (".", "..") and match[1] != "0":
-            yield DirectoryEntry(
-                f"{folder.rstrip('/')}/{match[5]}", int(match[1]), int(match[2], 8), int(match[6] or 0)
-            )
+        if match and match[5] not in hidden and match[1] != "0":
+            inode, mode, uid, gid, name, size = match.groups(default="")
+            path = f"{folder.rstrip('/')}/{name}"
+            yield DirectoryEntry(path, int(inode), int(mode, 8), int(size or 0), uid=int(uid or 0), gid=int(gid or 0))

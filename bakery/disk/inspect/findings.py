@@ -14,11 +14,15 @@ KINDS: Final[Mapping[str, bool]] = {
     "history": True,
     "host-key": True,
     "machine-id": True,
+    "mode": True,
     "not-inspected": False,
+    "owner": True,
     "private-key": False,
     "secret": True,
+    "setuid": True,
     "swap": False,
     "temporary": True,
+    "world-writable": False,
 }
 """All kinds of findings, and whether one of them makes the image unfit."""
 

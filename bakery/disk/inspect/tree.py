@@ -43,6 +43,16 @@ class Tree:
             for entry in self._mounts[point].entries(*(_below(point, folder) for folder in wanted))
         )
 
+    def top(self) -> DirectoryEntry:
+        """Return the root folder itself."""
+        return replace(self._mounts["/"].top(), path="/")
+
+    def everything(self) -> Iterable[DirectoryEntry]:
+        """List all files and folders of all file systems, the root folder included."""
+        yield self.top()
+        for point in self._mounts:
+            yield from self.walk(point)
+
     def walk(self, folder: str) -> tuple[DirectoryEntry, ...]:
         """List all that is below a folder, in the file system that the folder is in."""
         point = self._point(folder)

@@ -198,3 +198,33 @@ def test_cancelling_ends_the_search(image: Any) -> None:
     cancel.set("Ctrl-C")
     with pytest.raises(Interrupted):
         look(disk, cancel=cancel)
+
+
+def test_owners_and_modes_that_let_others_rule_the_system_are_named(image: Any) -> None:
+    image.files |= {"etc/sudoers.d/app": b"app ALL=(ALL) NOPASSWD: ALL\n", "usr/bin/sh": b"x", "srv/www/": b""}
+    disk = image.make()
+    for command in (
+        "sif /etc uid 1000",
+        "sif /etc/sudoers.d/app mode 0100666",
+        "sif /usr/bin/sh mode 0104755",
+        "sif /usr/bin uid 1000000",
+        "sif /srv/www mode 040777",
+    ):
+        image.change(command)
+    assert kinds(look(disk)) == {
+        ("owner", "/etc"),
+        ("owner", "/usr/bin"),
+        ("mode", "/etc/sudoers.d/app"),
+        ("setuid", "/usr/bin/sh"),
+        ("world-writable", "/srv/www"),
+    }
+    allowed = Hygiene(off=frozenset({"owner", "setuid"}), allow=("/etc/sudoers.d/*", "/srv/*"))
+    assert look(disk, options=allowed) == ()
+
+
+def test_the_root_folder_itself_must_be_roots(image: Any) -> None:
+    disk = image.make()
+    image.change("sif / uid 100000")
+    (finding,) = look(disk)
+    assert (finding.kind, finding.path) == ("owner", "/")
+    assert "100000" in finding.detail

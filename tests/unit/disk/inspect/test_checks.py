@@ -99,4 +99,9 @@ def test_only_wanted_kinds_and_paths_are_reported() -> None:
     assert not Hygiene(off=frozenset({"history"})).wants(finding)
     assert not Hygiene(allow=("/root/*",)).wants(finding)
     assert finding.fatal
-    assert {kind for kind, fatal in KINDS.items() if not fatal} == {"not-inspected", "private-key", "swap"}
+    assert {kind for kind, fatal in KINDS.items() if not fatal} == {
+        "not-inspected",
+        "private-key",
+        "swap",
+        "world-writable",
+    }
