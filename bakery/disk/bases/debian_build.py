@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from bakery.disk import build
 from bakery.disk.bases import debian_recipe as recipe
+from bakery.disk.bases import owners
 from bakery.disk.bases.debian_recipe import DebianChoice
 from bakery.disk.bases.generations import BaseGenerations
 from bakery.disk.bases.host_apt import HostApt, host_apt
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 
 def shelf(base: DebianChoice, work: WorkContext) -> BaseGenerations:
-    """Return where a base is in the cache."""
-    name = f"debian-{base.suite}-{digest(base)[:16]}"
+    """Return where a base is in the cache: in a place of its own for everybody who sees other owners in one tree."""
+    name = f"debian-{base.suite}-{digest(base)[:16]}{owners.suffix()}"
     age = None if base.snapshot else base.max_age.total_seconds()
     return BaseGenerations(work.cache / "bases" / name, work=work, what=f"Debian {base.suite}", max_age=age)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from bakery.disk.bases import owners
 from bakery.disk.build import make_disk, remove
 from bakery.disk.fingerprint import fingerprint
 from bakery.errors import DriverError, PreflightError
@@ -91,11 +92,25 @@ class BaseGenerations:
             return None
         return found
 
+    def _fault(self, found: Path) -> str:
+        """Say what is wrong with a tree: root's paths are not root's, or somebody changed its owners; empty if fine."""
+        tree = found / "tree"
+        noted = _known(found).get("owners")  # bakery 0.1 wrote none at first
+        if why := owners.wrong(tree):
+            return why
+        changed = noted not in (None, owners.witness(tree))
+        return f"names, owners or modes in {tree} are not those that were made" if changed else ""
+
     def _young(self, found: Path) -> bool:
         return self.max_age is None or is_young(float(_read(found)["made"]), self.max_age)
 
     def _tree(self, make: Make) -> Path:
         found = self._current()
+        if found is not None and (why := self._fault(found)):
+            self.work.notice(
+                f"the files of {self.what} in the cache are wrong; they are made anew", hint=why, warning=True
+            )
+            found = None
         if found is not None and self._young(found):
             return found
         if self.work.offline:
@@ -124,10 +139,11 @@ class BaseGenerations:
             status = run((*root(), "cat", new / "tree" / STATUS), self.work, what="reading the list of packages")
             name = hashlib.sha256(self.folder.name.encode() + status).hexdigest()
             target = self.folder / name
-            if target.exists():
+            if target.exists() and not self._fault(target):
                 _write(target, {**_known(target), "made": time.time()})
             else:
-                _write(new, {"made": time.time()})
+                remove(target, self.work)
+                _write(new, {"made": time.time(), "owners": owners.witness(new / "tree")})
                 new.rename(target)
         finally:
             remove(new, self.work)

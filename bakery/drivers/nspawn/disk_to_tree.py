@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from bakery.disk.bases import owners
 from bakery.disk.bases.base import BaseDisk, BaseTree
 from bakery.disk.build import remove
 from bakery.disk.inspect.tree import fstab, means
@@ -59,9 +60,23 @@ def tree(disk: BaseDisk, work: WorkContext) -> BaseTree:
         raise DriverError(problem.what, why=problem.why, hint=problem.hint)
     folder = work.cache / "bases" / f"image-{hashlib.sha256(disk.key.encode()).hexdigest()[:32]}"
     with hold(folder / "lock", what=f"another bake is unpacking {disk.path.name}", work=work):
-        if not (folder / READY).exists():
+        if not _sound(folder, disk, work):
             _make(disk, folder, work)
     return BaseTree(path=folder / "tree", key=disk.key, login=disk.login)
+
+
+def _sound(folder: Path, disk: BaseDisk, work: WorkContext) -> bool:
+    """Say whether the files are there, and as they were copied."""
+    if not (folder / READY).exists():
+        return False
+    try:
+        noted = json.loads((folder / READY).read_text()).get("owners")  # bakery 0.1 wrote none at first
+    except ValueError:
+        noted = ""
+    if noted is None or noted == owners.witness(folder / "tree"):
+        return True
+    work.notice(f"the files of {disk.path.name} in the cache were changed; they are copied anew", warning=True)
+    return False
 
 
 def _make(disk: BaseDisk, folder: Path, work: WorkContext) -> None:
@@ -85,7 +100,7 @@ def _make(disk: BaseDisk, folder: Path, work: WorkContext) -> None:
         remove(files, work)
         raise
     point.rmdir()
-    (folder / READY).write_text(json.dumps({"key": disk.key}))
+    (folder / READY).write_text(json.dumps({"key": disk.key, "owners": owners.witness(files)}))
 
 
 def _mount(raw: Path, volume: DiskVolume) -> tuple[str, str, str]:

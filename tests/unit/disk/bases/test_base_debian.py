@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
 import tarfile
 import time
 from pathlib import Path
@@ -12,9 +14,11 @@ from typing import Any, cast
 import pytest
 
 from bakery.disk.bases import debian_recipe as recipe
+from bakery.disk.bases import owners
 from bakery.disk.bases.base import Base
 from bakery.disk.bases.debian import SUITES, Debian
 from bakery.disk.bases.debian_build import digest, lines
+from bakery.disk.bases.debian_build import shelf as shelf_of
 from bakery.disk.bases.generations import BaseGenerations, _read, _write
 from bakery.errors import DriverError, ImagefileError, PreflightError
 from bakery.events import Event, Notice
@@ -94,7 +98,7 @@ def test_our_files_belong_to_root_and_scripts_are_executable() -> None:
 
 def generation(folder: Path, *, made: float) -> Path:
     target = folder / "content"
-    target.mkdir(parents=True)
+    (target / "tree" / "etc").mkdir(parents=True)
     (target / "meta.json").write_text(json.dumps({"made": made}))
     (folder / "current").write_text("content")
     return target
@@ -109,6 +113,52 @@ def test_a_young_generation_is_used_and_its_name_is_the_key(tmp_path: Path) -> N
     shelf = BaseGenerations(tmp_path / "r", work=WorkContext(cache=tmp_path), what="Debian", max_age=100)
     assert shelf.key() == "content"
     assert shelf.tree(never) == target
+
+
+def test_a_tree_whose_owners_were_changed_is_made_anew_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = generation(tmp_path / "r", made=time.time())
+    _write(target, {"made": time.time(), "owners": owners.witness(target / "tree")})
+    said: list[Event] = []
+    shelf = BaseGenerations(
+        tmp_path / "r", work=WorkContext(cache=tmp_path, emit=said.append), what="Debian", max_age=100
+    )
+    assert shelf.tree(never) == target
+    (target / "tree" / "etc").chmod(0o700)
+    new = tmp_path / "new"
+    monkeypatch.setattr(shelf, "_make_tree", lambda _make: new)
+    assert shelf.tree(never) == new
+    assert any(isinstance(event, Notice) and "made anew" in event.message for event in said)
+
+
+def test_a_tree_that_is_not_there_any_more_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = generation(tmp_path / "r", made=time.time())
+    shutil.rmtree(target / "tree")
+    shelf = BaseGenerations(tmp_path / "r", work=WorkContext(cache=tmp_path), what="Debian", max_age=100)
+    monkeypatch.setattr(shelf, "_make_tree", lambda _make: tmp_path)
+    assert shelf.tree(never) == tmp_path
+
+
+def test_a_tree_of_another_user_is_wrong_whoever_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "etc").mkdir()
+    assert owners.wrong(tmp_path) == ""
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    assert "must be root's, which here is the user id 4711" in owners.wrong(tmp_path)
+
+
+def test_users_with_other_owners_have_bases_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = tmp_path / "subuid"
+    table.write_text("4711:100000:65536\n4712:165536:65536\n4713:100000:65536\n")
+    monkeypatch.setattr(owners, "TABLES", (table, table))
+    names = []
+    for user in (0, 4711, 4712, 4713):
+        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
+        names.append(shelf_of(Debian("bookworm"), WorkContext(cache=tmp_path)).folder.name)
+    assert len(set(names)) == len(names)
+    assert names[0] == f"debian-bookworm-{digest(Debian('bookworm'))[:16]}"
+    table.write_text("4713:200000:65536\n")
+    assert shelf_of(Debian("bookworm"), WorkContext(cache=tmp_path)).folder.name != names[-1]
 
 
 def test_an_old_generation_has_no_key_unless_it_cannot_age(tmp_path: Path) -> None:
