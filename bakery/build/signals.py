@@ -12,6 +12,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from bakery.events import Event, Notice, Waiting
+from bakery.machine.transport.attributes import begin
 from bakery.util.waiting import Cancel
 
 CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -35,7 +36,8 @@ class Signals:
     def __enter__(self) -> Self:
         """Install the handlers."""
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._caught) for number in CAUGHT}
+            begin()
+            self._before = {number: signal.signal(number, self._handler(number)) for number in CAUGHT}
         return self
 
     def __exit__(
@@ -44,6 +46,11 @@ class Signals:
         """Put back what was there; nothing after a signal, when one that comes late must not change how we end."""
         for number, handler in self._before.items():
             signal.signal(number, signal.SIG_IGN if self._count else handler)
+
+    def _handler(self, number: signal.Signals) -> Callable[[int, FrameType | None], None]:
+        """Return what a signal does. Under nohup(1) a hang-up does nothing to us; what we start can still use it."""
+        ignored = number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
+        return _nothing if ignored else self._caught
 
     def _caught(self, number: int, _frame: FrameType | None) -> None:
         self._count += 1
@@ -69,3 +76,7 @@ class Signals:
                 )
             )
             self._emit(Waiting(what="clean-up"))
+
+
+def _nothing(_number: int, _frame: FrameType | None) -> None:
+    """Catch a signal that is to be ignored: a handler, unlike `SIG_IGN`, is not inherited."""

@@ -19,6 +19,8 @@ from bakery.util.results import Words
 LONGEST: Final = 120_000
 """Bytes of a command. Linux takes 128 KiB in one argument; the rest is for our frame. Source: execve(2)."""
 
+UMASK: Final = "umask 022"
+"""What a command begins with on every machine: else what is made depends on who logs in, and where `bake` runs."""
 _USER: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\$?")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HOME: Final = re.compile(r"(~[A-Za-z0-9._-]*)(/|$)")
@@ -77,7 +79,8 @@ class Command:
             ValueError: the command is too long for the machine's kernel.
         """
         end = f"bakery-{secrets.token_hex(8)}"
-        inner = "\n".join(part for part in (self._environment(end), self._folder(login), self._command()) if part)
+        parts = (UMASK, self._environment(end), self._folder(login), self._command())
+        inner = "\n".join(part for part in parts if part)
         if len(inner.encode(errors="surrogateescape")) > LONGEST:
             raise ValueError(
                 f"the command is longer than {LONGEST} bytes: put it into a file and use script(), or send what makes "

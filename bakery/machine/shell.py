@@ -11,8 +11,11 @@ import termios
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from bakery.errors import PreflightError
+from bakery.machine.transport import attributes
+from bakery.machine.transport.namespace import entering, environment
 from bakery.machine.transport.stages import AGENT
 from bakery.model import Endpoint
 from bakery.state.ssh_keys import Keys
@@ -27,7 +30,7 @@ def shell_command(endpoint: Endpoint, folder: Path) -> list[str]:
     """
     match endpoint.transport:
         case "namespace":
-            return ["nsenter", "--target", str(endpoint.data["pid"]), "--all", "--root", "--wd", "--", "/bin/sh", "-l"]
+            return entering(int(endpoint.data["pid"]), "-l")
         case _:
             return ["ssh", *_options(endpoint, folder), f"{endpoint.user}@{endpoint.host}"]
 
@@ -75,11 +78,18 @@ def open_shell(endpoint: Endpoint, keys: Keys, folder: Path) -> int:
     write_login(endpoint, keys, folder)
     try:
         with _terminal_back():
-            return subprocess.run(shell_command(endpoint, folder), check=False).returncode
+            inside = _inside(int(endpoint.data["pid"])) if endpoint.transport == "namespace" else {}
+            return subprocess.run(shell_command(endpoint, folder), check=False, **inside).returncode
     except FileNotFoundError as error:
         raise PreflightError(f"{error.filename} is not installed", hint="apt-get install openssh-client") from error
     finally:
         (folder / "id").unlink(missing_ok=True)
+
+
+def _inside(pid: int) -> dict[str, Any]:
+    """What a shell in a container has of its own and must not inherit from here; the kind of terminal is ours."""
+    terminal = {name: os.environ[name] for name in ("TERM", "COLORTERM") if name in os.environ}
+    return {"env": {**environment(pid), **terminal}, "umask": attributes.UMASK}
 
 
 @contextmanager

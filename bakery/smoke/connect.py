@@ -10,7 +10,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
 from bakery.errors import ConnectError, NotYet
-from bakery.machine.transport.namespace import ENVIRONMENT, NamespaceTransport
+from bakery.machine.transport import attributes
+from bakery.machine.transport.namespace import NamespaceTransport, entering, environment
 from bakery.model import Endpoint, Stream
 from bakery.smoke.shell import Pipes
 from bakery.state.ssh_keys import Keys
@@ -131,7 +132,7 @@ class _Namespace(Connection):
     def spawn(self) -> Pipes:
         if not self._way.alive:
             raise Lost(f"the container's leader, process {self._pid}, is gone")
-        return _ProcessPipes(["nsenter", "--target", str(self._pid), "--all", "--root", "--wd", "--", "/bin/sh"])
+        return _ProcessPipes(entering(self._pid), environment(self._pid))
 
     def close(self) -> None:
         pass  # each shell is a process of its own, and `Shell.close` ends them
@@ -140,11 +141,18 @@ class _Namespace(Connection):
 class _ProcessPipes:
     """A shell that is a process of this host."""
 
-    def __init__(self, command: list[str]) -> None:
+    def __init__(self, command: list[str], env: dict[str, str]) -> None:
         pipe = subprocess.PIPE
         try:
             self._process = subprocess.Popen(
-                command, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0, env=dict(ENVIRONMENT), start_new_session=True
+                command,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
+                bufsize=0,
+                env=env,
+                start_new_session=True,
+                umask=attributes.UMASK,
             )
         except OSError as error:
             raise ConnectError(f"cannot run {shlex.join(command)}", why=str(error)) from error

@@ -13,6 +13,9 @@ class TestMyDriver(DriverContract):
 from __future__ import annotations
 
 import json
+import os
+import resource as rlimits
+import signal
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +25,7 @@ from typing import Any, ClassVar
 import pytest
 
 from bakery.drivers.base import Driver
+from bakery.machine.command import Command
 from bakery.machine.transport.link import Link
 from bakery.model import Artifact, Handle, Resource, Source, Where, to_json
 from bakery.state.claim import Claim
@@ -29,6 +33,38 @@ from bakery.state.progress import handle_from_json
 from bakery.state.ssh_keys import make_keys
 
 Exists = Callable[[], set[str]]
+
+
+ATTRIBUTES = r"""
+umask
+sed -n 's/^Sig\(Ign\|Blk\):.//p' /proc/self/status
+cat /proc/self/oom_score_adj
+cut -d ' ' -f 19 /proc/self/stat
+ulimit -f
+ulimit -c
+id -G root; id -G
+"""
+"""What a task is started with: umask, signals, the kernel's opinion, niceness, limits, groups."""
+DEFINED = ("0022", "0" * 16, "0" * 16, "0", "0", "unlimited", "0", "0", "0")
+
+
+@contextmanager
+def odd_host() -> Generator[None]:
+    """Make this process one whose children inherit an odd umask, limits and ignored signals, while the block runs."""
+    signals = (signal.SIGQUIT, signal.SIGUSR1)
+    handlers = [signal.signal(number, signal.SIG_IGN) for number in signals]
+    before = [(kind, rlimits.getrlimit(kind)) for kind in (rlimits.RLIMIT_FSIZE, rlimits.RLIMIT_CORE)]
+    umask = os.umask(0o077)
+    for kind, (_, hard) in before:
+        rlimits.setrlimit(kind, (1 << 40, hard))
+    try:
+        yield
+    finally:
+        os.umask(umask)
+        for kind, limits in before:
+            rlimits.setrlimit(kind, limits)
+        for number, handler in zip(signals, handlers, strict=True):
+            signal.signal(number, handler)
 
 
 class Stop(Exception):  # noqa: N818  it stands for a crash
@@ -186,8 +222,10 @@ class DriverContract:
     ) -> None:
         before = exists()
         image_ledger = RecordingLedger()
-        with self.machine(driver, source, claim()) as (handle, link):
+        with odd_host(), self.machine(driver, source, claim()) as (handle, link):
             assert link.open().run(f"echo baked > {self.marker}; sync").ok
+            line, _ = Command(command=ATTRIBUTES).line(link.open().user)
+            assert link.open().run(line).stdout.split("\n")[:-1] == list(DEFINED)
             link.close()
             artifact = driver.capture(handle, "contract", claim(image_ledger, "image"))
         artifact = Artifact.from_json(json.loads(json.dumps(to_json(artifact))))

@@ -76,6 +76,7 @@ def run_process(
     timeout: float | None = None,
     on_output: OnOutput | None = None,
     collect: bool = True,
+    umask: int = -1,
 ) -> Result:
     """Run a program in a process group of its own and wait for its end.
 
@@ -89,6 +90,7 @@ def run_process(
         timeout: seconds.
         on_output: called with each chunk, from this thread.
         collect: False leaves the result's `stdout` empty.
+        umask: its umask; ours when -1.
 
     Raises:
         TimedOut: the group was ended after `timeout`.
@@ -104,6 +106,7 @@ def run_process(
         env=env,
         cwd=cwd,
         start_new_session=True,
+        umask=umask,
     )
     feeder = None
     if input is not None and process.stdin is not None:

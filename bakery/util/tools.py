@@ -20,6 +20,10 @@ from bakery.util.context import WorkContext
 from bakery.util.waiting import Cancel, until
 
 WORDS_KEPT = 15
+PASSED = frozenset({"HOME", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "TMPDIR", "USER", "XDG_RUNTIME_DIR"})
+"""What of our environment a program needs to find its files and this user's folders."""
+PROXIES = frozenset({"http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"})
+"""The same, in upper case as well: the way to the archive."""
 GRACE = 30.0
 """Seconds that a cancelled program has to clean up, before it is killed."""
 LINGER = 2.0
@@ -87,7 +91,7 @@ def run(
         what: what it is for, for messages: "making the file system".
         timeout: seconds.
         stdin: a file for its standard input.
-        env: variables on top of ours.
+        env: variables on top of `environment()`.
         on_line: called with each line of standard error as it comes, from another thread.
         hint: what the user can do when it fails.
 
@@ -106,7 +110,7 @@ def run(
             stdout=out,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": path, **(env or {})},
+            env={**environment(), "PATH": path, **(env or {})},
         )
         said = _finish(process, work, what, timeout, on_line)
         if process.returncode:
@@ -114,6 +118,15 @@ def run(
             raise DriverError(f"{what} failed", why=why, hint=hint)
         out.seek(0)
         return out.read()
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a program that writes what ends up in an image: this host's settings do not rule it.
+
+    `TAR_OPTIONS`, `MKE2FS_CONFIG`, `SOURCE_DATE_EPOCH`, `APT_CONFIG` and their like would, and are in no base's key.
+    """
+    taken = {name: value for name, value in os.environ.items() if name in PASSED or name.lower() in PROXIES}
+    return {**taken, "LC_ALL": "C.UTF-8"}
 
 
 def _finish(

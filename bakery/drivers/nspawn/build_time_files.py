@@ -53,13 +53,22 @@ def build(folder: Path, lowers: Sequence[Path], keys: Keys, *, booted: bool) -> 
         booted: whether systemd runs inside.
     """
     folder.mkdir()
+    folder.chmod(0o755)
     for name, (text, mode) in _files(lowers, keys, booted=booted).items():
         path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         path.touch(mode=mode)
         path.write_text(text)
         path.chmod(mode)  # whatever the umask is
     _borrow_attributes(folder, lowers)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, open to everybody whatever the umask is: a task's file may go into it."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir()
+        folder.chmod(0o755)
 
 
 def _files(lowers: Sequence[Path], keys: Keys, *, booted: bool) -> dict[str, tuple[str, int]]:

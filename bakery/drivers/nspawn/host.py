@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from bakery.machine.transport import attributes
 from bakery.model import Problem
 
 Mode: TypeAlias = Literal["booted", "plain"]
@@ -90,6 +91,13 @@ def problems() -> Iterator[Problem]:
         )
     if "overlay" not in Path("/proc/filesystems").read_text().split() and not _module("overlay"):
         yield Problem(what="this kernel has no overlay file system", hint="modprobe overlay")
+    for limit in attributes.kept():
+        yield Problem(
+            what=f"this host limits what tasks can do: {limit}",
+            why="only root can raise a hard limit",
+            hint="`ulimit -H -a` shows them; raise it where bake is called from",
+            fatal=False,
+        )
     if rootless():
         yield from _rootless_problems()
     if why := why_plain():

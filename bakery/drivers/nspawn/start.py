@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
 import threading
 from collections.abc import Sequence
@@ -12,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bakery.drivers.nspawn import build_time_files, host
-from bakery.drivers.nspawn.layers import mount_option
+from bakery.drivers.nspawn.layers import copy_attributes, mount_option
 from bakery.errors import DriverError
+from bakery.machine.transport import attributes
 from bakery.state.ssh_keys import Keys
 
 HERE = Path(__file__).parent
@@ -119,7 +119,7 @@ class Container:
         self.folder.mkdir(mode=0o700)
         for name in ("upper", "work", "root"):
             (self.folder / name).mkdir()
-        shutil.copymode(self.lowers[-1], self.upper)
+        copy_attributes(self.lowers[0], self.upper)  # an overlay's root folder looks as its uppermost layer says
         build_time_files.build(self.folder / "scaffold", self.lowers, keys, booted=self.mode == "booted")
 
     def start(self, console: Path) -> int:
@@ -133,13 +133,14 @@ class Container:
         with console.open("ab") as log:
             try:
                 process = subprocess.Popen(
-                    self.command,
+                    [*attributes.words(), *self.command],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
                     env=environment,
                     start_new_session=True,
                     cwd="/",
+                    umask=attributes.UMASK,
                 )
             except FileNotFoundError as error:
                 raise DriverError(f"{self.command[0]} is not installed", hint="apt install util-linux") from error

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Final, cast
 
 from bakery.errors import ConnectError
+from bakery.machine.transport import attributes
 from bakery.machine.transport.base import ShellProgram, Transport
 from bakery.model import Endpoint, Result
 from bakery.util.process import CHUNK, end_group, ready, run_process
@@ -29,7 +30,7 @@ ENVIRONMENT: Final = (
     ("LOGNAME", "root"),
     ("SHELL", "/bin/sh"),
 )
-"""What sshd gives to root, so that a task sees the same over both transports."""
+"""What sshd gives to root, so that a task sees the same over both transports; `SHELL` is the one of /etc/passwd."""
 
 
 class NamespaceTransport(Transport):
@@ -98,12 +99,13 @@ class NamespaceTransport(Transport):
                 self._argv(command),
                 cancel=self._cancel,
                 command=command,
-                env=dict(ENVIRONMENT),
+                env=environment(self._pid),
                 cwd=Path("/"),
                 input=input,
                 timeout=timeout,
                 on_output=on_output,
                 collect=collect,
+                umask=attributes.UMASK,
             )
         except FileNotFoundError as error:
             raise ConnectError(
@@ -116,7 +118,7 @@ class NamespaceTransport(Transport):
     def open_shell(self, command: str = "sh") -> ShellProgram:
         """Start a program to talk to; see the base class."""
         self._require()
-        return _NamespaceProgram(self._argv(f"exec 2>&1; {command}"), self._cancel)
+        return _NamespaceProgram(self._argv(f"exec 2>&1; {command}"), environment(self._pid), self._cancel)
 
     def end_leftovers(self) -> None:
         """End commands of an earlier process; see the base class. Each is a process group of this host."""
@@ -131,8 +133,7 @@ class NamespaceTransport(Transport):
         self._start = None
 
     def _argv(self, command: str) -> list[str]:
-        # --root: nspawn's root folder is not the root of its mount namespace.
-        return ["nsenter", "--target", str(self._pid), "--all", "--root", "--wd", "--", "/bin/sh", "-c", command]
+        return entering(self._pid, "-c", command)
 
     def _require(self, patience: float = 0.0) -> None:
         """Refuse when the leader is gone. A dying container kills what runs in it first, a moment before its leader."""
@@ -141,6 +142,35 @@ class NamespaceTransport(Transport):
             self._cancel.sleep(patience / 10)
         if not self.alive:
             raise Lost(f"the container's leader, process {self._pid}, is gone")
+
+
+def entering(pid: int, *args: str) -> list[str]:
+    """Return the words that start a shell inside a container, with nothing inherited from the shell of this host.
+
+    Its umask and environment are `subprocess`'s to set: `attributes.UMASK` and `environment`.
+
+    Args:
+        pid: the container's leader.
+        args: for the shell.
+    """
+    # --root: nspawn's root folder is not the root of its mount namespace.
+    enter = ("nsenter", "--target", str(pid), "--all", "--root", "--wd", "--", "/bin/sh")
+    return [*attributes.words(), *enter, *args]
+
+
+def environment(pid: int) -> dict[str, str]:
+    """Return the whole environment of commands in a container: what sshd gives to root there.
+
+    Args:
+        pid: the container's leader.
+    """
+    with contextlib.suppress(OSError):
+        accounts = Path(f"/proc/{pid}/root/etc/passwd").read_text(errors="replace").splitlines()
+        shells = [
+            words[-1] for line in accounts if len(words := line.split(":")) == len("nupgchs") and words[0] == "root"
+        ]
+        return {**dict(ENVIRONMENT), "SHELL": shells[0]} if shells and shells[0] else dict(ENVIRONMENT)
+    return dict(ENVIRONMENT)
 
 
 def _same(one: str, other: str) -> bool:
@@ -154,16 +184,17 @@ def _same(one: str, other: str) -> bool:
 class _NamespaceProgram:
     """A long-lived program in the container."""
 
-    def __init__(self, argv: list[str], cancel: Cancel) -> None:
+    def __init__(self, argv: list[str], env: dict[str, str], cancel: Cancel) -> None:
         self._cancel = cancel
         self._process = subprocess.Popen(
             argv,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=dict(ENVIRONMENT),
+            env=env,
             cwd="/",
             start_new_session=True,
             bufsize=0,
+            umask=attributes.UMASK,
         )
         self._stdin = cast("IO[bytes]", self._process.stdin)
         self._stdout = cast("IO[bytes]", self._process.stdout)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from bakery.machine.transport.namespace import ENVIRONMENT
 from bakery.smoke.backend import host as make_host
 from bakery.smoke.connect import _ProcessPipes
 from bakery.smoke.shell import CommandTimeoutError, Shell
@@ -22,7 +23,7 @@ def shell(request: pytest.FixtureRequest) -> Iterator[Shell]:
     words: list[str] = request.param
     if shutil.which(words[0]) is None:
         pytest.skip(f"this host has no {words[0]}")
-    made = Shell(lambda: _ProcessPipes(words))
+    made = Shell(lambda: _ProcessPipes(words, dict(ENVIRONMENT)))
     yield made
     made.close()
 
@@ -82,7 +83,7 @@ def test_a_command_that_kills_the_shell_costs_one_answer_only(shell: Shell) -> N
 
 
 def test_a_shell_that_cannot_start_says_what_it_said() -> None:
-    made = Shell(lambda: _ProcessPipes(["/bin/sh", "-c", "echo sudo: no password >&2; exit 1"]))
+    made = Shell(lambda: _ProcessPipes(["/bin/sh", "-c", "echo sudo: no password >&2; exit 1"], dict(ENVIRONMENT)))
     with pytest.raises(Lost, match="sudo: no password"):
         made.ask("true", timeout=5)
 
