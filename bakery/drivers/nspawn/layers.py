@@ -6,14 +6,14 @@ them share is shared by hard links, and takes its room once.
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from bakery import extents
 
 OPAQUE = "trusted.overlay.opaque"
 """The kernel's overlayfs.rst: a folder that hides what lower layers have under its name."""
@@ -137,24 +137,12 @@ def _looks(status: os.stat_result) -> tuple[int, ...]:
 def copy(source: Path, status: os.stat_result, target: Path) -> None:
     """Copy one file of whatever kind; a deleted file is a character device 0/0 (overlayfs.rst, "whiteouts")."""
     if stat.S_ISREG(status.st_mode):
-        _copy_content(source, status.st_size, target)
+        extents.copy(source, target)
     elif stat.S_ISLNK(status.st_mode):
         target.symlink_to(source.readlink())
     else:
         os.mknod(target, status.st_mode, status.st_rdev)
     copy_attributes(source, target)
-
-
-def _copy_content(source: Path, size: int, target: Path) -> None:
-    """Copy bytes within the kernel: file systems that can share blocks do."""
-    with source.open("rb") as reader, target.open("xb") as writer:
-        try:
-            while size > 0 and (done := os.copy_file_range(reader.fileno(), writer.fileno(), size)):
-                size -= done
-        except OSError as error:
-            if error.errno not in {errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}:
-                raise
-            shutil.copyfileobj(reader, writer)
 
 
 def copy_attributes(source: Path, target: Path) -> None:
