@@ -21,6 +21,7 @@ from bakery.cache.checkpoints import inventory
 from bakery.disk import block_changes, bootfiles, build, ext4_metadata, qcow2_overlay, qemuimg
 from bakery.disk.layout import Layout
 from bakery.disk.qcow2_splice import join
+from bakery.drivers.nspawn.apply_layer import tell_lost
 from bakery.drivers.nspawn.layer_writer import WriteOrder
 from bakery.drivers.nspawn.merged_tree import merged
 from bakery.errors import DriverError
@@ -252,7 +253,7 @@ def _write_layers(order: WriteOrder, layout: Layout, work: WorkContext) -> None:
     note = Path(order.disk).with_suffix(".json")
     note.write_text(order.to_json())
     try:
-        run(
+        lost = run(
             (*alone(), sys.executable, "-P", "-m", "bakery.drivers.nspawn.layer_writer"),
             work,
             what="writing the machine's files to its disk",
@@ -263,6 +264,7 @@ def _write_layers(order: WriteOrder, layout: Layout, work: WorkContext) -> None:
         )
     finally:
         note.unlink()
+    tell_lost(json.loads(lost), work)
 
 
 def mount_point(needed: Sequence[Path]) -> Path:

@@ -1,7 +1,7 @@
 """The program that mounts a disk's file system, writes a machine's layers into it, and unmounts it.
 
 It is process 1 of a PID and mount namespace of its own (`bakery.util.tools.alone`), reads a `WriteOrder` as JSON from
-its standard input, and has nothing to say where all went well. However it ends, the kernel unmounts with it. Below the
+its standard input, and writes as JSON a list of the files whose attributes of chattr(1) the disk does not take. However it ends, the kernel unmounts with it. Below the
 mount are a loop device and a plain file, and no process: nothing that has to be alive for the unmounting to end.
 
 Whatever it takes out of the tree goes into a bin, which is emptied when all else is on the disk. So no block that held
@@ -24,7 +24,7 @@ from pathlib import Path
 from bakery.disk.block_changes import copy_data
 from bakery.disk.loop_device import attached, path_of
 from bakery.disk.rooted_path import inside
-from bakery.drivers.nspawn.apply_layer import apply
+from bakery.drivers.nspawn.apply_layer import apply, remove, unlock_all
 
 OPTIONS = "noload,noatime,nobarrier"
 """`noload`: without the journal, which is for power cuts; the file is thrown away where this does not end in order."""
@@ -71,15 +71,23 @@ class Bin:
         if path == self._folder:
             return
         try:
-            path.rename(self._folder / str(self._count))
+            self._move(path)
         except FileNotFoundError:
             return
         self._count += 1
 
+    def _move(self, path: Path) -> None:
+        bin_name = self._folder / str(self._count)
+        try:
+            path.rename(bin_name)
+        except PermissionError:  # a lower layer has made it immutable
+            unlock_all(path)
+            path.rename(bin_name)
+
     def empty(self) -> None:
         """Remove what was taken, and the bin; the root folder keeps its dates."""
         status = self._tree.stat()
-        shutil.rmtree(self._folder)
+        remove(self._folder)
         os.utime(self._tree, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
@@ -87,13 +95,16 @@ def main() -> None:
     """Do what the order on standard input says; exit code 1, with the cause as the last words, where it fails."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # process 1 has no signals by default
     try:
-        write(WriteOrder(**json.load(sys.stdin)))
+        json.dump(write(WriteOrder(**json.load(sys.stdin))), sys.stdout)
     except (OSError, subprocess.CalledProcessError, shutil.Error) as error:
         sys.exit(_cause(error))
 
 
-def write(order: WriteOrder) -> None:
+def write(order: WriteOrder) -> list[str]:
     """Make the file, mount it, write into it, unmount it.
+
+    Returns:
+        The files whose attributes of chattr(1) its file system does not take.
 
     Raises:
         OSError: the disk in it is too small, or the disk that it is on is full or damaged.
@@ -105,19 +116,22 @@ def write(order: WriteOrder) -> None:
     with attached(disk) as device:
         copy_data(metadata, device)
         _run("mount", "-t", "ext4", "-o", OPTIONS, str(path_of(device)), order.point)
-        _fill(Path(order.point), order)
+        lost = _fill(Path(order.point), order)
         _run("umount", order.point)
+    return lost
 
 
-def _fill(tree: Path, order: WriteOrder) -> None:
+def _fill(tree: Path, order: WriteOrder) -> list[str]:
     garbage = Bin(tree)
+    lost: list[str] = []
     for layer in order.layers:
-        apply(Path(layer), tree, garbage.take)
+        lost += apply(Path(layer), tree, garbage.take)
     for path, text in order.files.items():
         _write_file(tree, path, text, garbage)
     _flush(tree)
     garbage.empty()
     _flush(tree)
+    return lost
 
 
 def _write_file(tree: Path, path: str, text: str, garbage: Bin) -> None:

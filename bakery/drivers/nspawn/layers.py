@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from bakery import extents
+from bakery import extents, inode_flags
 
 OPAQUE = "trusted.overlay.opaque"
 """The kernel's overlayfs.rst: a folder that hides what lower layers have under its name."""
@@ -47,18 +47,16 @@ class Saver:
         The machine's files must not change meanwhile: its control group is frozen.
 
         Returns:
-            The files that have several names in the machine, each as its names; see `plant`.
+            The files that have several names or attributes of chattr(1), each as its names; see `plant`.
 
         Raises:
             OSError: the disk is full, or the file system keeps no extended attributes.
         """
-        names: dict[int, list[Path]] = {}
+        names = _Names()
         self._folder(upper, self.below, self.earlier, target, names)
-        return [[str(path.relative_to(target)) for path in paths] for paths in names.values() if len(paths) > 1]
+        return [[str(path.relative_to(target)) for path in paths] for paths in names.groups()]
 
-    def _folder(
-        self, upper: Path, below: Path | None, earlier: Path | None, target: Path, names: dict[int, list[Path]]
-    ) -> None:
+    def _folder(self, upper: Path, below: Path | None, earlier: Path | None, target: Path, names: _Names) -> None:
         target.mkdir()
         hides = is_opaque(upper)
         theirs = {} if below is None or hides else {entry.name: entry for entry in os.scandir(below)}
@@ -82,18 +80,23 @@ class Saver:
             if under is not None and not is_folder:
                 _make_opaque(target / name)
         copy_attributes(upper, target)
+        if inode_flags.note(upper, target):
+            names.flagged.append(target)
         if hides or (below is not None and is_opaque(below)):
             _make_opaque(target)
 
-    def _file(self, source: Path, earlier: Path | None, target: Path, names: dict[int, list[Path]]) -> None:
+    def _file(self, source: Path, earlier: Path | None, target: Path, names: _Names) -> None:
         status = source.lstat()
         if stat.S_ISSOCK(status.st_mode):
             return  # a socket is worth nothing without the process behind it
-        known = names.setdefault(status.st_ino, []) if status.st_nlink > 1 else []
+        known = names.several.setdefault(status.st_ino, []) if status.st_nlink > 1 else []
         if known:
             os.link(known[0], target, follow_symlinks=False)
-        elif earlier is None or not self._linked(status, earlier, target):
-            copy(source, status, target)
+        else:
+            if earlier is None or not self._linked(status, earlier, target):
+                copy(source, status, target)
+            if inode_flags.note(source, target):
+                names.flagged.append(target)
         known.append(target)
 
     def _linked(self, status: os.stat_result, earlier: Path, target: Path) -> bool:
@@ -109,16 +112,42 @@ class Saver:
         return True
 
 
+@dataclass(frozen=True)
+class _Names:
+    """The files of a layer that an overlay would not keep as they are when the layer is a lower one.
+
+    Args:
+        several: by inode, the names of files that have several.
+        flagged: files and folders with attributes of chattr(1).
+    """
+
+    several: dict[int, list[Path]] = field(default_factory=dict[int, list[Path]])
+    flagged: list[Path] = field(default_factory=list[Path])
+
+    def groups(self) -> Iterator[list[Path]]:
+        """Yield the names of each, in the order in which they are to be planted: folders before what is in them."""
+        groups = [names for names in self.several.values() if len(names) > 1]
+        known = {name for names in groups for name in names}
+        yield from groups
+        yield from ([path] for path in sorted(self.flagged) if path not in known)
+
+
 def plant(layer: Path, groups: Sequence[Sequence[str]], upper: Path) -> None:
-    """Copy files with several names from a saved layer into the new, empty layer above it.
+    """Copy files with several names, or attributes of chattr(1), from a saved layer into the new layer above it.
 
     An overlay that writes to one name of such a file below copies it up under that name alone, and the others keep the
-    old content (overlayfs.rst, "non-standard behavior"). A restored machine shall not differ from one that ran on.
+    old content (overlayfs.rst, "non-standard behavior"). Attributes count in the upper layer alone. A restored machine
+    shall not differ from one that ran on.
     """
     for first, *others in groups:
         for name in (first, *others):
             _plant_folder(layer, Path(name).parent, upper)
-        copy(layer / first, (layer / first).lstat(), upper / first)
+        status = (layer / first).lstat()
+        if stat.S_ISDIR(status.st_mode):
+            _plant_folder(layer, Path(first), upper)
+        else:
+            copy(layer / first, status, upper / first)
+        inode_flags.plant(layer / first, upper / first)
         for name in others:
             os.link(upper / first, upper / name, follow_symlinks=False)
 
@@ -167,6 +196,7 @@ def link_tree(source: Path, target: Path) -> None:
         for entry in entries:
             link_tree(Path(entry.path), target / entry.name)
     copy_attributes(source, target)
+    inode_flags.note(source, target)
     if is_opaque(source):
         _make_opaque(target)
 
