@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -34,7 +34,13 @@ def check() -> Iterator[Problem]:
 
 
 def make_disk(
-    tree: Path, out: Path, work: WorkContext, *, size: int | None = None, identity: UUID | None = None
+    tree: Path,
+    out: Path,
+    work: WorkContext,
+    *,
+    size: int | None = None,
+    identity: UUID | None = None,
+    flags: Mapping[str, int] | None = None,
 ) -> None:
     """Make a bootable raw disk of a tree.
 
@@ -47,6 +53,7 @@ def make_disk(
         shop: can cancel it.
         size: bytes of the disk, rounded up to 1 MiB; the tree and 1.5 GiB, rounded up to 1 GiB, when not given.
         identity: what all UUIDs on the disk derive from; random when not given.
+        flags: attributes of chattr(1) by absolute path, as in `bakery.inode_flags`.
 
     Raises:
         DriverError: a tool is missing or fails, or the tree cannot be booted or does not fit.
@@ -57,7 +64,7 @@ def make_disk(
         layout = Layout(size=_size(files, size, work), identity=identity or uuid4())
         ties = bootfiles.ties(files, layout)
         partition(out, layout, folder, work)
-        ext4.make(out, layout, files, folder, work)
+        ext4.make(out, layout, files, folder, work, flags=flags)
         ext4.write(out, layout, ties, folder, work)
         grub.install(out, layout, files, folder, work)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from bakery.disk import ext4_exact
 from bakery.disk.layout import Layout
 from bakery.util.context import WorkContext
 from bakery.util.tools import root, run
@@ -25,8 +27,18 @@ ext4 = {
 """What every kernel since 4.x and every GRUB since 2.04 reads, whatever the host's mke2fs makes by default today."""
 
 
-def make(disk: Path, layout: Layout, tree: Path, folder: Path, work: WorkContext) -> None:
-    """Fill the root partition with the tree: owners, modes, links, devices and extended attributes as they are there.
+def make(
+    disk: Path, layout: Layout, tree: Path, folder: Path, work: WorkContext, *, flags: Mapping[str, int] | None = None
+) -> None:
+    """Fill the root partition with the tree: all that its files have is as it is there, holes and dates too.
+
+    Args:
+        disk: the disk.
+        layout: where its root is.
+        tree: the files.
+        folder: for scratch files.
+        shop: can cancel it.
+        flags: attributes of chattr(1) by absolute path, as in `bakery.inode_flags`; the tree's own are not looked at.
 
     Raises:
         DriverError: mke2fs fails, mostly because the tree does not fit.
@@ -61,6 +73,8 @@ def make(disk: Path, layout: Layout, tree: Path, folder: Path, work: WorkContext
         env={"MKE2FS_CONFIG": str(config)},
         hint=f"the disk is {layout.size >> 20} MiB; is it large enough for the tree?",
     )
+    found = ext4_exact.survey(tree, work)
+    ext4_exact.repair(disk, layout.root.start, found, flags=flags or {}, folder=folder, work=work)
 
 
 def write(disk: Path, layout: Layout, files: dict[str, str], folder: Path, work: WorkContext) -> None:

@@ -97,6 +97,11 @@ class Ext4:
         """Return a file's content as text."""
         return run(["debugfs", "-R", f"cat <{entry.inode}>", self._device], self._cancel)
 
+    def flags(self, inodes: Sequence[int]) -> tuple[int, ...]:
+        """Return the flags of inodes, those of the file system's own included."""
+        texts = self._ask([f"stat <{inode}>" for inode in inodes])
+        return tuple(int(re.findall(r"Flags: 0x([0-9a-f]+)", text)[0], 16) for text in texts)
+
     def owners(self, offsets: Iterable[int]) -> Mapping[int, str]:
         """Say which file holds each byte of the disk; bytes that are in no file are left out.
 

@@ -29,7 +29,7 @@ from bakery.util.context import WorkContext
 from bakery.util.lock import hold
 from bakery.util.tools import alone, missing, root, run
 
-VERSION = 2
+VERSION = 3
 """Part of every template's name. Raise it when disks are made in another way."""
 NEW = ".new"
 LARGEST = 1 << 30

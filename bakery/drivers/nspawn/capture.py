@@ -10,6 +10,7 @@ from uuid import UUID
 from bakery.disk import build, qemuimg
 from bakery.disk.layout import Layout
 from bakery.drivers.nspawn import base_template
+from bakery.drivers.nspawn.layer_flags import merged_flags
 from bakery.drivers.nspawn.merged_tree import merged
 from bakery.errors import DriverError
 from bakery.util.context import WorkContext
@@ -65,7 +66,8 @@ def write(
             work.notice(f"the disk is made from the start, which takes longer: {error.what}", hint=error.why)
     raw = folder / "disk.raw" if format == "qcow2" else to
     with merged([*layers, tree], folder, work) as files:
-        build.make_disk(files, raw, work, size=layout.size, identity=layout.identity)
+        flags = merged_flags(layers)
+        build.make_disk(files, raw, work, size=layout.size, identity=layout.identity, flags=flags)
     if format == "qcow2":
         source = {"driver": "raw", "file": {"driver": "file", "filename": str(raw)}}
         qemuimg.convert(source, to, format="qcow2", work=work)

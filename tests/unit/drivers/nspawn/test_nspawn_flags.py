@@ -10,6 +10,7 @@ import pytest
 
 from bakery import inode_flags
 from bakery.drivers.nspawn.apply_layer import apply
+from bakery.drivers.nspawn.layer_flags import merged_flags
 from bakery.drivers.nspawn.layers import Saver, plant
 
 NODUMP, NOATIME, IMMUTABLE = (inode_flags.LETTERS[letter] for letter in "dAi")
@@ -88,3 +89,11 @@ def test_what_a_disk_does_not_take_is_named(upper: Path, tmp_path: Path, monkeyp
     tree = tmp_path / "tree"
     tree.mkdir()
     assert apply(upper, tree) == ["A /etc", "id /etc/resolv.conf"]
+
+
+def test_the_uppermost_layer_decides_and_what_hides_a_file_hides_its_attributes(upper: Path, tmp_path: Path) -> None:
+    later = tmp_path / "later"
+    (later / "etc").mkdir(parents=True)
+    assert merged_flags([upper]) == {"/etc": NOATIME, "/etc/resolv.conf": NODUMP | IMMUTABLE}
+    (later / "etc/resolv.conf").write_text("new\n")
+    assert merged_flags([later, upper]) == {"/etc": NOATIME}
