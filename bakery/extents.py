@@ -19,6 +19,8 @@ HEADER: Final = struct.Struct("=QQLLLL")
 EXTENT: Final = struct.Struct("=QQQQQLLLL")
 BATCH: Final = 256
 CHUNK: Final = 1 << 20
+SMALLEST: Final = 1 << 20
+"""Bytes below which holes are not worth the trouble."""
 SYNC: Final = 0x1
 LAST: Final = 0x1
 """linux/fiemap.h: the file's last extent."""
@@ -30,6 +32,14 @@ NOT_HERE: Final = frozenset({errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno
 def is_full(status: os.stat_result) -> bool:
     """Say whether a file has no holes: as many blocks are its own as its size needs."""
     return stat.S_ISREG(status.st_mode) and status.st_blocks * SECTOR >= status.st_size
+
+
+def has_holes(path: str | Path, status: os.stat_result) -> bool:
+    """Say whether a file has holes that are worth keeping; one that its file system compresses has none."""
+    if not stat.S_ISREG(status.st_mode) or status.st_size < SMALLEST or is_full(status):
+        return False
+    with Path(path).open("rb", buffering=0) as file:
+        return sum(end - start for start, end in data(file.fileno(), status.st_size)) < status.st_size
 
 
 def data(descriptor: int, size: int) -> Iterator[tuple[int, int]]:

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, TypeAlias, cast
 
+from bakery.extents import has_holes
+
 Local: TypeAlias = "str | os.PathLike[str] | IO[Any]"
 
-# Arguments: destination, name to use below a folder, mode, owner, size. Prints where the file is. The rename makes the
-# change all or nothing; the size is checked first, since a connection that breaks ends the stream just as its end does.
+# Arguments: destination, name to use below a folder, mode, owner, size, a word if the file has holes. Prints where the
+# file is. The rename makes the change all or nothing; the size is checked first, since a connection that breaks ends
+# the stream just as its end does.
 UPLOAD: Final = """
 set -e
 d=$1
@@ -32,7 +35,11 @@ case $d in */*) f=${d%/*}/ ;; *) f=./ ;; esac
 t=$f.bakery-$$
 trap 'rm -f -- "$t"' EXIT
 umask 077
-cat >"$t"
+if [ -n "$6" ] && dd if=/dev/null of=/dev/null conv=sparse 2>/dev/null; then
+  dd bs=65536 conv=sparse of="$t" 2>/dev/null
+else
+  cat >"$t"
+fi
 n=$(wc -c <"$t")
 [ "$n" -eq "$5" ] || { echo "$d: $n bytes of $5 came" >&2; exit 1; }
 [ -z "$4" ] || chown -- "$4" "$t"
@@ -100,6 +107,7 @@ class Upload:
     size: int
     name: str
     mode: int
+    sparse: bool = False
 
 
 @contextmanager
@@ -113,7 +121,13 @@ def upload(local: Local, folder: Path) -> Generator[Upload]:
         path = folder / Path(local).expanduser()
         with path.open("rb") as file:
             info = os.fstat(file.fileno())
-            yield Upload(source=file, size=info.st_size, name=path.name, mode=info.st_mode & 0o7777)
+            yield Upload(
+                source=file,
+                size=info.st_size,
+                name=path.name,
+                mode=info.st_mode & 0o7777,
+                sparse=has_holes(path, info),
+            )
         return
     with _spooled(local) as (source, size):
         name = Path(str(getattr(local, "name", ""))).name

@@ -379,7 +379,8 @@ class Machine:
         return execute(self._link, self._alive, call, source, timeout=timeout, on_output=on_output, collect=collect)
 
     def _upload(self, up: Upload, dest: str, mode: int, owner: str) -> str:
-        words = ["sh", "-c", UPLOAD, "bakery-put", dest, up.name, f"{mode:o}", owner, str(up.size)]
+        sparse = "holes" if up.sparse else ""
+        words = ["sh", "-c", UPLOAD, "bakery-put", dest, up.name, f"{mode:o}", owner, str(up.size), sparse]
         return self._helper(f"put {dest or up.name}", words, up.source).stdout
 
     def _download(self, remote: str, file: IO[Any]) -> None:
@@ -390,13 +391,13 @@ class Machine:
         self._helper(f"get {remote}", ["sh", "-c", DOWNLOAD, "bakery-get", remote], on_output=take, collect=False)
 
     def _upload_folder(self, folder: Path, dest: str, exclude: Sequence[str], owner: str) -> None:
-        from bakery.machine.tar_stream import archive
+        from bakery.machine.tar_stream import archive, keeps_holes
 
         packed = self._link.open().round_trip() > FAST
-        stream = archive(folder, exclude=exclude, owner=owner or self._user, compress=packed)
-        self._helper(
-            f"copy {folder} to {dest}", ["sh", "-c", UNPACK, "bakery-copy", dest, "z" if packed else ""], stream
-        )
+        holes = keeps_holes(folder, exclude, lambda words: self._helper("tar --version", words).stdout, self._work)
+        stream = archive(folder, exclude=exclude, owner=owner or self._user, compress=packed, holes=holes)
+        words = ["sh", "-c", UNPACK, "bakery-copy", dest, "z" if packed else ""]
+        self._helper(f"copy {folder} to {dest}", words, stream)
 
     def _helper(
         self,

@@ -12,17 +12,29 @@ import os
 import stat
 import tarfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Final, cast
+from typing import IO, TYPE_CHECKING, Final, cast
 
+from bakery import _tar_sparse
 from bakery.errors import TaskError
+from bakery.extents import has_holes
 from bakery.util.process import CHUNK
+
+if TYPE_CHECKING:
+    from bakery.state.claim import WorkContext
 
 BLOCK: Final = 512
 
 
-def archive(folder: Path, *, exclude: Sequence[str] = (), owner: str = "root", compress: bool = False) -> IO[bytes]:
+def archive(
+    folder: Path,
+    *,
+    exclude: Sequence[str] = (),
+    owner: str = "root",
+    compress: bool = False,
+    holes: bool = False,
+) -> IO[bytes]:
     """Return a folder's content as a tar stream that is made while it is read.
 
     Args:
@@ -30,11 +42,12 @@ def archive(folder: Path, *, exclude: Sequence[str] = (), owner: str = "root", c
         exclude: shell patterns; a file or folder whose name or relative path matches one is left out.
         owner: `USER` or `USER:GROUP`, as the files will belong to on the machine.
         compress: gzip, at its quickest.
+        holes: keep the holes of files, in GNU tar's format; else they are sent as zeros.
 
     Raises:
         TaskError: while it is read: a file became shorter, or cannot be read.
     """
-    pieces = _tar(folder, exclude, owner)
+    pieces = _tar(folder, exclude, owner, holes=holes)
     return cast("IO[bytes]", _Stream(_gzipped(pieces) if compress else pieces))
 
 
@@ -70,7 +83,33 @@ def _gzipped(pieces: Iterator[bytes]) -> Iterator[bytes]:
     yield packer.flush()
 
 
-def _tar(folder: Path, exclude: Sequence[str], owner: str) -> Iterator[bytes]:
+def sparse_files(folder: Path, exclude: Sequence[str] = ()) -> list[str]:
+    """Name the files in a folder that have holes."""
+    found = (name for path, name, info in _walk(str(folder), "", exclude) if has_holes(path, info))
+    return sorted(found)
+
+
+def keeps_holes(folder: Path, exclude: Sequence[str], ask: Callable[[Sequence[str]], str], work: WorkContext) -> bool:
+    """Say whether the holes of a folder's files can be kept on a machine; where they cannot, name the files.
+
+    Args:
+        folder: what is packed.
+        exclude: what is left out of it.
+        ask: runs a command on the machine and returns its output.
+        shop: who is told.
+    """
+    names = sparse_files(folder, exclude)
+    if names and not _tar_sparse.knows(ask(["sh", "-c", _tar_sparse.READS_IT])):
+        work.notice(
+            f"the holes of {', '.join(names)} are filled: the machine's tar knows no files with holes",
+            hint="install GNU tar on it first",
+            warning=True,
+        )
+        return False
+    return bool(names)
+
+
+def _tar(folder: Path, exclude: Sequence[str], owner: str, *, holes: bool) -> Iterator[bytes]:
     user, _, group = owner.partition(":")
     links: dict[tuple[int, int], str] = {}
     for path, name, info in _walk(str(folder), "", exclude):
@@ -85,6 +124,9 @@ def _tar(folder: Path, exclude: Sequence[str], owner: str) -> Iterator[bytes]:
             continue  # sockets, pipes and devices belong to the host that they are on
         elif info.st_nlink > 1 and (first := links.setdefault((info.st_dev, info.st_ino), name)) != name:
             member.type, member.linkname = tarfile.LNKTYPE, first
+        elif holes and has_holes(path, info):
+            yield from _tar_sparse.member(path, member, info.st_size)
+            continue
         else:
             member.size = info.st_size
         yield member.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tarfile
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from bakery._tar_sparse import knows
 from bakery.errors import TaskError
-from bakery.machine.tar_stream import archive
+from bakery.machine.tar_stream import archive, keeps_holes, sparse_files
 
 
 def members(folder: Path, *, exclude: tuple[str, ...] = (), compress: bool = False) -> dict[str, tarfile.TarInfo]:
@@ -71,3 +74,80 @@ def test_a_file_that_vanishes_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "b").unlink()
     with pytest.raises(TaskError, match=r"cannot read .*/b"):
         stream.read()
+
+
+def sparse(path: Path, size: int, *parts: tuple[int, bytes]) -> Path:
+    with path.open("wb") as file:
+        file.truncate(size)
+        for at, data in parts:
+            os.pwrite(file.fileno(), data, at)
+    if path.stat().st_blocks * 512 >= size:
+        pytest.skip("this file system knows no holes")
+    return path
+
+
+MANY = tuple((number << 20, b"%d" % number * 3000) for number in range(60))
+
+
+@pytest.mark.parametrize("parts", [(), ((0, b"start"),), ((10 << 20, b"x" * 5000), ((64 << 20) - 3, b"end")), MANY])
+def test_a_file_with_holes_comes_through_with_its_holes(tmp_path: Path, parts: tuple[tuple[int, bytes], ...]) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    source = sparse(folder / "disk", 64 << 20, *parts)
+    (folder / "last").write_text("what comes behind it")
+    assert sparse_files(folder) == ["disk"]
+    packed = archive(folder, holes=True).read()
+    assert len(packed) < 1 << 20
+    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+        tar.extractall(tmp_path / "out", filter="data")
+    assert (tmp_path / "out/disk").read_bytes() == source.read_bytes()
+    assert (tmp_path / "out/last").read_text() == "what comes behind it"
+    assert len(archive(folder).read()) > 64 << 20
+
+
+def test_a_file_with_holes_may_be_larger_than_octal_digits_can_say(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    sparse(folder / "disk", (9 << 30) + 5, ((9 << 30), b"hello"))
+    with tarfile.open(fileobj=io.BytesIO(archive(folder, holes=True).read())) as tar:
+        (found,) = tar.getmembers()
+        assert found.size == (9 << 30) + 5
+        file = tar.extractfile(found)
+        assert file is not None
+        file.seek(9 << 30)
+        assert file.read() == b"hello"
+
+
+def test_a_full_file_is_sent_as_it_is_and_needs_no_tar_that_knows_holes(tmp_path: Path) -> None:
+    (tmp_path / "zeros").write_bytes(bytes(2 << 20))
+    assert sparse_files(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "does"),
+    [("tar (GNU tar) 1.34", True), ("bsdtar 3.6.2 - libarchive", True), ("tar (busybox) 1.35.0", False), ("", False)],
+)
+def test_who_knows_the_format(version: str, does: bool) -> None:
+    assert knows(version) is does
+
+
+class Told:
+    """Takes notices."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def notice(self, message: str, **_: object) -> None:
+        self.said.append(message)
+
+
+def test_a_machine_whose_tar_knows_no_holes_gets_zeros_and_that_is_said(tmp_path: Path) -> None:
+    sparse(tmp_path / "disk", 64 << 20)
+    told = Told()
+    assert not keeps_holes(tmp_path, (), lambda _: "tar (busybox) 1.35.0", cast("Workshop", told))
+    assert told.said == ["the holes of disk are filled: the machine's tar knows no files with holes"]
+    assert keeps_holes(tmp_path, (), lambda _: "tar (GNU tar) 1.34", cast("Workshop", told))
+
+
+def test_a_folder_without_holes_asks_the_machine_nothing(tmp_path: Path) -> None:
+    assert not keeps_holes(tmp_path, (), lambda words: pytest.fail(f"asked: {words}"), cast("Workshop", Told()))
