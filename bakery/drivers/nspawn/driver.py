@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bakery.disk import build, image_files, qemuimg
+from bakery.disk import build, fit, image_files, qemuimg
 from bakery.drivers.base import Driver
 from bakery.drivers.nspawn import base_trees, checkpoints, host, processes
 from bakery.drivers.nspawn import capture as disks
@@ -81,7 +81,11 @@ class NspawnDriver(Driver[Nspawn]):
 
     def prepare(self, boot: Nspawn, work: WorkContext) -> str | None:
         """Make the base's tree, or find it in the cache; no disk is made of it."""
-        return base_trees.tree(boot.base, work).key if isinstance(boot.base, Rooted) else super().prepare(boot, work)
+        if not isinstance(boot.base, Rooted):
+            return super().prepare(boot, work)
+        tree = base_trees.tree(boot.base, work)
+        fit.require(tree.path, boot.disk_bytes, work)
+        return tree.key
 
     def launch(self, boot: Nspawn | Artifact | Checkpoint, claim: Claim) -> Handle:
         """Start a container from a base's tree, or from a saved layer above it."""
@@ -269,6 +273,7 @@ def _start(boot: Nspawn | Artifact | Checkpoint, claim: Claim) -> StartPoint:
             )
         case Nspawn():
             tree = base_trees.tree(boot.base, claim)
+            fit.require(tree.path, boot.disk_bytes, claim)
             return StartPoint(
                 tree=tree.path,
                 key=tree.key,

@@ -13,6 +13,9 @@ from bakery.errors import ImagefileError
 from bakery.model import Problem, Source
 from bakery.util.context import WorkContext
 
+SMALLEST_DISK = 128 << 20
+"""Bytes. What lies beside the root file system takes half of it."""
+
 
 @runtime_checkable
 class Rooted(Protocol):
@@ -70,6 +73,8 @@ class Nspawn(Source):
                 hint='leave `user` out; a task can still run as somebody else: @bakery.task(user="app")',
             )
         _ = self._machine  # refuses what the smoke tests' machine cannot be
+        if self.disk_bytes < SMALLEST_DISK:
+            raise ImagefileError(f"Nspawn(disk={self.disk!r}): too small for any system", hint='"8G" is usual')
 
     @property
     def disk_bytes(self) -> int:

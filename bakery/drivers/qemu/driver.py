@@ -19,7 +19,7 @@ from bakery.disk.bases.base import Base
 from bakery.drivers.base import Driver
 from bakery.drivers.qemu import acceleration, checkpoints, credentials, firmware, power, process, restore
 from bakery.drivers.qemu.command import QEMU, SEED, VARIABLES, Placement, command
-from bakery.drivers.qemu.layers import Layer, Layers, add, node
+from bakery.drivers.qemu.layers import Layer, Layers, add, node, virtual_size
 from bakery.drivers.qemu.machine_spec import MachineIdentity, MachineSpec
 from bakery.drivers.qemu.monitor import SOCKET, Monitor, QmpError
 from bakery.drivers.qemu.source import Qemu
@@ -75,6 +75,11 @@ class QemuDriver(Driver[Qemu]):
         elif isinstance(boot.base, Artifact) and not _usable(boot.base):
             yield Problem(
                 what=f"the image {boot.base.name} is gone or was changed", why=boot.base.id, hint="bake it again"
+            )
+        elif isinstance(boot.base, Artifact) and 0 < boot.disk_bytes < (size := virtual_size(boot.base.path)):
+            yield Problem(
+                what=f"disk= is {boot.disk_bytes >> 20} MiB, its base {size >> 20} MiB: a disk cannot shrink",
+                hint="leave out disk=, or make it as large",
             )
 
     def needs(self, boot: Qemu | Artifact | Checkpoint) -> Needs:

@@ -15,6 +15,8 @@ from bakery.errors import DriverError
 from bakery.util.context import WorkContext
 
 FILE = "layers.json"
+QCOW2_SIZE = slice(24, 32)
+"""In a qcow2 header (QEMU's docs/interop/qcow2.txt): the size that a guest sees."""
 UNSAFE = {"direct": False, "no-flush": True}
 """The guest's flushes are not passed on. A machine that dies with its host is made again, so nothing is lost."""
 
@@ -117,3 +119,10 @@ def node(layers: Sequence[Layer], name: str | None = None) -> dict[str, Any]:
     if below:
         made["backing"] = node(below)
     return made
+
+
+def virtual_size(path: Path) -> int:
+    """Return the bytes of a disk that a guest sees, from the file alone: qcow2's header says it, a raw file is it."""
+    with path.open("rb") as file:
+        head = file.read(QCOW2_SIZE.stop)
+    return int.from_bytes(head[QCOW2_SIZE], "big") if head.startswith(b"QFI\xfb") else path.stat().st_size

@@ -21,12 +21,15 @@ def size(text: str | int, *, field: str) -> int:
         field: what it is for, for messages.
 
     Raises:
-        ImagefileError: it is no size.
+        ImagefileError: it is no size, or none that something can have.
     """
     try:
-        return parse_size(text)
+        number = parse_size(text)
     except ValueError:
-        raise ImagefileError(f"{field}={text!r} is not a size", hint='write it as "512M" or "2G"') from None
+        number = 0
+    if number < 1:
+        raise ImagefileError(f"{field}={text!r} is not a size", hint='write it as "512M" or "2G"')
+    return number
 
 
 @dataclass(frozen=True, kw_only=True)

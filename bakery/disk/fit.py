@@ -1,0 +1,62 @@
+"""Whether a tree of files can fit on a disk: asked before anything is built on it, not when the image is written."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from uuid import UUID
+
+from bakery.disk.layout import MIB, Layout
+from bakery.errors import DriverError
+from bakery.state.claim import WorkContext
+from bakery.util.tools import root, run
+
+OVERHEAD = 0.016
+"""The part of an ext4 file system that its tables take at least: an inode of 256 bytes for each 16 KiB, and bitmaps."""
+JOURNAL = 16 * MIB
+"""The smallest journal of a file system that has room for an operating system (mke2fs(8))."""
+NOTE = "tree.size"
+
+
+def used(tree: Path, work: WorkContext) -> int:
+    """Return the bytes that a base's files take; measured once, and noted beside the tree.
+
+    Args:
+        tree: its root folder, in a folder of its own of the cache; it never changes.
+        shop: can cancel it.
+    """
+    note = tree.with_name(NOTE)
+    with suppress(OSError, ValueError):
+        if note.stat().st_mtime_ns >= tree.stat().st_ctime_ns:
+            return int(note.read_text())
+    words: tuple[str | Path, ...] = (*root(), "du", "--summarize", "--block-size=1", "--one-file-system", tree)
+    size = int(run(words, work, what="measuring the base").split()[0])
+    with suppress(OSError):  # a cache that we may only read
+        note.write_text(str(size))
+    return size
+
+
+def least(tree_size: int) -> int:
+    """Return the size of the smallest disk, in whole MiB, that files of so many bytes can fit on."""
+    beside = -Layout(size=0, identity=UUID(int=0)).root.size
+    size = (tree_size + JOURNAL) / (1 - OVERHEAD) + beside
+    return -(-int(size) // MIB) * MIB
+
+
+def require(tree: Path, disk: int, work: WorkContext) -> None:
+    """Refuse a disk that is too small for a base.
+
+    Args:
+        tree: the base's files.
+        disk: bytes of the disk.
+        shop: can cancel it.
+
+    Raises:
+        DriverError: with the size that is needed.
+    """
+    needed = least(used(tree, work))
+    if disk < needed:
+        raise DriverError(
+            f"disk= is {disk >> 20} MiB, and its base's files need {needed >> 20} MiB",
+            hint=f'disk="{-(-needed // MIB)}M" holds the base alone; leave room for what the tasks add',
+        )
