@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 from bakery.disk.ext4 import LABEL
 from bakery.disk.layout import Layout
 from bakery.disk.rooted_path import inside
+from bakery.disk.shell_settings import Settings
 from bakery.errors import DriverError
+from bakery.state.claim import WorkContext
 
 CONSOLES = "console=tty0 console=ttyS0,115200"
 """Screen and serial line; the last one is /dev/console, where systemd and cloud-init report."""
@@ -54,22 +55,28 @@ def _by_version(release: str) -> tuple[tuple[int, str], ...]:
 
 def kernel_line(tree: Path) -> str:
     """Return the kernel's arguments that the tree's GRUB settings ask for, as update-grub would write them."""
-    folder = "etc/default/grub.d"
-    names = ["etc/default/grub", *(f"{folder}/{path.name}" for path in sorted(inside(tree, folder).glob("*.cfg")))]
-    settings = [inside(tree, name) for name in names]
-    values = _assignments(path.read_text() for path in settings if path.is_file())
+    values = grub_settings(tree).values
     line = f"{values.get('GRUB_CMDLINE_LINUX', '')} {values.get('GRUB_CMDLINE_LINUX_DEFAULT', '')}".strip()
     return line if "console=" in line else f"{CONSOLES} {line}".strip()
 
 
-def _assignments(texts: Iterable[str]) -> dict[str, str]:
-    """Plain assignments of a shell file, with `$NAME` of earlier ones filled in; the last one wins."""
-    values: dict[str, str] = {}
-    for text in texts:
-        for name, raw in re.findall(r"(?m)^\s*(?:export\s+)?([A-Z_]+)=(.*?)\s*$", text):
-            plain = raw[1:-1] if raw[:1] in "'\"" and raw[-1:] == raw[:1] else raw
-            values[name] = re.sub(r"\$\{?([A-Z_]+)\}?", lambda match: values.get(match[1], ""), plain)
-    return values
+def grub_settings(tree: Path) -> Settings:
+    """Read the files that grub-mkconfig(8) reads, in its order: each may build on what an earlier one has set."""
+    folder = "etc/default/grub.d"
+    names = ["etc/default/grub", *(f"{folder}/{path.name}" for path in sorted(inside(tree, folder).glob("*.cfg")))]
+    files = [(f"/{name}", inside(tree, name)) for name in names]
+    return Settings.read((name, path.read_text()) for name, path in files if path.is_file())
+
+
+def tell_unread(tree: Path, work: WorkContext) -> None:
+    """Name the settings of the kernel's arguments that need a shell, and are therefore not in the image's menu."""
+    unread = [line for line in grub_settings(tree).unread if "GRUB_CMDLINE_LINUX" in line]
+    if unread:
+        work.notice(
+            f"the kernel's arguments are not those of {'; '.join(unread)}",
+            warning=True,
+            hint="write them as plain assignments, or run update-grub in the finished image",
+        )
 
 
 def grub_cfg(layout: Layout, releases: list[str], line: str) -> str:

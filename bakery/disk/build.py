@@ -63,6 +63,7 @@ def make_disk(
         folder = Path(scratch)
         layout = Layout(size=_size(files, size, work), identity=identity or uuid4())
         ties = bootfiles.ties(files, layout)
+        bootfiles.tell_unread(files, work)
         partition(out, layout, folder, work)
         ext4.make(out, layout, files, folder, work, flags=flags)
         ext4.write(out, layout, ties, folder, work)

@@ -224,6 +224,7 @@ def _ties(layers: Sequence[Path], tree: Path, layout: Layout, folder: Path, work
     before = bootfiles.ties(tree, layout)
     with merged([*layers, tree], folder, work) as files:
         after = bootfiles.ties(files, layout)
+        bootfiles.tell_unread(files, work)
         return {path: text for path, text in after.items() if text != before[path] or _changed(path, layers)}
 
 

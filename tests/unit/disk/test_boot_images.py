@@ -14,6 +14,7 @@ from bakery.disk.fingerprint import fingerprint
 from bakery.disk.grub import boot_sector, core_image, early_config
 from bakery.disk.layout import MIB, Layout
 from bakery.errors import DriverError
+from bakery.events import Event, Notice
 from bakery.util.context import WorkContext
 
 LAYOUT = Layout(size=3 << 30, identity=UUID(int=7))
@@ -90,6 +91,15 @@ def test_the_kernels_arguments_are_those_of_the_trees_grub_settings(tree: Path) 
     (tree / "etc/default/grub.d/50.cfg").write_text("GRUB_CMDLINE_LINUX='console=ttyS0'\n")
     (tree / "etc/default/grub.d/60.cfg").write_text('GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX panic=5"  \n')
     assert bootfiles.kernel_line(tree) == "console=ttyS0 panic=5 quiet"
+
+
+def test_settings_that_need_a_shell_are_named_where_they_are_about_the_kernels_arguments(tree: Path) -> None:
+    told: list[Event] = []
+    (tree / "etc/default/grub").write_text("GRUB_DISTRIBUTOR=`lsb_release -i`\nGRUB_CMDLINE_LINUX=$(cat /x)\n")
+    bootfiles.tell_unread(tree, WorkContext(cache=tree, emit=told.append))
+    (notice,) = told
+    assert isinstance(notice, Notice)
+    assert "/etc/default/grub:2: GRUB_CMDLINE_LINUX=$(cat /x)" in notice.message
 
 
 def test_grub_cfg_boots_the_first_kernel_at_once() -> None:
