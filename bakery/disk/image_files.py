@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bakery.disk import qemuimg
-from bakery.disk.qemuimg import Format
+from bakery.disk.qemuimg import Compression, Format
 from bakery.model import Artifact, Resource
 from bakery.state.claim import Claim
 from bakery.util.context import WorkContext
@@ -28,6 +28,7 @@ def write(
     format: Format,  # noqa: A002  qemu-img's word
     settings: Mapping[str, Any],
     claim: Claim,
+    compression: Compression = "zstd",
 ) -> Artifact:
     """Turn a machine's disk into an image under a temporary name.
 
@@ -36,6 +37,7 @@ def write(
         name: what the image will be called once it is kept.
         format: of the image.
         claim: for the image.
+        compression: of a qcow2 image.
         settings: JSON data, what the QEMU driver needs to boot it; see `bakery.drivers.qemu.machine_spec.MachineSpec`.
 
     Raises:
@@ -43,7 +45,7 @@ def write(
     """
 
     def converted(path: Path) -> str:
-        qemuimg.convert(source, path, format=format, work=claim)
+        qemuimg.convert(source, path, format=format, work=claim, compression=compression)
         return digest(path, "sha256", claim)
 
     return make(converted, name, format=format, settings=settings, claim=claim)

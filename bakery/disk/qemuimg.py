@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from bakery.errors import DriverError
+from bakery.model import Problem
 from bakery.util import tools
 from bakery.util.context import WorkContext
 
 Format: TypeAlias = Literal["qcow2", "raw"]
+Compression: TypeAlias = Literal["zstd", "zlib", "none"]
 PACKAGES = {"qemu-img": "qemu-utils"}
 BLOCK = 4096
 """Bytes: the block size of ext4 and XFS as they are usually made."""
+COMPRESSION_TYPE = 104
+"""In a qcow2 header: one byte, 1 for zstd; 0, or no such byte, for zlib."""
+ZSTD = b"\1"
 CLUSTER = 65536
 """Bytes: qemu-img's own choice for the images that it writes."""
 
@@ -88,8 +96,15 @@ def overlay(
     path.chmod(0o600)
 
 
-def convert(source: Mapping[str, Any], to: Path, *, format: Format, work: WorkContext) -> None:  # noqa: A002  the same
-    """Write a disk, with all that it stands on, as one file: only what is used, qcow2 compressed with zstd.
+def convert(
+    source: Mapping[str, Any],
+    to: Path,
+    *,
+    format: Format,  # noqa: A002  the same
+    work: WorkContext,
+    compression: Compression = "zstd",
+) -> None:
+    """Write a disk, with all that it stands on, as one file: only what is used, qcow2 compressed.
 
     Args:
         source: a disk that no machine writes to, as QEMU's block layer describes it (BlockdevOptions in the QMP
@@ -97,13 +112,37 @@ def convert(source: Mapping[str, Any], to: Path, *, format: Format, work: WorkCo
         to: the file to make; readable by others, as images are.
         format: of the new file. Raw files are sparse.
         shop: can cancel it.
+        compression: of a qcow2 file: QEMU 5.1 reads `zstd` where it was built with it, every QEMU reads the others.
     """
     words: list[str | Path] = ["qemu-img", "convert", "-O", format, "-W", "-m", _coroutines()]
     # The cache of the new file is the host's, so that hashing it right afterwards does not read the disk.
     words += ["-T", "unsafe", "-t", "unsafe"]
-    if format == "qcow2":
-        words += ["-c", "-o", "compression_type=zstd"]
+    if format == "qcow2" and compression != "none":
+        words += ["-c", *(("-o", "compression_type=zstd") if compression == "zstd" else ())]
     tools.run([*words, f"json:{json.dumps(source)}", to], work, what=f"writing {to.name}", timeout=3 * 3600)
+
+
+def check(format: str, compression: str) -> Iterator[Problem]:  # noqa: A002  the same
+    """Yield what keeps qemu-img from writing such an image: Debian 11's, for one, is built without zstd."""
+    if format != "qcow2" or compression != "zstd" or shutil.which("qemu-img") is None:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", "compression_type=zstd", f"{folder}/probe", "1M"]
+        try:
+            tools.run(words, WorkContext(cache=Path()), what="trying zstd", timeout=60)
+        except DriverError as error:
+            yield Problem(
+                what="this host's qemu-img writes no images with zstd",
+                why=error.why,
+                hint='compression="zlib" in the source',
+            )
+
+
+def is_zstd(path: Path) -> bool:
+    """Say whether a file is a qcow2 image that only a QEMU with zstd reads (docs/interop/qcow2.txt)."""
+    with path.open("rb") as file:
+        head = file.read(COMPRESSION_TYPE + 1)
+    return head.startswith(b"QFI\xfb") and head[4:8] > b"\0\0\0\2" and head[COMPRESSION_TYPE:] == ZSTD
 
 
 def changes(overlay: Path, to: Path, *, base: Path, work: WorkContext) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
 from bakery.disk import build, qemuimg
 from bakery.disk.layout import Layout
+from bakery.disk.qemuimg import Compression
 from bakery.drivers.nspawn import base_template
 from bakery.drivers.nspawn.layer_flags import merged_flags
 from bakery.drivers.nspawn.merged_tree import merged
@@ -40,6 +42,7 @@ def write(
     layout: Layout,
     folder: Path,
     work: WorkContext,
+    compression: Compression = "zstd",
 ) -> str:
     """Write the image of a machine that has ended: by changing the base's disk where that can be done, else anew.
 
@@ -51,6 +54,7 @@ def write(
         layout: of the disk.
         folder: for scratch files; on a large disk.
         work: can cancel it.
+        compression: of a qcow2 image.
 
     Returns:
         The SHA-256 of the image, hexadecimal.
@@ -60,7 +64,8 @@ def write(
     """
     if format == "qcow2" and not base_template.unusable(layers, folder):
         try:
-            return base_template.write(to, layers=layers, tree=tree, layout=layout, folder=folder, work=work)
+            found = base_template.write(to, layers=layers, tree=tree, layout=layout, folder=folder, work=work)
+            return found if compression == "zstd" else _recompressed(to, compression, folder, work)
         except DriverError as error:
             to.unlink(missing_ok=True)
             work.notice(f"the disk is made from the start, which takes longer: {error.what}", hint=error.why)
@@ -70,6 +75,18 @@ def write(
         build.make_disk(files, raw, work, size=layout.size, identity=layout.identity, flags=flags)
     if format == "qcow2":
         source = {"driver": "raw", "file": {"driver": "file", "filename": str(raw)}}
-        qemuimg.convert(source, to, format="qcow2", work=work)
+        qemuimg.convert(source, to, format="qcow2", work=work, compression=compression)
         raw.unlink()
     return digest(to, "sha256", work)
+
+
+def _recompressed(image: Path, compression: Compression, folder: Path, work: WorkContext) -> str:
+    """Write an image that was joined of parts, which zstd compressed, in another way; return its SHA-256."""
+    joined = folder / "joined.qcow2"
+    shutil.move(image, joined)
+    try:
+        source = {"driver": "qcow2", "file": {"driver": "file", "filename": str(joined)}}
+        qemuimg.convert(source, image, format="qcow2", work=work, compression=compression)
+    finally:
+        joined.unlink()
+    return digest(image, "sha256", work)

@@ -18,7 +18,7 @@ from bakery.drivers.nspawn import capture as disks
 from bakery.drivers.nspawn.source import Nspawn, Rooted
 from bakery.drivers.nspawn.start import Container
 from bakery.drivers.qemu import acceleration
-from bakery.drivers.qemu.machine_spec import MachineSpec
+from bakery.drivers.qemu.machine_spec import MachineSpec, compression
 from bakery.errors import DriverError, NotYet
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Where
 from bakery.state.claim import Claim
@@ -77,6 +77,7 @@ class NspawnDriver(Driver[Nspawn]):
         yield from host.problems()
         yield from build.check()
         yield from tools.missing(qemuimg.PACKAGES)
+        yield from qemuimg.check(boot.format, boot.compression)
         yield from base_trees.check(boot.base)
 
     def prepare(self, boot: Nspawn, work: WorkContext) -> str | None:
@@ -168,6 +169,7 @@ class NspawnDriver(Driver[Nspawn]):
                 layout=disks.layout_of(handle.data["key"], handle.data["disk"]),
                 folder=folder,
                 work=claim,
+                compression=compression(shape),
             )
 
         form: qemuimg.Format = "raw" if shape.format == "raw" else "qcow2"

@@ -41,6 +41,7 @@ class Nspawn(Source):
         base: an operating system as a file tree: `Debian(...)`.
         disk: size of the image's disk, `"8G"`; blocks that hold nothing take no room.
         format: `qcow2` or `raw`.
+        compression: of qcow2 images: `zstd`, `zlib` or `none`, as in `Qemu`.
         user: who tasks run as when they do not say; only root can log in to a container.
         memory: of the QEMU machine that the smoke tests boot.
         cpus: of the same.
@@ -55,6 +56,7 @@ class Nspawn(Source):
     base: Any
     disk: str | int = "8G"
     format: Literal["qcow2", "raw"] = "qcow2"
+    compression: Literal["zstd", "zlib", "none"] = "zstd"
     user: str = "root"
     memory: str | int = "1G"
     cpus: int = 2
@@ -99,4 +101,5 @@ class Nspawn(Source):
             firmware=self.firmware,
             accel=self.accel,
             format=self.format,
+            compression=self.compression,
         )

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, cast
 
+from bakery.disk import qemuimg
 from bakery.drivers.openstack import check
 from bakery.drivers.openstack.api.cloud import OpenStackClouds
 from bakery.drivers.openstack.image import capture, upload
 from bakery.drivers.openstack.source import OpenStack as Source
 from bakery.drivers.publisher import Publisher
-from bakery.errors import DriverError
 from bakery.model import Artifact, Problem
 from bakery.state.claim import Claim
 
@@ -26,11 +25,14 @@ class OpenStack(Source, Publisher):
     Args:
         disk_format: what the store wants: `qcow2`, `raw` (the only one that Ceph boots without a copy); None is the
             local image's own.
+        compression: of a qcow2 image: `zlib`, which every cloud's QEMU reads; `zstd` where yours is built with it; None
+            leaves it as it is.
     """
 
     driver: ClassVar[str] = "openstack"
     base: Any = None
     disk_format: str | None = None
+    compression: Literal["zstd", "zlib"] | None = "zlib"
 
     def check(self) -> Iterator[Problem]:
         """Look at credentials, flavors, networks and quota."""
@@ -40,7 +42,8 @@ class OpenStack(Source, Publisher):
         """Upload the disk under a temporary name; its digest is compared with Glance's."""
         cloud = OpenStackClouds().get(check.account(self)).within(claim.cancel)
         wanted = self.disk_format or artifact.format
-        disk = artifact.path if wanted == artifact.format else _converted(artifact, wanted, claim.folder)
+        as_it_is = wanted == artifact.format and not (self.compression == "zlib" and qemuimg.is_zstd(artifact.path))
+        disk = artifact.path if as_it_is else _converted(artifact, wanted, self.compression or "zstd", claim)
         properties = {**_firmware(artifact), **self.properties}
         found = upload.send(cloud, disk, wanted, claim, timeout=self.image_timeout, properties=properties)
         return replace(capture.finished(cloud, self, found, name), key=artifact.key)
@@ -51,10 +54,9 @@ def _firmware(artifact: Artifact) -> dict[str, str]:
     return {"hw_firmware_type": "uefi"} if artifact.settings.get("firmware") == "uefi" else {}
 
 
-def _converted(artifact: Artifact, wanted: str, folder: Path) -> Path:
-    target = folder / f"publish.{wanted}"
-    command = ["qemu-img", "convert", "-f", artifact.format, "-O", wanted, str(artifact.path), str(target)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise DriverError(f"qemu-img cannot read {artifact.path}", why=done.stderr.strip())
+def _converted(artifact: Artifact, wanted: str, compression: qemuimg.Compression, claim: Claim) -> Path:
+    target = claim.folder / f"publish.{wanted}"
+    source = {"driver": artifact.format, "file": {"driver": "file", "filename": str(artifact.path)}}
+    form = cast("qemuimg.Format", wanted)  # or another one, which then is qemu-img's to know
+    qemuimg.convert(source, target, format=form, work=claim, compression=compression)
     return target

@@ -20,7 +20,7 @@ from bakery.drivers.base import Driver
 from bakery.drivers.qemu import acceleration, checkpoints, credentials, firmware, power, process, restore
 from bakery.drivers.qemu.command import QEMU, SEED, VARIABLES, Placement, command
 from bakery.drivers.qemu.layers import Layer, Layers, add, node, virtual_size
-from bakery.drivers.qemu.machine_spec import MachineIdentity, MachineSpec
+from bakery.drivers.qemu.machine_spec import MachineIdentity, MachineSpec, compression
 from bakery.drivers.qemu.monitor import SOCKET, Monitor, QmpError
 from bakery.drivers.qemu.source import Qemu
 from bakery.errors import DriverError, ImagefileError, NotYet
@@ -49,6 +49,7 @@ class QemuDriver(Driver[Qemu]):
     def check(self, boot: Qemu) -> Iterator[Problem]:
         """Yield what would stop a build: programs, firmware, acceleration, memory, the base's own problems."""
         yield from tools.missing({QEMU: "qemu-system-x86", **qemuimg.PACKAGES})
+        yield from qemuimg.check(boot.format, boot.compression)
         if not checkpoints.possible():
             yield Problem(what="no zstd, so no step can be reused", hint="apt install zstd", fatal=False)
         if reason := acceleration.absent(boot.accel):
@@ -226,7 +227,14 @@ class QemuDriver(Driver[Qemu]):
         power.off(handle, claim)
         shape = MachineSpec.from_json(handle.settings)
         disk = node(Layers.read(handle.folder).all(handle.folder))
-        return image_files.write(disk, name, format=_format(shape.format), settings=shape.to_json(), claim=claim)
+        return image_files.write(
+            disk,
+            name,
+            format=_format(shape.format),
+            settings=shape.to_json(),
+            claim=claim,
+            compression=compression(shape),
+        )
 
     def image_format(self, boot: Qemu) -> str:
         """Return what the source asks for."""

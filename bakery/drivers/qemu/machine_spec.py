@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 from uuid import uuid4
 
+from bakery.disk.qemuimg import Compression
 from bakery.drivers.qemu.source import Qemu
+from bakery.errors import DriverError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,7 @@ class MachineSpec:
         user_data: user data in place of ours.
         host_key: `given` or `console`.
         format: of the images made of it.
+        compression: of those that are qcow2.
     """
 
     memory: int = 1 << 30
@@ -44,6 +47,7 @@ class MachineSpec:
     user_data: str = ""
     host_key: str = "given"
     format: str = "qcow2"
+    compression: str = "zstd"
 
     @classmethod
     def of(cls, source: Qemu, login: str) -> MachineSpec:
@@ -60,6 +64,18 @@ class MachineSpec:
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         return {**asdict(self), "qemu_args": list(self.qemu_args)}
+
+
+def compression(shape: MachineSpec) -> Compression:
+    """Return how the images of a machine are compressed.
+
+    Raises:
+        DriverError: an artifact of somebody else's says something that we do not know.
+    """
+    match shape.compression:
+        case "zstd" | "zlib" | "none":
+            return shape.compression
+    raise DriverError(f"images cannot be compressed by {shape.compression!r}", hint="zstd, zlib or none")
 
 
 @dataclass(frozen=True, kw_only=True)

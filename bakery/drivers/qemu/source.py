@@ -48,6 +48,8 @@ class Qemu(Source):
         accel: `auto` uses what was seen to work on this host; `kvm` and `hvf` insist; `tcg` emulates.
         qemu_args: more words for QEMU's command line. They are visible to everybody on this host: no secrets.
         format: of the image: `qcow2` (compressed) or `raw` (sparse).
+        compression: of qcow2 images: `zstd`, which QEMU 5.1 and newer read where they are built with it; `zlib`, which
+            every QEMU reads; or `none`.
         user: who logs in. Debian bases take keys for root only.
         user_data: cloud-init user data to use as they stand, for bases that need others than ours.
         host_key: `given`: the machine takes the host key that bakery makes for it. `console`: it makes its own and
@@ -65,6 +67,7 @@ class Qemu(Source):
     accel: Literal["auto", "kvm", "hvf", "tcg"] = "auto"
     qemu_args: tuple[str, ...] = ()
     format: Literal["qcow2", "raw"] = "qcow2"
+    compression: Literal["zstd", "zlib", "none"] = "zstd"
     user: str = "root"
     user_data: str = ""
     host_key: Literal["given", "console"] = "given"

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bakery.disk import qemuimg
 from bakery.disk.bases.base import Base
 from bakery.drivers.openstack.api import tags
 from bakery.drivers.openstack.api.cloud import OpenStackCloud
@@ -129,12 +130,24 @@ def local(cloud: OpenStackCloud, base: Base, claim: Claim, source: OpenStack) ->
             why="it reads them from systemd credentials, which only a hypervisor of our own can pass",
             hint="CloudImage(...) has cloud-init inside",
         )
-    return send(cloud, disk.path, disk.format, claim, timeout=source.image_timeout, properties=source.properties)
+    path = _readable(disk.path, disk.format, claim)
+    return send(cloud, path, disk.format, claim, timeout=source.image_timeout, properties=source.properties)
 
 
 def artifact(cloud: OpenStackCloud, image: Artifact, claim: Claim, source: OpenStack) -> dict[str, Any]:
     """Upload a local image for this one machine."""
-    return send(cloud, image.path, image.format, claim, timeout=source.image_timeout, properties=source.properties)
+    path = _readable(image.path, image.format, claim)
+    return send(cloud, path, image.format, claim, timeout=source.image_timeout, properties=source.properties)
+
+
+def _readable(disk: Path, disk_format: str, claim: Claim) -> Path:
+    """Return a disk that every QEMU reads: one that zstd compressed is written anew, for clouds whose QEMU has none."""
+    if disk_format != "qcow2" or not qemuimg.is_zstd(disk):
+        return disk
+    target = claim.folder / "upload.qcow2"
+    source = {"driver": "qcow2", "file": {"driver": "file", "filename": str(disk)}}
+    qemuimg.convert(source, target, format="qcow2", work=claim, compression="zlib")
+    return target
 
 
 def methods(cloud: OpenStackCloud) -> list[str]:

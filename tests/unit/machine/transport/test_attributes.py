@@ -6,6 +6,7 @@ import signal
 from dataclasses import replace
 
 import pytest
+
 from bakery.machine.transport.attributes import (
     CAP_SETGID,
     CAP_SYS_NICE,
