@@ -68,20 +68,7 @@ class QemuDriver(Driver[Qemu]):
                 hint="a smaller memory=, or fewer --jobs",
                 fatal=boot.memory_bytes > psutil.virtual_memory().total,
             )
-        yield from self._check_base(boot)
-
-    def _check_base(self, boot: Qemu) -> Iterator[Problem]:
-        if isinstance(boot.base, Base):
-            yield from boot.base.check()
-        elif isinstance(boot.base, Artifact) and not _usable(boot.base):
-            yield Problem(
-                what=f"the image {boot.base.name} is gone or was changed", why=boot.base.id, hint="bake it again"
-            )
-        elif isinstance(boot.base, Artifact) and 0 < boot.disk_bytes < (size := virtual_size(boot.base.path)):
-            yield Problem(
-                what=f"disk= is {boot.disk_bytes >> 20} MiB, its base {size >> 20} MiB: a disk cannot shrink",
-                hint="leave out disk=, or make it as large",
-            )
+        yield from check_base(boot)
 
     def needs(self, boot: Qemu | Artifact | Checkpoint) -> Needs:
         """Say what a machine takes from this host."""
@@ -285,6 +272,19 @@ class QemuDriver(Driver[Qemu]):
                 build=noted["build"],
                 data={"folder": str(folder), "pid": found.pid},
             )
+
+
+def check_base(boot: Qemu) -> Iterator[Problem]:
+    """Yield what keeps a machine from standing on its base: it is gone, or its disk is larger."""
+    if isinstance(boot.base, Base):
+        yield from boot.base.check()
+    elif isinstance(boot.base, Artifact) and not _usable(boot.base):
+        yield Problem(what=f"the image {boot.base.name} is gone or was changed", why=boot.base.id, hint="bake it again")
+    elif isinstance(boot.base, Artifact) and 0 < boot.disk_bytes < (size := virtual_size(boot.base.path)):
+        yield Problem(
+            what=f"disk= is {boot.disk_bytes >> 20} MiB, its base {size >> 20} MiB: a disk cannot shrink",
+            hint="leave out disk=, or make it as large",
+        )
 
 
 def _format(text: str) -> qemuimg.Format:

@@ -9,7 +9,7 @@ import pytest
 from bakery.disk import fit
 from bakery.disk.layout import MIB
 from bakery.drivers.nspawn.source import Nspawn
-from bakery.drivers.qemu.driver import QemuDriver
+from bakery.drivers.qemu.driver import check_base
 from bakery.drivers.qemu.layers import virtual_size
 from bakery.drivers.qemu.source import Qemu
 from bakery.errors import DriverError, ImagefileError
@@ -45,7 +45,7 @@ def test_a_virtual_machine_on_an_image_with_a_larger_disk_is_told_in_pre_flight(
     image.write_bytes(b"QFI\xfb" + bytes(20) + (4 << 30).to_bytes(8, "big"))
     assert virtual_size(image) == 4 << 30
     artifact = Artifact(driver="qemu", id=str(image), name="golden", format="qcow2")
-    problems = list(QemuDriver()._check_base(Qemu(base=artifact, disk="2G")))
+    problems = list(check_base(Qemu(base=artifact, disk="2G")))
     assert [problem.what for problem in problems] == ["disk= is 2048 MiB, its base 4096 MiB: a disk cannot shrink"]
-    assert list(QemuDriver()._check_base(Qemu(base=artifact, disk="4G"))) == []
-    assert list(QemuDriver()._check_base(Qemu(base=artifact))) == []
+    assert list(check_base(Qemu(base=artifact, disk="4G"))) == []
+    assert list(check_base(Qemu(base=artifact))) == []
