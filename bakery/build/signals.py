@@ -12,7 +12,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from bakery.events import Event, Notice, Waiting
-from bakery.machine.transport.attributes import begin
+from bakery.util.process_attributes import begin
 from bakery.util.waiting import Cancel
 
 CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -12,7 +12,7 @@ def main(args: Sequence[str] | None = None) -> int:
         args: the words after `bake`; the process's own when not given.
     """
     from bakery.cli.app import run
-    from bakery.machine.transport.attributes import begin
+    from bakery.util.process_attributes import begin
 
     begin()
     return run(args)

@@ -8,9 +8,9 @@ from pathlib import Path
 from bakery.disk.ext4 import LABEL
 from bakery.disk.layout import Layout
 from bakery.disk.rooted_path import inside
-from bakery.disk.shell_settings import Settings
+from bakery.disk.shell_settings import ShellSettings
 from bakery.errors import DriverError
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 
 CONSOLES = "console=tty0 console=ttyS0,115200"
 """Screen and serial line; the last one is /dev/console, where systemd and cloud-init report."""
@@ -60,12 +60,12 @@ def kernel_line(tree: Path) -> str:
     return line if "console=" in line else f"{CONSOLES} {line}".strip()
 
 
-def grub_settings(tree: Path) -> Settings:
+def grub_settings(tree: Path) -> ShellSettings:
     """Read the files that grub-mkconfig(8) reads, in its order: each may build on what an earlier one has set."""
     folder = "etc/default/grub.d"
     names = ["etc/default/grub", *(f"{folder}/{path.name}" for path in sorted(inside(tree, folder).glob("*.cfg")))]
     files = [(f"/{name}", inside(tree, name)) for name in names]
-    return Settings.read((name, path.read_text()) for name, path in files if path.is_file())
+    return ShellSettings.read((name, path.read_text()) for name, path in files if path.is_file())
 
 
 def tell_unread(tree: Path, work: WorkContext) -> None:

@@ -50,10 +50,10 @@ def make_disk(
         tree: its root folder, owned as the image shall be (seen from a user namespace for everybody but root), or
             a tar archive.
         out: the sparse file to write; an old one is overwritten.
-        shop: can cancel it.
+        work: can cancel it.
         size: bytes of the disk, rounded up to 1 MiB; the tree and 1.5 GiB, rounded up to 1 GiB, when not given.
         identity: what all UUIDs on the disk derive from; random when not given.
-        flags: attributes of chattr(1) by absolute path, as in `bakery.inode_flags`.
+        flags: attributes of chattr(1) by absolute path, as in `bakery.util.inode_flags`.
 
     Raises:
         DriverError: a tool is missing or fails, or the tree cannot be booted or does not fit.

@@ -37,8 +37,8 @@ def make(
         layout: where its root is.
         tree: the files.
         folder: for scratch files.
-        shop: can cancel it.
-        flags: attributes of chattr(1) by absolute path, as in `bakery.inode_flags`; the tree's own are not looked at.
+        work: can cancel it.
+        flags: attributes of chattr(1) by absolute path, as in `bakery.util.inode_flags`.
 
     Raises:
         DriverError: mke2fs fails, mostly because the tree does not fit.
@@ -85,7 +85,7 @@ def write(disk: Path, layout: Layout, files: dict[str, str], folder: Path, work:
         layout: where its root is.
         files: absolute path to text; the folders exist.
         folder: for scratch files.
-        shop: can cancel it.
+        work: can cancel it.
 
     Raises:
         DriverError: debugfs fails, or a file is not there afterwards.

@@ -10,7 +10,7 @@ from bakery.disk.inspect.ext4_reader import Ext4
 from bakery.disk.inspect.volumes import DiskVolume
 from bakery.disk.tree_survey import SECOND, Survey
 from bakery.errors import DriverError
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 from bakery.util.tools import root, run
 
 BLOCK = 4096
@@ -35,9 +35,9 @@ def repair(disk: Path, start: int, found: Survey, *, flags: Mapping[str, int], f
         disk: the disk.
         start: where in it the file system begins, in bytes.
         found: what is to be put right.
-        flags: path to attributes, as in `bakery.inode_flags`.
+        flags: path to attributes, as in `bakery.util.inode_flags`.
         folder: for scratch files.
-        shop: can cancel it; is told of what cannot be put right.
+        work: can cancel it; is told of what cannot be put right.
 
     Raises:
         DriverError: debugfs fails; mostly because the disk is too small for files without holes.

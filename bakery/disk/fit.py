@@ -8,7 +8,7 @@ from uuid import UUID
 
 from bakery.disk.layout import MIB, Layout
 from bakery.errors import DriverError
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 from bakery.util.tools import root, run
 
 OVERHEAD = 0.016
@@ -23,7 +23,7 @@ def used(tree: Path, work: WorkContext) -> int:
 
     Args:
         tree: its root folder, in a folder of its own of the cache; it never changes.
-        shop: can cancel it.
+        work: can cancel it.
     """
     note = tree.with_name(NOTE)
     with suppress(OSError, ValueError):
@@ -49,7 +49,7 @@ def require(tree: Path, disk: int, work: WorkContext) -> None:
     Args:
         tree: the base's files.
         disk: bytes of the disk.
-        shop: can cancel it.
+        work: can cancel it.
 
     Raises:
         DriverError: with the size that is needed.

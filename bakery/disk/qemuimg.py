@@ -51,7 +51,7 @@ def info(path: Path, format: Format | None, work: WorkContext) -> Info:  # noqa:
     Args:
         path: the disk.
         format: of it; None to guess, which is for disks that no guest ever wrote to.
-        shop: can cancel it.
+        work: can cancel it.
 
     Raises:
         DriverError: it is not there, or no disk.
@@ -87,7 +87,7 @@ def overlay(
         base: what it stands on; not opened here, so that it may be in use, or not be there yet.
         format: the base's format; never guessed, because a guest can write any header into a raw disk.
         size: bytes that a guest sees; more than the base has is allowed.
-        shop: can cancel it.
+        work: can cancel it.
         cluster: bytes of its clusters.
     """
     words: list[str | Path] = ["qemu-img", "create", "-q", "-u", "-f", "qcow2", "-F", format, "-b", base.absolute()]
@@ -111,7 +111,7 @@ def convert(
             reference): `{"driver": "raw", "file": {"driver": "file", "filename": "/a/disk"}}`.
         to: the file to make; readable by others, as images are.
         format: of the new file. Raw files are sparse.
-        shop: can cancel it.
+        work: can cancel it.
         compression: of a qcow2 file: QEMU 5.1 reads `zstd` where it was built with it, every QEMU reads the others.
     """
     words: list[str | Path] = ["qemu-img", "convert", "-O", format, "-W", "-m", _coroutines()]
@@ -152,7 +152,7 @@ def changes(overlay: Path, to: Path, *, base: Path, work: WorkContext) -> None:
         overlay: qcow2, standing on `base`; no machine writes to it.
         to: the file to make.
         base: qcow2.
-        shop: can cancel it.
+        work: can cancel it.
     """
     words: list[str | Path] = ["qemu-img", "convert", "-f", "qcow2", "-O", "qcow2", "-W", "-m", _coroutines()]
     words += ["-T", "unsafe", "-t", "unsafe", "-c", "-o", "compression_type=zstd", "-B", base, "-F", "qcow2"]

@@ -1,4 +1,4 @@
-"""Settings in files of shell assignments, such as /etc/default/grub: read without a shell.
+"""ShellSettings in files of shell assignments, such as /etc/default/grub: read without a shell.
 
 A file out of an image is never run on this host. What is understood is what such files are made of: assignments,
 quotes, comments, continued lines, and `$NAME`, `${NAME:-word}`, `${NAME:+word}`, `${NAME:=word}`. Everything else
@@ -21,7 +21,7 @@ CLOSING: Final = frozenset({"fi", "esac", "done", "}"})
 
 
 @dataclass
-class Settings:
+class ShellSettings:
     """Variables, and what was passed over.
 
     Args:
@@ -33,7 +33,7 @@ class Settings:
     unread: list[str] = field(default_factory=list[str])
 
     @classmethod
-    def read(cls, files: Iterable[tuple[str, str]]) -> Settings:
+    def read(cls, files: Iterable[tuple[str, str]]) -> ShellSettings:
         """Read files as one shell would, one after another.
 
         Args:

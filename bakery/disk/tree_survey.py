@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bakery.extents import is_full
+from bakery.util.extents import is_full
 
 SECOND = 1_000_000_000
 

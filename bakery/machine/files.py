@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, TypeAlias, cast
 
-from bakery.extents import has_holes
+from bakery.util.extents import has_holes
 
 Local: TypeAlias = "str | os.PathLike[str] | IO[Any]"
 

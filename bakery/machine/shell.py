@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from bakery.errors import PreflightError
-from bakery.machine.transport import attributes
 from bakery.machine.transport.namespace import entering, environment
 from bakery.machine.transport.stages import AGENT
 from bakery.model import Endpoint
 from bakery.state.ssh_keys import Keys
+from bakery.util import process_attributes
 
 
 def shell_command(endpoint: Endpoint, folder: Path) -> list[str]:
@@ -89,7 +89,7 @@ def open_shell(endpoint: Endpoint, keys: Keys, folder: Path) -> int:
 def _inside(pid: int) -> dict[str, Any]:
     """What a shell in a container has of its own and must not inherit from here; the kind of terminal is ours."""
     terminal = {name: os.environ[name] for name in ("TERM", "COLORTERM") if name in os.environ}
-    return {"env": {**environment(pid), **terminal}, "umask": attributes.UMASK}
+    return {"env": {**environment(pid), **terminal}, "umask": process_attributes.UMASK}
 
 
 @contextmanager

@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, cast
 
-from bakery import _tar_sparse
 from bakery.errors import TaskError
-from bakery.extents import has_holes
+from bakery.machine import tar_sparse
+from bakery.util.extents import has_holes
 from bakery.util.process import CHUNK
 
 if TYPE_CHECKING:
-    from bakery.state.claim import WorkContext
+    from bakery.util.context import WorkContext
 
 BLOCK: Final = 512
 
@@ -96,10 +96,10 @@ def keeps_holes(folder: Path, exclude: Sequence[str], ask: Callable[[Sequence[st
         folder: what is packed.
         exclude: what is left out of it.
         ask: runs a command on the machine and returns its output.
-        shop: who is told.
+        work: who is told.
     """
     names = sparse_files(folder, exclude)
-    if names and not _tar_sparse.knows(ask(["sh", "-c", _tar_sparse.READS_IT])):
+    if names and not tar_sparse.knows(ask(["sh", "-c", tar_sparse.READS_IT])):
         work.notice(
             f"the holes of {', '.join(names)} are filled: the machine's tar knows no files with holes",
             hint="install GNU tar on it first",
@@ -125,7 +125,7 @@ def _tar(folder: Path, exclude: Sequence[str], owner: str, *, holes: bool) -> It
         elif info.st_nlink > 1 and (first := links.setdefault((info.st_dev, info.st_ino), name)) != name:
             member.type, member.linkname = tarfile.LNKTYPE, first
         elif holes and has_holes(path, info):
-            yield from _tar_sparse.member(path, member, info.st_size)
+            yield from tar_sparse.member(path, member, info.st_size)
             continue
         else:
             member.size = info.st_size

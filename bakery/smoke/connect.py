@@ -10,11 +10,11 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
 from bakery.errors import ConnectError, NotYet
-from bakery.machine.transport import attributes
 from bakery.machine.transport.namespace import NamespaceTransport, entering, environment
 from bakery.model import Endpoint, Stream
 from bakery.smoke.shell import Pipes
 from bakery.state.ssh_keys import Keys
+from bakery.util import process_attributes
 from bakery.util.results import Lost
 from bakery.util.waiting import Cancel, until
 
@@ -152,7 +152,7 @@ class _ProcessPipes:
                 bufsize=0,
                 env=env,
                 start_new_session=True,
-                umask=attributes.UMASK,
+                umask=process_attributes.UMASK,
             )
         except OSError as error:
             raise ConnectError(f"cannot run {shlex.join(command)}", why=str(error)) from error

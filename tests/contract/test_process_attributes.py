@@ -12,7 +12,7 @@ from bakery.testing.contract import ATTRIBUTES, DEFINED
 
 CHILD = """
 import sys
-from bakery.machine.transport.attributes import UMASK, begin, words
+from bakery.util.process_attributes import UMASK, begin, words
 from bakery.util.process import run_process
 from bakery.util.waiting import Cancel
 begin()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bakery.disk.shell_settings import Settings
+from bakery.disk.shell_settings import ShellSettings
 
 FILES = [
     'A=""\n',
@@ -66,7 +66,7 @@ def by_shell(text: str, folder: Path) -> dict[str, str]:
 
 
 def by_us(text: str) -> dict[str, str]:
-    found = Settings.read([("file", text)])
+    found = ShellSettings.read([("file", text)])
     assert found.unread == []
     return {name: found.values.get(name, "") for name in "AB"}
 
@@ -87,7 +87,7 @@ def test_whatever_is_understood_is_understood_as_a_shell_does(
     tmp_path_factory: pytest.TempPathFactory, parts: list[str]
 ) -> None:
     text = "".join(parts)
-    found = Settings.read([("file", text)])
+    found = ShellSettings.read([("file", text)])
     if found.unread or not found.values:
         return
     try:
@@ -99,7 +99,7 @@ def test_whatever_is_understood_is_understood_as_a_shell_does(
 
 @pytest.mark.parametrize("text", SAID)
 def test_what_needs_a_shell_is_passed_over_and_said(text: str) -> None:
-    found = Settings.read([("/etc/default/grub", "B=1\n" + text + "\nB=2\n")])
+    found = ShellSettings.read([("/etc/default/grub", "B=1\n" + text + "\nB=2\n")])
     assert found.unread
     assert found.unread[0].startswith("/etc/default/grub:2: ")
     assert "A" not in found.values
@@ -120,7 +120,7 @@ def test_our_own_settings_keep_what_the_user_wrote(own: str, expected: str, tmp_
     text = f'GRUB_TIMEOUT=5\n{own}\n{ours}\nA="$GRUB_CMDLINE_LINUX"\nB="$GRUB_TIMEOUT"\n'
     seen = by_shell(text, tmp_path)
     assert seen == {"A": f"no_timer_check console=tty0 console=ttyS0,115200{expected}", "B": "0"}
-    assert Settings.read([("file", text)]).values["A"] == seen["A"]
+    assert ShellSettings.read([("file", text)]).values["A"] == seen["A"]
     assert by_shell(text.replace("GRUB_TIMEOUT=5", "GRUB_TIMEOUT=7"), tmp_path)["B"] == "7"
 
 

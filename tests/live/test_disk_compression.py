@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bakery.disk import qemuimg
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 
 pytestmark = pytest.mark.live
 

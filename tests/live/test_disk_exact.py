@@ -14,12 +14,12 @@ from uuid import UUID
 
 import pytest
 
-from bakery import inode_flags
 from bakery.disk import ext4
 from bakery.disk.layout import Layout, partition
 from bakery.errors import DriverError
 from bakery.events import Event, Notice
-from bakery.state.claim import WorkContext
+from bakery.util import inode_flags
+from bakery.util.context import WorkContext
 
 pytestmark = [
     pytest.mark.live,

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from bakery import inode_flags
 from bakery.drivers.nspawn.layers import copy, copy_attributes, is_opaque
+from bakery.util import inode_flags
 from bakery.util.context import WorkContext
 
 SHOWN = 10

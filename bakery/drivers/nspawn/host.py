@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from bakery.machine.transport import attributes
 from bakery.model import Problem
+from bakery.util import process_attributes
 
 Mode: TypeAlias = Literal["booted", "plain"]
 SYSTEMD = Path("/run/systemd/private")
@@ -91,7 +91,7 @@ def problems() -> Iterator[Problem]:
         )
     if "overlay" not in Path("/proc/filesystems").read_text().split() and not _module("overlay"):
         yield Problem(what="this kernel has no overlay file system", hint="modprobe overlay")
-    for limit in attributes.kept():
+    for limit in process_attributes.kept():
         yield Problem(
             what=f"this host limits what tasks can do: {limit}",
             why="only root can raise a hard limit",

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from bakery import inode_flags
 from bakery.drivers.nspawn.layers import is_opaque
+from bakery.util import inode_flags
 
 
 def merged_flags(layers: Sequence[Path]) -> dict[str, int]:
-    """Return the attributes of files and folders by their path in the machine, as in `bakery.inode_flags`.
+    """Return the attributes of files and folders by their path in the machine, as in `bakery.util.inode_flags`.
 
     Args:
         layers: topmost first. Files that we may not read, in those of a user namespace, count as having none.

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bakery import extents, inode_flags
+from bakery.util import extents, inode_flags
 
 OPAQUE = "trusted.overlay.opaque"
 """The kernel's overlayfs.rst: a folder that hides what lower layers have under its name."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bakery.errors import DriverError, NotYet
-from bakery.machine.transport import attributes
+from bakery.util import process_attributes
 from bakery.util.waiting import Cancel, until
 
 PROC = Path("/proc")
@@ -18,7 +18,7 @@ MARK = "boot.sh"
 """File name of the script in a launcher's command line; the machine's name follows it."""
 INNER_MARK = "chroot.sh"
 """The same for the script that a plain namespace is set up by; the machine's name is its second argument."""
-STARTERS = attributes.STARTERS | {"unshare", "systemd-run"}
+STARTERS = process_attributes.STARTERS | {"unshare", "systemd-run"}
 """What a launcher runs: each of the others becomes `unshare` at last."""
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from bakery.drivers.nspawn import build_time_files, host
 from bakery.drivers.nspawn.layers import copy_attributes, mount_option
 from bakery.errors import DriverError
-from bakery.machine.transport import attributes
 from bakery.state.ssh_keys import Keys
+from bakery.util import process_attributes
 
 HERE = Path(__file__).parent
 MASKED = ("apt-daily.timer", "apt-daily-upgrade.timer", "man-db.timer", "systemd-remount-fs.service")
@@ -133,14 +133,14 @@ class Container:
         with console.open("ab") as log:
             try:
                 process = subprocess.Popen(
-                    [*attributes.words(), *self.command],
+                    [*process_attributes.words(), *self.command],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
                     env=environment,
                     start_new_session=True,
                     cwd="/",
-                    umask=attributes.UMASK,
+                    umask=process_attributes.UMASK,
                 )
             except FileNotFoundError as error:
                 raise DriverError(f"{self.command[0]} is not installed", hint="apt install util-linux") from error

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import IO, Final, cast
 
 from bakery.errors import ConnectError
-from bakery.machine.transport import attributes
 from bakery.machine.transport.base import ShellProgram, Transport
 from bakery.model import Endpoint, Result
+from bakery.util import process_attributes
 from bakery.util.process import CHUNK, end_group, ready, run_process
 from bakery.util.results import Lost, OnOutput
 from bakery.util.waiting import Cancel
@@ -105,7 +105,7 @@ class NamespaceTransport(Transport):
                 timeout=timeout,
                 on_output=on_output,
                 collect=collect,
-                umask=attributes.UMASK,
+                umask=process_attributes.UMASK,
             )
         except FileNotFoundError as error:
             raise ConnectError(
@@ -147,7 +147,7 @@ class NamespaceTransport(Transport):
 def entering(pid: int, *args: str) -> list[str]:
     """Return the words that start a shell inside a container, with nothing inherited from the shell of this host.
 
-    Its umask and environment are `subprocess`'s to set: `attributes.UMASK` and `environment`.
+    Its umask and environment are `subprocess`'s to set: `process_attributes.UMASK` and `environment`.
 
     Args:
         pid: the container's leader.
@@ -155,7 +155,7 @@ def entering(pid: int, *args: str) -> list[str]:
     """
     # --root: nspawn's root folder is not the root of its mount namespace.
     enter = ("nsenter", "--target", str(pid), "--all", "--root", "--wd", "--", "/bin/sh")
-    return [*attributes.words(), *enter, *args]
+    return [*process_attributes.words(), *enter, *args]
 
 
 def environment(pid: int) -> dict[str, str]:
@@ -194,7 +194,7 @@ class _NamespaceProgram:
             cwd="/",
             start_new_session=True,
             bufsize=0,
-            umask=attributes.UMASK,
+            umask=process_attributes.UMASK,
         )
         self._stdin = cast("IO[bytes]", self._process.stdin)
         self._stdout = cast("IO[bytes]", self._process.stdout)

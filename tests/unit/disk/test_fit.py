@@ -14,7 +14,7 @@ from bakery.drivers.qemu.layers import virtual_size
 from bakery.drivers.qemu.source import Qemu
 from bakery.errors import DriverError, ImagefileError
 from bakery.model import Artifact
-from bakery.state.claim import WorkContext
+from bakery.util.context import WorkContext
 
 
 @pytest.mark.parametrize("disk", ["0", 0, -1, "-1G", True, 0.5, "0G"])

@@ -10,9 +10,10 @@ from typing import cast
 
 import pytest
 
-from bakery._tar_sparse import knows
 from bakery.errors import TaskError
+from bakery.machine.tar_sparse import knows
 from bakery.machine.tar_stream import archive, keeps_holes, sparse_files
+from bakery.util.context import WorkContext
 
 
 def members(folder: Path, *, exclude: tuple[str, ...] = (), compress: bool = False) -> dict[str, tarfile.TarInfo]:
@@ -144,10 +145,10 @@ class Told:
 def test_a_machine_whose_tar_knows_no_holes_gets_zeros_and_that_is_said(tmp_path: Path) -> None:
     sparse(tmp_path / "disk", 64 << 20)
     told = Told()
-    assert not keeps_holes(tmp_path, (), lambda _: "tar (busybox) 1.35.0", cast("Workshop", told))
+    assert not keeps_holes(tmp_path, (), lambda _: "tar (busybox) 1.35.0", cast("WorkContext", told))
     assert told.said == ["the holes of disk are filled: the machine's tar knows no files with holes"]
-    assert keeps_holes(tmp_path, (), lambda _: "tar (GNU tar) 1.34", cast("Workshop", told))
+    assert keeps_holes(tmp_path, (), lambda _: "tar (GNU tar) 1.34", cast("WorkContext", told))
 
 
 def test_a_folder_without_holes_asks_the_machine_nothing(tmp_path: Path) -> None:
-    assert not keeps_holes(tmp_path, (), lambda words: pytest.fail(f"asked: {words}"), cast("Workshop", Told()))
+    assert not keeps_holes(tmp_path, (), lambda words: pytest.fail(f"asked: {words}"), cast("WorkContext", Told()))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import stat
 
 import pytest
-from bakery.disk.inspect.permissions import judge
 
 from bakery.disk.inspect.ext4_reader import DirectoryEntry
+from bakery.disk.inspect.permissions import judge
 
 SHADOW = 42
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bakery import inode_flags
 from bakery.drivers.nspawn.apply_layer import apply
 from bakery.drivers.nspawn.layer_flags import merged_flags
 from bakery.drivers.nspawn.layers import Saver, plant
+from bakery.util import inode_flags
 
 NODUMP, NOATIME, IMMUTABLE = (inode_flags.LETTERS[letter] for letter in "dAi")
 

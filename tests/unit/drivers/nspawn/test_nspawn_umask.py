@@ -11,7 +11,7 @@ import pytest
 
 from bakery.drivers.nspawn import build_time_files
 from bakery.drivers.nspawn.start import Container
-from bakery.state.claim import Keys
+from bakery.state.ssh_keys import Keys
 from bakery.util import tools
 
 KEYS = Keys(user_private="", user_public="", host_private="", host_public="")

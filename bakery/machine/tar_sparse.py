@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from bakery import extents
 from bakery.errors import TaskError
+from bakery.util import extents
 from bakery.util.process import CHUNK
 
 BLOCK: Final = 512

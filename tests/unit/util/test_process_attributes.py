@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from bakery.machine.transport.attributes import (
+from bakery.util.process_attributes import (
     CAP_SETGID,
     CAP_SYS_NICE,
     CAP_SYS_RESOURCE,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bakery import extents
+from bakery.util import extents
 
 BLOCK = 4096
 
