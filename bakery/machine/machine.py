@@ -49,7 +49,7 @@ class Machine:
     Args:
         link: the way to it.
         folder: the imagefile's folder; relative local paths start there.
-        shop: how to be cancelled, and who hears what commands say.
+        work: how to be cancelled, and who hears what commands say.
         step: the step that works on it, for events.
         user: who runs commands where a call does not say.
         timeout: seconds for each command where a call does not say.

@@ -70,7 +70,7 @@ def run(job: SmokeJob, work: WorkContext, child: PytestProcess | None = None) ->
 
     Args:
         job: the machine, the tests, the variables.
-        shop: takes the events, and cancels.
+        work: takes the events, and cancels.
         child: a process that was started beforehand for this very job; it ends with the tests.
 
     Returns:

@@ -23,7 +23,7 @@ def hold(path: Path, *, what: str, work: WorkContext, timeout: float = PATIENCE)
     Args:
         path: made when it is not there; its folder too.
         what: what the other holder is doing, for the user who waits: "another bake is downloading debian.qcow2".
-        shop: says that we wait, and can end the wait.
+        work: says that we wait, and can end the wait.
         timeout: seconds.
 
     Raises:

@@ -87,7 +87,7 @@ def run(
 
     Args:
         words: the program and its arguments; never meets a shell.
-        shop: can cancel it.
+        work: can cancel it.
         what: what it is for, for messages: "making the file system".
         timeout: seconds.
         stdin: a file for its standard input.

@@ -76,7 +76,7 @@ class Store:
     """The checkpoints of a cache.
 
     Args:
-        shop: where the cache is; gets notices.
+        work: where the cache is; gets notices.
         limit: bytes that they may take.
         boot: what identifies this run of the host's kernel; empty where it has no name.
     """

@@ -125,7 +125,7 @@ def record(path: Path, work: WorkContext, *, known: Checksum | None = None) -> N
 
     Args:
         path: the file, just checked.
-        shop: says how far it is.
+        work: says how far it is.
         known: its checksum, where the file was hashed just now.
     """
     path.chmod(0o444)
@@ -143,7 +143,7 @@ def intact(path: Path, work: WorkContext, *, thorough: bool = False) -> bool:
 
     Args:
         path: the file.
-        shop: says how far it is.
+        work: says how far it is.
         thorough: read it in any case.
     """
     try:

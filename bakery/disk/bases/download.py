@@ -63,7 +63,7 @@ class Downloader:
     """Brings files from `http:`, `https:` and `file:` addresses.
 
     Args:
-        shop: says how far it is, and can end it.
+        work: says how far it is, and can end it.
         patience: how it deals with servers that fail.
         transport: how to reach servers; httpx's own unless said otherwise (tests).
     """

@@ -35,7 +35,7 @@ class BaseGenerations:
 
     Args:
         folder: the recipe's folder; its name carries the digest of the recipe.
-        shop: cancels, tells, and says whether we are offline.
+        work: cancels, tells, and says whether we are offline.
         what: what it is, for messages: "Debian bookworm".
         max_age: seconds until it is made anew; None for never.
     """

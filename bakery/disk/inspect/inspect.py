@@ -52,7 +52,7 @@ def inspect(
         form: `qcow2`, `raw`, or whatever else qemu-img reads.
         patterns: what must be nowhere in it, as `Redactor.patterns()` lists it: a secret's name and one of its forms.
         options: what is wanted.
-        shop: hears of the progress, and cancels.
+        work: hears of the progress, and cancels.
 
     Returns:
         What was found, sorted; `Finding.fatal` tells what makes the image unfit.

@@ -51,7 +51,7 @@ def tree(disk: BaseDisk, work: WorkContext) -> BaseTree:
 
     Args:
         disk: the disk; its key says what is in it.
-        shop: where the cache is.
+        work: where the cache is.
 
     Raises:
         DriverError: we are not root, or there is no root file system in it that this kernel reads.

@@ -32,7 +32,7 @@ def choose(asked: str, work: WorkContext) -> str:
 
     Args:
         asked: what the source says; `auto` takes the host's own if it is seen to work.
-        shop: where the answer is remembered, until this host boots again or gets another QEMU.
+        work: where the answer is remembered, until this host boots again or gets another QEMU.
 
     Raises:
         DriverError: the user insists on what does not work here.
@@ -77,7 +77,7 @@ def trouble(native: str, work: WorkContext) -> str:
 
     Args:
         native: `kvm` or `hvf`.
-        shop: where the answer is remembered; the user is told when it is found.
+        work: where the answer is remembered; the user is told when it is found.
     """
     if reason := absent(native):
         return reason

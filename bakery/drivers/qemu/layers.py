@@ -82,7 +82,7 @@ def add(folder: Path, shared: Sequence[Layer], *, size: int, work: WorkContext) 
         folder: the machine's.
         shared: what it stands on, the lowest first.
         size: bytes that the guest sees; 0 for as many as the layer below has.
-        shop: can cancel it.
+        work: can cancel it.
 
     Raises:
         DriverError: `size` is less than the layer below has.

@@ -33,7 +33,7 @@ class Link:
         endpoint: says how to reach the machine. Raises `NotYet` while it has no address, `DriverError` with its last
             words when it is dead.
         keys: what we log in with.
-        shop: how to be cancelled, and how to say what is being waited for.
+        work: how to be cancelled, and how to say what is being waited for.
         console: returns what the machine wrote on its console so far.
         timeout: seconds until a machine that cannot be reached is given up.
     """

@@ -31,7 +31,7 @@ def wait_active(
     Args:
         cloud: where.
         image: its id.
-        shop: for cancellation and events.
+        work: for cancellation and events.
         timeout: seconds.
         expected: Glance has shown it before, so that its absence means that it was given up.
 
