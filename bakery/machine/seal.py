@@ -22,7 +22,8 @@ class Seal:
 
     Args:
         build_keys: login keys of builds, from every user's `authorized_keys`; others stay.
-        host_keys: SSH host keys. A unit that makes new ones at boot is installed where nothing does it yet.
+        host_keys: SSH host keys. A unit that makes new ones at boot is installed where nothing does it yet
+            or only on a "first boot", which that of an image with an empty machine-id is not (systemd).
         machine_id: `/etc/machine-id` and what is derived from it; a new one is made at boot.
         cloud_init: cloud-init's memory of this instance and the network configuration that it wrote.
         leases: DHCP leases and names of network cards.

@@ -70,45 +70,85 @@ build_keys() { # KEY: the base64 part of this machine's login key
   }
 }
 
-makes_host_keys() { # true when something makes missing host keys at boot
-  if [ -d /run/systemd/system ]; then
-    # What a unit runs: cloud-init's units only mention sshd-keygen in their order, and make keys where it has work.
-    grep -r -s -q -E '^Exec.*(ssh-keygen +-A|sshd-keygen|dropbear.* -[A-Za-z]*R)' \
-      /etc/systemd/system /usr/lib/systemd/system /lib/systemd/system
-  else
+has_systemd() { # also where it does not run: in a plain namespace of a system that boots with it
+  [ -d /run/systemd/system ] && return 0
+  case $(readlink -f /sbin/init 2>/dev/null) in */systemd) return 0 ;; esac
+  return 1
+}
+
+UNIT_FOLDERS='/etc/systemd/system /usr/lib/systemd/system /lib/systemd/system'
+
+is_wanted() { # UNIT: true when another unit starts it
+  stem=${1%%[@.]*}
+  for folder in $UNIT_FOLDERS; do
+    for link in "$folder"/*.wants/"$stem"[@.]* "$folder"/*.requires/"$stem"[@.]*; do
+      [ ! -L "$link" ] && [ ! -e "$link" ] || return 0
+    done
+  done
+  # shellcheck disable=SC2086  # several words
+  grep -r -s -q -E "^(Wants|Requires|BindsTo)=(.* )?${stem}[@.]" $UNIT_FOLDERS
+}
+
+makes_host_keys() { # true when something makes missing host keys at every boot that finds none
+  if ! has_systemd; then
     grep -r -s -q -E 'ssh-keygen +-A|dropbear.* -[A-Za-z]*R' /etc/init.d /etc/rc.local
+    return
   fi
+  # What a unit runs: cloud-init's units only mention sshd-keygen in their order, and make keys where it has work.
+  # shellcheck disable=SC2086
+  for file in $(grep -r -s -l -E '^Exec.*(ssh-keygen +-A|sshd-keygen|dropbear.* -[A-Za-z]*R)' $UNIT_FOLDERS); do
+    unit=$(basename "$file")
+    [ "$(readlink -f "/etc/systemd/system/$unit")" != /dev/null ] || continue # masked
+    # "First boot" is one without any /etc/machine-id, or one that says "uninitialized". Ours is empty, as it must be:
+    # a first boot also enables whatever units the image has disabled (systemctl(1), preset-all).
+    # shellcheck disable=SC2046,SC2086
+    if grep -s -q '^ConditionFirstBoot=' "$file" $(printf "%s/$unit.d/*.conf " $UNIT_FOLDERS); then continue; fi
+    if is_wanted "$unit"; then return 0; fi
+  done
+  return 1
 }
 
 host_keys() {
   wipe /etc/ssh/ssh_host_*_key /etc/dropbear/dropbear_*_host_key
   remove /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /etc/ssh/ssh_host_*_key-cert.pub \
     /etc/dropbear/dropbear_*_host_key
-  command -v ssh-keygen >/dev/null 2>&1 || return 0
-  if makes_host_keys; then
+  keygen=$(command -v ssh-keygen 2>/dev/null) || return 0
+  if [ ! -e /etc/systemd/system/bakery-host-keys.service ] && makes_host_keys; then
     did "new ones are made at boot"
-  elif [ -d /run/systemd/system ]; then
-    units=/etc/systemd/system
-    cat >"$units/bakery-host-keys.service" <<'UNIT'
+  elif has_systemd; then # ours is written anew: an older one may be in the image that this one stands on
+    install_host_keys_unit "$keygen" && did "installed bakery-host-keys.service, which makes new ones at boot"
+  else
+    echo "$option: warning, nothing makes new ones at boot"
+  fi
+}
+
+install_host_keys_unit() { # KEYGEN: its path
+  umask 022
+  units=/etc/systemd/system
+  # Never before a socket: sockets come before basic.target, and this unit after it.
+  cat >"$units/bakery-host-keys.service" <<UNIT
 [Unit]
 Description=Make SSH host keys where nobody gave any
-After=cloud-init.service
-Before=ssh.service sshd.service ssh.socket sshd.socket
+After=cloud-init.service cloud-init-network.service sshd-keygen.service sshd-keygen.target
+Before=ssh.service sshd.service
 ConditionPathExistsGlob=!/etc/ssh/ssh_host_*_key
 
 [Service]
 Type=oneshot
-ExecStart=ssh-keygen -A
+RemainAfterExit=yes
+ExecStart=$1 -A
 
 [Install]
 WantedBy=multi-user.target
 UNIT
-    mkdir -p "$units/multi-user.target.wants" && # which is what `systemctl enable` does
-      ln -s -f ../bakery-host-keys.service "$units/multi-user.target.wants/bakery-host-keys.service" &&
-      did "installed bakery-host-keys.service, which makes new ones at boot"
-  else
-    echo "$option: warning, nothing makes new ones at boot"
-  fi
+  mkdir -p "$units/multi-user.target.wants" && # which is what `systemctl enable` does
+    ln -s -f ../bakery-host-keys.service "$units/multi-user.target.wants/bakery-host-keys.service" || return
+  # Where a socket starts an sshd for each connection, the first one waits for the keys.
+  for template in ssh@ sshd@; do
+    mkdir -p "$units/$template.service.d" &&
+      printf '[Unit]\nWants=bakery-host-keys.service\nAfter=bakery-host-keys.service\n' \
+        >"$units/$template.service.d/bakery-host-keys.conf" || return
+  done
 }
 
 machine_id() {
