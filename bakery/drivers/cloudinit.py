@@ -35,7 +35,7 @@ KINDS = {
 """How cloud-init tells parts from their first line (docs.cloud-init.io, User data formats)."""
 
 
-def user_data(keys: Keys, *, user: str = "root", extra: Mapping[str, Any] | None = None) -> str:
+def user_data(keys: Keys, *, user: str = "root", extra: Mapping[str, Any] | None = None, host_key: bool = True) -> str:
     """Write the user data (`#cloud-config`) of a machine that takes our keys.
 
     It holds the private host key of a machine that lives for minutes; whoever can read it (root in the guest,
@@ -46,10 +46,12 @@ def user_data(keys: Keys, *, user: str = "root", extra: Mapping[str, Any] | None
         user: who logs in. For root no other account is made, so that none ends up in the image; any other user is
             made if it is missing and may `sudo` without a password.
         extra: more top-level entries; they win over ours.
+        host_key: False where the machine shall make its own, as a user's machine does.
     """
+    given = {"ssh_keys": {"ed25519_private": keys.host_private, "ed25519_public": keys.host_public}}
     config: dict[str, Any] = {
         "ssh_deletekeys": True,
-        "ssh_keys": {"ed25519_private": keys.host_private, "ed25519_public": keys.host_public},
+        **(given if host_key else {}),
         **_login(keys, user),
         **(extra or {}),
     }
@@ -104,7 +106,14 @@ def meta_data(keys: Keys, instance: str) -> str:
 
 
 def seed(
-    path: Path, keys: Keys, *, instance: str, user: str = "root", text: str = "", extra: Mapping[str, Any] | None = None
+    path: Path,
+    keys: Keys,
+    *,
+    instance: str,
+    user: str = "root",
+    text: str = "",
+    extra: Mapping[str, Any] | None = None,
+    host_key: bool = True,
 ) -> None:
     """Write a NoCloud seed disk: an ISO 9660 image labelled `cidata`, readable by its owner only.
 
@@ -115,10 +124,11 @@ def seed(
         user: who logs in.
         text: user data to use as they stand, instead of ours.
         extra: more entries for our user data.
+        host_key: whether our user data give it our host key.
     """
     files = {
         "meta-data": meta_data(keys, instance),
-        "user-data": text or user_data(keys, user=user, extra=extra),
+        "user-data": text or user_data(keys, user=user, extra=extra, host_key=host_key),
     }
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from bakery.smoke.host_keys import keys_made_again, was_given
 from bakery.smoke.identity import fingerprint, key_blob
 
 if TYPE_CHECKING:
@@ -135,6 +136,23 @@ def host_keys_are_new(bakery_session: Session) -> None:
     _check(not old, "\n".join(["SSH host keys that the machine that built the image has too:", *old]))
 
 
+def host_keys_are_made(host: Host, bakery_session: Session) -> None:
+    """A machine to which nobody gives host keys makes its own at its first boot, or nobody can ever log in to it.
+
+    Where this machine was given none, it has just done so. Where it was (in clouds, that is how we know it), what makes
+    keys at boot is run again on a folder without any.
+    """
+    if not was_given(bakery_session.job, bakery_session.identity):
+        _check(bakery_session.identity.host_keys, "no host key is in /etc/ssh or /etc/dropbear, though an sshd answers")
+        return
+    _needs_systemd(host)
+    units, keys = keys_made_again(host)
+    if not keys and host.file("/run/cloud-init/enabled").exists:
+        pytest.skip("only cloud-init makes host keys here; it was given this machine's, so it was not seen to do so")
+    tried = f"what was run again: {', '.join(units)}" if units else "no unit of this boot runs ssh-keygen"
+    _check(keys, f"nothing makes host keys on a machine that has none ({tried})")
+
+
 def clock_is_right(host: Host) -> None:
     """TLS, Kerberos and package managers refuse to work with a wrong clock."""
     off = float(host.check_output("date +%s")) - time.time()
@@ -179,6 +197,7 @@ TESTS: Final[dict[str, Callable[..., None]]] = {
         no_build_secret,
         machine_id_is_new,
         host_keys_are_new,
+        host_keys_are_made,
         clock_is_right,
         root_has_room,
         only_root_rules_the_system,

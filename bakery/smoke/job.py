@@ -23,6 +23,7 @@ BUILTIN: Final[Mapping[str, str]] = {
     "no_build_secret": "no secret of the build lies in a file that usually holds some",
     "machine_id_is_new": "/etc/machine-id was born on this machine",
     "host_keys_are_new": "the SSH host keys were born on this machine",
+    "host_keys_are_made": "a machine that nobody gives SSH host keys makes its own",
     "clock_is_right": "the clock agrees with this host's",
     "root_has_room": "the root file system fills its disk and is not full",
     "only_root_rules_the_system": "what decides who is root belongs to root, and nobody else can write it",

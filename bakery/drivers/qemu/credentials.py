@@ -18,40 +18,50 @@ HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
 _BLOCK = re.compile(r"-----BEGIN SSH HOST KEY KEYS-----(.*?)-----END SSH HOST KEY KEYS-----", re.DOTALL)
 
 
-def prepare(shape: MachineSpec, keys: Keys, *, folder: Path, instance: str) -> tuple[str, ...]:
+def prepare(shape: MachineSpec, keys: Keys, *, folder: Path, instance: str, host_key: bool = True) -> tuple[str, ...]:
     """Write what the machine reads its keys from; returns the names of files for SMBIOS.
+
+    Args:
+        shape: the machine's.
+        keys: its keys.
+        folder: its folder.
+        instance: cloud-init's instance id.
+        host_key: whether it takes our host key; else it makes its own, as a user's machine does.
 
     Raises:
         DriverError: this base cannot be told about that user.
     """
     if shape.login != "credentials":
-        cloudinit.seed(folder / SEED, keys, instance=instance, user=shape.user, text=shape.user_data)
+        cloudinit.seed(folder / SEED, keys, instance=instance, user=shape.user, text=shape.user_data, host_key=host_key)
         return ()
     if shape.user != "root":
         raise DriverError(
             f"user={shape.user!r}: this base takes keys for root only",
             hint='leave out `user`; for a task as another user: @bakery.task(user="...")',
         )
-    encoded = base64.b64encode(tmpfiles(keys).encode()).decode()
+    encoded = base64.b64encode(tmpfiles(keys, host_key=host_key).encode()).decode()
     descriptor = os.open(folder / CREDENTIALS, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(f"io.systemd.credential.binary:tmpfiles.extra={encoded}")
     return (CREDENTIALS,)
 
 
-def tmpfiles(keys: Keys) -> str:
+def tmpfiles(keys: Keys, *, host_key: bool = True) -> str:
     """Lines for systemd-tmpfiles, which takes them from the credential `tmpfiles.extra` early in the boot.
 
-    Our login key is added to those that the image may have; its host key becomes ours. See tmpfiles.d(5): `f` makes,
-    `w+` adds, `f+` replaces, `~` stands for base64.
+    Our login key is added to those that the image may have; its host key becomes ours, if so asked. See tmpfiles.d(5):
+    `f` makes, `w+` adds, `f+` replaces, `~` stands for base64.
     """
-    lines = (
+    lines = [
         "d /root/.ssh 0700 root root -",
         "f /root/.ssh/authorized_keys 0600 root root -",
         f"w+~ /root/.ssh/authorized_keys - - - - {_coded(keys.user_public)}",
-        f"f+~ {HOST_KEY} 0600 root root - {_coded(keys.host_private)}",
-        f"f+~ {HOST_KEY}.pub 0644 root root - {_coded(keys.host_public)}",
-    )
+    ]
+    if host_key:
+        lines += [
+            f"f+~ {HOST_KEY} 0600 root root - {_coded(keys.host_private)}",
+            f"f+~ {HOST_KEY}.pub 0644 root root - {_coded(keys.host_public)}",
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -24,6 +24,7 @@ from bakery.drivers.qemu.machine_spec import MachineIdentity, MachineSpec, compr
 from bakery.drivers.qemu.monitor import SOCKET, Monitor, QmpError
 from bakery.drivers.qemu.source import Qemu
 from bakery.errors import DriverError, ImagefileError, NotYet
+from bakery.machine.transport import learned_key
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Where
 from bakery.state.claim import Claim
 from bakery.state.ssh_keys import read_keys
@@ -32,6 +33,8 @@ from bakery.util.context import WorkContext
 
 KIND = "machine"
 RECORD = "machine.json"
+LEARNED = "host_key"
+"""The file that holds the host key which a machine has made, once it was seen."""
 SPENT = ("disk-*.qcow2", SEED, VARIABLES, credentials.CREDENTIALS, SOCKET)
 """What a machine's folder need not hold when the machine is gone; its logs stay."""
 
@@ -99,7 +102,9 @@ class QemuDriver(Driver[Qemu]):
             return self._resume(boot, claim)
         shape, base, size = self._stands_on(boot, claim)
         identity = MachineIdentity.new(acceleration.choose(shape.accel, claim), claim.name)
-        host_key = claim.keys.host_public if shape.host_key == "given" else ""
+        # A machine that only tests an image boots as a user's does: without a host key of ours. See `learned_key`.
+        given = shape.host_key == "given" and claim.role == "build"
+        host_key = claim.keys.host_public if given else ""
         return self._start(shape, identity, (base,), claim, size=size, host_key=host_key)
 
     def _stands_on(self, boot: Qemu | Artifact, claim: Claim) -> tuple[MachineSpec, Layer, int]:
@@ -136,7 +141,9 @@ class QemuDriver(Driver[Qemu]):
             name=claim.name,
             folder=claim.folder.absolute(),
             layers=layers.all(claim.folder),
-            credentials=credentials.prepare(shape, claim.keys, folder=claim.folder, instance=identity.instance),
+            credentials=credentials.prepare(
+                shape, claim.keys, folder=claim.folder, instance=identity.instance, host_key=bool(host_key)
+            ),
             seed=shape.login != "credentials",
             firmware=_firmware(shape, claim.folder),
             restored=restored,
@@ -181,10 +188,21 @@ class QemuDriver(Driver[Qemu]):
         except NotYet:
             power.must_live(handle)
             raise
-        return Endpoint(port=port, user=handle.settings["user"], host_key=self._host_key(handle))
+        key, file = self._host_key(handle), handle.folder / LEARNED
+        return Endpoint(
+            port=port,
+            user=handle.settings["user"],
+            host_key=key,
+            data={} if key else learned_key.learning(int(handle.data["pid"]), file),
+        )
 
     def _host_key(self, handle: Handle) -> str:
-        return str(handle.data["host_key"] or credentials.from_console(self.console(handle)))
+        """Return the key that the machine presents; empty where it makes its own and has not shown it yet."""
+        if handle.data["host_key"]:
+            return str(handle.data["host_key"])
+        if handle.settings.get("host_key") == "console":
+            return credentials.from_console(self.console(handle))
+        return learned_key.learned(handle.folder / LEARNED)
 
     def console(self, handle: Handle) -> str:
         """Return what the machine wrote on its serial port so far."""

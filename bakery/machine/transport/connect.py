@@ -22,6 +22,7 @@ from paramiko.ssh_exception import AuthenticationException, ChannelException, In
 
 from bakery.errors import ConnectError
 from bakery.machine.transport.banner import knock
+from bakery.machine.transport.learned_key import LearnedKey
 from bakery.machine.transport.stages import AGENT, NotReached
 from bakery.model import Endpoint
 
@@ -111,7 +112,7 @@ def connect(
     """
     import fabric
 
-    policy = HostKeys.of(endpoint)
+    policy = LearnedKey.of(endpoint) or HostKeys.of(endpoint)
     gateway = connect(endpoint.gateway, private_key, timeout) if endpoint.gateway else None
     talk = max(TALK, timeout) if gateway is None else timeout  # beyond a gateway we see no server's first word
     options: dict[str, Any] = {
