@@ -9,30 +9,17 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping
-from email.mime.multipart import MIMEMultipart
-from email.mime.text import MIMEText
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from bakery.errors import ImagefileError
 from bakery.state.ssh_keys import Keys
 
 LABEL = "cidata"
 LEAST = 1 << 20
 """Bytes of a seed disk. Programs that look for labels probe for other file systems far behind the end of ours, and
 some (busybox) take the short read for a broken disk."""
-
-KINDS = {
-    "#cloud-config-archive": "cloud-config-archive",
-    "#cloud-config": "cloud-config",
-    "#cloud-boothook": "cloud-boothook",
-    "#include": "x-include-url",
-    "## template: jinja": "jinja2",
-    "#!": "x-shellscript",
-}
-"""How cloud-init tells parts from their first line (docs.cloud-init.io, User data formats)."""
 
 
 def user_data(keys: Keys, *, user: str = "root", extra: Mapping[str, Any] | None = None, host_key: bool = True) -> str:
@@ -48,37 +35,14 @@ def user_data(keys: Keys, *, user: str = "root", extra: Mapping[str, Any] | None
         extra: more top-level entries; they win over ours.
         host_key: False where the machine shall make its own, as a user's machine does.
     """
+    config = configuration(keys, user=user, host_key=host_key)
+    return "#cloud-config\n" + yaml.safe_dump({**config, **(extra or {})}, sort_keys=False, width=10_000)
+
+
+def configuration(keys: Keys, *, user: str = "root", host_key: bool = True) -> dict[str, Any]:
+    """Return the entries of our `#cloud-config`; arguments as those of `user_data`."""
     given = {"ssh_keys": {"ed25519_private": keys.host_private, "ed25519_public": keys.host_public}}
-    config: dict[str, Any] = {
-        "ssh_deletekeys": True,
-        **(given if host_key else {}),
-        **_login(keys, user),
-        **(extra or {}),
-    }
-    return "#cloud-config\n" + yaml.safe_dump(config, sort_keys=False, width=10_000)
-
-
-def joined(ours: str, theirs: str) -> str:
-    """Return two parts in one, as cloud-init reads them; theirs may be of any kind that it knows.
-
-    Raises:
-        ImagefileError: theirs are of an unknown kind.
-    """
-    parts = MIMEMultipart()
-    parts.attach(MIMEText(ours, "cloud-config", "us-ascii"))
-    parts.attach(MIMEText(theirs, _kind(theirs), "utf-8"))
-    return parts.as_string()
-
-
-def _kind(text: str) -> str:
-    for start, kind in KINDS.items():
-        if text.startswith(start):
-            return kind
-    raise ImagefileError(
-        "user_data=...: cannot tell of what kind the user data are",
-        why=f"they begin with {text[:20]!r}",
-        hint=f"the first line decides: {', '.join(KINDS)}",
-    )
+    return {"ssh_deletekeys": True, **(given if host_key else {}), **_login(keys, user)}
 
 
 def _login(keys: Keys, user: str) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class Ec2(Source):
         zone: one availability zone, or several tried in order for each type.
         spot: True or `Spot(max_price=...)`.
         user: login user; root is let in by user data. Others need sudo without a password.
-        user_data: the user's own, beside ours: cloud-config, a script, or MIME.
+        user_data: the user's own, beside ours: of any kind that cloud-init knows, packed by gzip or not.
         host_key: `given` in user data (cloud-init does it), or read from the `console` after the first boot.
         key_pair: also give our key as an EC2 key pair, for images without cloud-init.
         instance_profile: name of one that exists.
@@ -97,7 +97,7 @@ class Ec2(Source):
     zone: Texts = ()
     spot: bool | Spot = False
     user: str = "root"
-    user_data: str = ""
+    user_data: str | bytes = ""
     host_key: Literal["given", "console"] = "given"
     key_pair: bool = False
     instance_profile: str | None = None
@@ -152,6 +152,12 @@ class Ec2(Source):
         Raises:
             ImagefileError: with what is allowed.
         """
+        if self.user_data:
+            from bakery.drivers import user_data
+
+            text = user_data.text_of(self.user_data)
+            object.__setattr__(self, "user_data", text)
+            user_data.check(text)
         for problem in _problems(self):
             raise ImagefileError(f"Ec2({problem}", hint="docs/aws.md lists every option with an example")
 

@@ -38,7 +38,7 @@ class OpenStack(Source):
         security_groups: names or ids; none means one of our own that lets in only `ssh_from`.
         ssh_from: networks that may reach port 22; `auto` is this host's address.
         user: login user; root is let in by user data. Others need sudo without a password.
-        user_data: the user's own, beside ours: cloud-config, a script, or MIME.
+        user_data: the user's own, beside ours: of any kind that cloud-init knows, packed by gzip or not.
         host_key: `given` in user data (cloud-init does it); or read from the `console`: then the user data are the
             user's alone, the login key comes from the key pair, and `user` is who the image gives that key to.
         config_drive: None leaves it to the cloud.
@@ -85,7 +85,7 @@ class OpenStack(Source):
     ssh_from: Texts = "auto"
 
     user: str = "root"
-    user_data: str = ""
+    user_data: str | bytes = ""
     host_key: Literal["given", "console"] = "given"
     config_drive: bool | None = None
     server_group: str | None = None
@@ -117,6 +117,13 @@ class OpenStack(Source):
         Raises:
             ImagefileError: with what is allowed.
         """
+        if self.user_data:
+            from bakery.drivers import user_data
+
+            text = user_data.text_of(self.user_data)
+            object.__setattr__(self, "user_data", text)
+            if self.host_key == "given":  # else they stand alone, as they are
+                user_data.check(text)
         for problem in _problems(self):
             raise ImagefileError(f"OpenStack({problem}", hint="docs/openstack.md lists every option")
 

@@ -69,7 +69,7 @@ class Qemu(Source):
     format: Literal["qcow2", "raw"] = "qcow2"
     compression: Literal["zstd", "zlib", "none"] = "zstd"
     user: str = "root"
-    user_data: str = ""
+    user_data: str | bytes = ""
     host_key: Literal["given", "console"] = "given"
 
     def __post_init__(self) -> None:
@@ -79,6 +79,10 @@ class Qemu(Source):
             ImagefileError: with the values that are allowed.
         """
         object.__setattr__(self, "qemu_args", _words(self.qemu_args))
+        if self.user_data:
+            from bakery.drivers.user_data import text_of
+
+            object.__setattr__(self, "user_data", text_of(self.user_data))
         for name, allowed in _choices().items():
             value = getattr(self, name)
             if value not in allowed:

@@ -14,6 +14,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
+from bakery.drivers.user_data import text_of
 from bakery.testing.aws import tinyinit
 from bakery.testing.aws.guest import Guest
 
@@ -135,7 +136,7 @@ class Guests:
 
     def _user_data(self, name: str) -> str:
         answer = self._client.describe_instance_attribute(InstanceId=name, Attribute="userData")
-        text = base64.b64decode(answer.get("UserData", {}).get("Value", "")).decode()
+        text = text_of(base64.b64decode(answer.get("UserData", {}).get("Value", "")))
         return tinyinit.script(text) if self._tiny and text else text
 
     def _key(self, name: str | None) -> str:

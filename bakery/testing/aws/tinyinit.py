@@ -51,7 +51,8 @@ def _parts(user_data: str) -> list[tuple[str, str]]:
 
 def _config(config: dict[str, Any]) -> list[str]:
     users = [user for user in config.get("users", []) if isinstance(user, dict)]
-    keys = [*config.get("ssh_authorized_keys", []), *(key for user in users for key in user["ssh_authorized_keys"])]
+    theirs = (key for user in users for key in user.get("ssh_authorized_keys", []))
+    keys = [*config.get("ssh_authorized_keys", []), *theirs]
     lines = [f"# {key}" for key in keys]  # the guest takes every key that it sees in its seed
     private = config.get("ssh_keys", {}).get("ed25519_private")
     if private:

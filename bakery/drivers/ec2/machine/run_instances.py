@@ -21,7 +21,7 @@ class Order:
         image: as DescribeImages describes it.
         key: our name for the machine.
         groups: ids of security groups.
-        user_data: the finished text.
+        user_data: the finished text, or bytes where gzip has packed it.
         profile: name of an instance profile.
         key_pair: name of a key pair.
     """
@@ -29,7 +29,7 @@ class Order:
     image: Mapping[str, Any]
     key: str
     groups: Sequence[str]
-    user_data: str
+    user_data: str | bytes
     profile: str | None = None
     key_pair: str | None = None
 

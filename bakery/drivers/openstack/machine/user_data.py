@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from bakery.drivers import cloudinit
+from bakery.drivers import cloudinit, user_data
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import ImagefileError
 from bakery.state.claim import Claim
@@ -19,16 +19,17 @@ def compose(source: OpenStack, claim: Claim) -> str | None:
     Raises:
         ImagefileError: they are too long, or of an unknown kind.
     """
+    theirs = user_data.text_of(source.user_data)
     if source.host_key == "console":
-        text = source.user_data
+        text = theirs
+    elif theirs and claim.role == "build":
+        text = user_data.join(cloudinit.configuration(claim.keys, user=source.user), theirs)
     else:
-        ours = cloudinit.user_data(claim.keys, user=source.user)
-        theirs = source.user_data if claim.role == "build" else ""
-        text = cloudinit.joined(ours, theirs) if theirs else ours
-    coded = base64.b64encode(text.encode()).decode()
+        text = cloudinit.user_data(claim.keys, user=source.user)
+    coded = base64.b64encode(user_data.packed(text, LIMIT * 3 // 4)).decode()
     if len(coded) > LIMIT:
         raise ImagefileError(
-            f"the user data have {len(coded)} characters in base64, Nova takes {LIMIT}",
+            f"the user data have {len(coded)} characters in base64 when packed, Nova takes {LIMIT}",
             hint="put the long part into a task, or behind an #include address",
         )
     return coded or None

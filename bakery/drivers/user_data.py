@@ -1,0 +1,186 @@
+"""A user's own user data beside ours: one message of several parts, which cloud-init takes apart and merges.
+
+By itself cloud-init lets a later part replace the lists of an earlier one, so that a user's `users:` or `ssh_keys:`
+would take our account or the pinned host key away. Hence theirs come first; then ours, in two parts: what must be as we
+say replaces theirs, and lists (accounts, login keys) are added to theirs.
+https://docs.cloud-init.io/en/latest/explanation/format.html, https://docs.cloud-init.io/en/latest/reference/merging.html
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import gzip
+import zlib
+from collections.abc import Iterator, Mapping
+from email import message_from_string
+from email.message import Message
+from email.mime.multipart import MIMEMultipart
+from email.mime.text import MIMEText
+from typing import Any
+
+import yaml
+
+from bakery.errors import ImagefileError
+
+KINDS: Mapping[str, str] = {
+    "#cloud-config-archive": "cloud-config-archive",
+    "#cloud-config-jsonp": "cloud-config-jsonp",
+    "#cloud-config": "cloud-config",
+    "#cloud-boothook": "cloud-boothook",
+    "#part-handler": "part-handler",
+    "#include-once": "x-include-once-url",
+    "#include": "x-include-url",
+    "## template: jinja": "jinja2",
+    "#!": "x-shellscript",
+}
+"""How cloud-init tells parts from their first line, the longest first; case does not count."""
+LISTS = ("users", "ssh_authorized_keys")
+"""Our entries that stand beside the user's."""
+APPEND = "list(append)+dict(no_replace,recurse_list)+str()"
+MIME_WITHIN = 4096
+"""Bytes in which cloud-init looks for `MIME-Version:`."""
+
+
+def text_of(given: str | bytes) -> str:
+    """Return user data as text.
+
+    Args:
+        given: text; or what gzip made of it, as bytes or in base64.
+
+    Raises:
+        ImagefileError: it is neither.
+    """
+    data = given if isinstance(given, bytes) else given.encode()
+    if data.lstrip().startswith(b"H4sI"):  # gzip's first bytes in base64
+        try:
+            data = base64.b64decode(data)
+        except binascii.Error as error:
+            raise ImagefileError("user_data=...: broken base64", why=str(error)) from error
+    try:
+        return (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).decode()
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise ImagefileError("user_data=...: neither text nor what gzip makes of text", why=str(error)) from error
+
+
+def join(ours: Mapping[str, Any], theirs: str) -> str:
+    """Return our configuration and the user's own data in one message.
+
+    Args:
+        ours: the entries of our `#cloud-config`.
+        theirs: user data of any kind that cloud-init knows.
+
+    Raises:
+        ImagefileError: theirs are of an unknown kind, or would take our account away.
+    """
+    check(theirs)
+    message = MIMEMultipart()
+    message.attach(_message(theirs))
+    message.attach(_part({name: value for name, value in ours.items() if name not in LISTS}))
+    lists = _part({name: _merged(ours[name], theirs) for name in LISTS if name in ours})
+    lists["Merge-Type"] = APPEND
+    message.attach(lists)
+    return message.as_string()
+
+
+def check(theirs: str) -> None:
+    """See that cloud-init will understand the user's data, and that ours can be merged with them.
+
+    Raises:
+        ImagefileError: it will not, or they cannot.
+    """
+    for kind, text in _parts(_message(theirs)):
+        if kind == "cloud-config":
+            _check_config(text)
+
+
+def _merged(entries: list[Any], theirs: str) -> list[Any]:
+    """Let an account of ours add to the user's account of the same name: cloud-init keeps what the first one says.
+
+    Only where there may be one, since `merge_how` is what cloud-init obeys here, and warns of.
+    """
+    return [
+        {**entry, "merge_how": APPEND}
+        if isinstance(entry, dict) and (entry["name"] in theirs or "#include" in theirs.lower())
+        else entry
+        for entry in entries
+    ]
+
+
+def _part(config: Mapping[str, Any]) -> Message:
+    text = "#cloud-config\n" + yaml.safe_dump(dict(config), sort_keys=False, width=10_000)
+    return MIMEText(text, "cloud-config", "us-ascii")
+
+
+def _message(theirs: str) -> Message:
+    """Return the user's data as a part: a message of several parts is one already."""
+    if "mime-version:" in theirs[:MIME_WITHIN].lower():
+        return message_from_string(theirs.lstrip())
+    text = theirs.lstrip()  # as cloud-init does, which then finds no `#!` in a script's first line
+    return MIMEText(text, kind(text), "utf-8")
+
+
+def kind(text: str) -> str:
+    """Tell of what kind user data are: MIME's subtype of `text/`.
+
+    Raises:
+        ImagefileError: of none that cloud-init knows.
+    """
+    for start, subtype in KINDS.items():
+        if text.lstrip().lower().startswith(start):
+            return subtype
+    raise ImagefileError(
+        "user_data=...: cannot tell of what kind the user data are",
+        why=f"they begin with {text.lstrip()[:20]!r}",
+        hint=f"the first line decides: {', '.join(KINDS)}, or a MIME message",
+    )
+
+
+def _parts(message: Message) -> Iterator[tuple[str, str]]:
+    """Yield kind and text of each part that can be read here; compressed ones are left to cloud-init."""
+    for part in message.walk():
+        content = part.get_payload(decode=True)
+        if part.get_content_maintype() != "text" or not isinstance(content, bytes):
+            continue
+        text = content.decode(errors="replace")
+        subtype = part.get_content_subtype()
+        yield kind(text) if subtype in ("plain", "x-not-multipart") else subtype, text
+
+
+def _check_config(text: str) -> None:
+    try:
+        config = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ImagefileError("user_data=...: the #cloud-config is no YAML", why=str(error)) from error
+    if not isinstance(config, dict):
+        raise ImagefileError(
+            "user_data=...: the #cloud-config has no entries",
+            why=f"it is {type(config).__name__}",
+            hint="as in: package_update: true",
+        )
+    for name in LISTS:
+        if name in config and not isinstance(config[name], list):
+            raise ImagefileError(
+                f"user_data=...: {name}: must be a list, so that bakery's own can stand beside it",
+                why=f"cloud-init cannot merge a list with {type(config[name]).__name__}",
+                hint="users: [default, {name: deploy}]"
+                if name == "users"
+                else "ssh_authorized_keys: [ssh-ed25519 ...]",
+            )
+    for account in config.get("users", []):
+        if isinstance(account, dict) and "ssh-authorized-keys" in account:
+            raise ImagefileError(
+                "user_data=...: an account has ssh-authorized-keys, which would replace bakery's key",
+                hint="write it as cloud-init has for ten years: ssh_authorized_keys",
+            )
+
+
+def packed(text: str, limit: int) -> bytes:
+    """Return user data as bytes, packed by gzip where they are longer than a provider takes; cloud-init unpacks them.
+
+    Args:
+        text: the user data.
+        limit: bytes.
+    """
+    plain = text.encode()
+    return plain if len(plain) <= limit else gzip.compress(plain, mtime=0)
