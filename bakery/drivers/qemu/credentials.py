@@ -5,15 +5,19 @@ from __future__ import annotations
 import base64
 import os
 import re
+import time
 from pathlib import Path
 
 from bakery.drivers import cloudinit
 from bakery.drivers.qemu.command import SEED
 from bakery.drivers.qemu.machine_spec import MachineSpec
-from bakery.errors import DriverError, NotYet
+from bakery.errors import DriverError, NotYet, SmokeError
+from bakery.machine.transport.diagnose import sshd_is_down
 from bakery.state.ssh_keys import Keys
 
 CREDENTIALS = "credentials.smbios"
+SILENT = 60.0
+"""Seconds without a word on the console after which a machine whose sshd has failed is taken to stay so."""
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
 _BLOCK = re.compile(r"-----BEGIN SSH HOST KEY KEYS-----(.*?)-----END SSH HOST KEY KEYS-----", re.DOTALL)
 
@@ -67,6 +71,29 @@ def tmpfiles(keys: Keys, *, host_key: bool = True) -> str:
 
 def _coded(text: str) -> str:
     return base64.b64encode((text.rstrip("\n") + "\n").encode()).decode()
+
+
+def must_let_in(serial: Path) -> None:
+    """See that a machine which was given no host key may still let us in.
+
+    Args:
+        serial: what it writes on its console.
+
+    Raises:
+        SmokeError: it said that its sshd does not start; either often, or once and nothing more for a minute.
+    """
+    try:
+        silent = time.time() - serial.stat().st_mtime
+        text = serial.read_text(errors="replace")
+    except FileNotFoundError:
+        return
+    if sshd_is_down(text, silent=silent > SILENT):
+        raise SmokeError(
+            "nobody can log in to a machine of this image: its sshd does not start",
+            why="this machine was given no host key, as a user's machine is given none",
+            hint="does something in the image make host keys at boot (see what sealing said of host_keys)? "
+            "If so, look at sshd's configuration (sshd -t)",
+        )
 
 
 def from_console(text: str) -> str:

@@ -189,6 +189,8 @@ class QemuDriver(Driver[Qemu]):
             power.must_live(handle)
             raise
         key, file = self._host_key(handle), handle.folder / LEARNED
+        if not key:
+            credentials.must_let_in(handle.folder / process.SERIAL)
         return Endpoint(
             port=port,
             user=handle.settings["user"],

@@ -26,6 +26,11 @@ class Sign(NamedTuple):
     """Where it explains the failure; empty for everywhere."""
 
 
+_SSHD_FAILED: Final = (
+    r"(?:FAILED|Failed)\W+(?:to start )?[^\n]*(?:OpenBSD Secure Shell|ssh(?:d)?\.service|OpenSSH)[^\n]*"
+)
+MANY: Final = 10
+"""Failures of sshd to start. systemd gives up after five within ten seconds; a slow machine has fewer, and goes on."""
 _UNREACHED: Final[tuple[Stage, ...]] = ("address", "port", "banner")
 
 # From the gravest to the mildest: a panic explains a missing lease, and not the other way round.
@@ -89,9 +94,9 @@ SIGNS: Final = (
         ("port", "banner", "host key"),
     ),
     Sign(
-        r"(?:FAILED|Failed)\W+(?:to start )?[^\n]*(?:OpenBSD Secure Shell|ssh(?:d)?\.service|OpenSSH)[^\n]*",
+        _SSHD_FAILED,
         "sshd failed to start",
-        "look at sshd's configuration (sshd -t) in the image",
+        "its configuration may be wrong (sshd -t), or it has no host key: does anything in the image make some?",
         ("port", "banner"),
     ),
 )
@@ -142,6 +147,18 @@ def _refused(stage: Stage, last_error: str) -> Diagnosis:
         "the key did not reach the login user's authorized_keys: is the user right, and does the image take keys "
         "from its provider (cloud-init or the like)?",
     )
+
+
+def sshd_is_down(text: str, *, silent: bool) -> bool:
+    """Say whether a console tells that sshd does not start, and that nothing more is to be hoped for.
+
+    Args:
+        text: the console's.
+        silent: whether it has been silent for long; else only many failures tell, where systemd tries for ever.
+    """
+    text = _ESCAPES.sub("", text)
+    failures = len(re.findall(_SSHD_FAILED, text))
+    return failures >= MANY or (silent and failures > 0 and _LOGIN.search(text) is not None)
 
 
 def _booting(text: str, stage: Stage, last_error: str) -> Diagnosis:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from bakery.drivers.qemu import credentials
 from bakery.drivers.qemu.command import SEED
 from bakery.drivers.qemu.machine_spec import MachineSpec
 from bakery.drivers.qemu.restore import script
-from bakery.errors import DriverError, NotYet
+from bakery.errors import DriverError, NotYet, SmokeError
 from bakery.state.ssh_keys import Keys, make_keys
 
 KEYS = make_keys("bakery-r")
@@ -127,3 +129,38 @@ def test_a_restored_machine_is_told_the_time_before_anything_else() -> None:
 
 def test_a_machine_with_a_host_key_of_its_own_keeps_it() -> None:
     assert "ssh_host" not in script(KEYS, make_keys("s"), now=1, with_host_key=False)
+
+
+FAILED = "[\x1b[0;1;31mFAILED\x1b[0m] Failed to start \x1b[0;1;39mssh.service\x1b[0m - OpenBSD Secure Shell server.\n"
+PROMPT = "Debian GNU/Linux 13 debian ttyS0\n\ndebian login: "
+
+
+@pytest.mark.parametrize(
+    ("text", "age", "fails"),
+    [
+        (FAILED + PROMPT, 90, True),
+        (FAILED + PROMPT, 10, False),
+        (FAILED, 90, False),
+        (PROMPT, 90, False),
+        (FAILED * 10, 0, True),
+    ],
+)
+def test_an_image_whose_sshd_does_not_start_is_told_when_its_console_has_been_silent_for_a_minute(
+    tmp_path: Path, text: str, age: float, fails: bool
+) -> None:
+    serial = tmp_path / "serial.log"
+    credentials.must_let_in(serial)
+    serial.write_text(text)
+    os.utime(serial, (time.time() - age,) * 2)
+    if not fails:
+        credentials.must_let_in(serial)
+        return
+    with pytest.raises(SmokeError, match="nobody can log in to a machine of this image"):
+        credentials.must_let_in(serial)
+
+
+def test_a_machine_that_makes_its_own_host_key_is_given_none(tmp_path: Path) -> None:
+    assert credentials.HOST_KEY not in credentials.tmpfiles(KEYS, host_key=False)
+    assert KEYS.user_public.split()[1] not in credentials.tmpfiles(KEYS, host_key=False)  # it is coded
+    assert "authorized_keys" in credentials.tmpfiles(KEYS, host_key=False)
+    assert "ssh_keys" not in yaml.safe_load(cloudinit.user_data(KEYS, host_key=False))
