@@ -76,6 +76,7 @@ class RemoteHost:
             variables=variables,
             junit=context.run.path / "smoke.xml",
             build=build.name,
+            strict_host=bool(context.recipe.image(build.spec).options.get("strict_host", True)),
             secrets={name: secret.reveal() for name, secret in secrets.items() if isinstance(secret, Secret)},
         )
         started = time.monotonic()

@@ -44,6 +44,7 @@ def job(scope: Scope, running: RunningMachine, variables: Any) -> SmokeJob:
         builder=scope.identity,
         junit=_junit(scope),
         build=build.name,
+        strict_host=bool(context.recipe.image(build.spec).options.get("strict_host", True)),
     )
 
 

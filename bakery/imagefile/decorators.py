@@ -152,6 +152,7 @@ def image(
     matrix: Mapping[str, Sequence[Any]] | None = None,
     seal: Any = None,
     builtin_tests: bool | Sequence[str] = True,
+    strict_host: bool = True,
     hygiene: Any = True,
 ) -> Callable[[ImageF], ImageF]: ...
 def image(function: ImageF | None = None, /, **options: Any) -> ImageF | Callable[[ImageF], ImageF]:
@@ -163,6 +164,7 @@ def image(function: ImageF | None = None, /, **options: Any) -> ImageF | Callabl
         matrix: values for variables; every combination is an image of its own.
         seal: a `Seal(...)` that says what is removed before capture; everything by default.
         builtin_tests: False for none, or the names of those wanted.
+        strict_host: False gives tests testinfra's own answers, also where they are known to be wrong.
         hygiene: False leaves the image unread; a `Hygiene(...)` allows paths or switches off kinds of findings.
     """
     return _with_options("image", function, options, _IMAGE_OPTIONS)
@@ -171,7 +173,7 @@ def image(function: ImageF | None = None, /, **options: Any) -> ImageF | Callabl
 _SOURCE_OPTIONS = ("labels",)
 _SCOPE_OPTIONS = ("only", "skip")
 _TASK_OPTIONS = ("retries", "timeout", "user", "only", "skip", "cache", "max_age", "checkpoint")
-_IMAGE_OPTIONS = ("sources", "tasks", "tests", "post", "matrix", "seal", "builtin_tests", "hygiene")
+_IMAGE_OPTIONS = ("sources", "tasks", "tests", "post", "matrix", "seal", "builtin_tests", "strict_host", "hygiene")
 
 
 def _with_options(

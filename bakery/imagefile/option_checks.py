@@ -42,6 +42,7 @@ CHECKS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "retries": (_is_count, "how often it is run again: retries=2"),
     "timeout": (_is_seconds, "seconds: timeout=600"),
     "user": (_is_name, 'a name: user="app"'),
+    "strict_host": (_is_bool, "strict_host=False gives testinfra's own answers"),
     "cache": (_is_bool, "cache=False runs the task on every build"),
     "max_age": (_is_span, 'max_age="7d"'),
     "checkpoint": (lambda value: value is None or _is_bool(value), "True, False or None"),

@@ -9,6 +9,7 @@ from testinfra.host import Host
 
 from bakery.smoke.prefetch import PrefetchedFacts, is_question
 from bakery.smoke.shell import Reply, Shell
+from bakery.smoke.strict import StrictHost
 
 COMMAND_TIMEOUT: Final = 300.0
 
@@ -70,9 +71,15 @@ class MachineBackend(BaseBackend):  # type: ignore[misc]  # testinfra ships no t
         return reply
 
 
-def host(name: str, shell: Shell) -> Host:
-    """Make testinfra's Host over a shell."""
+def host(name: str, shell: Shell, *, strict: bool = True) -> Host:
+    """Make testinfra's Host over a shell.
+
+    Args:
+        name: the machine's name in messages.
+        shell: the shell that is open there.
+        strict: whether testinfra's known wrong answers are put right.
+    """
     backend = MachineBackend(name, shell)
-    made = Host(backend)
+    made = StrictHost(backend) if strict else Host(backend)
     backend.set_host(made)
     return made

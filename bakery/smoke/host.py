@@ -1,8 +1,9 @@
 """`Host`: what a smoke test is given, described for editors and type checkers.
 
-At run time it is testinfra's own `Host` (https://testinfra.readthedocs.io/en/latest/modules.html), whose modules appear
-by `__getattr__` and carry no types. What is written down here is checked against testinfra by a unit test. Nothing is
-imported, so that an imagefile that says `from bakery import Host` costs nothing.
+At run time it is testinfra's own `Host` (https://testinfra.readthedocs.io/en/latest/modules.html), with a few wrong
+answers put right (`smoke/strict.py`); its modules appear by `__getattr__` and carry no types. What is written here is
+checked against testinfra by a unit test. Nothing is imported, so that an imagefile that says `from bakery import Host`
+costs nothing.
 """
 
 from __future__ import annotations
@@ -71,7 +72,11 @@ class Service(Protocol):
 
 
 class Socket(Protocol):
-    """A listening socket: `tcp://0.0.0.0:80`, `udp://53`, `unix:///run/app.sock`."""
+    """A listening socket: `tcp://0.0.0.0:80`, `udp://53`, `unix:///run/app.sock`.
+
+    An address listens where a connection to it would reach a server; `0.0.0.0` and `::` mean all of one family, a port
+    alone all of both.
+    """
 
     is_listening: bool
     clients: list[tuple[str, int] | None]

@@ -94,6 +94,7 @@ class SmokeJob:
         junit: where the JUnit report is written.
         timeout: seconds for all tests together.
         build: the build's name, for events.
+        strict_host: whether testinfra's known wrong answers are put right.
     """
 
     imagefile: Path
@@ -107,6 +108,7 @@ class SmokeJob:
     junit: Path
     timeout: float = 900.0
     build: str = ""
+    strict_host: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

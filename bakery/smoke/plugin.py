@@ -68,7 +68,7 @@ class Session:
                 hint="" if user == "root" else f"the tests run as root: let {user} use sudo without a password",
             ) from error
         self.identity = Identity.parse(reply.stdout.decode(errors="replace"))
-        return make_host(self.job.endpoint.host, self._shell)
+        return make_host(self.job.endpoint.host, self._shell, strict=self.job.strict_host)
 
     def feed(self, script: str) -> str:
         """Run a script that must appear in no argument list, and return what it wrote."""

@@ -39,7 +39,9 @@ _SYSTEM: Final = (
     "command -v apk",
 )
 _UNITS: Final = "systemctl show --no-pager --property=Id,Names,LoadState,ActiveState,UnitFileState '*'"
-_PACKAGES: Final = r"dpkg-query -W -f '${Package}\t${Status}\t${Version}\n'"
+INSTANCES: Final = r"${Architecture}\t${Status}\t${Version}\n"
+"""What `StrictPackage` asks dpkg-query of a package: a line for each architecture that it is there for."""
+_PACKAGES: Final = r"dpkg-query -W -f '${Package}\t${Architecture}\t${Status}\t${Version}\n'"
 _FILE: Final = (
     'p=%s; for t in e f d x p S L; do if test -$t "$p"; then echo 0; else echo 1; fi; done; '
     "stat -Lc '%%U %%u %%G %%g %%a %%Y %%s %%i' \"$p\" 2>&1"
@@ -78,6 +80,7 @@ _CAREFUL: Final[Mapping[str, frozenset[str]]] = {
         {"is-active", "is-enabled", "is-failed", "is-system-running", "list-unit-files", "show", "status"}
     ),
     "command": frozenset({"-v"}),
+    "dpkg": frozenset({"--print-architecture"}),
     "apk": frozenset({"-e", "info"}),
     "rpm": frozenset({"-q"}),
     "ss": frozenset({"--numeric"}),
@@ -177,7 +180,7 @@ def _group(words: list[str], command: str) -> tuple[str, _Group | None, bool]:
     match words:
         case ["systemctl", "is-active" | "is-enabled", _]:
             return "units", _Units(), False
-        case ["dpkg-query", "-f", "${Status}" | "${Status} ${Version}", "-W", _]:
+        case ["dpkg-query", "-f", form, "-W", _] if form in ("${Status}", "${Status} ${Version}", INSTANCES):
             return "packages", _Packages(), True
         case ["test", flag, path] if flag in _FLAGS:
             return f"file {path}", _File(path), False
@@ -241,23 +244,29 @@ def _said(text: str, exited: int = 0) -> Reply:
 
 
 class _Packages:
-    """All that dpkg has ever heard of; a name that stands for several packages is left to dpkg."""
+    """All that dpkg has ever heard of. What it says of a name that stands for several packages is left to dpkg."""
 
     def commands(self) -> Iterable[str]:
         return (_PACKAGES,)
 
     def read(self, replies: list[Reply]) -> Mapping[str, Reply]:
-        answers: dict[str, Reply] = {}
-        twice: set[str] = set()
+        instances: dict[str, list[tuple[str, str, str]]] = {}
         for line in replies[0].stdout.decode(errors="replace").splitlines():
-            name, status, version = line.split("\t")
-            one, two = (
-                f"dpkg-query -f {form} -W {shlex.quote(name)}" for form in ("'${Status}'", "'${Status} ${Version}'")
-            )
-            if one in answers:
-                twice |= {one, two}
-            answers |= {one: Reply(0, status.encode()), two: Reply(0, f"{status} {version}".encode())}
-        return {question: reply for question, reply in answers.items() if question not in twice}
+            name, architecture, status, version = line.split("\t")
+            instances.setdefault(name, []).append((architecture, status, version))
+        answers: dict[str, Reply] = {}
+        for name, known in instances.items():
+            _, status, version = known[0]
+            lines = "".join("\t".join(instance) + "\n" for instance in known)
+            answers[_asked(INSTANCES, name)] = Reply(0, lines.encode())
+            if len(known) == 1:
+                answers[_asked("${Status}", name)] = Reply(0, status.encode())
+                answers[_asked("${Status} ${Version}", name)] = Reply(0, f"{status} {version}".encode())
+        return answers
+
+
+def _asked(form: str, name: str) -> str:
+    return f"dpkg-query -f {shlex.quote(form)} -W {shlex.quote(name)}"
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ def dump(job: SmokeJob) -> bytes:
         "junit": str(job.junit),
         "timeout": job.timeout,
         "build": job.build,
+        "strict_host": job.strict_host,
     }
     return json.dumps(data).encode() + b"\n"
 
@@ -59,6 +60,7 @@ def load(line: bytes) -> SmokeJob:
         junit=Path(data["junit"]),
         timeout=data["timeout"],
         build=data["build"],
+        strict_host=data["strict_host"],
     )
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bakery.smoke.prefetch import FRESH, PrefetchedFacts, is_question, plain_words
+from bakery.smoke.prefetch import FRESH, INSTANCES, PrefetchedFacts, is_question, plain_words
 from bakery.smoke.shell import Reply
 
 UNITS = b"""Id=nginx.service
@@ -25,9 +25,9 @@ UnitFileState=
 """
 FILE = b"0\n0\n1\n1\n1\n1\n1\nroot 0 shadow 42 640 1700000000 1234 99\n"
 PACKAGES = (
-    b"bash\tinstall ok installed\t5.2\n"
-    b"libc6\tinstall ok installed\t2.36\nlibc6\tinstall ok installed\t2.35\n"
-    b"old\tdeinstall ok config-files\t1\n"
+    b"bash\tamd64\tinstall ok installed\t5.2\n"
+    b"libc6\tamd64\tinstall ok installed\t2.36\nlibc6\ti386\tinstall ok installed\t2.35\n"
+    b"old\tall\tdeinstall ok config-files\t1\n"
 )
 
 
@@ -87,6 +87,12 @@ def test_what_the_system_is_takes_one_round_trip_for_all_questions(facts: Prefet
         ("dpkg-query -f '${Status}' -W bash", Reply(0, b"install ok installed")),
         ("dpkg-query -f '${Status} ${Version}' -W bash", Reply(0, b"install ok installed 5.2")),
         ("dpkg-query -f '${Status}' -W libc6", None),
+        (f"dpkg-query -f '{INSTANCES}' -W bash", Reply(0, b"amd64\tinstall ok installed\t5.2\n")),
+        (
+            f"dpkg-query -f '{INSTANCES}' -W libc6",
+            Reply(0, b"amd64\tinstall ok installed\t2.36\ni386\tinstall ok installed\t2.35\n"),
+        ),
+        (f"dpkg-query -f '{INSTANCES}' -W nothing", None),
         ("dpkg-query -f '${Status}' -W nothing", None),
         ("test -f /etc/shadow", Reply(0)),
         ("test -d /etc/shadow", Reply(1)),
