@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bakery.imagefile.decorators import image, post, secret, source, task, test, var, variables
     from bakery.machine.machine import Machine
     from bakery.machine.seal import Seal
-    from bakery.model import Artifact, Result
+    from bakery.model import Artifact, Login, Result
     from bakery.redaction.secret import Secret
     from bakery.smoke.host import Host
 
@@ -25,6 +25,7 @@ _HOMES = {
     "Artifact": "bakery.model",
     "Host": "bakery.smoke.host",
     "Hygiene": "bakery.disk.inspect",
+    "Login": "bakery.model",
     "Machine": "bakery.machine.machine",
     "Result": "bakery.model",
     "Seal": "bakery.machine.seal",
@@ -44,6 +45,7 @@ __all__ = [
     "Artifact",
     "Host",
     "Hygiene",
+    "Login",
     "Machine",
     "Result",
     "Seal",

@@ -197,6 +197,26 @@ class Endpoint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Login:
+    """How the smoke tests get into a machine of the finished image, where root is not let in on port 22.
+
+    Args:
+        user: an account of the image; the source's user where it is not said. It becomes root by sudo without a
+            password: the tests' machine is given a rule for that together with the key. With a key of the image's own,
+            the image must have the rule.
+        port: where the image's sshd listens.
+        key: the file of a private key that the image accepts for that user, without a passphrase, or `agent`. Empty:
+            the tests' machine is given a key of its own.
+        home: that user's home, where its key is put; `/home/USER` where it is not said.
+    """
+
+    user: str = ""
+    port: int = 22
+    key: str = ""
+    home: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Problem:
     """Something that pre-flight found.
 

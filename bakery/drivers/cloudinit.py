@@ -22,7 +22,14 @@ LEAST = 1 << 20
 some (busybox) take the short read for a broken disk."""
 
 
-def user_data(keys: Keys, *, user: str = "root", extra: Mapping[str, Any] | None = None, host_key: bool = True) -> str:
+def user_data(
+    keys: Keys,
+    *,
+    user: str = "root",
+    extra: Mapping[str, Any] | None = None,
+    host_key: bool = True,
+    exists: bool = False,
+) -> str:
     """Write the user data (`#cloud-config`) of a machine that takes our keys.
 
     It holds the private host key of a machine that lives for minutes; whoever can read it (root in the guest,
@@ -34,24 +41,25 @@ def user_data(keys: Keys, *, user: str = "root", extra: Mapping[str, Any] | None
             made if it is missing and may `sudo` without a password.
         extra: more top-level entries; they win over ours.
         host_key: False where the machine shall make its own, as a user's machine does.
+        exists: True where the user is an account of the image, whose password is left alone.
     """
-    config = configuration(keys, user=user, host_key=host_key)
+    config = configuration(keys, user=user, host_key=host_key, exists=exists)
     return "#cloud-config\n" + yaml.safe_dump({**config, **(extra or {})}, sort_keys=False, width=10_000)
 
 
-def configuration(keys: Keys, *, user: str = "root", host_key: bool = True) -> dict[str, Any]:
+def configuration(keys: Keys, *, user: str = "root", host_key: bool = True, exists: bool = False) -> dict[str, Any]:
     """Return the entries of our `#cloud-config`; arguments as those of `user_data`."""
     given = {"ssh_keys": {"ed25519_private": keys.host_private, "ed25519_public": keys.host_public}}
-    return {"ssh_deletekeys": True, **(given if host_key else {}), **_login(keys, user)}
+    return {"ssh_deletekeys": True, **(given if host_key else {}), **_login(keys, user, exists=exists)}
 
 
-def _login(keys: Keys, user: str) -> dict[str, Any]:
+def _login(keys: Keys, user: str, *, exists: bool) -> dict[str, Any]:
     if user == "root":
         # cloud-init gives root the top-level keys unless `disable_root`; `users: []` keeps the default account out.
         return {"disable_root": False, "users": [], "ssh_authorized_keys": [keys.user_public]}
     account = {
         "name": user,
-        "lock_passwd": True,
+        "lock_passwd": not exists,
         "shell": "/bin/sh",
         "sudo": "ALL=(ALL) NOPASSWD:ALL",
         "ssh_authorized_keys": [keys.user_public],
@@ -69,31 +77,16 @@ def meta_data(keys: Keys, instance: str) -> str:
     return yaml.safe_dump({"instance-id": instance, "public-keys": [keys.user_public]}, sort_keys=False, width=10_000)
 
 
-def seed(
-    path: Path,
-    keys: Keys,
-    *,
-    instance: str,
-    user: str = "root",
-    text: str = "",
-    extra: Mapping[str, Any] | None = None,
-    host_key: bool = True,
-) -> None:
+def seed(path: Path, keys: Keys, *, instance: str, text: str = "") -> None:
     """Write a NoCloud seed disk: an ISO 9660 image labelled `cidata`, readable by its owner only.
 
     Args:
         path: the file to write; replaced if it is there.
         keys: this machine's keys.
         instance: the instance id.
-        user: who logs in.
-        text: user data to use as they stand, instead of ours.
-        extra: more entries for our user data.
-        host_key: whether our user data give it our host key.
+        text: the user data; those of a root login where there are none.
     """
-    files = {
-        "meta-data": meta_data(keys, instance),
-        "user-data": text or user_data(keys, user=user, extra=extra, host_key=host_key),
-    }
+    files = {"meta-data": meta_data(keys, instance), "user-data": text or user_data(keys)}
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as disk:

@@ -153,6 +153,7 @@ def image(
     seal: Any = None,
     builtin_tests: bool | Sequence[str] = True,
     strict_host: bool = True,
+    login: Any = None,
     hygiene: Any = True,
 ) -> Callable[[ImageF], ImageF]: ...
 def image(function: ImageF | None = None, /, **options: Any) -> ImageF | Callable[[ImageF], ImageF]:
@@ -165,6 +166,7 @@ def image(function: ImageF | None = None, /, **options: Any) -> ImageF | Callabl
         seal: a `Seal(...)` that says what is removed before capture; everything by default.
         builtin_tests: False for none, or the names of those wanted.
         strict_host: False gives tests testinfra's own answers, also where they are known to be wrong.
+        login: a `Login(...)` for the tests, where the image does not let root in on port 22.
         hygiene: False leaves the image unread; a `Hygiene(...)` allows paths or switches off kinds of findings.
     """
     return _with_options("image", function, options, _IMAGE_OPTIONS)
@@ -173,7 +175,18 @@ def image(function: ImageF | None = None, /, **options: Any) -> ImageF | Callabl
 _SOURCE_OPTIONS = ("labels",)
 _SCOPE_OPTIONS = ("only", "skip")
 _TASK_OPTIONS = ("retries", "timeout", "user", "only", "skip", "cache", "max_age", "checkpoint")
-_IMAGE_OPTIONS = ("sources", "tasks", "tests", "post", "matrix", "seal", "builtin_tests", "strict_host", "hygiene")
+_IMAGE_OPTIONS = (
+    "sources",
+    "tasks",
+    "tests",
+    "post",
+    "matrix",
+    "seal",
+    "builtin_tests",
+    "strict_host",
+    "login",
+    "hygiene",
+)
 
 
 def _with_options(

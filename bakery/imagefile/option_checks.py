@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from bakery.errors import ImagefileError
+from bakery.model import Login
 
 
 def _is_count(value: Any) -> bool:
@@ -37,12 +39,24 @@ def _is_list(value: Any) -> bool:
     return value is None or isinstance(value, list | tuple | set | frozenset)
 
 
+def _is_login(value: Any) -> bool:
+    if value is None:
+        return True
+    return (
+        isinstance(value, Login)
+        and re.fullmatch(r"([A-Za-z_][A-Za-z0-9_.-]*)?", value.user) is not None
+        and 0 < value.port < 1 << 16
+        and (not value.home or re.fullmatch(r"/[A-Za-z0-9_./-]+", value.home) is not None)
+    )
+
+
 LISTS: Final = ("only", "skip")
 CHECKS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "retries": (_is_count, "how often it is run again: retries=2"),
     "timeout": (_is_seconds, "seconds: timeout=600"),
     "user": (_is_name, 'a name: user="app"'),
     "strict_host": (_is_bool, "strict_host=False gives testinfra's own answers"),
+    "login": (_is_login, 'as in bakery.Login(user="deploy", port=2222, key="~/.ssh/id_deploy", home="/srv/deploy")'),
     "cache": (_is_bool, "cache=False runs the task on every build"),
     "max_age": (_is_span, 'max_age="7d"'),
     "checkpoint": (lambda value: value is None or _is_bool(value), "True, False or None"),

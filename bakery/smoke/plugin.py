@@ -65,7 +65,10 @@ class Session:
             user = self.job.endpoint.user
             raise BakeryError(
                 f"no root shell on the machine under test: {error}",
-                hint="" if user == "root" else f"the tests run as root: let {user} use sudo without a password",
+                hint=""
+                if user == "root"
+                else f"the tests run as root: is sudo there, and may {user} use it without "
+                "a password (NOPASSWD) and a terminal (no requiretty)?",
             ) from error
         self.identity = Identity.parse(reply.stdout.decode(errors="replace"))
         return make_host(self.job.endpoint.host, self._shell, strict=self.job.strict_host)

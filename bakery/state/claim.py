@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bakery.model import Resource
+from bakery.model import Login, Resource
 from bakery.util.context import WorkContext
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Claim(WorkContext):
         images: the folder beside the imagefile where local images are kept.
         ledger: the journal.
         driver: the driver's name, for the journal.
+        login: how the finished image is entered, for a machine that tests it.
         note: for a checkpoint that lives at a provider: a text to keep beside it, and to return from `recall`.
     """
 
@@ -58,6 +59,7 @@ class Claim(WorkContext):
     driver: str
     launch_timeout: float = 600.0
     note: str = ""
+    login: Login = field(default_factory=Login)
 
     def intend(self, kind: str, key: str | None = None, **data: Any) -> Intent:
         """Write down, durably, that a thing is about to be made.

@@ -81,7 +81,7 @@ def _machine(shape: MachineSpec) -> str:
 def _network(shape: MachineSpec, identity: MachineIdentity) -> list[str]:
     # Port 0: the kernel picks one that is free, and QEMU holds it from then on. No IPv6: QEMU would announce a route
     # that leads nowhere on hosts without it, and every download in the guest would try it first.
-    user = "user,id=net,ipv6=off,hostfwd=tcp:127.0.0.1:0-:22"
+    user = f"user,id=net,ipv6=off,hostfwd=tcp:127.0.0.1:0-:{shape.port}"
     return ["-netdev", user, "-device", f"{shape.nic},netdev=net,mac={identity.mac}"]
 
 

@@ -13,16 +13,21 @@ from bakery.drivers.qemu.command import SEED
 from bakery.drivers.qemu.machine_spec import MachineSpec
 from bakery.errors import DriverError, NotYet, SmokeError
 from bakery.machine.transport.diagnose import sshd_is_down
+from bakery.model import Login
 from bakery.state.ssh_keys import Keys
 
 CREDENTIALS = "credentials.smbios"
 SILENT = 60.0
 """Seconds without a word on the console after which a machine whose sshd has failed is taken to stay so."""
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
+SUDO_RULE = "/etc/sudoers.d/zz-bakery-tests"
+"""Read last, so that it stands above what the image says of that user."""
 _BLOCK = re.compile(r"-----BEGIN SSH HOST KEY KEYS-----(.*?)-----END SSH HOST KEY KEYS-----", re.DOTALL)
 
 
-def prepare(shape: MachineSpec, keys: Keys, *, folder: Path, instance: str, host_key: bool = True) -> tuple[str, ...]:
+def prepare(
+    shape: MachineSpec, keys: Keys, *, folder: Path, instance: str, host_key: bool = True, entry: Login | None = None
+) -> tuple[str, ...]:
     """Write what the machine reads its keys from; returns the names of files for SMBIOS.
 
     Args:
@@ -31,36 +36,51 @@ def prepare(shape: MachineSpec, keys: Keys, *, folder: Path, instance: str, host
         folder: its folder.
         instance: cloud-init's instance id.
         host_key: whether it takes our host key; else it makes its own, as a user's machine does.
+        entry: how the tests' machine is entered; a key of the image's own stands in place of ours.
 
     Raises:
         DriverError: this base cannot be told about that user.
     """
+    entry = entry or Login()
+    user = "root" if entry.key else shape.user
     if shape.login != "credentials":
-        cloudinit.seed(folder / SEED, keys, instance=instance, user=shape.user, text=shape.user_data, host_key=host_key)
+        text = shape.user_data or cloudinit.user_data(keys, user=user, host_key=host_key, exists=bool(entry.user))
+        cloudinit.seed(folder / SEED, keys, instance=instance, text=text)
         return ()
-    if shape.user != "root":
+    if user != "root" and not entry.user:
         raise DriverError(
-            f"user={shape.user!r}: this base takes keys for root only",
-            hint='leave out `user`; for a task as another user: @bakery.task(user="...")',
+            f"user={user!r}: this base takes keys for root only",
+            hint='leave out `user`; for a task as another user: @bakery.task(user="..."); '
+            'for tests: @bakery.image(login=bakery.Login(user="..."))',
         )
-    encoded = base64.b64encode(tmpfiles(keys, host_key=host_key).encode()).decode()
+    lines = tmpfiles(keys, host_key=host_key, user=user, home=entry.home)
+    encoded = base64.b64encode(lines.encode()).decode()
     descriptor = os.open(folder / CREDENTIALS, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(f"io.systemd.credential.binary:tmpfiles.extra={encoded}")
     return (CREDENTIALS,)
 
 
-def tmpfiles(keys: Keys, *, host_key: bool = True) -> str:
+def tmpfiles(keys: Keys, *, host_key: bool = True, user: str = "root", home: str = "") -> str:
     """Lines for systemd-tmpfiles, which takes them from the credential `tmpfiles.extra` early in the boot.
 
     Our login key is added to those that the image may have; its host key becomes ours, if so asked. See tmpfiles.d(5):
     `f` makes, `w+` adds, `f+` replaces, `~` stands for base64.
+
+    Args:
+        keys: the machine's.
+        host_key: whether it takes our host key.
+        user: who logs in; an account of the image, which then becomes root by sudo.
+        home: that user's, where it is not in /home.
     """
+    folder = f"{home or ('/root' if user == 'root' else f'/home/{user}')}/.ssh"
     lines = [
-        "d /root/.ssh 0700 root root -",
-        "f /root/.ssh/authorized_keys 0600 root root -",
-        f"w+~ /root/.ssh/authorized_keys - - - - {_coded(keys.user_public)}",
+        f"d {folder} 0700 {user} - -",
+        f"f {folder}/authorized_keys 0600 {user} - -",
+        f"w+~ {folder}/authorized_keys - - - - {_coded(keys.user_public)}",
     ]
+    if user != "root":
+        lines.append(f"f+~ {SUDO_RULE} 0440 root root - {_coded(f'{user} ALL=(ALL:ALL) NOPASSWD: ALL')}")
     if host_key:
         lines += [
             f"f+~ {HOST_KEY} 0600 root root - {_coded(keys.host_private)}",

@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -104,6 +104,7 @@ class QemuDriver(Driver[Qemu]):
         identity = MachineIdentity.new(acceleration.choose(shape.accel, claim), claim.name)
         # A machine that only tests an image boots as a user's does: without a host key of ours. See `learned_key`.
         given = shape.host_key == "given" and claim.role == "build"
+        shape = replace(shape, user=claim.login.user or shape.user, port=claim.login.port)
         host_key = claim.keys.host_public if given else ""
         return self._start(shape, identity, (base,), claim, size=size, host_key=host_key)
 
@@ -142,7 +143,12 @@ class QemuDriver(Driver[Qemu]):
             folder=claim.folder.absolute(),
             layers=layers.all(claim.folder),
             credentials=credentials.prepare(
-                shape, claim.keys, folder=claim.folder, instance=identity.instance, host_key=bool(host_key)
+                shape,
+                claim.keys,
+                folder=claim.folder,
+                instance=identity.instance,
+                host_key=bool(host_key),
+                entry=claim.login,
             ),
             seed=shape.login != "credentials",
             firmware=_firmware(shape, claim.folder),
@@ -155,7 +161,7 @@ class QemuDriver(Driver[Qemu]):
             resource=intent.made(claim.name, pid=pid),
             folder=claim.folder,
             settings=shape.to_json(),
-            data={**asdict(identity), "pid": pid, "host_key": host_key},
+            data={**asdict(identity), "pid": pid, "host_key": host_key, "key": claim.login.key},
         )
 
     def _resume(self, boot: Checkpoint, claim: Claim) -> Handle:
@@ -184,7 +190,7 @@ class QemuDriver(Driver[Qemu]):
         try:
             with Monitor(handle.folder) as monitor:
                 power.must_run(monitor, handle)
-                port = power.forwarded_port(monitor)
+                port = power.forwarded_port(monitor, handle.settings.get("port", 22))
         except NotYet:
             power.must_live(handle)
             raise
@@ -195,6 +201,7 @@ class QemuDriver(Driver[Qemu]):
             port=port,
             user=handle.settings["user"],
             host_key=key,
+            key=handle.data.get("key", ""),
             data={} if key else learned_key.learning(int(handle.data["pid"]), file),
         )
 

@@ -28,6 +28,7 @@ class MachineSpec:
         qemu_args: more words for QEMU.
         login: how the system inside takes keys: `credentials` or `nocloud`.
         user: who logs in.
+        port: where its sshd listens.
         user_data: user data in place of ours.
         host_key: `given` or `console`.
         format: of the images made of it.
@@ -44,6 +45,7 @@ class MachineSpec:
     qemu_args: tuple[str, ...] = ()
     login: str = "nocloud"
     user: str = "root"
+    port: int = 22
     user_data: str = ""
     host_key: str = "given"
     format: str = "qcow2"
@@ -52,7 +54,7 @@ class MachineSpec:
     @classmethod
     def of(cls, source: Qemu, login: str) -> MachineSpec:
         """The shape that a user asked for, with the way its base takes keys."""
-        taken = {f.name: getattr(source, f.name) for f in fields(cls) if f.name not in {"memory", "login"}}
+        taken = {f.name: getattr(source, f.name) for f in fields(cls) if f.name not in {"memory", "login", "port"}}
         return cls(memory=source.memory_bytes, login=login, **taken)
 
     @classmethod

@@ -121,14 +121,18 @@ def _refuse(status: str, handle: Handle) -> None:
     raise DriverError(what, why=process.last_words(handle.folder))
 
 
-def forwarded_port(monitor: Monitor) -> int:
-    """The port of this host that leads to the guest's port 22; the kernel picked it when QEMU bound port 0.
+def forwarded_port(monitor: Monitor, guest: int = 22) -> int:
+    """Return the port of this host that leads to the guest's sshd; the kernel picked it when QEMU bound port 0.
+
+    Args:
+        monitor: QEMU's.
+        guest: where the guest's sshd listens.
 
     Raises:
         NotYet: there is none.
     """
     table: str = monitor.ask("human-monitor-command", command_line="info usernet")
-    found = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+22\s", table)
+    found = re.search(rf"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+{guest}\s", table)
     if found is None:
         raise NotYet("no port leads to it yet")
     return int(found[1])

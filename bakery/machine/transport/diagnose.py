@@ -145,7 +145,8 @@ def _refused(stage: Stage, last_error: str) -> Diagnosis:
     return Diagnosis(
         f"sshd refused the key: {last_error}",
         "the key did not reach the login user's authorized_keys: is the user right, and does the image take keys "
-        "from its provider (cloud-init or the like)?",
+        "from its provider (cloud-init or the like)? Or sshd does not let that user in (PermitRootLogin, AllowUsers, "
+        "AuthorizedKeysFile): @bakery.image(login=bakery.Login(user=...)) says as whom the tests log in",
     )
 
 
@@ -175,5 +176,6 @@ def _booting(text: str, stage: Stage, last_error: str) -> Diagnosis:
         silent = "no kernel wrote to it: is there a boot loader on the disk for this firmware? A screenshot may show "
         return Diagnosis(f"{last_error}; the console is silent", silent + "more; else " + hint)
     if _LOGIN.search(text):
+        hint += "; or it listens on another port: @bakery.image(login=bakery.Login(port=...)) says so to the tests"
         return Diagnosis(f"{last_error}, though the system is up (its console shows a login prompt)", hint)
     return Diagnosis(f"{last_error}; still booting: last line {lines[-1][-200:]!r}", "allow more time, or " + hint)

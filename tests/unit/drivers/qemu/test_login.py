@@ -18,6 +18,7 @@ from bakery.drivers.qemu.command import SEED
 from bakery.drivers.qemu.machine_spec import MachineSpec
 from bakery.drivers.qemu.restore import script
 from bakery.errors import DriverError, NotYet, SmokeError
+from bakery.model import Login
 from bakery.state.ssh_keys import Keys, make_keys
 
 KEYS = make_keys("bakery-r")
@@ -164,3 +165,29 @@ def test_a_machine_that_makes_its_own_host_key_is_given_none(tmp_path: Path) -> 
     assert KEYS.user_public.split()[1] not in credentials.tmpfiles(KEYS, host_key=False)  # it is coded
     assert "authorized_keys" in credentials.tmpfiles(KEYS, host_key=False)
     assert "ssh_keys" not in yaml.safe_load(cloudinit.user_data(KEYS, host_key=False))
+
+
+def test_the_tests_enter_as_an_account_of_the_image_and_become_root_by_a_rule_of_that_machine() -> None:
+    lines = credentials.tmpfiles(KEYS, host_key=False, user="deploy")
+    assert "/root" not in lines
+    assert "f /home/deploy/.ssh/authorized_keys 0600 deploy - -" in lines
+    rule = next(line for line in lines.splitlines() if credentials.SUDO_RULE in line)
+    assert base64.b64decode(rule.split()[-1]) == b"deploy ALL=(ALL:ALL) NOPASSWD: ALL\n"
+    assert "d /srv/app/.ssh 0700 app - -" in credentials.tmpfiles(KEYS, user="app", home="/srv/app")
+
+
+@pytest.mark.parametrize(
+    ("entry", "planted"), [(Login(user="deploy"), "/home/deploy/"), (Login(user="deploy", key="/id"), "/root/")]
+)
+def test_a_debian_base_takes_keys_for_the_tests_user(tmp_path: Path, entry: Login, planted: str) -> None:
+    shape = MachineSpec(login="credentials", user="deploy")
+    credentials.prepare(shape, KEYS, folder=tmp_path, instance="i-1", entry=entry)
+    credential = (tmp_path / credentials.CREDENTIALS).read_text().partition("extra=")[2]
+    assert planted in base64.b64decode(credential).decode()
+    with pytest.raises(DriverError, match="root only"):
+        credentials.prepare(shape, KEYS, folder=tmp_path, instance="i-1")
+
+
+def test_the_password_of_an_account_that_exists_is_left_alone() -> None:
+    (account,) = yaml.safe_load(cloudinit.user_data(KEYS, user="deploy", exists=True))["users"]
+    assert account["lock_passwd"] is False
