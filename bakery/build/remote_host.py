@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from bakery.build.context import RunContext
 from bakery.build.one_off import OneOffRun, build_of
-from bakery.errors import SmokeError, UsageError
+from bakery.errors import ConnectError, SmokeError, UsageError
 from bakery.events import PhaseEnded, PhaseStarted
 from bakery.imagefile.builds import Build, Plan
 from bakery.imagefile.plan import variables_of
@@ -16,8 +16,6 @@ from bakery.model import Artifact, Endpoint
 from bakery.redaction.secret import Secret
 from bakery.state.ssh_keys import Keys
 from bakery.util.context import WorkContext
-
-OPENSSH = "-----BEGIN OPENSSH PRIVATE KEY-----"
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class RemoteHost:
 
         Args:
             url: `ssh://USER@HOST:PORT`; root and 22 where they are not said.
-            identity: the private key, ed25519 in OpenSSH's form, without a passphrase.
+            identity: the private key, without a passphrase.
             known_hosts: where the host key is.
 
         Raises:
@@ -50,9 +48,9 @@ class RemoteHost:
             port=port,
             user=parts.username or "root",
             host_key=_known(known_hosts, parts.hostname, port),
+            key=_checked(identity),
         )
-        private = _private_key(identity)
-        return cls(endpoint, Keys(user_private=private, user_public="", host_private="", host_public=""))
+        return cls(endpoint, Keys(user_private="", user_public="", host_private="", host_public=""))
 
     def test(self, visit: OneOffRun, plan: Plan, image: str | None) -> int:
         """Run the tests of an image there; built-in tests are about fresh machines, so they are left out."""
@@ -106,10 +104,18 @@ def _known(path: Path, host: str, port: int) -> str:
     return "\n".join(f"{kind} {found[kind].get_base64()}" for kind in found)
 
 
-def _private_key(path: Path | None) -> str:
-    if path is None:
-        raise UsageError("--host needs --identity FILE", hint="an ed25519 key: ssh-keygen -t ed25519")
-    text = path.read_text(encoding="utf-8")
-    if OPENSSH not in text:
-        raise UsageError(f"{path} is no private key in OpenSSH's form", hint="ssh-keygen -t ed25519 makes one")
-    return text
+def _checked(identity: Path | None) -> str:
+    """Return the path of a private key that can be used.
+
+    Raises:
+        UsageError: there is none.
+    """
+    from bakery.machine.transport.private_key import load
+
+    if identity is None:
+        raise UsageError("--host needs --identity FILE", hint="the private key that the machine accepts")
+    try:
+        load(identity.expanduser())
+    except ConnectError as error:
+        raise UsageError(error.what, why=error.why, hint=error.hint) from error
+    return str(identity.expanduser().absolute())

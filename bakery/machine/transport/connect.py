@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from paramiko import Ed25519Key, MissingHostKeyPolicy, PKey, RejectPolicy, SSHClient
 from paramiko import Transport as Session
 from paramiko.config import SSHConfig
-from paramiko.pkey import UnknownKeyType
 from paramiko.ssh_exception import AuthenticationException, ChannelException, IncompatiblePeer, SSHException
 
 from bakery.errors import ConnectError
+from bakery.machine.transport import private_key as private_keys
 from bakery.machine.transport.banner import knock
 from bakery.machine.transport.learned_key import LearnedKey
 from bakery.machine.transport.stages import AGENT, NotReached
@@ -149,21 +149,13 @@ def connect(
     return connection
 
 
-def _login(endpoint: Endpoint, private_key: str) -> dict[str, Any]:
+def _login(endpoint: Endpoint, own: str) -> dict[str, Any]:
     """What to log in with: the one key that we know of, unless the endpoint says otherwise."""
     if endpoint.key == AGENT:
         return {"allow_agent": True}
     if not endpoint.key:
-        return {"allow_agent": False, "pkey": Ed25519Key.from_private_key(io.StringIO(private_key))}
-    file = Path(endpoint.key).expanduser()
-    try:
-        return {"allow_agent": False, "pkey": PKey.from_path(file)}
-    except (OSError, SSHException, UnknownKeyType, ValueError, TypeError) as error:
-        raise ConnectError(
-            f"the key for {endpoint.host} cannot be used: {file}",
-            why=str(error) or type(error).__name__,
-            hint=f"a file without a passphrase, or key={AGENT!r} for the keys of the SSH agent",
-        ) from error
+        return {"allow_agent": False, "pkey": Ed25519Key.from_private_key(io.StringIO(own))}
+    return {"allow_agent": False, "pkey": private_keys.load(Path(endpoint.key).expanduser())}
 
 
 def client_of(connection: Connection) -> SSHClient:

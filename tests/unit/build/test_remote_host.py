@@ -54,5 +54,5 @@ def test_anything_else_is_refused_with_a_reason(url: str, words: str, identity: 
 def test_a_key_is_needed_and_must_be_one(known_hosts: Path) -> None:
     with pytest.raises(UsageError, match="needs --identity"):
         RemoteHost.of("ssh://web1", identity=None, known_hosts=known_hosts)
-    with pytest.raises(UsageError, match="no private key"):
+    with pytest.raises(UsageError, match="the key cannot be used"):
         RemoteHost.of("ssh://web1", identity=known_hosts, known_hosts=known_hosts)
