@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import yaml
 
 from bakery.disk.bases import debian_recipe as recipe
 from bakery.disk.bases import owners
@@ -222,3 +223,17 @@ def test_a_mirror_that_is_down_is_no_reason_to_fail_while_an_old_one_is_there(
     monkeypatch.setattr(shelf, "_make_tree", down)
     assert shelf.tree(never) == target
     assert any(isinstance(event, Notice) and "the mirror is down" in event.hint for event in said)
+
+
+def test_cloud_init_is_told_that_there_is_no_locale_in_a_form_that_all_its_releases_take() -> None:
+    """Text: 22.4.2 calls the truth value an invalid configuration, at every boot."""
+    content, _ = recipe.own_files()["etc/cloud/cloud.cfg.d/91-locale.cfg"]
+    assert yaml.safe_load(content) == {"locale": "false"}
+
+
+def test_host_keys_are_made_before_no_socket() -> None:
+    """Sockets come before basic.target, and the unit after it: a circle, for which systemd leaves one of them out."""
+    files = recipe.own_files()
+    unit = files["etc/systemd/system/ssh-host-keys.service"][0].decode()
+    assert not any(".socket" in line for line in unit.splitlines() if not line.startswith("#"))
+    assert b"After=ssh-host-keys.service" in files["etc/systemd/system/ssh@.service.d/host-keys.conf"][0]
