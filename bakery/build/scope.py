@@ -13,15 +13,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from bakery.build.background import BackgroundTasks, T
+from bakery.build.logins import login_for
 from bakery.build.phase_timeouts import within
 from bakery.build.resume import ResumableMachine
 from bakery.build.running import RunningMachine
 from bakery.drivers.base import Driver
-from bakery.errors import BakeryError, CleanupError, DriverError, ImagefileError, Interrupted, PostError
+from bakery.errors import BakeryError, CleanupError, DriverError, Interrupted, PostError
 from bakery.events import Event, Notice, PhaseEnded, PhaseStarted
 from bakery.imagefile.builds import Build
-from bakery.machine.transport.stages import AGENT
-from bakery.model import Artifact, Checkpoint, Handle, Login, Source, to_json
+from bakery.model import Artifact, Checkpoint, Handle, Source, to_json
 from bakery.redaction.logs import clean_logs
 from bakery.state import progress
 from bakery.state.claim import Claim
@@ -130,27 +130,12 @@ class Scope:
             keys=make_keys(f"bakery-{context.run.id}"),
             ledger=held,
             images=context.state.images_folder / self.build.source,
-            login=self._login(role, driver),
+            login=login_for(context.recipe, self.build, role, driver),
         )
         context.redactor.add(claim.keys.user_private, "build key")
         context.redactor.add(claim.keys.host_private, "host key")
         claim.images.mkdir(parents=True, exist_ok=True)
         return claim, held
-
-    def _login(self, role: str, driver: str) -> Login:
-        """Return how a machine is entered: one that is built as its source says, one that tests as the image says."""
-        login: Login | None = self.context.recipe.image(self.build.spec).options.get("login")
-        if login is None or role not in ("smoke", "clone"):
-            return Login()
-        if driver != "qemu":
-            raise ImagefileError(
-                "@bakery.image(login=...) is for images that are tested under QEMU",
-                why=f"{self.build.name} is tested by the driver {driver}",
-                hint="there the source says who logs in: user=...",
-            )
-        if login.key in ("", AGENT):
-            return login
-        return replace(login, key=str(self.context.recipe.folder / Path(login.key).expanduser()))
 
     def _undo(self, held: ClaimLedger) -> None:
         resources, held.resources = list(held.resources.values()), {}

@@ -2,7 +2,8 @@
 
 It is process 1 of a PID and mount namespace of its own (`bakery.util.tools.alone`), reads a `WriteOrder` as JSON from
 its standard input, and writes as JSON a list of the files whose attributes of chattr(1) the disk does not take.
-However it ends, the kernel unmounts with it. Below the mount are a loop device and a plain file, and no process: nothing that has to be alive for the unmounting to end.
+However it ends, the kernel unmounts with it. Below the mount are a loop device and a plain file, and no process:
+nothing that has to be alive for the unmounting to end.
 
 Whatever it takes out of the tree goes into a bin, which is emptied when all else is on the disk. So no block that held
 a file's content is used anew, and the caller can tell from the list of free blocks what changed.

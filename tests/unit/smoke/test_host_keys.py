@@ -49,6 +49,7 @@ def test_what_this_boot_ran_to_make_keys_is_told_also_where_a_condition_kept_it_
         (make_keys("other").host_public, {"SHA256:x"}, False),
         ("", {"SHA256:x"}, False),
     ],
+    ids=["pinned", "in a container", "another pinned", "another in a container"],  # keys differ in each process
 )
 def test_a_machine_was_given_the_host_key_that_we_made_for_it_or_it_was_not(
     pinned: str, on_the_machine: set[str], given: bool

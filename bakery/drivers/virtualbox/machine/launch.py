@@ -147,8 +147,9 @@ def _registered(job: Job, uuid: str | None) -> MachineInfo:
 
 def _insert_seed(job: Job, uuid: str) -> None:
     """Put a cloud-init seed into a CD drive; its instance id is new, so that cloud-init does its work again."""
-    seed = job.folder / SEED
-    cloudinit.seed(seed, job.claim.keys, instance=job.claim.name, user=job.source.user, text=job.source.user_data)
+    seed, keys = job.folder / SEED, job.claim.keys
+    text = job.source.user_data or cloudinit.user_data(keys, user=job.source.user)
+    cloudinit.seed(seed, keys, instance=job.claim.name, text=text)
     _insert(job, uuid, str(seed))
 
 
