@@ -138,6 +138,7 @@ class OneOffRun:
                     yield context
         finally:
             bus.close()
+            self.state.hand_over(run.path)
 
     def _learn(self, build: Build, redactor: Redactor, *, needed: bool) -> None:
         """Know the secrets that tests may print."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from bakery.build.context import RunContext
+from bakery.build.context import BuildOptions, RunContext
 from bakery.build.destinations import check_suffix
 from bakery.build.makefile import near, prerequisites, rule
 from bakery.cache.inputs.external import LocalInput
@@ -156,6 +156,11 @@ def _is_copy(artifact: Artifact, target: Path, context: RunContext) -> bool:
         return False
     same_size = target.stat().st_size == artifact.path.stat().st_size
     return same_size and digest(target, "sha256", context.work(artifact.build)) == artifact.sha256
+
+
+def made_besides(options: BuildOptions) -> list[Path]:
+    """Return the files that a run was asked to write beside its own."""
+    return [Path(os.path.realpath(path)) for path in (options.output, options.depfile) if path is not None]
 
 
 def touch(context: RunContext) -> None:

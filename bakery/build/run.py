@@ -14,7 +14,7 @@ from bakery.build.bake import bake
 from bakery.build.capacity import Capacity
 from bakery.build.context import Asks, BuildOptions, RunContext
 from bakery.build.incremental import find_up_to_date_image
-from bakery.build.outputs import touch, write_outputs
+from bakery.build.outputs import made_besides, touch, write_outputs
 from bakery.build.resume import ResumedRun
 from bakery.build.signals import Signals
 from bakery.build.verdicts import warn_of_base
@@ -111,6 +111,7 @@ def build(
             bus.close()
         if outcome.exit_code == 0:
             touch(context)
+        state.hand_over(folder.path, state.images_folder, *made_besides(options))
         return outcome
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,12 +39,14 @@ class BaseEntry:
 
 def ls(cache: Path) -> list[BaseEntry]:
     """All bases and downloads, the least recently used first."""
-    return sorted(_entries(cache), key=lambda entry: entry.used)
+    return sorted(_entries(cache, lambda _: True), key=lambda entry: entry.used)
 
 
-def _entries(cache: Path) -> Iterator[BaseEntry]:
+def _entries(cache: Path, wanted: Callable[[Path], bool]) -> Iterator[BaseEntry]:
     for kind in KINDS:
         for folder in (cache / kind).glob("[!.]*"):
+            if not (os.access(folder, os.R_OK | os.X_OK) and wanted(folder)):
+                continue
             lock = folder / LOCK
             if lock.is_file() and any(path.name != LOCK for path in folder.iterdir()):
                 name, used = f"{kind}/{folder.name}", date_of_use(lock.stat().st_mtime)
@@ -63,7 +64,8 @@ def prune(store: Store, older_than: float) -> list[BaseEntry]:
         What was removed.
     """
     cache = store.work.cache
-    old = [entry for entry in ls(cache) if time.time() - entry.used >= older_than]
+    found = sorted(_entries(cache, store.is_ours), key=lambda entry: entry.used)
+    old = [entry for entry in found if time.time() - entry.used >= older_than]
     if not old:
         return []
     needed = [*_open_files(), *_under_checkpoints(store)]
@@ -83,7 +85,7 @@ def sweep(cache: Path, *, dry_run: bool = False) -> list[str]:
     """
     gone: list[str] = []
     for folder in (cache / "bases").glob("[!.]*"):
-        if not _half_made(folder):
+        if inventory.is_foreign(folder) or not _half_made(folder):
             continue
         with _held(folder) as held:
             for path in _half_made(folder) if held else ():
@@ -104,7 +106,7 @@ def _half_made(folder: Path) -> list[Path]:
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        inventory.delete_tree(path)
     else:
         path.unlink(missing_ok=True)
 
@@ -137,7 +139,7 @@ def _empty(folder: Path) -> bool:
         with lock:
             for path in folder.iterdir():
                 if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)
+                    inventory.delete_tree(path)
                 elif path.name != LOCK:
                     path.unlink()
     except Timeout:

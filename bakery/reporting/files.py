@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from bakery import events as e
 from bakery.reporting.run_state import RunState
+from bakery.state.ownership import hand_over
 from bakery.state.project import write_whole
 
 
@@ -48,6 +49,7 @@ class FileReporter(ABC):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, self.content())
+            hand_over([path], path.parent)
         except OSError as error:
             self.failure = error
             raise

@@ -32,6 +32,7 @@ class Swept:
         left: still there, with the reason.
         alive: runs that a live process works on; not touched.
         held: runs kept on purpose by `--on-failure=keep`; only naming them takes them.
+        unreadable: runs of another user; not touched.
         damaged: run id to numbers of journal lines that cannot be read.
         unfinished: what was half made in the cache, and is gone now (or would go); see `bakery.cache.bases.sweep`.
     """
@@ -40,6 +41,7 @@ class Swept:
     left: list[CleanupError] = field(default_factory=list[CleanupError])
     alive: list[str] = field(default_factory=list[str])
     held: list[str] = field(default_factory=list[str])
+    unreadable: list[str] = field(default_factory=list[str])
     damaged: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
     unfinished: list[str] = field(default_factory=list[str])
 
@@ -87,6 +89,9 @@ def _one(
     notify: Callable[[str], None],
     cancel: Cancel,
 ) -> None:
+    if not folder.readable:
+        swept.unreadable.append(folder.id)
+        return
     try:
         journal = Journal(folder.path)
     except BlockingIOError:

@@ -16,6 +16,7 @@ from typing import Any
 from bakery.errors import PreflightError, UsageError
 from bakery.model import Artifact, to_json
 from bakery.state.journal import Replay, is_locked, replay
+from bakery.state.ownership import hand_over, hand_over_alone
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
@@ -71,9 +72,17 @@ class RunFolder:
         return self.path.name
 
     @property
+    def readable(self) -> bool:
+        """False where it belongs to another user, as after a run with sudo."""
+        lock = self.path / "lock"
+        if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
+            return False
+        return not lock.exists() or os.access(lock, os.R_OK | os.W_OK)
+
+    @property
     def alive(self) -> bool:
-        """True while a process works on it."""
-        return is_locked(self.path)
+        """True while a process works on it; also where that cannot be known, since nothing of it may be touched."""
+        return not self.readable or is_locked(self.path)
 
     def replay(self) -> Replay:
         """Read its journal."""
@@ -119,6 +128,20 @@ class State:
         ignore = self.folder / ".gitignore"
         if not ignore.exists():
             ignore.write_text("*\n", encoding="utf-8")
+        self.hand_over()
+
+    def hand_over(self, *made: Path) -> None:
+        """Give the user behind sudo what root made of this project's state, and other files beside it.
+
+        Args:
+            made: runs' folders, images, and what the user asked for besides.
+        """
+        own = [self.folder / name for name in ("", "runs", "images", "catalogue.json", "catalogue.lock", ".gitignore")]
+        hand_over_alone(own, self.folder.parent)
+        hand_over_alone([self.cache / name for name in ("", "steps", "bases", "downloads")], self.cache.parent)
+        if made:
+            hand_over(made, self.folder.parent)
+            hand_over([self.cache / "records"], self.cache.parent)
 
     def new_run(self) -> RunFolder:
         """Make a folder for a run; its name sorts by time and is unique on this host and in an account.
@@ -157,7 +180,13 @@ class State:
         found = [run for run in self.runs() if name in run.id]
         exact = [run for run in found if run.id == name]
         if len(exact or found) == 1:
-            return (exact or found)[0]
+            run = (exact or found)[0]
+            if not run.readable:
+                raise PreflightError(
+                    f"the run {run.id} cannot be read: it belongs to another user",
+                    hint="it was made with sudo, perhaps: say the same with sudo",
+                )
+            return run
         known = ", ".join(run.id for run in (found or self.runs()[-5:])) or "none"
         raise UsageError(f"{'several runs match' if found else 'no run matches'} {name!r}", hint=f"runs: {known}")
 

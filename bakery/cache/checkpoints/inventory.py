@@ -6,12 +6,14 @@ import os
 import secrets
 import shutil
 import stat
+import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from bakery.cache.inputs.digest import of_json
 from bakery.model import Json
+from bakery.util.tools import root
 
 
 def entries(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
@@ -44,17 +46,34 @@ def digest(folder: Path, *, without: str) -> str:
     return of_json(seen)
 
 
-def size(folders: Iterable[Path]) -> int:
-    """Bytes on the disk under some folders; files that are linked to each other count once."""
+def size(folders: Iterable[Path], unreadable: list[str] | None = None) -> int:
+    """Return the bytes on the disk under some folders; files that are linked to each other count once.
+
+    Args:
+        folders: where to look.
+        unreadable: gets the folders that this user cannot look into; they count for nothing.
+    """
     met: set[tuple[int, int]] = set()
     total = 0
     for folder in folders:
-        with suppress(FileNotFoundError):  # removed meanwhile
-            for _, info in entries(folder):
-                if (info.st_dev, info.st_ino) not in met:
-                    met.add((info.st_dev, info.st_ino))
-                    total += info.st_blocks * 512
+        for info in _counted(folder, unreadable):
+            if (info.st_dev, info.st_ino) not in met:
+                met.add((info.st_dev, info.st_ino))
+                total += info.st_blocks * 512
     return total
+
+
+def _counted(folder: Path, unreadable: list[str] | None) -> Iterator[os.stat_result]:
+    """Yield what can be seen of all that is in a folder; what is removed meanwhile is left out."""
+
+    def skip(error: OSError) -> None:
+        if isinstance(error, PermissionError) and unreadable is not None:
+            unreadable.append(str(error.filename))
+
+    for here, folders, files in os.walk(folder, onerror=skip):
+        for name in (*folders, *files):
+            with suppress(OSError):
+                yield os.lstat(os.path.join(here, name))  # noqa: PTH118  a tree has many
 
 
 def flush(folder: Path) -> None:
@@ -90,4 +109,28 @@ def remove(folder: Path) -> None:
 def _delete(folder: Path) -> None:
     while folder.exists():
         with suppress(FileNotFoundError):  # somebody sweeps up at the same time
-            shutil.rmtree(folder)
+            delete_tree(folder)
+
+
+def delete_tree(folder: Path) -> None:
+    """Delete a folder, also one that was made without root, with files of the ids that such a user may give away.
+
+    Raises:
+        OSError: it cannot be deleted.
+    """
+    try:
+        shutil.rmtree(folder)
+    except PermissionError:
+        if not root():
+            raise
+        subprocess.run([*root(), "rm", "-rf", "--", folder], check=False, capture_output=True)
+        if folder.exists():
+            raise
+
+
+def is_foreign(path: Path) -> bool:
+    """Say whether a file or folder is another user's, which this one can neither judge nor delete."""
+    try:
+        return os.geteuid() not in (0, path.lstat().st_uid)
+    except FileNotFoundError:  # removed meanwhile
+        return False

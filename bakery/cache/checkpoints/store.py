@@ -85,6 +85,8 @@ class Store:
         self.work, self.limit = work, limit
         self.folder = work.cache / "steps"
         self.boot = boot_id() if boot is None else boot
+        self.foreign: list[Path] = []
+        """What `prune` left alone because it is another user's."""
 
     def ls(self) -> list[CacheEntry]:
         """All whole checkpoints, the least recently used first."""
@@ -135,7 +137,7 @@ class Store:
     def _victim(self, most: int, older_than: float | None, busy: set[str]) -> CacheEntry | None:
         entries = self.ls()
         needed = {key for entry in entries for key in entry.stands_on}
-        free = [entry for entry in entries if entry.key not in needed | busy]
+        free = [entry for entry in entries if entry.key not in needed | busy and self.is_ours(entry.folder)]
         old = [entry for entry in free if older_than is not None and time.time() - entry.used >= older_than]
         if old:
             return old[0]
@@ -149,8 +151,16 @@ class Store:
             with suppress(OSError):  # its owner is still deleting it
                 inventory.remove(path)
         for path in self.folder.glob("[!.]*"):
-            if path.is_dir() and not (path / MANIFEST).exists():
+            if self.is_ours(path) and path.is_dir() and not (path / MANIFEST).exists():
                 self.drop(path.name)
+
+    def is_ours(self, path: Path) -> bool:
+        """Say whether something in the cache is this user's to delete, and remember it where not."""
+        if not inventory.is_foreign(path):
+            return True
+        if path not in self.foreign:
+            self.foreign.append(path)
+        return False
 
     def drop(self, key: str) -> bool:
         """Remove a checkpoint; False where it is in use."""

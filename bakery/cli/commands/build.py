@@ -181,7 +181,7 @@ def _run_to_resume(project: Project, name: str | None) -> str | None:
         return None
     if name != "last":
         return project.state.run(name).id
-    runs = project.state.runs()
+    runs = [run for run in project.state.runs() if run.readable]
     if not runs:
         raise UsageError("there is no run to resume", hint="`bake build` starts one")
     left = (run for run in reversed(runs) if not run.alive and run.replay().live())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -43,9 +41,16 @@ def cache(ctx: click.Context) -> None:
 @click.pass_obj
 def ls(project: Project, as_json: bool) -> None:
     """Show what is in the cache, the least recently used checkpoint first."""
+    from bakery.cache.checkpoints import inventory
+
     store = _store(project)
     entries, folder = store.ls(), store.work.cache
-    parts = {path.name: _bytes(path) for path in sorted(folder.iterdir())} if folder.is_dir() else {}
+    unreadable: list[str] = []
+    names = sorted(folder.iterdir()) if folder.is_dir() else []
+    parts = {path.name: path.lstat().st_blocks * 512 + inventory.size([path], unreadable) for path in names}
+    if unreadable:
+        number = "1 folder is" if len(unreadable) == 1 else f"{len(unreadable)} folders are"
+        output.note(f"{number} not counted, since another user's: {unreadable[0]}", project)
     if as_json or project.json:
         rows = [_json(entry) for entry in entries]
         output.out_json(
@@ -83,6 +88,9 @@ def prune(project: Project, keep: int | None, older_than: float | None) -> None:
         gone += [(entry.name, entry.size) for entry in bases.prune(store, older_than)]
     for name, amount in gone:
         output.out(f"removed {name}  {format_size(amount)}", project)
+    if store.foreign:
+        number = "1 folder is" if len(store.foreign) == 1 else f"{len(store.foreign)} folders are"
+        output.note(f"{number} left alone, since another user's: {store.foreign[0]}", project)
     if not gone:
         output.note("nothing to remove", project)
 
@@ -112,10 +120,3 @@ def _json(entry: CacheEntry) -> dict[str, object]:
         "used": entry.used,
         "stands_on": list(entry.stands_on),
     }
-
-
-def _bytes(path: Path) -> int:
-    """What a file or folder takes on the disk."""
-    if path.is_symlink() or not path.is_dir():
-        return path.lstat().st_blocks * 512
-    return sum(_bytes(Path(item.path)) for item in os.scandir(path))

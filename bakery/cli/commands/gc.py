@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -103,7 +103,9 @@ def _tell(project: Project, swept: collector.Swept, *, dry_run: bool, as_json: b
             output.note(f"{run} is alive: left alone", project)
         for run in swept.held:
             output.note(f"{run} was kept on purpose: `bake gc {run}` destroys it", project)
-        if not swept.destroyed and not swept.unfinished and not swept.exit_code:
+        if swept.unreadable:
+            output.note(others(swept.unreadable, "sudo bake gc"), project)
+        if not (swept.destroyed or swept.unfinished or swept.exit_code or swept.unreadable):
             output.note("nothing was left behind", project)
     for error in swept.left:
         output.error(error, project)
@@ -119,6 +121,18 @@ def _tell(project: Project, swept: collector.Swept, *, dry_run: bool, as_json: b
         )
 
 
+def others(runs: Sequence[str], command: str) -> str:
+    """Say that runs were skipped because they are another user's.
+
+    Args:
+        runs: their ids.
+        command: what looks at them.
+    """
+    known = ", ".join(runs[:3]) + (", ..." if len(runs) > 3 else "")  # noqa: PLR2004  enough to recognise them by
+    number = "1 run belongs" if len(runs) == 1 else f"{len(runs)} runs belong"
+    return f"{number} to another user and cannot be read, left out: {known} (`{command}` reads them)"
+
+
 def _of_run(resource: Resource) -> str:
     return f"{resource} of {resource.run}" if resource.run else str(resource)
 
@@ -132,5 +146,6 @@ def _json(swept: collector.Swept, *, dry_run: bool) -> dict[str, Any]:
         "unfinished": swept.unfinished,
         "alive": swept.alive,
         "held": swept.held,
+        "unreadable": swept.unreadable,
         "damaged": swept.damaged,
     }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bakery.cli import output
+from bakery.cli.commands.gc import others
 from bakery.cli.completion import runs
 from bakery.cli.options import BakeCommand
 from bakery.cli.project import Project
@@ -55,19 +56,30 @@ def report(project: Project, run: str | None, form: str, as_list: bool) -> None:
 
 def _last(project: Project) -> RunFolder:
     found = project.state.runs()
-    if not found:
+    own = [run for run in found if run.readable]
+    _tell_others(project, found)
+    if not own:
         raise UsageError("there is no run yet", hint="`bake build` starts one")
-    return found[-1]
+    return own[-1]
+
+
+def _tell_others(project: Project, found: list[RunFolder]) -> None:
+    if unreadable := [run.id for run in found if not run.readable]:
+        output.note(others(unreadable, "sudo bake report"), project)
 
 
 def _list(project: Project) -> None:
     rows = []
-    for folder in project.state.runs():
+    found = project.state.runs()
+    for folder in found:
+        if not folder.readable:
+            continue
         about = folder.about()
         code = about.get("exit_code")
         state = "alive" if folder.alive else "killed" if code is None else "ok" if code == 0 else f"exit code {code}"
         rows.append((folder.id, state, ", ".join(about.get("builds", []))))
     output.out(output.table(rows, ("RUN", "STATE", "BUILDS")), project)
+    _tell_others(project, found)
 
 
 def _text(project: Project, folder: RunFolder) -> None:
