@@ -61,6 +61,11 @@ def test_the_door_has_few_names_and_each_room_says_what_belongs_in_it() -> None:
         assert ast.get_docstring(ast.parse(door.read_text(encoding="utf-8"))), f"{door} has no sign"
 
 
+def test_no_folder_with_code_lacks_a_door() -> None:
+    """Without one import-linter does not see the folder."""
+    assert {file.parent for file in FILES} == {door.parent for door in ROOT.rglob("__init__.py")}
+
+
 PUBLIC_TWINS = {"Ec2", "OpenStack", "VirtualBox", "Volume", "Folder"}
 """Names that users know in two places: a source and a publisher, a cloud's volume and the other's."""
 

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import threading
+import zlib
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -47,7 +48,7 @@ def unpack(packed: Path, to: Path, work: WorkContext) -> None:
     try:
         with disk_space(to.parent), _opened(packed) as source, part.open("wb") as out:
             copy_sparse(source, out, work, what=f"unpacking {packed.name}")
-    except (OSError, EOFError, lzma.LZMAError) as error:
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         part.unlink(missing_ok=True)
         raise PreflightError(f"{packed.name} cannot be unpacked", why=str(error)) from error
     part.replace(to)
