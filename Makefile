@@ -14,7 +14,7 @@ example: setup  ## bake the example, from nothing to a tested image
 
 test: setup test-host  ## unit, contract, command line, and a bounded set of live tests
 	$(BIN)/pytest tests/unit tests/cli -n auto -m "not all"
-	$(BIN)/pytest tests/contract tests/live -m "not all and not aws and not openstack and not virtualbox" $(AGAIN)
+	$(BIN)/pytest tests/contract tests/live -n 2 --dist loadfile -m "not all and not aws and not openstack and not virtualbox" $(AGAIN)
 
 test-all: setup test-host  ## everything that needs no account: all kill points, all live tests
 	$(BIN)/pytest -m "not aws and not openstack and not virtualbox" $(AGAIN)
