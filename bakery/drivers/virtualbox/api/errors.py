@@ -7,6 +7,7 @@ import re
 from bakery.errors import DriverError, RetryableError
 
 LOCKED = re.compile(r"is already locked (?:for|by) a session|while it is locked|is locked for \w+ by another task")
+UNREACHABLE = "Failed to create the VirtualBox object"
 NOT_FOUND = "VBOX_E_OBJECT_NOT_FOUND"
 _MESSAGE = re.compile(r"^VBoxManage: error: (?!Details:|Context:|Code )(.+)$", re.MULTILINE)
 _CODE = re.compile(r"^VBoxManage: error: (?:Details: code|Code) (\w+) \((0x[0-9a-f]+)\)", re.MULTILINE)
@@ -52,6 +53,10 @@ class VirtualBoxRetryableError(VirtualBoxError, RetryableError):
     """VirtualBox refused for now: its service has ended, or a machine is locked."""
 
 
+class ServiceUnreachableError(VirtualBoxRetryableError):
+    """VBoxSVC could not be reached at all, so nothing of what was asked for has been begun."""
+
+
 class MachineLockedError(VirtualBoxRetryableError):
     """Somebody else has the machine or its disk: it runs, is being exported, or VirtualBox has not yet let go of it."""
 
@@ -71,8 +76,11 @@ def refusal(what: str, stderr: str, exit_code: int) -> VirtualBoxError:
     if code:
         why = f"{why} ({code})"
     hint = next((hint for part, hint in HINTS.items() if part in stderr), "")
-    if code in GONE or "VBoxSVC" in why:
-        kind: type[VirtualBoxError] = VirtualBoxRetryableError
+    kind: type[VirtualBoxError]
+    if UNREACHABLE in stderr:
+        kind, hint = ServiceUnreachableError, "VBoxSVC, VirtualBox's service, does not start: VBoxSVC.log says why"
+    elif code in GONE:
+        kind = VirtualBoxRetryableError
         hint = hint or "VBoxSVC, VirtualBox's service, ended in the middle of the call; the next call starts it anew"
     else:
         kind = MachineLockedError if LOCKED.search(why) else VirtualBoxError

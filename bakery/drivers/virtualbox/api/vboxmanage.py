@@ -10,7 +10,13 @@ from typing import Literal, Self, TypeVar
 
 from bakery.drivers.virtualbox.api import answers
 from bakery.drivers.virtualbox.api.answers import MachineInfo, MachineName, Medium
-from bakery.drivers.virtualbox.api.errors import NOT_FOUND, MachineLockedError, VirtualBoxError, refusal
+from bakery.drivers.virtualbox.api.errors import (
+    NOT_FOUND,
+    MachineLockedError,
+    ServiceUnreachableError,
+    VirtualBoxError,
+    refusal,
+)
 from bakery.errors import DriverError, NotYet
 from bakery.util.process import run_process
 from bakery.util.results import TimedOut
@@ -23,6 +29,8 @@ WORK = 3 * 3600.0
 """Seconds for a verb that reads or writes a whole disk."""
 UNLOCKED = 60.0
 """Seconds to wait for a machine that is locked: VirtualBox lets go of one a moment after it has ended."""
+REACHED = 30.0
+"""Seconds to wait for VBoxSVC, which ends some seconds after its last client and cannot be reached just then."""
 MediumKind = Literal["disk", "dvd"]
 T = TypeVar("T")
 
@@ -77,6 +85,25 @@ class VBoxManage:
                 f"there is no {self.program} on PATH",
                 hint="install VirtualBox 7.0 or newer: https://www.virtualbox.org/wiki/Downloads",
             )
+
+        def attempt() -> str:
+            try:
+                return self._once(words, what, timeout)
+            except ServiceUnreachableError as error:  # it is just ending, or starting; nothing was begun
+                raise NotYet(error.why) from error
+
+        return until(
+            attempt,
+            what=f"VirtualBox to {what}",
+            timeout=REACHED,
+            cancel=self.cancel,
+            every=(0.2, 2.0),
+            error=ServiceUnreachableError,
+            hint="its service VBoxSVC does not start: VBoxSVC.log in its settings folder says why",
+        )
+
+    def _once(self, words: Sequence[str | Path], what: str, timeout: float) -> str:
+        """Run one verb, once."""
         try:
             done = run_process([*stops_with_us(), self.program, *map(str, words)], cancel=self.cancel, timeout=timeout)
         except TimedOut:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from bakery.drivers.virtualbox.api.errors import MachineLockedError, VirtualBoxError, VirtualBoxRetryableError, refusal
+from bakery.drivers.virtualbox.api.errors import (
+    MachineLockedError,
+    ServiceUnreachableError,
+    VirtualBoxError,
+    VirtualBoxRetryableError,
+    refusal,
+)
 from tests.unit.drivers.virtualbox.recorded import ANSWERS
 
 LOCKED = """\
@@ -69,7 +75,7 @@ VBoxManage: error: Code NS_BASE_STREAM_WOULD_BLOCK (0x80470007) - Stream operati
 VBoxManage: error: Most likely, the VirtualBox COM server is not running or failed to start.
 """
     error = refusal("list", text, 1)
-    assert type(error) is VirtualBoxRetryableError
+    assert type(error) is ServiceUnreachableError
     assert error.code == "NS_BASE_STREAM_WOULD_BLOCK"
     assert "VBoxSVC" in error.hint
 
