@@ -145,6 +145,28 @@ def test_an_image_made_here_is_published_as_an_appliance_and_tested_as_one(tmp_p
     assert "up to date" in bake(home, tmp_path, "build").stderr
 
 
+SECOND = """
+@bakery.task
+def second(m):
+    m.run("cat /etc/hello; echo {word} >/etc/second; sync")
+"""
+
+
+def test_a_build_goes_on_after_the_tasks_that_have_not_changed(tmp_path: Path, home: Home) -> None:
+    write(tmp_path, "stepped", BOX)
+    file = tmp_path / "imagefile.py"
+    first = file.read_text(encoding="utf-8")
+    for word in ("one", "two"):
+        head, mark, tail = first.partition("@bakery.test")
+        file.write_text(head + SECOND.format(word=word) + mark + tail, encoding="utf-8")
+        done = bake(home, tmp_path, "--verbose", "build", "--no-test")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert ("hello, nothing changed: cached" in done.stderr) == (word == "two"), done.stderr
+    raw = raw_disk(tmp_path / ".bakery" / "images" / "box" / "stepped.ova", tmp_path / "unpacked").read_bytes()
+    assert MARKER.encode() in raw
+    assert rig.left(home) == set()
+
+
 def test_a_host_without_virtualbox_is_told_before_anything_is_made(tmp_path: Path, home: Home) -> None:
     write(tmp_path, "none", BOX)
     (home.path / "bin" / "VBoxManage").unlink()
@@ -154,7 +176,7 @@ def test_a_host_without_virtualbox_is_told_before_anything_is_made(tmp_path: Pat
     assert "Traceback" not in done.stderr
 
 
-POINTS = os.environ.get("BAKERY_VIRTUALBOX_KILL", "3 5 7 9")
+POINTS = os.environ.get("BAKERY_VIRTUALBOX_KILL", "4 7 10 13")
 
 
 def test_a_build_killed_at_the_lines_of_its_journal_leaves_nothing_that_gc_does_not_take(

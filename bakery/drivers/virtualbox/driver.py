@@ -14,7 +14,7 @@ from bakery.drivers.qemu import credentials
 from bakery.drivers.virtualbox import check, destroy, find
 from bakery.drivers.virtualbox.api.sdk import way_in
 from bakery.drivers.virtualbox.api.vboxmanage import VBoxManage
-from bakery.drivers.virtualbox.image import capture, keep
+from bakery.drivers.virtualbox.image import capture, checkpoints, keep
 from bakery.drivers.virtualbox.machine import base_images, launch, power
 from bakery.drivers.virtualbox.options import Appliance, RegisteredMachine
 from bakery.drivers.virtualbox.source import VirtualBox
@@ -29,6 +29,7 @@ class VirtualBoxDriver(Driver[VirtualBox]):
 
     name: ClassVar[str] = "virtualbox"
     source = VirtualBox
+    syncs: ClassVar[bool] = True
     requires: ClassVar[str] = "VirtualBox 7.0 or newer, and apt install qemu-utils"
 
     def __init__(self) -> None:
@@ -51,7 +52,10 @@ class VirtualBoxDriver(Driver[VirtualBox]):
 
     def needs(self, boot: VirtualBox | Artifact | Checkpoint) -> Needs:
         """Say what a machine takes from this host."""
-        source = boot if isinstance(boot, VirtualBox) else VirtualBox.from_settings(boot.settings)
+        if isinstance(boot, VirtualBox):
+            source = boot
+        else:
+            source = VirtualBox.from_settings(boot.settings.get("source", boot.settings))
         return Needs(memory=source.memory_bytes, cpus=source.cpus)
 
     def doctor(self, work: WorkContext) -> Iterator[Problem]:
@@ -61,16 +65,13 @@ class VirtualBoxDriver(Driver[VirtualBox]):
     # ---- a machine's life -----------------------------------------------------------------------------------
 
     def launch(self, boot: VirtualBox | Artifact | Checkpoint, claim: Claim) -> Handle:
-        """Start a machine from a source, or from an image of ours: an appliance is imported, a disk is copied."""
-        match boot:
-            case VirtualBox():
-                source = boot
-            case Artifact():
-                source = VirtualBox.from_settings(boot.settings, base=boot)
-            case Checkpoint():
-                raise DriverError("VirtualBox cannot start from a checkpoint", why=boot.key)
-        base = base_images.resolve(source.base, claim)
-        return launch.launch(launch.Job(box=self._within(claim), source=source, base=base, claim=claim))
+        """Start a machine: an appliance is imported, a disk is copied, a registered machine is cloned."""
+        if isinstance(boot, Checkpoint):
+            source, base = checkpoints.restore(boot)
+            return launch.launch(launch.Job(box=self._within(claim), source=source, base=base, claim=claim))
+        source = boot if isinstance(boot, VirtualBox) else VirtualBox.from_settings(boot.settings, base=boot)
+        resolved = base_images.resolve(source.base, claim)
+        return launch.launch(launch.Job(box=self._within(claim), source=source, base=resolved, claim=claim))
 
     def endpoint(self, handle: Handle) -> Endpoint:
         """Say which port of this host leads to the machine's sshd.
@@ -103,6 +104,10 @@ class VirtualBoxDriver(Driver[VirtualBox]):
     def capture(self, handle: Handle, name: str, claim: Claim) -> Artifact:
         """Power the machine off through its guest, and export it, or write its disk, under a temporary name."""
         return capture.capture(self._within(claim), handle, name, claim)
+
+    def checkpoint(self, handle: Handle, key: str, folder: Path, claim: Claim) -> Checkpoint | None:
+        """Copy the machine's disk into `folder` while it stands still; it runs on afterwards."""
+        return checkpoints.save(self._within(claim), handle, key, folder, claim)
 
     def destroy(self, resource: Resource) -> None:
         """End and unregister the machine and delete its files, or delete an image that was not kept."""

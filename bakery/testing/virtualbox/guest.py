@@ -26,6 +26,7 @@ PATIENCE = 60.0
 """Seconds until QEMU must answer, or must have ended."""
 LOOK = 0.02
 Chains = Callable[[Path], list[Path]]
+PAUSED = "paused"
 QEMU = "qemu-system-x86_64"
 NICS = {"virtio": "virtio-net-pci", "82540EM": "e1000", "82545EM": "e1000", "82543GC": "e1000"}
 BUSES = {"IntelAhci": "ahci", "PIIX4": "ide", "PIIX3": "ide", "NVMe": "nvme", "LsiLogic": "scsi", "VirtioSCSI": "scsi"}
@@ -53,7 +54,7 @@ class PlayedGuest:
         if not (self._folder / WORDS).exists():
             return ""
         if self._alive():
-            return "running"
+            return "paused" if (self._folder / PAUSED).exists() else "running"
         try:
             return "" if (self._folder / EXIT).read_text(encoding="utf-8") == "0" else "aborted"
         except FileNotFoundError:
@@ -105,6 +106,16 @@ class PlayedGuest:
                 monitor.ask(order, **arguments)
         except NotYet:
             self._wait_for_end()
+
+    def pause(self) -> None:
+        """Hold its processors still."""
+        self.ask("stop")
+        (self._folder / PAUSED).touch()
+
+    def resume(self) -> None:
+        """Let it run on."""
+        (self._folder / PAUSED).unlink(missing_ok=True)
+        self.ask("cont")
 
     def end(self) -> None:
         """Cut it off, and return when VirtualBox has let go of the machine."""

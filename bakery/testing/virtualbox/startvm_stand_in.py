@@ -92,7 +92,7 @@ def running() -> int:
     done = real(["list", "vms"])
     for name, uuid in re.findall(r'^"(.*)" \{([0-9a-f-]{36})\}$', done.stdout, re.MULTILINE):
         _, machine = look(uuid)
-        if machine is not None and guest_of(machine).state == "running":
+        if machine is not None and guest_of(machine).state in ("running", "paused"):
             sys.stdout.write(f'"{name}" {{{uuid}}}\n')
     return done.returncode
 
@@ -104,7 +104,7 @@ def start(name: str) -> int:
         return tell(done)
     guest = guest_of(machine)
     guest.settle()
-    if guest.state == "running" or machine.state == "saved":
+    if guest.state in ("running", "paused") or machine.state == "saved":
         return hand_on(["startvm", name, "--type=headless"])  # refused by VirtualBox itself
     sys.stdout.write(f'Waiting for VM "{machine.name}" to power on...\n')
     try:
@@ -123,7 +123,7 @@ def control(name: str, words: list[str]) -> int:
         return tell(done)
     guest = guest_of(machine)
     guest.settle()
-    if guest.state != "running":
+    if guest.state not in ("running", "paused"):
         sys.stderr.write(f"VBoxManage: error: Machine '{name}' is not currently running.\n")
         return NO_GUEST
     match words:
@@ -132,6 +132,10 @@ def control(name: str, words: list[str]) -> int:
         case ["poweroff"]:
             guest.end()
             sys.stdout.write("0%...10%...20%...30%...40%...50%...60%...70%...80%...90%...100%\n")
+        case ["pause"]:
+            guest.pause()
+        case ["resume"]:
+            guest.resume()
         case ["reset"]:
             guest.ask("system_reset")
         case ["screenshotpng", path]:

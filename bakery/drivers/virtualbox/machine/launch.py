@@ -23,7 +23,7 @@ from bakery.state.claim import Claim, Intent
 KIND = "machine"
 """The journal's word for a machine with its disks, its folder and its places in VirtualBox's registry."""
 RECORD = "machine.json"
-SERIAL, SEED = "serial.log", "seed.iso"
+SERIAL, SEED, DISK = "serial.log", "seed.iso", "disk.vdi"
 VIRTUALBOX = "virtualbox"
 """The folder, in the machine's own, that VirtualBox writes to."""
 STARTING = 300.0
@@ -74,6 +74,7 @@ def launch(job: Job) -> Handle:
         _insert(job, machine.uuid, "additions")
     resource = intent.made(claim.name, uuid=machine.uuid)
     job.box.start(machine.uuid, gui=job.source.gui, timeout=STARTING)
+    disk = str(job.folder / DISK) if isinstance(job.base, StartDisk) else ""
     host_key = claim.keys.host_public if job.source.host_key == "given" else ""
     return Handle(
         driver=claim.driver,
@@ -81,7 +82,7 @@ def launch(job: Job) -> Handle:
         resource=resource,
         folder=claim.folder,
         settings=job.source.settings(),
-        data={"uuid": machine.uuid, "port": port, "host_key": host_key},
+        data={"uuid": machine.uuid, "port": port, "host_key": host_key, "disk": disk},
     )
 
 
@@ -121,7 +122,7 @@ def _make(job: Job, uuid: str | None) -> None:
 def make_new(job: Job, start: StartDisk, name: str, uuid: str) -> None:
     """Make and register a machine of a disk's copy, without a connection to this host."""
     box, source = job.box, job.source
-    disk = job.folder / "disk.vdi"
+    disk = job.folder / DISK
     disks.write_vdi(start, disk, size=source.disk_bytes, work=job.claim)
     box.create(name, uuid=uuid, folder=job.folder, os_type=source.os_type)
     box.modify(uuid, words.settings(source))

@@ -85,12 +85,14 @@ def test_a_medium_that_is_in_use_is_said(tmp_path: Path) -> None:
 def test_a_machine_that_was_unregistered_although_its_disk_was_locked_is_gone(tmp_path: Path) -> None:
     folder = tmp_path / "virtualbox" / "x"
     folder.mkdir(parents=True)
-    box = TableBox(replies={
-        "showvminfo": [info(config=str(folder / "x.vbox"))],
-        "unregistervm": [MachineLockedError("no", why="locked for reading"), GONE],
-        "list hdds": [medium(U1, folder / "a.vdi")],
-        "closemedium": [MachineLockedError("no", why="locked for reading"), ""],
-    })  # fmt: skip
+    box = TableBox(
+        replies={
+            "showvminfo": [info(config=str(folder / "x.vbox"))],
+            "unregistervm": [MachineLockedError("no", why="locked for reading"), GONE],
+            "list hdds": [medium(U1, folder / "a.vdi")],
+            "closemedium": [MachineLockedError("no", why="locked for reading"), ""],
+        }
+    )
     destroy.destroy(box, machine(tmp_path))
     assert box.verbs().count("unregistervm") == 2
     assert box.verbs().count("closemedium") == 2
