@@ -6,7 +6,11 @@ import re
 
 from bakery.errors import DriverError, RetryableError
 
-LOCKED = re.compile(r"is already locked (?:for|by) a session|while it is locked|is locked for \w+ by another task")
+LOCKED = re.compile(
+    r"is already locked (?:for|by) a session|while it is locked|is locked for \w+ by another task"
+    r"|The object is not ready|The session is not locked"
+)
+"""How VirtualBox says that somebody has a machine, or is just letting go of it."""
 UNREACHABLE = "Failed to create the VirtualBox object"
 NOT_FOUND = "VBOX_E_OBJECT_NOT_FOUND"
 _MESSAGE = re.compile(r"^VBoxManage: error: (?!Details:|Context:|Code )(.+)$", re.MULTILINE)

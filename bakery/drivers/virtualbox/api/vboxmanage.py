@@ -117,7 +117,7 @@ class VBoxManage:
         return done.stdout
 
     def change(self, *words: str | Path, what: str, timeout: float = ANSWER) -> str:
-        """Run a verb that needs the machine's lock, and wait while somebody else has it.
+        """Run a verb that needs the machine's lock, to change or to read it, and wait while somebody else has it.
 
         Raises:
             VirtualBoxError: as `ask`.
@@ -154,9 +154,12 @@ class VBoxManage:
         return answers.machines(self.ask("list", "vms", what="list its machines"))
 
     def info(self, machine: str) -> MachineInfo | None:
-        """Return what VirtualBox knows of a machine; None where there is none of this name or UUID."""
+        """Return what VirtualBox knows of a machine; None where there is none of this name or UUID.
+
+        VBoxManage opens a session for that where the machine is locked, and is refused while that lock just ends.
+        """
         try:
-            text = self.ask("showvminfo", machine, "--machinereadable", what=f"read the machine {machine}")
+            text = self.change("showvminfo", machine, "--machinereadable", what=f"read the machine {machine}")
         except VirtualBoxError as error:
             if error.code == NOT_FOUND:
                 return None
@@ -184,7 +187,9 @@ class VBoxManage:
 
     def extra_data(self, machine: str) -> dict[str, str]:
         """Return a machine's own entries, by key."""
-        return answers.extra_data(self.ask("getextradata", machine, "enumerate", what="read the machine's extra data"))
+        return answers.extra_data(
+            self.change("getextradata", machine, "enumerate", what="read the machine's extra data")
+        )
 
     @staticmethod
     def _read(parse: Callable[[str], T], text: str) -> T:

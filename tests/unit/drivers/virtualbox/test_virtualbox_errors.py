@@ -54,6 +54,7 @@ def test_a_wrong_word_is_no_reason_to_ask_again() -> None:
         LOCKED.replace("is already locked for a session (or being unlocked)", "is already locked by a session"),
         "VBoxManage: error: Cannot unregister the machine 'web' while it is locked\n",
         "VBoxManage: error: Medium '/m/r.vdi' is locked for reading by another task\n",
+        "VBoxManage: error: The object is not ready\nVBoxManage: error: The session is not locked\n",
     ],
 )
 def test_a_locked_machine_is_asked_for_again(text: str) -> None:

@@ -72,6 +72,15 @@ def test_a_machine_that_is_not_there_is_none(monkeypatch: pytest.MonkeyPatch, as
         answering(monkeypatch, asked, ANSWERS["info_none"]).must_have("nosuch")
 
 
+def test_a_machine_that_is_just_being_let_go_of_is_looked_at_again(
+    monkeypatch: pytest.MonkeyPatch, asked: list[list[str]]
+) -> None:
+    ending = Answer(1, "", "VBoxManage: error: The object is not ready\n")
+    machine = answering(monkeypatch, asked, ending, ANSWERS["info"]).info("web")
+    assert machine is not None
+    assert len(asked) == 2
+
+
 def test_no_answer_within_the_deadline_is_said_as_a_service_that_hangs(
     monkeypatch: pytest.MonkeyPatch, asked: list[list[str]]
 ) -> None:
