@@ -205,4 +205,4 @@ def test_a_build_killed_at_the_lines_of_its_journal_leaves_nothing_that_gc_does_
         print(killed.point, killed.place, killed.exit_code, killed.gc_code, killed.left, flush=True)  # noqa: T201  slow
         results.append(killed)
     assert [one for one in results if one.left or one.gc_code] == []
-    assert all(one.exit_code == -9 for one in results)
+    assert [one.output for one in results if one.exit_code != -9] == []
