@@ -1,0 +1,203 @@
+"""What Python drops without a word: errors that end a thread of the user's, and coroutines that nobody awaits."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache, wraps
+from types import CoroutineType, FrameType, TracebackType
+from typing import Any, Final
+
+IsUsers = Callable[[FrameType], bool]
+_POLL: Final = 0.1
+_WARNS: Final = "_warn_unawaited_coroutine"
+"""What Python calls for a coroutine that is dropped before it ran; since 3.7."""
+
+
+class NeverAwaited(Exception):  # noqa: N818  it says what was forgotten
+    """An async function was called, and nothing of it has run.
+
+    Args:
+        name: the function's.
+        frame: where its coroutine was dropped.
+    """
+
+    def __init__(self, name: str, frame: FrameType) -> None:
+        super().__init__(f"coroutine {name} was never awaited")
+        self.name = name
+        self.__traceback__ = TracebackType(None, frame, frame.f_lasti, frame.f_lineno)
+
+
+class StartedThreads:
+    """The threads that one call of the user's code started, and what ended them.
+
+    Args:
+        is_users: says whether a frame runs the user's code.
+    """
+
+    def __init__(self, is_users: IsUsers) -> None:
+        self.failures: list[BaseException] = []
+        self.is_over = False
+        self._is_users = is_users
+        self._to_join: list[threading.Thread] = []
+
+    def join(self, check: Callable[[], None]) -> None:
+        """Wait for those that the user's code started by its own hand, unless they are daemons.
+
+        Args:
+            check: called again and again; raises to end the waiting.
+        """
+        for thread in self._to_join:  # grows while those in it start others
+            while thread.is_alive() and not thread.daemon and not isinstance(thread, threading.Timer):
+                thread.join(_POLL)
+                check()
+
+    def forgotten(self, coroutine: CoroutineType[Any, Any, Any], frame: FrameType | None) -> bool:
+        """Note a coroutine that is dropped before it ran, if that is in the user's code.
+
+        Args:
+            coroutine: not awaited.
+            frame: where it is dropped.
+        """
+        while frame is not None and not self._is_users(frame):
+            frame = frame.f_back
+        if frame is not None:
+            self.failures.append(NeverAwaited(coroutine.__name__, frame))
+        return frame is not None
+
+    def note(self, thread: threading.Thread, starter: FrameType | None) -> None:
+        """Remember a thread if the user's code is what starts it, directly or through Python's own modules.
+
+        Args:
+            thread: about to start.
+            starter: the frame that calls `Thread.start`.
+        """
+        if starter is None:
+            return
+        if self._is_users(starter):
+            self._to_join.append(thread)
+        elif not _through_python(starter, self._is_users):
+            return
+        _registry().threads[thread] = self
+
+
+def _through_python(frame: FrameType | None, is_users: IsUsers) -> bool:
+    """Say whether only frames of Python's own library lie between the user's code and here (an executor's, say)."""
+    while frame is not None:
+        if is_users(frame):
+            return True
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in sys.stdlib_module_names:
+            return False
+        frame = frame.f_back
+    return False
+
+
+class _Registry:
+    """Which thread belongs to which call; while there are calls, sees threads start, and what ends them.
+
+    Python has no hook for a thread that starts (an audit event only since 3.12), so that `Thread.start` is replaced. It
+    is put back when nobody else has replaced it meanwhile; if somebody has, what stays does nothing but to pass on.
+    """
+
+    def __init__(self) -> None:
+        self.threads: weakref.WeakKeyDictionary[threading.Thread, StartedThreads] = weakref.WeakKeyDictionary()
+        self._lock = threading.Lock()
+        self._calls = 0
+        self._start: Callable[[threading.Thread], None] | None = None
+        self._excepthook: Callable[[Any], Any] | None = None
+        self._warn: Callable[[Any], None] | None = None
+
+    def enter(self) -> None:
+        with self._lock:
+            self._calls += 1
+            if self._start is None:
+                self._start, threading.Thread.start = threading.Thread.start, _start  # type: ignore[method-assign]  # put back below
+            if self._excepthook is None:
+                self._excepthook, threading.excepthook = threading.excepthook, _ended
+            if self._warn is None and hasattr(warnings, _WARNS):
+                self._warn = getattr(warnings, _WARNS)
+                setattr(warnings, _WARNS, _forgotten)
+
+    def leave(self) -> None:
+        with self._lock:
+            self._calls -= 1
+            if self._calls:
+                return
+            if self._start is not None and threading.Thread.start is _start:
+                threading.Thread.start, self._start = self._start, None  # type: ignore[assignment,method-assign]  # the same
+            if self._excepthook is not None and threading.excepthook is _ended:
+                threading.excepthook, self._excepthook = self._excepthook, None
+            if self._warn is not None and getattr(warnings, _WARNS) is _forgotten:
+                setattr(warnings, _WARNS, self._warn)
+                self._warn = None
+
+    def starts(self, thread: threading.Thread, starter: FrameType | None) -> None:
+        """See a thread start, and start it."""
+        current = self._current()
+        while starter is not None and starter.f_locals.get("self") is thread:
+            starter = starter.f_back  # another replacement of `Thread.start`, or an override that calls it
+        if current is not None:
+            current.note(thread, starter)
+        (self._start or threading.Thread.start)(thread)
+
+    def _current(self) -> StartedThreads | None:
+        return _CURRENT.get() or (self.threads.get(threading.current_thread()) if self._calls else None)
+
+    def forgotten(self, coroutine: CoroutineType[Any, Any, Any], frame: FrameType | None) -> None:
+        """See that a coroutine is dropped which never ran."""
+        current = self._current()
+        if (current is None or not current.forgotten(coroutine, frame)) and self._warn is not None:
+            self._warn(coroutine)
+
+    def ended(self, args: threading.ExceptHookArgs) -> None:
+        """See what ended a thread."""
+        started = None if args.thread is None else self.threads.get(args.thread)
+        if started is None or started.is_over or args.exc_value is None:
+            (self._excepthook or threading.__excepthook__)(args)
+        else:
+            started.failures.append(args.exc_value)
+
+
+_CURRENT: ContextVar[StartedThreads | None] = ContextVar("bakery_started_threads", default=None)
+
+
+@cache
+def _registry() -> _Registry:
+    return _Registry()
+
+
+@wraps(threading.Thread.start)
+def _start(self: threading.Thread) -> None:
+    starter = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  the only way to know who asks
+    _registry().starts(self, starter)
+
+
+def _forgotten(coro: CoroutineType[Any, Any, Any]) -> None:
+    _registry().forgotten(coro, sys._getframe(1))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  no other way
+
+
+def _ended(args: threading.ExceptHookArgs) -> None:
+    _registry().ended(args)
+
+
+@contextmanager
+def watching(is_users: IsUsers) -> Generator[StartedThreads]:
+    """Remember the threads that this thread starts in the block, and those that they start.
+
+    Args:
+        is_users: says whether a frame runs the user's code.
+    """
+    registry, started = _registry(), StartedThreads(is_users)
+    registry.enter()
+    token = _CURRENT.set(started)
+    try:
+        yield started
+    finally:
+        started.is_over = True
+        _CURRENT.reset(token)
+        registry.leave()
