@@ -24,7 +24,7 @@ from bakery.disk.bases.base import Base
 from bakery.errors import BakeryError, ConnectError, DriverError, PreflightError, SmokeError
 from bakery.events import Notice, StepEnded
 from bakery.imagefile.builds import Build, Step
-from bakery.imagefile.decorators import Function
+from bakery.imagefile.marks import Function
 from bakery.imagefile.plan import variables_of
 from bakery.model import Artifact, Checkpoint, Source
 from bakery.state import progress

@@ -12,7 +12,7 @@ from bakery.cache.steps import Hit, Miss, Steps, artifact_key, first_parent, fun
 from bakery.disk.bases.base import Base
 from bakery.errors import ImagefileError
 from bakery.imagefile.builds import Build, Step
-from bakery.imagefile.decorators import Function
+from bakery.imagefile.marks import Function, name_of
 from bakery.imagefile.recipe import Recipe
 from bakery.model import Artifact, Json, to_json
 from bakery.state.project import State
@@ -65,9 +65,9 @@ def function_of(functions: Sequence[Function], step: Step) -> Function:
     Raises:
         ImagefileError: it is not there any more.
     """
-    if step.index < len(functions) and functions[step.index].__name__ == step.name:
+    if step.index < len(functions) and name_of(functions[step.index]) == step.name:
         return functions[step.index]
-    found = [function for function in functions if function.__name__ == step.name]
+    found = [function for function in functions if name_of(function) == step.name]
     if len(found) != 1:
         raise ImagefileError(
             f"the imagefile has no task {step.name} any more",

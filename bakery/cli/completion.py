@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,13 +18,19 @@ if TYPE_CHECKING:
 def images(ctx: click.Context, param: click.Parameter | None, incomplete: str) -> list[CompletionItem]:
     """Names of images, with their first line of help."""
     del param
-    return _offer(ctx, incomplete, lambda r: {spec.name: _doc(spec.function) for spec in r.images})
+    from bakery.imagefile.marks import doc_of
+
+    return _offer(
+        ctx, incomplete, lambda r: {spec.name: doc_of(spec.function) if spec.function else "" for spec in r.images}
+    )
 
 
 def sources(ctx: click.Context, param: click.Parameter | None, incomplete: str) -> list[CompletionItem]:
     """Names of sources."""
     del param
-    return _offer(ctx, incomplete, lambda r: {f.__name__: _doc(f) for f in r.functions["source"]})
+    from bakery.imagefile.marks import doc_of, name_of
+
+    return _offer(ctx, incomplete, lambda r: {name_of(f): doc_of(f) for f in r.functions["source"]})
 
 
 def variables(ctx: click.Context, param: click.Parameter | None, incomplete: str) -> list[CompletionItem]:
@@ -73,7 +79,3 @@ def _offer(ctx: click.Context, incomplete: str, names: Callable[[Recipe], dict[s
 
 def _project(ctx: click.Context) -> Project:
     return ctx.find_object(Project) or Project()
-
-
-def _doc(function: Any) -> str:
-    return (getattr(function, "__doc__", None) or "").strip().partition("\n")[0]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from bakery.errors import ImagefileError
 from bakery.imagefile.builds import Build
-from bakery.imagefile.decorators import Function, location_of, mark_of
+from bakery.imagefile.marks import Function, location_of, mark_of, name_of
 from bakery.imagefile.recipe import ImageSpec, Recipe
 from bakery.model import Source
 
@@ -37,14 +37,14 @@ def stands_on(build: Build, builds: Sequence[Build], recipe: Recipe) -> Build | 
 
 
 def _source_of(build: Build, spec: ImageSpec) -> Function:
-    return next(function for function in spec.sources if function.__name__ == build.source)
+    return next(function for function in spec.sources if name_of(function) == build.source)
 
 
 def _of_image(build: Build, base: Function, builds: Sequence[Build], recipe: Recipe) -> Build:
     found = [b for b in builds if recipe.image(b.spec).function is base]
     if not found:
         raise ImagefileError(
-            f"{build.name} stands on {base.__name__}, which is no image of this imagefile", where=location_of(base)
+            f"{build.name} stands on {name_of(base)}, which is no image of this imagefile", where=location_of(base)
         )
     if build.publishes:
         found = _readable(found, build.boot)
@@ -57,7 +57,7 @@ def _of_image(build: Build, base: Function, builds: Sequence[Build], recipe: Rec
     if len(found) != 1:
         names = ", ".join(b.name for b in found) or "none"
         raise ImagefileError(
-            f"{build.name} can stand on more than one build of {base.__name__}: {names}",
+            f"{build.name} can stand on more than one build of {name_of(base)}: {names}",
             where=location_of(base),
             hint="give both images the same matrix axes, or build the base from one source of this driver",
         )
@@ -68,7 +68,7 @@ def _published(build: Build, boot: Source, builds: Sequence[Build], spec: ImageS
     """The build of the same image, and of the same values, whose disk is published."""
     where = location_of(_source_of(build, spec))
     if boot.base is not None and boot.base not in spec.sources:
-        name = getattr(boot.base, "__name__", repr(boot.base))
+        name = name_of(boot.base)
         raise ImagefileError(
             f"{build.source} publishes what {name} makes, which is no source of image {spec.name}",
             where=where,
@@ -76,7 +76,7 @@ def _published(build: Build, boot: Source, builds: Sequence[Build], spec: ImageS
         )
     family = [b for b in builds if b.spec == build.spec and b.axes == build.axes]
     if boot.base is not None:
-        family = [b for b in family if b.source == boot.base.__name__]
+        family = [b for b in family if b.source == name_of(boot.base)]
     found = _readable(family, boot)
     if len(found) == 1:
         return found[0]

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import inspect
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar, dataclass_transform, overload
+from types import MethodType
+from typing import Any, TypeVar, dataclass_transform, overload
 
-from bakery.errors import ImagefileError, Location
-from bakery.imagefile import option_checks
+from bakery.errors import ImagefileError
+from bakery.imagefile import callables, option_checks, variable_class
+from bakery.imagefile.marks import MARK, NOWHERE, Kind, Mark, mark_of, note, own_name, place_of
+from bakery.imagefile.user_code import called_from
 from bakery.model import Source
 from bakery.redaction.secret import Secret
-
-MARK = "__bakery__"
-Kind = Literal["source", "task", "test", "post", "image", "variables"]
-Function: TypeAlias = Callable[..., Any]
 
 SourceF = TypeVar("SourceF", bound=Callable[..., Source])
 StepF = TypeVar("StepF", bound=Callable[..., None])
@@ -25,51 +23,43 @@ ClassT = TypeVar("ClassT", bound=type)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Mark:
-    """What a decorator leaves on a function: its kind, where it stands, and the decorator's own arguments."""
-
-    kind: Kind
-    where: Location
-    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+def _marked(thing: T, kind: Kind, options: Mapping[str, Any]) -> T:
+    marked: T = _mark(thing, kind, **options)
+    return marked
 
 
-def mark_of(thing: object) -> Mark | None:
-    """Return the mark of a decorated function or class."""
-    mark = getattr(thing, MARK, None)
-    return mark if isinstance(mark, Mark) else None
-
-
-def location_of(thing: Function | type) -> Location:
-    """Return where a function or class is defined."""
-    code = getattr(inspect.unwrap(thing), "__code__", None)
-    if code is not None:
-        return Location(Path(code.co_filename), code.co_firstlineno)
-    try:
-        return Location(Path(inspect.getsourcefile(thing) or "?"), inspect.getsourcelines(thing)[1])
-    except (OSError, TypeError):
-        return Location(Path("?"), 0)
-
-
-def _mark(thing: T, kind: Kind, **options: Any) -> T:
-    if not callable(thing):
+def _mark(thing: Any, kind: Kind, *, name: str = "", **options: Any) -> Any:
+    where = place_of(thing) or called_from()
+    callables.check(kind, thing, name or own_name(thing), where)
+    mark = Mark(kind=kind, where=where or NOWHERE, name=name, options=options)
+    before = mark_of(thing)
+    if before is not None and before.kind != kind:
         raise ImagefileError(
-            f"@bakery.{kind} got {thing!r}, not a function",
-            hint=f"write @bakery.{kind} or @bakery.{kind}(name=value, ...); all arguments go by name",
+            f"{own_name(thing)} is marked as a {before.kind} already, and cannot be a {kind} as well",
+            where=mark.where,
+            hint="take one of the two decorators away",
         )
-    setattr(thing, MARK, Mark(kind=kind, where=location_of(thing), options=options))
+    if isinstance(thing, MethodType):
+        thing = functools.partial(thing)  # a method has no place for a mark of its own
+    try:
+        setattr(thing, MARK, mark)
+    except (AttributeError, TypeError):  # a built-in function, an object with __slots__
+        thing = functools.partial(thing)
+        setattr(thing, MARK, mark)
+    note(thing, mark)
     return thing
 
 
 @overload
 def source(function: SourceF, /) -> SourceF: ...
 @overload
-def source(*, labels: Sequence[str] = ()) -> Callable[[SourceF], SourceF]: ...
+def source(*, name: str = "", labels: Sequence[str] = ()) -> Callable[[SourceF], SourceF]: ...
 def source(function: SourceF | None = None, /, **options: Any) -> SourceF | Callable[[SourceF], SourceF]:
     """Mark a function that returns where an image starts and where it is built: `Qemu(...)`, `Ec2(...)`, ...
 
     Args:
         function: the source.
+        name: what it is called; the function's own name.
         labels: what each of its builds takes of things that there are only so many of: `["licence"]`, `["gpu:2"]`.
             `bake build --limit licence:1`, or `BAKERY_LIMITS` on a host, says how many there are.
     """
@@ -81,6 +71,7 @@ def task(function: StepF, /) -> StepF: ...
 @overload
 def task(
     *,
+    name: str = "",
     retries: int = 0,
     timeout: float | None = None,
     user: str = "root",
@@ -95,6 +86,7 @@ def task(function: StepF | None = None, /, **options: Any) -> StepF | Callable[[
 
     Args:
         function: the task.
+        name: what it is called; the function's own name.
         retries: how often it is run again after a failure (0), with growing pauses.
         timeout: seconds after which it is stopped and counts as failed (no limit).
         user: who its commands run as (root).
@@ -112,14 +104,14 @@ def task(function: StepF | None = None, /, **options: Any) -> StepF | Callable[[
 def test(function: StepF, /) -> StepF: ...
 @overload
 def test(
-    *, only: Sequence[Callable[..., Source]] = (), skip: Sequence[Callable[..., Source]] = ()
+    *, name: str = "", only: Sequence[Callable[..., Source]] = (), skip: Sequence[Callable[..., Source]] = ()
 ) -> Callable[[StepF], StepF]: ...
 def test(function: StepF | None = None, /, **options: Any) -> StepF | Callable[[StepF], StepF]:
     """Mark a smoke test. Its first argument is testinfra's `host`, on a machine booted from the finished image.
 
     Args:
         function: the test; it asserts.
-        **options: `only` and `skip`, as for tasks.
+        **options: `name`, `only` and `skip`, as for tasks.
     """
     return _with_options("test", function, options, _SCOPE_OPTIONS)
 
@@ -128,14 +120,14 @@ def test(function: StepF | None = None, /, **options: Any) -> StepF | Callable[[
 def post(function: StepF, /) -> StepF: ...
 @overload
 def post(
-    *, only: Sequence[Callable[..., Source]] = (), skip: Sequence[Callable[..., Source]] = ()
+    *, name: str = "", only: Sequence[Callable[..., Source]] = (), skip: Sequence[Callable[..., Source]] = ()
 ) -> Callable[[StepF], StepF]: ...
 def post(function: StepF | None = None, /, **options: Any) -> StepF | Callable[[StepF], StepF]:
     """Mark a step that gets the tested `Artifact`. When it fails, the image is kept all the same.
 
     Args:
         function: the step.
-        **options: `only` and `skip`, as for tasks.
+        **options: `name`, `only` and `skip`, as for tasks.
     """
     return _with_options("post", function, options, _SCOPE_OPTIONS)
 
@@ -145,6 +137,7 @@ def image(function: ImageF, /) -> ImageF: ...
 @overload
 def image(
     *,
+    name: str = "",
     sources: Sequence[Callable[..., Source]] | None = None,
     tasks: Sequence[Callable[..., None]] | None = None,
     tests: Sequence[Callable[..., None]] | None = None,
@@ -161,6 +154,7 @@ def image(function: ImageF | None = None, /, **options: Any) -> ImageF | Callabl
 
     Args:
         function: the image.
+        name: what `bake` calls it; the function's own name.
         sources, tasks, tests, post: decorated functions, in order; what is left out is all of the file's.
         matrix: values for variables; every combination is an image of its own.
         seal: a `Seal(...)` that says what is removed before capture; everything by default.
@@ -172,10 +166,11 @@ def image(function: ImageF | None = None, /, **options: Any) -> ImageF | Callabl
     return _with_options("image", function, options, _IMAGE_OPTIONS)
 
 
-_SOURCE_OPTIONS = ("labels",)
-_SCOPE_OPTIONS = ("only", "skip")
-_TASK_OPTIONS = ("retries", "timeout", "user", "only", "skip", "cache", "max_age", "checkpoint")
+_SOURCE_OPTIONS = ("name", "labels")
+_SCOPE_OPTIONS = ("name", "only", "skip")
+_TASK_OPTIONS = ("name", "retries", "timeout", "user", "only", "skip", "cache", "max_age", "checkpoint")
 _IMAGE_OPTIONS = (
+    "name",
     "sources",
     "tasks",
     "tests",
@@ -197,23 +192,33 @@ def _with_options(
             raise TypeError(f"{kind}() got an unexpected keyword argument '{name}'; it knows {', '.join(known)}")
     option_checks.check(kind, options)
     if function is not None:
-        return _mark(function, kind, **options)
-    return lambda decorated: _mark(decorated, kind, **options)
+        return _marked(function, kind, options)
+    return lambda decorated: _marked(decorated, kind, options)
 
 
-def var(*, default: T = dataclasses.MISSING, help: str = "", choices: Sequence[T] = ()) -> T:  # type: ignore[assignment]  # noqa: A002  MISSING is dataclasses' way to say "no default"; help is click's word
+def var(
+    *,
+    default: T = dataclasses.MISSING,  # type: ignore[assignment]  # dataclasses' way to say "no default"
+    default_factory: Callable[[], T] = dataclasses.MISSING,  # type: ignore[assignment]  # the same
+    help: str = "",  # noqa: A002  click's word
+    choices: Sequence[T] = (),
+) -> T:
     """Describe a variable.
 
     Args:
         default: its value when nobody gives one; without it the variable must be given.
+        default_factory: a function that makes it.
         help: one line for `bake list`.
         choices: the values it may have.
     """
     metadata = {"help": help, "choices": tuple(choices)}
-    return dataclasses.field(default=default, metadata=metadata)
+    if type(default).__hash__ is None:  # a list, a mapping: each object gets one of its own
+        default_factory, default = functools.partial(copy.deepcopy, default), dataclasses.MISSING  # type: ignore[assignment]  # the same
+    made: Any = dataclasses.field(default=default, default_factory=default_factory, metadata=metadata)  # type: ignore[call-overload]  # only one of the two is given
+    return made  # type: ignore[no-any-return]  # typed as what the user gets, as dataclasses.field is
 
 
-def secret(*, env: str | None = None, file: str | None = None, help: str = "") -> Secret:  # noqa: A002
+def secret(*, env: str | None = None, file: str | None = None, help: str = "") -> Secret:  # noqa: A002  click's word
     """Describe a secret: a variable that never becomes text, and is asked for before anything is launched.
 
     Args:
@@ -229,5 +234,6 @@ def secret(*, env: str | None = None, file: str | None = None, help: str = "") -
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(var, secret, dataclasses.field))
 def variables(cls: ClassT) -> ClassT:
     """Mark the class that holds the imagefile's variables; it becomes a frozen dataclass."""
-    dataclass(frozen=True, kw_only=True)(cls)  # changes the class itself
-    return _mark(cls, "variables")
+    callables.check("variables", cls, own_name(cls), called_from())
+    variable_class.prepare(cls)
+    return _marked(cls, "variables", {"fields": vars(cls)["__dataclass_fields__"]})

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, get_type_hints
 
-from bakery.imagefile.decorators import Function, location_of, mark_of
+from bakery.imagefile.marks import Function, doc_of, location_of, mark_of, name_of
 from bakery.imagefile.recipe import ImageSpec, Recipe
+from bakery.imagefile.user_code import text_of
+from bakery.imagefile.variable_class import default_of
 from bakery.imagefile.variables import Value
 from bakery.model import Source
 from bakery.redaction.secret import Secret
@@ -21,7 +23,7 @@ def describe(recipe: Recipe) -> dict[str, Any]:
         "version": VERSION,
         "imagefile": str(recipe.file),
         "images": [_image(spec) for spec in recipe.images],
-        "variables": [_variable(field) for field in fields],
+        "variables": [_variable(recipe.variables, field) for field in fields if recipe.variables],
     }
 
 
@@ -41,8 +43,8 @@ def _image(spec: ImageSpec) -> dict[str, Any]:
 def _function(function: Function) -> dict[str, Any]:
     mark = mark_of(function)
     options = dict(mark.options) if mark else {}
-    scope = {key: [source.__name__ for source in options.pop(key, ())] for key in ("only", "skip")}
-    shown = {"name": function.__name__, "doc": _doc(function), "location": str(location_of(function))}
+    scope = {key: [name_of(source) for source in options.pop(key, None) or ()] for key in ("only", "skip")}
+    shown = {"name": name_of(function), "doc": _doc(function), "location": str(location_of(function))}
     return {**shown, **scope, "options": {key: _json(value) for key, value in options.items()}}
 
 
@@ -50,19 +52,19 @@ def _publishes(function: Function) -> bool:
     """Whether a source says by its annotation that it publishes; it is not called, as no variable has a value yet."""
     try:
         made = get_type_hints(function).get("return")
-    except (NameError, TypeError, AttributeError):  # names that only a type checker can see
+    except Exception:  # names that only a type checker can see; any text may be an annotation
         return False
     return isinstance(made, type) and issubclass(made, Source) and made.publishes
 
 
-def _variable(field: dataclasses.Field[Any]) -> dict[str, Any]:
+def _variable(cls: type, field: dataclasses.Field[Any]) -> dict[str, Any]:
     secret = bool(field.metadata.get("secret")) or field.type in (Secret, "Secret", "bakery.Secret")
     has_default = not secret and (
         field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
     )
     default: Any = None
     if has_default:
-        default = field.default if field.default is not dataclasses.MISSING else _made(field)
+        default = default_of(cls, field)
     return {
         "name": field.name,
         "type": field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type)),
@@ -75,21 +77,17 @@ def _variable(field: dataclasses.Field[Any]) -> dict[str, Any]:
     }
 
 
-def _made(field: dataclasses.Field[Any]) -> Any:
-    return None if field.default_factory is dataclasses.MISSING else field.default_factory()
-
-
 def _json(value: Any) -> Any:
     """JSON data as it is; anything else as text."""
     if isinstance(value, bool | int | float | str | None):
         return value
     if isinstance(value, list | tuple | set | frozenset):
         return [_json(item) for item in value]
-    return str(value)
+    return text_of(value)
 
 
 def _doc(function: Function | None) -> str:
-    return (getattr(function, "__doc__", None) or "").strip().partition("\n")[0]
+    return "" if function is None else doc_of(function)
 
 
 def value_text(value: Value) -> str:

@@ -10,12 +10,15 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from bakery.errors import BakeryError, ImagefileError, Location, UsageError
 from bakery.imagefile import recipe
+from bakery.imagefile.marks import listening, location_of, name_of
+from bakery.imagefile.user_code import UserCodeExit, call_user_code, describe, user_line
 
 FILE = "imagefile.py"
 
@@ -51,7 +54,9 @@ def load(file: Path) -> recipe.Recipe:
     Raises:
         ImagefileError: it does not import, or is wrong.
     """
-    return recipe.read(_import(file), file)
+    with listening() as made:
+        module = import_module(file)
+    return recipe.read(module, file, made)
 
 
 def module_name(file: Path) -> str:
@@ -59,27 +64,60 @@ def module_name(file: Path) -> str:
     return f"imagefile_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
 
 
-def _import(file: Path) -> ModuleType:
-    name = module_name(file)
-    spec = importlib.util.spec_from_file_location(name, file)
+def import_module(file: Path, loader: Any = None, *, name: str = "") -> ModuleType:
+    """Import an imagefile.
+
+    Args:
+        file: its path.
+        loader: what imports it in place of Python's own loader.
+        name: the module's, for another file than the imagefile itself.
+
+    Raises:
+        ImagefileError: it does not import, whatever it raises.
+    """
+    folder, package = _package_of(file.parent)
+    spec = importlib.util.spec_from_file_location(name or f"{package}{module_name(file)}", file, loader=loader)
     if spec is None or spec.loader is None:
         raise ImagefileError(f"{file} is not a Python file", hint="an imagefile's name ends in .py")
     module = importlib.util.module_from_spec(spec)
-    _forget_helpers(file.parent)
-    if str(file.parent) not in sys.path:
-        sys.path.insert(0, str(file.parent))  # helper modules beside the imagefile import as anywhere else
-    sys.modules[name] = module
+    if not name:
+        _forget_helpers(folder)
+    for path in (str(folder), str(file.parent)):
+        if path not in sys.path:
+            sys.path.insert(0, path)  # helper modules beside the imagefile import as anywhere else
+    sys.modules[spec.name] = module
     try:
-        spec.loader.exec_module(module)
-    except BakeryError as error:
-        error.where = error.where or user_line(file.parent, error)
+        call_user_code(partial(spec.loader.exec_module, module))
+    except ImagefileError as error:
+        error.where = error.where or user_line(error) or Location(file, 1)
         raise
+    except BakeryError as error:
+        where = error.where or user_line(error) or Location(file, 1)
+        raise ImagefileError(error.what, why=error.why, hint=error.hint, where=where) from error
     except SyntaxError as error:
-        where = Location(Path(error.filename or file), error.lineno or 1)
-        raise ImagefileError(f"syntax error: {error.msg}", why=(error.text or "").strip(), where=where) from error
-    except (Exception, SystemExit) as error:
+        raise _syntax_error(file, error) from error
+    except Exception as error:
         raise _explained(file, error) from error
     return module
+
+
+def _package_of(folder: Path) -> tuple[Path, str]:
+    """Return what is to be on Python's path, and the dotted prefix of the package that a folder is; else an empty one.
+
+    With it, an imagefile in a package may say `from . import common`.
+    """
+    names: list[str] = []
+    while (folder / "__init__.py").is_file() and folder.name.isidentifier() and folder != folder.parent:
+        names.insert(0, folder.name)
+        folder = folder.parent
+    return folder, "".join(f"{name}." for name in names)
+
+
+def _syntax_error(file: Path, error: SyntaxError) -> ImagefileError:
+    if error.filename is None or not Path(error.filename).is_file():  # of a text that the imagefile compiles, say
+        return _explained(file, error)
+    where = Location(Path(error.filename), error.lineno or 1)
+    return ImagefileError(f"syntax error: {error.msg}", why=(error.text or "").strip(), where=where)
 
 
 def _forget_helpers(folder: Path) -> None:
@@ -92,32 +130,53 @@ def _forget_helpers(folder: Path) -> None:
             del sys.modules[name]
 
 
-def user_line(folder: Path, error: BaseException) -> Location | None:
-    """Return the last line of the user's own files that an error came through."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(folder)]
-    return Location(Path(frames[-1].filename), frames[-1].lineno or 1) if frames else None
-
-
 def _explained(file: Path, error: BaseException) -> ImagefileError:
-    where = user_line(file.parent, error) or Location(file, 1)
+    where = user_line(error) or Location(file, 1)
     if isinstance(error, ModuleNotFoundError):
         return ImagefileError(
             f"cannot import {error.name}",
             where=where,
             hint="install it in the environment that runs bake, or put the module beside the imagefile",
         )
-    hint = _keyword_hint(error) if isinstance(error, TypeError) else ""
-    what = "the imagefile calls sys.exit" if isinstance(error, SystemExit) else "the imagefile raises on import"
-    return ImagefileError(what, why=f"{type(error).__name__}: {error}", hint=hint, where=where)
+    if isinstance(error, ImportError | AttributeError) and (wrong := _missing_name(error)) is not None:
+        module, name, known = wrong
+        near = get_close_matches(name, known, n=1)
+        others = "; other systems than Debian are cloud images" if module == "bakery.drivers" else ""
+        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}{others}"
+        return ImagefileError(f"{module} has no {name}", where=where, hint=hint if known else "")
+    verb, why, hint = describe(error)
+    verb = f"{verb} on import" if isinstance(error, UserCodeExit) else "raises on import"
+    who = file.name if file.name == "conftest.py" else "the imagefile"
+    return _told(f"{who} {verb}", error, why, hint, where)
+
+
+def _missing_name(error: ImportError | AttributeError) -> tuple[str, str, list[str]] | None:
+    """Return the module of ours that was asked for a name, the name, and what the module has."""
+    match = re.search(
+        r"cannot import name '(\w+)' from '([\w.]+)'|module '([\w.]+)' has no attribute '(\w+)'", str(error)
+    )
+    if match is None:
+        return None
+    name, module = match[1] or match[4], match[2] or match[3]
+    if module.partition(".")[0] != "bakery":
+        return None
+    return module, name, [*getattr(sys.modules.get(module), "__all__", ())]
+
+
+def _told(what: str, error: BaseException, why: str, hint: str, where: Location | None) -> ImagefileError:
+    if not isinstance(error, UserCodeExit):
+        why = f"{type(error).__name__}: {why}"
+    if isinstance(error, TypeError):
+        hint = _keyword_hint(error)
+    return ImagefileError(what, why=why, hint=hint, where=where)
 
 
 def explained_call(kind: str, function: Callable[..., object], error: Exception) -> ImagefileError:
     """Explain what a source or image function raised while the plan was made."""
-    file = Path(function.__code__.co_filename) if hasattr(function, "__code__") else Path("?")
-    where = user_line(file.parent, error)
-    hint = _keyword_hint(error) if isinstance(error, TypeError) else ""
-    name = getattr(function, "__name__", repr(function))
-    return ImagefileError(f"{kind} {name} raises", why=f"{type(error).__name__}: {error}", hint=hint, where=where)
+    where = user_line(error) or location_of(function)
+    verb, why, hint = describe(error)
+    verb = verb if isinstance(error, UserCodeExit) else "raises"
+    return _told(f"{kind} {name_of(function)} {verb}", error, why, hint, where)
 
 
 def _keyword_hint(error: TypeError) -> str:
@@ -155,5 +214,5 @@ def _callers(error: TypeError) -> Iterator[Mapping[str, Any]]:
 def _modules() -> Iterator[Mapping[str, Any]]:
     for module in list(sys.modules.values()):
         name = getattr(module, "__name__", "") or ""
-        if name.split(".")[0] == "bakery" or name.startswith("imagefile_"):
+        if name.split(".")[0] == "bakery" or "imagefile_" in name:
             yield vars(module)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from bakery.errors import ImagefileError
+from bakery.imagefile.user_code import repr_of
 from bakery.model import Login
 
 
@@ -78,7 +79,21 @@ def check(kind: str, options: Mapping[str, Any]) -> None:
     Raises:
         ImagefileError: with what it should be.
     """
+    if "name" in options:
+        _check_name(kind, options["name"])
     for name, value in options.items():
         fits, hint = CHECKS.get(name, (lambda _: True, ""))
         if not fits(value):
-            raise ImagefileError(f"@bakery.{kind}({name}={value!r}) is not what {name}= takes", hint=hint)
+            raise ImagefileError(f"@bakery.{kind}({name}={repr_of(value)}) is not what {name}= takes", hint=hint)
+
+
+def _check_name(kind: str, name: Any) -> None:
+    """Names of images and sources become those of files and of things at providers; others are only shown."""
+    if kind in ("image", "source"):
+        hint = "letters, digits, dots, dashes and underscores, at most 128"
+        fits = isinstance(name, str) and bool(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", name))
+    else:
+        hint = 'one line of text, without ::, as in name="install nginx"'
+        fits = isinstance(name, str) and name == name.strip() != "" and name.isprintable() and "::" not in name
+    if not fits:
+        raise ImagefileError(f"@bakery.{kind}(name={repr_of(name)}) is not what name= takes", hint=hint)

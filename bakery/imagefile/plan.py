@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
@@ -15,9 +15,12 @@ from typing import Any
 from bakery.errors import BakeryError, ImagefileError, UsageError
 from bakery.imagefile.base_images import stands_on
 from bakery.imagefile.builds import Build, ImageRef, Plan, Step
-from bakery.imagefile.decorators import Function, location_of, mark_of
+from bakery.imagefile.callables import refuse_unfinished
 from bakery.imagefile.labels import counts
-from bakery.imagefile.recipe import ImageSpec, Recipe, takes_variables
+from bakery.imagefile.marks import Function, doc_of, location_of, mark_of, name_of
+from bakery.imagefile.recipe import ImageSpec, Recipe
+from bakery.imagefile.signatures import takes_variables
+from bakery.imagefile.user_code import call_user_code, repr_of, user_line
 from bakery.imagefile.variables import Cell, Settings, resolve
 from bakery.model import Source
 
@@ -63,9 +66,31 @@ def variables_of(recipe: Recipe, build: Build, settings: Settings) -> Any:
     raise ImagefileError(f"the imagefile no longer has the build {build.name}", where=spec.where)
 
 
-def call(kind: str, function: Function, subjects: Sequence[Any], variables: Any) -> Any:
-    """Call a user's function: subject first, the variables second if it has an argument for them."""
-    return function(*subjects, variables) if takes_variables(kind, function) else function(*subjects)
+def call(
+    kind: str,
+    function: Function,
+    subjects: Sequence[Any],
+    variables: Any,
+    check: Callable[[], None] = lambda: None,
+) -> Any:
+    """Call a user's function: subject first, the variables second if it has an argument for them.
+
+    Args:
+        kind: the decorator.
+        function: what it marked.
+        subjects: the machine, the artifact, or nothing.
+        variables: the variables' object.
+        check: raises when the run is cancelled.
+
+    Raises:
+        ImagefileError: it returned something that shows that its work was not done.
+        Exception: whatever it raised; never a `SystemExit` or the like.
+    """
+    given = (*subjects, variables) if takes_variables(kind, function) else tuple(subjects)
+    result = call_user_code(lambda: function(*given), check=check)
+    if not isinstance(result, Source):
+        refuse_unfinished(kind, name_of(function), result, location_of(function))
+    return result
 
 
 def _drafts(recipe: Recipe, spec: ImageSpec, settings: Settings) -> list[_Draft]:
@@ -75,13 +100,13 @@ def _drafts(recipe: Recipe, spec: ImageSpec, settings: Settings) -> list[_Draft]
         image = _image_name(spec, cell)
         for function in spec.sources:
             boot = _source(function, cell)
-            name = f"{spec.name}[{label}]@{function.__name__}" if label else f"{spec.name}@{function.__name__}"
+            name = f"{spec.name}[{label}]@{name_of(function)}" if label else f"{spec.name}@{name_of(function)}"
             publishes = boot.publishes
             build = Build(
                 name=name,
                 spec=spec.name,
                 image=image,
-                source=function.__name__,
+                source=name_of(function),
                 driver=boot.driver,
                 boot=boot,
                 axes=dict(cell.axes),
@@ -95,19 +120,19 @@ def _drafts(recipe: Recipe, spec: ImageSpec, settings: Settings) -> list[_Draft]
             )
             drafts.append(_Draft(build=build, cell=cell))
     publications = {draft.build.source for draft in drafts if draft.build.publishes}
-    _refuse_tasks(spec, {function for function in spec.sources if function.__name__ in publications})
+    _refuse_tasks(spec, [function for function in spec.sources if name_of(function) in publications])
     return drafts
 
 
-def _refuse_tasks(spec: ImageSpec, publications: set[Function]) -> None:
+def _refuse_tasks(spec: ImageSpec, publications: Sequence[Function]) -> None:
     """Refuse a task that could never run: none does where an image is published."""
     for task in spec.tasks:
         mark = mark_of(task)
         only = mark.options.get("only", ()) if mark else ()
-        if only and publications.issuperset(only):
-            names = ", ".join(function.__name__ for function in only)
+        if only and all(_holds(publications, function) for function in only):
+            names = ", ".join(name_of(function) for function in only)
             raise ImagefileError(
-                f"task {task.__name__} is only for {names}, where an image is published and no task runs",
+                f"task {name_of(task)} is only for {names}, where an image is published and no task runs",
                 where=location_of(task),
                 hint="name the source that builds the image",
             )
@@ -119,7 +144,7 @@ def _image_name(spec: ImageSpec, cell: Cell) -> str:
     name = _user("image", spec.function, cell) or spec.name
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ImagefileError(
-            f"image {spec.name} returns {name!r} as its name",
+            f"image {spec.name} returns {repr_of(name)} as its name",
             where=spec.where,
             hint="a name has letters, digits, dots, dashes and underscores, at most 128",
         )
@@ -130,7 +155,7 @@ def _source(function: Function, cell: Cell) -> Source:
     boot = _user("source", function, cell)
     if not isinstance(boot, Source):
         raise ImagefileError(
-            f"source {function.__name__} returns {type(boot).__name__}, not a source",
+            f"source {name_of(function)} returns {type(boot).__name__}, not a source",
             where=location_of(function),
             hint="return Qemu(...), Nspawn(...), Ec2(...), OpenStack(...) or another driver's source",
         )
@@ -143,7 +168,7 @@ def _labels(function: Function) -> Mapping[str, int]:
         return counts(mark.options.get("labels", ()) if mark else ())
     except (TypeError, ValueError) as error:
         raise ImagefileError(
-            f"labels= of {function.__name__}: {error}", where=location_of(function), hint='as in labels=["licence:1"]'
+            f"labels= of {name_of(function)}: {error}", where=location_of(function), hint='as in labels=["licence:1"]'
         ) from error
 
 
@@ -151,9 +176,12 @@ def _user(kind: str, function: Function, cell: Cell) -> Any:
     """Call a function that only describes, and say where it fails."""
     try:
         return call(kind, function, (), cell.variables)
-    except BakeryError as error:
-        error.where = error.where or location_of(function)
+    except ImagefileError as error:
+        error.where = error.where or user_line(error) or location_of(function)
         raise
+    except BakeryError as error:
+        where = error.where or user_line(error) or location_of(function)
+        raise ImagefileError(error.what, why=error.why, hint=error.hint, where=where) from error
     except Exception as error:
         from bakery.imagefile.loader import explained_call
 
@@ -165,25 +193,28 @@ def _steps(functions: Sequence[Function], source: Function) -> tuple[Step, ...]:
     for index, function in enumerate(functions):
         mark = mark_of(function)
         options = dict(mark.options) if mark else {}
-        only, skip = options.pop("only", ()), options.pop("skip", ())
+        only, skip = options.pop("only", None) or (), options.pop("skip", None) or ()
         _check_scope(function, only, "only")
         _check_scope(function, skip, "skip")
-        if (only and source not in only) or source in skip:
+        if (only and not _holds(only, source)) or _holds(skip, source):
             continue
-        doc = (function.__doc__ or "").strip().partition("\n")[0]
-        steps.append(
-            Step(name=function.__name__, index=index, where=str(location_of(function)), doc=doc, options=options)
-        )
+        where, doc = str(location_of(function)), doc_of(function)
+        steps.append(Step(name=name_of(function), index=index, where=where, doc=doc, options=options))
     return tuple(steps)
+
+
+def _holds(functions: Any, function: Function) -> bool:
+    """By identity: what a user's object says of equality is no matter here."""
+    return any(function is other for other in functions)
 
 
 def _check_scope(function: Function, sources: Any, key: str) -> None:
     for item in sources:
         mark = mark_of(item)
         if mark is None or mark.kind != "source":
-            name = getattr(item, "__name__", repr(item))
+            name = name_of(item) if callable(item) else repr_of(item)
             raise ImagefileError(
-                f"{key}= of {function.__name__} holds {name}, which is no source",
+                f"{key}= of {name_of(function)} holds {name}, which is no source",
                 where=location_of(function),
                 hint=f"{key}=[...] takes functions marked with @bakery.source, without quotes",
             )

@@ -11,16 +11,10 @@ from types import ModuleType
 from typing import Any
 
 from bakery.errors import ImagefileError, Location
-from bakery.imagefile import name_checks
-from bakery.imagefile.decorators import Function, Kind, location_of, mark_of
-
-SUBJECTS: Mapping[str, tuple[str, ...]] = {
-    "source": (),
-    "task": ("machine",),
-    "test": ("host",),
-    "post": ("artifact",),
-    "image": (),
-}
+from bakery.imagefile import name_checks, unused, variable_class
+from bakery.imagefile.marks import Function, Kind, NewMark, give_alias, location_of, mark_of, name_of, own_name
+from bakery.imagefile.signatures import SUBJECTS, check_signature, takes_variables
+from bakery.imagefile.user_code import repr_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,62 +61,32 @@ class Recipe:
         return next(image for image in self.images if image.name == name)
 
 
-def read(module: ModuleType, file: Path) -> Recipe:
+def read(module: ModuleType, file: Path, made: Sequence[NewMark] = ()) -> Recipe:
     """Collect what a module marks, in file order, and check it.
+
+    Args:
+        module: the imagefile, imported.
+        file: its file.
+        made: the marks that were made while it was imported.
 
     Raises:
         ImagefileError: for the first mistake found, with file and line.
     """
     marked: dict[str, list[Any]] = {kind: [] for kind in (*SUBJECTS, "variables")}
-    for thing in vars(module).values():
+    for name, thing in [*vars(module).items()]:
         mark = mark_of(thing)
-        if mark is not None and thing not in marked[mark.kind]:
+        if mark is not None and not any(thing is other for other in marked[mark.kind]):
             marked[mark.kind].append(thing)
+            give_alias(thing, "" if vars(module).get(own_name(thing)) is thing else name)
+    variables = variable_class.check(marked.pop("variables"))
     for kind, things in marked.items():
-        for function in things if kind != "variables" else ():
-            check_signature(kind, function)
-    classes = marked.pop("variables")
-    if len(classes) > 1:
-        raise ImagefileError(
-            "two classes of variables in one imagefile",
-            where=location_of(classes[1]),
-            hint=f"move the fields of {classes[1].__name__} into {classes[0].__name__}",
-        )
+        for function in things:
+            check_signature(kind, function, has_variables=variables is not None)
     functions = {kind: tuple(found) for kind, found in marked.items()}
-    name_checks.check(_with_variables(functions), classes[0] if classes else None)
-    images = tuple(_specs(functions, file, classes[0] if classes else None))
-    return Recipe(
-        file=file, module=module, images=images, variables=classes[0] if classes else None, functions=functions
-    )
-
-
-def check_signature(kind: str, function: Function) -> None:
-    """Check the number of arguments: the subject first, then the variables; a test may have fixtures besides.
-
-    Raises:
-        ImagefileError: too few or too many.
-    """
-    subjects = SUBJECTS[kind]
-    names = [p.name for p in inspect.signature(function).parameters.values() if p.default is p.empty]
-    least, most = len(subjects), len(subjects) + 1
-    if len(names) >= least and (len(names) <= most or kind == "test"):
-        return
-    wanted = ", ".join((*subjects, "v"))
-    kinds = (
-        "no argument, or the variables" if not subjects else f"the {subjects[0]}, then the variables if it needs them"
-    )
-    raise ImagefileError(
-        f"{kind} {function.__name__}({', '.join(names)}) has {len(names)} arguments",
-        why=f"a {kind} takes {kinds}",
-        hint=f"def {function.__name__}({wanted}): ...",
-        where=location_of(function),
-    )
-
-
-def takes_variables(kind: str, function: Function) -> bool:
-    """Say whether a function asks for the variables, by the number of its arguments."""
-    parameters = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
-    return len(parameters) > len(SUBJECTS[kind])
+    name_checks.check(_with_variables(functions), variables)
+    images = tuple(_specs(functions, file, variables))
+    unused.check(images, functions, module, file, made)
+    return Recipe(file=file, module=module, images=images, variables=variables, functions=functions)
 
 
 def _with_variables(functions: Mapping[str, tuple[Function, ...]]) -> Iterator[tuple[Function, int]]:
@@ -143,14 +107,14 @@ def _specs(functions: Mapping[str, tuple[Function, ...]], file: Path, variables:
         options = dict(mark.options) if mark else {}
         where = location_of(function)
         parts = {
-            kind: _part(function, key, kind, options.pop(key, None), functions)
+            kind: _part(function, key, kind, options.pop(key, None), functions, has_variables=variables is not None)
             for key, kind in (("sources", "source"), ("tasks", "task"), ("tests", "test"), ("post", "post"))
         }
         matrix = _matrix(function, options.pop("matrix", None) or {}, variables)
         if not parts["source"]:
-            raise ImagefileError(f"image {function.__name__} has no source", where=where, hint="sources=[...]")
+            raise ImagefileError(f"image {name_of(function)} has no source", where=where, hint="sources=[...]")
         yield ImageSpec(
-            name=function.__name__,
+            name=name_of(function),
             function=function,
             where=where,
             matrix=matrix,
@@ -187,55 +151,63 @@ def _part(
     kind: str,
     given: Sequence[Function] | None,
     functions: Mapping[str, tuple[Function, ...]],
+    *,
+    has_variables: bool,
 ) -> tuple[Function, ...]:
     if given is None:
         return functions[kind]
     if isinstance(given, str) or not isinstance(given, Sequence):
         raise ImagefileError(
-            f"{key}= of image {owner.__name__} is {given!r}, not a list",
+            f"{key}= of image {name_of(owner)} is {repr_of(given)}, not a list",
             where=location_of(owner),
             hint=f"{key}=[...]: the functions themselves",
         )
     for thing in given:
-        _check_member(owner, key, kind, thing, functions)
+        _check_member(owner, key, kind, thing, functions, has_variables=has_variables)
     return tuple(given)
 
 
 def _check_member(
-    owner: Function, key: str, kind: Kind | str, thing: Any, functions: Mapping[str, tuple[Function, ...]]
+    owner: Function,
+    key: str,
+    kind: Kind | str,
+    thing: Any,
+    functions: Mapping[str, tuple[Function, ...]],
+    *,
+    has_variables: bool,
 ) -> None:
     mark = mark_of(thing)
     if mark is not None and mark.kind == kind:
-        check_signature(kind, thing)  # it may come from another module
+        check_signature(kind, thing, has_variables=has_variables)  # it may come from another module
         return
-    name = getattr(thing, "__name__", repr(thing))
+    name = repr_of(thing) if mark is None and not callable(thing) else name_of(thing)
     if mark is not None:
         right = {"source": "sources", "task": "tasks", "test": "tests"}.get(mark.kind, mark.kind)
         why, hint = f"{name} is marked as a {mark.kind}", f"list it under {right}="
     elif isinstance(thing, str):
-        near = get_close_matches(thing, [f.__name__ for f in functions[kind]], n=1)
+        near = get_close_matches(thing, map(name_of, functions[kind]), n=1)
         why, hint = "names as strings are not looked up", f"write {near[0] if near else 'the function'} without quotes"
     else:
         why, hint = f"{name} carries no mark", f"put @bakery.{kind} above it"
-    raise ImagefileError(f"{key}= of image {owner.__name__} holds {name}", why=why, hint=hint, where=location_of(owner))
+    raise ImagefileError(f"{key}= of image {name_of(owner)} holds {name}", why=why, hint=hint, where=location_of(owner))
 
 
 def _matrix(owner: Function, matrix: Mapping[str, Sequence[Any]], variables: type | None) -> dict[str, tuple[Any, ...]]:
     known = list(getattr(variables, "__dataclass_fields__", {}))
     for axis, values in matrix.items():
         if axis not in known:
-            near = get_close_matches(axis, known, n=1)
+            near = get_close_matches(str(axis), known, n=1)
             hint = (
                 f"did you mean {near[0]}?"
                 if near
                 else f"variables are: {', '.join(known) or 'none; add @bakery.variables'}"
             )
             raise ImagefileError(
-                f"matrix axis {axis!r} of image {owner.__name__} is no variable", hint=hint, where=location_of(owner)
+                f"matrix axis {axis!r} of image {name_of(owner)} is no variable", hint=hint, where=location_of(owner)
             )
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
             raise ImagefileError(
-                f"matrix axis {axis!r} of image {owner.__name__} needs a list of values, not {values!r}",
+                f"matrix axis {axis!r} of image {name_of(owner)} needs a list of values, not {repr_of(values)}",
                 where=location_of(owner),
             )
     return {axis: tuple(values) for axis, values in matrix.items()}

@@ -8,21 +8,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import tomllib
-import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import Enum
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_origin
 
-from bakery.errors import ImagefileError, Location, UsageError
-from bakery.imagefile.decorators import location_of
+from bakery.errors import ImagefileError, UsageError
+from bakery.imagefile.conversion import shown
+from bakery.imagefile.marks import location_of
+from bakery.imagefile.user_code import repr_of, text_of
+from bakery.imagefile.variable_class import default_of, field_location, hints_of, is_secret, of_class, typed
 from bakery.redaction.secret import Secret
 
 PREFIX = "BAKE_VAR_"
-NONE = type(None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,12 +112,16 @@ def resolve(cls: type | None, matrix: Mapping[str, Sequence[Any]], settings: Set
     axes = {name: list(values) for name, values in matrix.items() if name not in given}
     for name in matrix.keys() & given.keys():  # a list in a variable file replaces the axis by another axis
         value, origin = given[name]
-        if isinstance(value, list) and get_origin(_hints(cls)[name]) not in (list, tuple):
-            axes[name] = [_convert(cls, name, item, origin) for item in value]
+        if isinstance(value, list) and not _is_list(hints_of(cls)[name]):
+            axes[name] = [typed(cls, name, item, origin) for item in value]
             del given[name]
     axes = {name: axes[name] for name in matrix if name in axes}
     combinations = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
     return [_cell(cls, combination, given, folder, settings.environ) for combination in combinations]
+
+
+def _is_list(wanted: Any) -> bool:
+    return (get_origin(wanted) or wanted) in (list, tuple, set, frozenset)
 
 
 def _given(cls: type, settings: Settings) -> dict[str, tuple[Any, str]]:
@@ -133,7 +138,7 @@ def _given(cls: type, settings: Settings) -> dict[str, tuple[Any, str]]:
             given[name] = (text, f"environment {PREFIX}{name.upper()}")
     _refuse_unknown(settings.values, names, "-v", cls)
     for name, text in settings.values.items():
-        if _is_secret(cls, name):
+        if is_secret(cls, _field(cls, name)):
             raise UsageError(
                 f"the secret {name} was given with -v",
                 why="a command line can be read by every user of this host",
@@ -190,18 +195,23 @@ def _parsed(file: Path, text: str) -> Any:
 def _cell(
     cls: type, axes: Mapping[str, Any], given: Mapping[str, tuple[Any, str]], folder: Path, environ: Mapping[str, str]
 ) -> Cell:
-    shown: list[Value] = []
+    told: list[Value] = []
     values: dict[str, Any] = {}
     for described in dataclasses.fields(cls):
         name = described.name
-        if described.metadata.get("secret") or _hints(cls)[name] is Secret:
+        if is_secret(cls, described):
             values[name], value = _secret(cls, described, given, folder, environ)
         else:
             values[name], origin = _plain(cls, described, axes, given)
-            value = Value(name=name, value=_shown(values[name]), origin=origin)
-        shown.append(value)
-    typed_axes = {name: values[name] for name in axes}
-    return Cell(axes=typed_axes, values=tuple(shown), variables=cls(**values))
+            value = Value(name=name, value=shown(values[name]), origin=origin)
+        told.append(value)
+    made = of_class(cls, f"{cls.__name__}, the class of variables,", lambda: cls(**values))
+    return Cell(axes={name: _label(values[name]) for name in axes}, values=tuple(told), variables=made)
+
+
+def _label(value: Any) -> Any:
+    """An axis' value as the plan has it: data of the model as it is."""
+    return value if isinstance(value, Path | Enum) else shown(value)
 
 
 def _plain(
@@ -212,22 +222,20 @@ def _plain(
         value, origin = given[name]
     elif name in axes:
         value, origin = axes[name], "matrix"
-    elif described.default is not dataclasses.MISSING:
-        value, origin = described.default, "default"
-    elif described.default_factory is not dataclasses.MISSING:
-        value, origin = described.default_factory(), "default"
+    elif (value := default_of(cls, described)) is not dataclasses.MISSING:
+        origin = "default"
     else:
         raise ImagefileError(
             f"variable {name} has no value",
-            where=_where(cls, name),
+            where=field_location(cls, name),
             hint=f"give it a default, or say -v {name}=VALUE or {PREFIX}{name.upper()}=VALUE",
         )
-    value = _convert(cls, name, value, origin)
+    value = typed(cls, name, value, origin)
     choices = described.metadata.get("choices")
-    if choices and value not in choices:
+    if choices and value not in [typed(cls, name, choice, "choice") for choice in choices]:
         raise ImagefileError(
-            f"variable {name} is {value!r} ({origin}), not one of: {', '.join(map(str, choices))}",
-            where=_where(cls, name),
+            f"variable {name} is {repr_of(value)} ({origin}), not one of: {', '.join(map(text_of, choices))}",
+            where=field_location(cls, name),
         )
     return value, origin
 
@@ -248,7 +256,7 @@ def _secret(
         text, origin = (folder / file).read_text(encoding="utf-8").rstrip("\n"), file
     else:
         error = ImagefileError(
-            f"the secret {name} is missing", where=_where(cls, name), hint=_secret_hint(name, described)
+            f"the secret {name} is missing", where=field_location(cls, name), hint=_secret_hint(name, described)
         )
         return MissingSecret(error), Value(name=name, value=None, origin="missing", secret=True, missing=True)
     return Secret(text, name=name), Value(name=name, value=None, origin=origin, secret=True)
@@ -263,100 +271,3 @@ def _secret_hint(name: str, described: dataclasses.Field[Any]) -> str:
 
 def _field(cls: type, name: str) -> dataclasses.Field[Any]:
     return next(f for f in dataclasses.fields(cls) if f.name == name)
-
-
-def _is_secret(cls: type, name: str) -> bool:
-    return bool(_field(cls, name).metadata.get("secret")) or _hints(cls)[name] is Secret
-
-
-def _hints(cls: type) -> dict[str, Any]:
-    try:
-        return get_type_hints(cls)
-    except NameError as error:
-        raise ImagefileError(f"a variable's type is unknown: {error}", where=location_of(cls)) from error
-
-
-def _where(cls: type, name: str) -> Location:
-    """The line of one field, so that the message points at it."""
-    start = location_of(cls)
-    try:
-        lines = start.file.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return start
-    for number in range(start.line, len(lines) + 1):
-        if lines[number - 1].strip().startswith((f"{name}:", f"{name} :")):
-            return Location(start.file, number)
-    return start
-
-
-def _shown(value: Any) -> Any:
-    match value:
-        case Path():
-            return str(value)
-        case Enum():
-            return value.value
-        case tuple() | list() | set() | frozenset():
-            return [_shown(item) for item in value]
-        case _:
-            return value
-
-
-def _convert(cls: type, name: str, value: Any, origin: str) -> Any:
-    wanted = _hints(cls)[name]
-    try:
-        return convert(value, wanted)
-    except (ValueError, TypeError) as error:
-        shown = getattr(wanted, "__name__", str(wanted))
-        raise ImagefileError(
-            f"variable {name} is {value!r} ({origin}), which is not {shown}",
-            why=str(error),
-            where=_where(cls, name),
-            hint=f"give it another value, or annotate it with what it is: {name}: {type(value).__name__}",
-        ) from error
-
-
-TRUE, FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
-
-
-def convert(value: Any, wanted: Any) -> Any:
-    """Turn a value, often text, into the annotated type.
-
-    Raises:
-        ValueError: it cannot be, with the reason.
-    """
-    origin, args = get_origin(wanted), get_args(wanted)
-    if origin in (Union, types.UnionType):
-        if value is None or (value in ("", "none") and NONE in args):
-            return None if NONE in args else convert(value, args[0])
-        return convert(value, next(arg for arg in args if arg is not NONE))
-    if origin is Literal:
-        for choice in args:
-            if value == choice or str(choice) == value:
-                return choice
-        raise ValueError(f"allowed are: {', '.join(map(str, args))}")
-    if origin in (list, tuple, set, frozenset):
-        items = value.split(",") if isinstance(value, str) else value
-        if not isinstance(items, (list, tuple, set, frozenset)):
-            raise ValueError("a list is wanted")
-        return origin(
-            convert(item.strip() if isinstance(item, str) else item, args[0] if args else str) for item in items
-        )
-    if wanted in (Any, dict) or origin is dict or not isinstance(wanted, type):
-        return value
-    return _scalar(value, wanted)
-
-
-def _scalar(value: Any, wanted: type) -> Any:
-    if wanted is bool:
-        if isinstance(value, bool):
-            return value
-        if str(value).lower() in TRUE | FALSE:
-            return str(value).lower() in TRUE
-        raise ValueError("true or false is wanted")
-    if wanted in (int, float) and (isinstance(value, bool) or not isinstance(value, (int, float, str))):
-        raise ValueError("a number is wanted")
-    if wanted is int and isinstance(value, float):
-        raise ValueError("a whole number is wanted")
-    if wanted is str and not isinstance(value, str):
-        raise ValueError(f"text is wanted, and this is {type(value).__name__}; put it in quotes")
-    return value if type(value) is wanted else wanted(value)

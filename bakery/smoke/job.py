@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from bakery.errors import UsageError
-from bakery.imagefile.decorators import location_of
+from bakery.imagefile.marks import location_of, name_of
 from bakery.imagefile.recipe import Recipe
 from bakery.model import Endpoint
 from bakery.smoke.identity import Identity
@@ -74,7 +74,7 @@ class TestRef:
         """Refer to test number `index` of an image, as a plan's step does."""
         function = recipe.image(image).tests[index]
         where = location_of(function)
-        return cls(image=image, index=index, name=function.__name__, file=where.file, line=where.line)
+        return cls(image=image, index=index, name=name_of(function), file=where.file, line=where.line)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from bakery.model import Json
 from bakery.redaction.secret import Secret
 
 LONGEST = 60
+MARK = "__bakery__"
 _LOOKS_SECRET = re.compile(r"pass|secret|token|cred|key", re.IGNORECASE)
 _CALLABLES = (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, type)
 _CACHED = type(functools.lru_cache(len))
@@ -151,5 +152,7 @@ class Values:
             return ["global", self._reference(type(value)), parts]
         make, arguments, *rest = parts
         state, items, pairs = (*rest, None, None, None)[:3]
+        if isinstance(state, dict):  # a task may be an object with `__call__`, and its mark is none of its content
+            state = {name: item for name, item in state.items() if name != MARK}
         content = [list(items or ()), [list(pair) for pair in pairs or ()]]
         return ["object", self.form(make), self.form(arguments), self.form(state), self.form(content)]

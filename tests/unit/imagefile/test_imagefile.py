@@ -10,7 +10,7 @@ import pytest
 
 from bakery.errors import ImagefileError, UsageError
 from bakery.imagefile import loader
-from bakery.imagefile.decorators import mark_of
+from bakery.imagefile.marks import mark_of
 from bakery.imagefile.recipe import Recipe
 
 HEAD = """

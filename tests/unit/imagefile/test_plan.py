@@ -13,9 +13,10 @@ import pytest
 from bakery.errors import ImagefileError, UsageError
 from bakery.imagefile import loader
 from bakery.imagefile.builds import ImageRef, Plan
+from bakery.imagefile.conversion import convert
 from bakery.imagefile.plan import Selection, missing_secrets, plan, variables_of
 from bakery.imagefile.recipe import Recipe
-from bakery.imagefile.variables import Settings, convert
+from bakery.imagefile.variables import Settings
 
 FILE = '''
 import bakery

@@ -1,0 +1,161 @@
+"""Whatever leaves the user's code is that function's failure: never a defect of ours, never a quiet end."""
+
+# ruff: noqa: E501
+# The tables hold small imagefiles, each in a line, and expressions of the tests' own.
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bakery.errors import ImagefileError
+from bakery.imagefile import loader, user_code
+from bakery.imagefile.plan import call, plan
+from bakery.imagefile.user_code import UserCodeExit, call_user_code, describe, user_line
+from bakery.imagefile.variables import Settings
+
+from .ways import HEAD, IN_THREADS, SOURCE, WAYS, body
+
+Say = Callable[[str], ImagefileError]
+ALL = WAYS | IN_THREADS
+
+
+@pytest.fixture
+def mistake(tmp_path: Path) -> Say:
+    """Write an imagefile, read it, plan it, and return the error."""
+
+    def read(text: str) -> ImagefileError:
+        file = tmp_path / "imagefile.py"
+        file.write_text(text, encoding="utf-8")
+        with pytest.raises(ImagefileError) as caught:
+            plan(loader.load(file), Settings())
+        return caught.value
+
+    return read
+
+
+def check(error: ImagefileError, folder: Path) -> None:
+    told = str(error)
+    assert error.exit_code == 3
+    assert error.where is not None, told
+    assert error.where.file == folder / "imagefile.py", told
+    assert error.where.line > 1
+    assert "defect" not in told
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_out_of_the_module(mistake: Say, tmp_path: Path, way: str) -> None:
+    check(mistake(HEAD + SOURCE + WAYS[way] + "\n"), tmp_path)
+
+
+@pytest.mark.parametrize("way", ALL)
+def test_out_of_a_source(mistake: Say, tmp_path: Path, way: str) -> None:
+    error = mistake(HEAD + f"@bakery.source\ndef here():\n{body(ALL[way])}    return Folder(cloud='cloud')\n")
+    check(error, tmp_path)
+    assert "here" in error.what or "told" in error.what
+
+
+@pytest.mark.parametrize("way", ALL)
+def test_out_of_an_image_function(mistake: Say, tmp_path: Path, way: str) -> None:
+    error = mistake(HEAD + SOURCE + f"@bakery.image\ndef web():\n{body(ALL[way])}")
+    check(error, tmp_path)
+    assert "web" in error.what or "told" in error.what
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_out_of_the_class_of_variables(mistake: Say, tmp_path: Path, way: str) -> None:
+    text = (
+        f"@bakery.variables\nclass Vars:\n    size: int = 1\n    def __post_init__(self):\n{body(WAYS[way], ' ' * 8)}"
+    )
+    check(mistake(HEAD + SOURCE + text), tmp_path)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_out_of_a_default_factory(mistake: Say, tmp_path: Path, way: str) -> None:
+    text = f"def made():\n{body(WAYS[way])}\n@bakery.variables\nclass Vars:\n    sizes: list[int] = bakery.var(default_factory=made)\n"
+    check(mistake(HEAD + SOURCE + text), tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["task", "post"])
+@pytest.mark.parametrize("way", ALL)
+def test_out_of_a_task_or_a_post_step(tmp_path: Path, way: str, kind: str) -> None:
+    file = tmp_path / "imagefile.py"
+    file.write_text(HEAD + SOURCE + f"@bakery.{kind}\ndef go(subject):\n{body(ALL[way])}", encoding="utf-8")
+    (function,) = loader.load(file).functions[kind]
+    with pytest.raises(Exception) as caught:  # noqa: PT011  of any kind, but nothing else than that
+        call(kind, function, [None], None, lambda: None)
+    if way != "sys.exit in a thread":  # no line of the user's is in it; the step's own is told then
+        where = user_line(caught.value)
+        assert where is not None
+        assert where.file == file
+    verb, why, hint = describe(caught.value)
+    assert re.match(r"(raises \w+|calls \w)", verb)
+    assert "sys.exit" not in verb or "return" in hint
+    assert isinstance(why, str)
+
+
+def test_what_a_function_returns_is_returned_and_nothing_stays_installed() -> None:
+    before = threading.Thread.start, threading.excepthook, signal.getsignal(signal.SIGINT)
+    assert call_user_code(lambda: 5, check=lambda: None) == 5
+    assert before == (threading.Thread.start, threading.excepthook, signal.getsignal(signal.SIGINT))
+
+
+def test_a_ctrl_c_is_an_interrupt_also_where_the_user_code_makes_something_else_of_it() -> None:
+    def typed() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise SystemExit(1) from None
+
+    with pytest.raises(KeyboardInterrupt):
+        call_user_code(typed)
+    with pytest.raises(KeyboardInterrupt):
+        call_user_code(lambda: signal.raise_signal(signal.SIGINT))
+
+
+def test_a_keyboard_interrupt_that_nobody_typed_is_a_failure() -> None:
+    def pretend() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(UserCodeExit, match="KeyboardInterrupt"):
+        call_user_code(pretend)
+
+
+def test_threads_that_are_no_concern_of_the_function_are_left_alone() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    pool = ThreadPoolExecutor()  # its threads never end by themselves
+    never = threading.Event()
+    threading.Thread(target=never.wait, daemon=True).start()
+
+    def work() -> int:
+        threading.Thread(target=never.wait, daemon=True).start()
+        return pool.submit(lambda: 7).result()
+
+    assert call_user_code(work, check=lambda: None) == 7
+    never.set()
+    pool.shutdown()
+
+
+def test_waiting_for_a_thread_ends_when_the_run_is_cancelled() -> None:
+    never = threading.Event()
+
+    def cancelled() -> None:
+        raise RuntimeError("cancelled")
+
+    with pytest.raises(RuntimeError, match="cancelled"):
+        call_user_code(lambda: threading.Thread(target=never.wait).start(), check=cancelled)
+    never.set()
+
+
+def test_packages_under_the_project_are_not_the_users_code(tmp_path: Path) -> None:
+    assert user_code.is_users_file(str(tmp_path / "imagefile.py"))
+    assert not user_code.is_users_file(str(tmp_path / ".venv/lib/python3.11/site-packages/requests/api.py"))
+    assert not user_code.is_users_file(threading.__file__)
+    assert not user_code.is_users_file(loader.__file__)
+    assert not user_code.is_users_file("<string>")
