@@ -14,6 +14,8 @@ from bakery.build.scope import Scope, user_text
 from bakery.build.step_keys import function_of
 from bakery.errors import (
     BakeryError,
+    CleanupError,
+    ConnectError,
     DriverError,
     ImagefileError,
     Interrupted,
@@ -27,6 +29,7 @@ from bakery.events import Notice, Output, StepEnded, StepStarted, TestEnded
 from bakery.imagefile import loader
 from bakery.imagefile.builds import Step
 from bakery.imagefile.plan import call, variables_of
+from bakery.imagefile.user_code import describe, user_line
 from bakery.model import Artifact
 from bakery.smoke.identity import SCRIPT, Identity, compare
 from bakery.state import progress
@@ -105,14 +108,15 @@ def _once(
     try:
         scope.context.cancel.check()
         with course.traced(function) as tracer:
-            call("task", function, (machine,), tracer.variables(course.variables))
+            variables = tracer.variables(course.variables)
+            call("task", function, (machine,), variables, scope.context.cancel.check)
     except BaseException as error:
         outcome = "cancelled" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
         ended = StepEnded(step=step.name, index=step.index, seconds=time.monotonic() - started, outcome=outcome)  # type: ignore[arg-type]  # one of two literals
         scope.emit(replace(ended, reason=user_text(error)))
         if not isinstance(error, Exception) or isinstance(error, Interrupted):
-            raise
-        raised = _as_error(scope, "task", step, error, TaskError)
+            raise  # nothing of the user's: that was made an Exception where it came out of their code
+        raised = _as_error("task", step, error, TaskError)
         history.append(raised)
         if len(history) > 1:
             earlier = "\n".join(f"attempt {n}: {user_text(e)}" for n, e in enumerate(history[:-1], start=1))
@@ -123,20 +127,17 @@ def _once(
     course.passed(step, tracer, running)
 
 
-def _as_error(scope: Scope, kind: str, step: Step, error: Exception, family: type[BakeryError]) -> BakeryError:
+def _as_error(kind: str, step: Step, error: Exception, family: type[BakeryError]) -> BakeryError:
     """Say in the user's terms what a user's function raised: the task, the error, and the user's own line."""
-    if isinstance(error, BakeryError) and not isinstance(error, family):
-        if family is TaskError and error.exit_code != 1:
-            error.where = error.where or loader.user_line(scope.context.recipe.folder, error)
-            return error  # a dead machine or a lost connection keeps its own exit code
-        error = family(error.what, why=error.why, hint=error.hint, where=error.where).with_traceback(
-            error.__traceback__
-        )
-    if isinstance(error, family):
-        error.where = error.where or loader.user_line(scope.context.recipe.folder, error)
-        return error
-    where = loader.user_line(scope.context.recipe.folder, error) or _location(step)
-    return family(f"{kind} {step.name} raises {type(error).__name__}", why=str(error), where=where)
+    where = user_line(error) or _location(step)
+    if not isinstance(error, BakeryError):
+        verb, why, hint = describe(error)
+        return family(f"{kind} {step.name} {verb}", why=why, hint=hint, where=where)
+    known = (family, DriverError, ConnectError, CleanupError, Interrupted) if family is TaskError else (family,)
+    if not isinstance(error, known):  # a dead machine or a lost connection keeps its own exit code
+        error = family(error.what, why=error.why, hint=error.hint, where=error.where)
+    error.where = error.where or where
+    return error
 
 
 def _location(step: Step) -> Location | None:
@@ -230,13 +231,13 @@ def post(scope: Scope, step: Step, artifact: Artifact) -> None:
     scope.emit(StepStarted(step=step.name, index=step.index, location=step.where))
     started = time.monotonic()
     try:
-        call("post", function, (artifact,), variables(scope))
+        call("post", function, (artifact,), variables(scope), scope.context.cancel.check)
     except Exception as error:
         seconds = time.monotonic() - started
         scope.emit(
             StepEnded(step=step.name, index=step.index, seconds=seconds, outcome="failed", reason=user_text(error))
         )
-        raised = _as_error(scope, "post step", step, error, PostError)
+        raised = _as_error("post step", step, error, PostError)
         if isinstance(raised, PostError):
             raised.artifact = artifact
         raised.hint = raised.hint or f"the image is kept: {artifact.id}"

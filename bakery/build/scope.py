@@ -21,6 +21,7 @@ from bakery.drivers.base import Driver
 from bakery.errors import BakeryError, CleanupError, DriverError, Interrupted, PostError
 from bakery.events import Event, Notice, PhaseEnded, PhaseStarted
 from bakery.imagefile.builds import Build
+from bakery.imagefile.user_code import text_of
 from bakery.model import Artifact, Checkpoint, Handle, Source, to_json
 from bakery.redaction.logs import clean_logs
 from bakery.state import progress
@@ -352,7 +353,7 @@ class Scope:
                 key=artifact.key,
                 build=artifact.build,
                 created=artifact.created,
-                data={**artifact.data, **kept.data},
+                data={**artifact.data, **kept.data, "imagefile": self.context.recipe.file.name},
             )
             both.commit()
             self.artifact = kept
@@ -389,4 +390,4 @@ def _text(artifact: Artifact) -> str:
 
 def user_text(error: BaseException) -> str:
     """An error as one line for a reason field."""
-    return error.what if isinstance(error, BakeryError) else f"{type(error).__name__}: {error}"
+    return error.what if isinstance(error, BakeryError) else f"{type(error).__name__}: {text_of(error)}".rstrip(": ")

@@ -141,7 +141,7 @@ def _code(words: list[str], project: Project) -> int:
         code = output.error(Interrupted("interrupted"), project)
     except BakeryError as error:
         code = output.error(_meant(words, error), project)
-    except Exception as error:  # a defect of ours: say so, and keep the traceback for the report
+    except BaseException as error:  # a defect of ours: say so, and keep the traceback for the report
         known = trouble(error)
         code = output.error(known, project) if known else output.defect(error, project)
     finally:

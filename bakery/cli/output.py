@@ -78,10 +78,11 @@ def usage(found: click.ClickException, project: Project) -> int:
     return error(UsageError(found.format_message().rstrip("."), hint=hint), project)
 
 
-def defect(found: Exception, project: Project) -> int:
+def defect(found: BaseException, project: Project) -> int:
     """Own up to a defect: a short text, and the traceback in a file."""
     import tempfile
 
+    from bakery.imagefile.user_code import text_of
     from bakery.redaction.logs import traceback_text
 
     with tempfile.NamedTemporaryFile(
@@ -89,7 +90,7 @@ def defect(found: Exception, project: Project) -> int:
     ) as file:
         file.write(traceback_text(found, project.redact))
     told = BakeryError(
-        f"bakery has a defect: {type(found).__name__}: {found}",
+        f"bakery has a defect: {type(found).__name__}: {text_of(found)}",
         why=f"the traceback is in {file.name}",
         hint="please report it with that file",
     )
