@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, Final
 
 import pytest
 
 from bakery.errors import ImagefileError
 from bakery.imagefile import recipe as recipes
-from bakery.imagefile.decorators import location_of
-from bakery.imagefile.loader import module_name
+from bakery.imagefile.loader import import_module
+from bakery.imagefile.marks import function_in, location_of, name_of
 from bakery.smoke.job import SmokeJob, TestRef
+from bakery.smoke.shared_fixtures import is_fixture, shared_fixtures, wanted_names
 
 SUBJECTS: Final = ("host", "v")
 BUILTIN_FILE: Final = Path(__file__).with_name("builtin.py")
@@ -49,15 +49,16 @@ class Tests:
     @functools.cached_property
     def recipe(self) -> recipes.Recipe:
         """The imagefile, imported with its assertions rewritten."""
-        file = self._job.imagefile
-        hook: Any = self._config.pluginmanager.rewrite_hook  # what pytest itself imports test modules with
-        spec = importlib.util.spec_from_file_location(module_name(file), file, loader=hook)
-        if spec is None:
-            raise ImagefileError(f"{file} is not a Python file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        hook.exec_module(module)
-        return recipes.read(module, file)
+        return recipes.read(import_module(self._job.imagefile, self._hook), self._job.imagefile)
+
+    @property
+    def _hook(self) -> Any:
+        """What pytest itself imports test modules with."""
+        return self._config.pluginmanager.rewrite_hook
+
+    def shared_fixtures(self, wanted: Iterable[str]) -> Mapping[str, Any]:
+        """Return the fixtures of a conftest.py beside the imagefile, where one of these names is among them."""
+        return shared_fixtures(self._job.imagefile.parent, self._hook, wanted)
 
     def of(self, file: Path) -> tuple[ModuleType, Sequence[Function]]:
         """Return a file's module and the wanted functions in it."""
@@ -70,7 +71,7 @@ class Tests:
     def _function(self, test: TestRef) -> Function:
         tests = self.recipe.image(test.image).tests
         function = tests[test.index] if test.index < len(tests) else None
-        if function is None or function.__name__ != test.name or location_of(function).file != test.file:
+        if function is None or name_of(function) != test.name or location_of(function).file != test.file:
             raise ImagefileError(
                 f"the test {test.name} is no longer where it was: the imagefile changed during the build",
                 hint="run bake again",
@@ -122,19 +123,40 @@ class MarkedTests(pytest.Module):
         return view
 
     def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
-        """Collect each asked function under its name; the second of one name is `name#2`."""
+        """Collect each asked function under its name."""
         view: ModuleType = self.obj
         # pytest offers no other list of fixtures.
         fixtures = self.session._fixturemanager  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         fixtures.parsefactories(self)
         names: list[str] = []
-        for function in self.tests.of(self.path)[1]:
-            name = _unused(function.__name__, names)
-            adapted = adapt(function, lambda wanted: bool(fixtures.getfixturedefs(wanted, self)))
-            setattr(view, name, adapted)
-            names.append(name)
+        try:
+            if self.path != BUILTIN_FILE:
+                self._add_shared_fixtures(fixtures)
+            for function in self.tests.of(self.path)[1]:
+                adapted = adapt(
+                    function,
+                    lambda wanted: wanted == "request" or bool(fixtures.getfixturedefs(wanted, self)),
+                    has_variables=self.path == BUILTIN_FILE or self.tests.recipe.variables is not None,
+                )
+                setattr(view, name_of(function), adapted)
+                names.append(name_of(function))
+        except ImagefileError as error:
+            raise self.CollectError(str(error)) from error
         self.wanted = frozenset(names)
         return super().collect()
+
+    def _add_shared_fixtures(self, fixtures: Any) -> None:
+        """Let pytest know the fixtures of a conftest.py that tests here ask for, and that this module has not."""
+        view: ModuleType = self.obj
+        known = {name for name, thing in vars(view).items() if is_fixture(thing)}
+        wanted = wanted_names(self.tests.of(self.path)[1], view) - known
+        unknown = [name for name in wanted if name not in SUBJECTS and not fixtures.getfixturedefs(name, self)]
+        shared = self.tests.shared_fixtures(unknown)
+        holder = ModuleType("conftest")
+        vars(holder).update({name: thing for name, thing in shared.items() if name not in known})
+        self.obj = holder  # pytest looks there for fixtures that are this module's
+        fixtures.parsefactories(self)
+        self.obj = view
 
     def istestfunction(self, obj: object, name: str) -> bool:
         """Say whether pytest shall make items of it."""
@@ -147,19 +169,20 @@ class MarkedTests(pytest.Module):
         return False
 
 
-def _unused(name: str, taken: Sequence[str]) -> str:
-    number = sum(1 for other in taken if other.split("#")[0] == name)
-    return f"{name}#{number + 1}" if number else name
-
-
-def adapt(function: Function, is_fixture: Callable[[str], bool]) -> Function:
+def adapt(function: Function, is_fixture: Callable[[str], bool], *, has_variables: bool = True) -> Function:
     """Let pytest call a test by its rules and ours.
 
     An argument that has the name of a fixture or of a `parametrize` argument gets that. Of the others, the first is the
     host and the second the variables, whatever they are called.
 
+    Args:
+        function: the test.
+        is_fixture: says whether there is a fixture of a name.
+        has_variables: False where the imagefile has no class of variables.
+
     Raises:
-        ImagefileError: the names `host` and `v` are used the wrong way round.
+        ImagefileError: the names `host` and `v` are used the wrong way round, or an argument is neither a fixture nor
+            one of ours.
     """
     names = [
         p.name
@@ -170,13 +193,21 @@ def adapt(function: Function, is_fixture: Callable[[str], bool]) -> Function:
     own = [name for name in names if name not in given and (name in SUBJECTS or not is_fixture(name))]
     if own[:1] == ["v"] or own[1:2] == ["host"]:
         raise ImagefileError(
-            f"test {function.__name__}({', '.join(names)}) takes its arguments in the wrong order",
+            f"test {name_of(function)}({', '.join(names)}) takes its arguments in the wrong order",
             why="a test takes the host first and the variables second",
             hint=f"def {function.__name__}(host, v): ...",
             where=location_of(function),
         )
+    if len(own) > 1 and not has_variables:
+        raise ImagefileError(
+            f"test {name_of(function)} has the argument {own[1]}, and there is no fixture of that name",
+            why="the imagefile has no variables that it could be",
+            hint="fixtures come from pytest, the imagefile, and a conftest.py beside it; plugins are named in "
+            "pytest_plugins of the imagefile",
+            where=location_of(function),
+        )
     renamed = dict(zip(own, SUBJECTS, strict=False))
-    if all(name == subject for name, subject in renamed.items()):
+    if isinstance(function, FunctionType) and all(name == subject for name, subject in renamed.items()):
         return function
     return _renamed(function, names, renamed)
 
@@ -190,13 +221,19 @@ def _renamed(function: Function, names: Sequence[str], renamed: Mapping[str, str
         return function(**{name: given[renamed.get(name, name)] for name in names})
 
     parameters = [inspect.Parameter(renamed.get(name, name), inspect.Parameter.KEYWORD_ONLY) for name in names]
+    adapted.pytestmark = _marks(function)  # type: ignore[attr-defined]  # pytest's own protocol
     adapted.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # inspect's own protocol
     return adapted
 
 
+def _marks(function: Function) -> list[Any]:
+    """Its marks, or those of the function inside a partial or an object."""
+    return [*(getattr(function, "pytestmark", None) or getattr(function_in(function), "pytestmark", []))]
+
+
 def _parametrized(function: Function) -> set[str]:
     found: set[str] = set()
-    for mark in getattr(function, "pytestmark", []):
+    for mark in _marks(function):
         if mark.name == "parametrize":
             names = mark.args[0] if mark.args else mark.kwargs["argnames"]
             found.update(part.strip() for part in (names.split(",") if isinstance(names, str) else names))

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from bakery.imagefile import user_threads
+from bakery.imagefile.user_code import UserCodeExit, as_exception, is_users_frame
 from bakery.smoke.collect import BUILTIN_FILE
 from bakery.smoke.job import SmokeJob, Verdict
 
@@ -49,9 +51,24 @@ class Verdicts:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Say what will run."""
-        functions = {getattr(item, "originalname", item.name) for item in session.items}
-        names = Counter(name.partition("#")[0] for name in functions)
+        functions = {(item.path, getattr(item, "originalname", item.name)) for item in session.items}
+        names = Counter(name for _, name in functions)
         self._send("collected", tests=len(session.items), functions=names)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self) -> Generator[None, object, object]:
+        """Keep what leaves a fixture to its test."""
+        return (yield from _contained())
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self) -> Generator[None, object, object]:
+        """Keep what leaves a test to that test."""
+        return (yield from _contained())
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self) -> Generator[None, object, object]:
+        """Keep what leaves a fixture's end to its test."""
+        return (yield from _contained())
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -87,7 +104,7 @@ class Verdicts:
             file, line = _defined(reports[0])
         self._send(
             "test",
-            test=nodeid.rpartition("::")[2],
+            test=nodeid.partition("::")[2],
             outcome=outcome,
             seconds=sum(r.duration for r in reports),
             file=file,
@@ -105,6 +122,22 @@ class Verdicts:
             if "site-packages" not in path.parts and any(path.is_relative_to(own) for own in mine):
                 return str(path), entry.lineno + 1
         return "", 0
+
+
+def _contained() -> Generator[None, object, object]:
+    """Turn what pytest would end the whole run for into the failure of one test: nobody types Ctrl-C here.
+
+    What ends a thread of the test's is a failure as well; the parent sees to it that no thread is waited for in vain.
+    """
+    try:
+        with user_threads.watching(is_users_frame) as threads:
+            result = yield
+            threads.join(lambda: None)
+    except (KeyboardInterrupt, pytest.exit.Exception) as error:
+        raise UserCodeExit(error).with_traceback(error.__traceback__) from error
+    for failure in threads.failures[:1]:
+        raise as_exception(failure)
+    return result
 
 
 def _defined(report: pytest.TestReport) -> tuple[str, int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bakery.errors import ImagefileError
-from bakery.imagefile.variables import convert
+from bakery.imagefile.conversion import convert, from_plain, to_plain
 from bakery.model import Endpoint
 from bakery.redaction.secret import Secret
 from bakery.smoke.identity import Identity
@@ -85,20 +85,19 @@ def _plain(name: str, value: Any) -> Any:
     match value:
         case Secret():
             return {_TAG: value.reveal(), "name": value.name}
-        case None | bool() | int() | float() | str():
+        case None | bool() | int() | float() | str() if not isinstance(value, Enum):
             return value
-        case Path():
-            return str(value)
-        case Enum():
-            return _plain(name, value.value)
-        case tuple() | list() | set() | frozenset():
+        case tuple() | list() | set() | frozenset() if not hasattr(value, "_fields"):
             return [_plain(name, item) for item in value]
         case Mapping():
             return {str(key): _plain(name, item) for key, item in value.items()}
-    raise ImagefileError(
-        f"the variable {name} holds a {type(value).__name__}, which cannot be handed to the smoke tests",
-        hint="use text, numbers, paths, enums, secrets, or lists and mappings of them",
-    )
+    try:
+        return to_plain(value)
+    except TypeError as error:
+        raise ImagefileError(
+            f"the variable {name} holds a {type(value).__name__}, which cannot be handed to the smoke tests",
+            hint="use text, numbers, paths, enums, secrets, or lists and mappings of them",
+        ) from error
 
 
 def _typed(value: Any, wanted: Any) -> Any:
@@ -111,6 +110,8 @@ def _revived(value: Any) -> Any:
     match value:
         case {"__secret__": str(text), "name": str(name)}:
             return Secret(text, name)
+        case {"__type__": _}:
+            return from_plain(value)
         case dict():
             return {key: _revived(item) for key, item in value.items()}
         case list():

@@ -1,0 +1,95 @@
+"""Fixtures of a conftest.py beside the imagefile: for tests that ask for them, and only then is the file imported.
+
+A project's conftest.py is often made for its own tests. So its hooks and its autouse fixtures do not act on images.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+import pytest
+
+from bakery.imagefile.loader import import_module
+from bakery.util.syntax import parse
+
+FILE: Final = "conftest.py"
+FIXTURE: Final = type(pytest.fixture(lambda: None))
+
+
+def shared_fixtures(folder: Path, hook: Any, wanted: Iterable[str]) -> Mapping[str, Any]:
+    """Return the fixtures of a folder's conftest.py, by name; none where no wanted name is among them.
+
+    Args:
+        folder: the imagefile's.
+        hook: what pytest imports test modules with.
+        wanted: names that are no fixtures yet.
+
+    Raises:
+        ImagefileError: it cannot be imported.
+    """
+    file = folder / FILE
+    if not file.is_file() or not (names := _names(file)) or not ({"*", *wanted} & names):
+        return {}
+    module = import_module(file, hook, name="conftest")
+    return {name: thing for name, thing in vars(module).items() if is_fixture(thing) and not _is_autouse(thing)}
+
+
+def is_fixture(thing: object) -> bool:
+    """Say whether an object is what `@pytest.fixture` makes of a function."""
+    return type(thing) is FIXTURE
+
+
+def arguments(function: Callable[..., Any]) -> set[str]:
+    """Return the names of what a test or a fixture asks for."""
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD}
+
+
+def wanted_names(functions: Iterable[Callable[..., Any]], module: ModuleType) -> set[str]:
+    """Return all names that tests, and the fixtures of their module, ask for.
+
+    Args:
+        functions: the tests.
+        module: the imagefile's.
+    """
+    names: set[str] = set()
+    for function in functions:
+        names |= arguments(function)
+        for mark in getattr(function, "pytestmark", []):
+            names |= set(mark.args) if mark.name == "usefixtures" else set()
+    for thing in vars(module).values():
+        if is_fixture(thing):
+            names |= arguments(thing)
+    return names
+
+
+def _is_autouse(fixture: Any) -> bool:
+    return bool(getattr(getattr(fixture, "_fixture_function_marker", None), "autouse", False))
+
+
+def _names(file: Path) -> set[str]:
+    """Return what may be fixtures in a file, without importing it; `*` where that cannot be told."""
+    try:
+        tree = parse(file.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return {"*"}  # Python will say what is wrong with it
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            text = " ".join(map(ast.unparse, node.decorator_list))
+            names |= {node.name, *_given_names(node)} if "fixture" in text else set()
+        elif isinstance(node, ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+    return names
+
+
+def _given_names(node: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+    """Read `@pytest.fixture(name="client")`."""
+    calls = [decorator for decorator in node.decorator_list if isinstance(decorator, ast.Call)]
+    values = [keyword.value for call in calls for keyword in call.keywords if keyword.arg == "name"]
+    return {value.value for value in values if isinstance(value, ast.Constant) and isinstance(value.value, str)}
