@@ -14,6 +14,7 @@ from bakery.build.bake import bake
 from bakery.build.capacity import Capacity
 from bakery.build.context import Asks, BuildOptions, RunContext
 from bakery.build.incremental import find_up_to_date_image
+from bakery.build.namesakes import made_elsewhere
 from bakery.build.outputs import made_besides, touch, write_outputs
 from bakery.build.resume import ResumedRun
 from bakery.build.signals import Signals
@@ -25,6 +26,7 @@ from bakery.events import ArtifactKept, BuildEnded, BuildStarted, Failed, Notice
 from bakery.imagefile.builds import Build, ImageRef, Plan
 from bakery.imagefile.plan import missing_secrets, variables_of
 from bakery.imagefile.recipe import Recipe
+from bakery.imagefile.user_code import text_of
 from bakery.imagefile.variables import Settings
 from bakery.model import Artifact, Needs, Problem, to_json
 from bakery.redaction.redactor import Redactor
@@ -230,6 +232,7 @@ class _Run:
             found += [(build, problem) for problem in self._too_large(build)]
             boot = build.boot
             found += [(build, problem) for problem in driver.name_conflicts(boot, build.image)]
+            found += [(build, problem) for problem in made_elsewhere(self.context, build)]
             if isinstance(boot, Publisher):
                 found += [(build, problem) for problem in boot.check()]
             elif not isinstance(boot.base, ImageRef):  # whose base does not exist yet: the driver looks at launch
@@ -317,7 +320,7 @@ class _Run:
             if self._is_up_to_date(build, base, ask=True):  # its base is known only now
                 return self.artifacts[build.name]
             artifact = bake(build, context, base)
-        except Exception as error:
+        except BaseException as error:  # in a thread of the pool: whatever it is, it is this build's
             raised = self._ours(error)
             self._failed(build.name, raised)
             outcome = "cancelled" if isinstance(raised, Interrupted) else "failed"
@@ -342,7 +345,7 @@ class _Run:
         context.emit(BuildEnded(build=build.name, outcome="ok", seconds=seconds, artifact=_json(artifact)))
         return artifact
 
-    def _ours(self, error: Exception) -> BakeryError:
+    def _ours(self, error: BaseException) -> BakeryError:
         """Turn what is no error of the known families into a report of a defect of ours, with its traceback on disk."""
         if isinstance(error, BakeryError):
             return error
@@ -353,7 +356,7 @@ class _Run:
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
         return BakeryError(
-            f"bakery has a defect: {type(error).__name__}: {error}",
+            f"bakery has a defect: {type(error).__name__}: {text_of(error)}",
             why=f"the traceback is in {path}",
             hint="please report it with that file",
         )

@@ -90,9 +90,12 @@ class Project:
         Raises:
             ImagefileError: it is wrong.
         """
+        from bakery.build.image_options import check_image_options
         from bakery.imagefile.loader import load
 
-        return load(self.imagefile)
+        recipe = load(self.imagefile)
+        check_image_options(recipe)
+        return recipe
 
     @cached_property
     def state(self) -> State:

@@ -116,6 +116,7 @@ def build(
         plan = project.plan(images, only, exclude, settings)
     options = replace(_options(project, given), inputs=inputs())
     _check_limits(project, plan, given["limits"])
+    _check_tasks(plan, given["refresh_tasks"])
     check_outputs(plan, options.output, project.drivers, options.output_name)
     shown = screen(project)
     asks = isinstance(shown, Terminal) and sys.stdin.isatty()
@@ -172,6 +173,20 @@ def _check_limits(project: Project, plan: Plan, given: tuple[str, ...]) -> None:
         needs = [project.drivers.get(build.driver).needs(build.boot) for build in plan.builds]
         taken = {name for build in plan.builds for name in (build.driver, *build.labels)}
         refuse_unknown(given, {*HOST, *taken, *(name for need in needs for name, _ in need.labels)})
+
+
+def _check_tasks(plan: Plan, names: tuple[str, ...]) -> None:
+    """Refuse a name that no task of these builds has: nothing would be run again for it."""
+    from difflib import get_close_matches
+
+    from bakery.errors import UsageError
+
+    known = list(dict.fromkeys(step.name for build in plan.builds for step in build.steps))
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"tasks are: {', '.join(known) or 'none'}"
+            raise UsageError(f"no task is called {name!r} (--refresh-task)", hint=hint)
 
 
 def _run_to_resume(project: Project, name: str | None) -> str | None:
