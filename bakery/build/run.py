@@ -231,8 +231,8 @@ class _Run:
             driver = self.context.drivers.get(build.driver)
             found += [(build, problem) for problem in self._too_large(build)]
             boot = build.boot
-            found += [(build, problem) for problem in driver.name_conflicts(boot, build.image)]
-            found += [(build, problem) for problem in made_elsewhere(self.context, build)]
+            taken = [*driver.name_conflicts(boot, build.image), *made_elsewhere(self.context, build)]
+            found += [(build, problem) for problem in taken]
             if isinstance(boot, Publisher):
                 found += [(build, problem) for problem in boot.check()]
             elif not isinstance(boot.base, ImageRef):  # whose base does not exist yet: the driver looks at launch
@@ -241,13 +241,12 @@ class _Run:
             if not problem.fatal:
                 self.context.emit(Notice(build=build.name, level="warning", message=problem.what, hint=problem.hint))
         fatal = [(build, problem) for build, problem in found if problem.fatal]
-        if not fatal:
-            return
-        first = fatal[0][1]
         lines = list(dict.fromkeys(_line(build, problem) for build, problem in fatal))
         if len(lines) == 1:
+            first = fatal[0][1]
             raise PreflightError(first.what, why=first.why, hint=first.hint)
-        raise PreflightError(f"{len(lines)} problems before the start", why="\n".join(lines))
+        if lines:
+            raise PreflightError(f"{len(lines)} problems before the start", why="\n".join(lines))
 
     # ---- scheduling ---------------------------------------------------------------------------------------------
 
