@@ -72,7 +72,7 @@ def ours(endpoint: Endpoint, keys: Keys, _: Path) -> tuple[float, int]:
     """Ask over our backend, connecting included."""
     began = time.perf_counter()
     connection = connect(endpoint, keys)
-    shell = Shell(connection.spawn)
+    shell = Shell(connection.open_shell)
     try:
         return _spent(began, make_host("machine", shell), endpoint)
     finally:

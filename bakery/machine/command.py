@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Final, cast
 
+from bakery.machine.transport.sudo import NO_SUDO
 from bakery.util.results import Words
 
 LONGEST: Final = 120_000
@@ -79,7 +80,7 @@ class Command:
             ValueError: the command is too long for the machine's kernel.
         """
         end = f"bakery-{secrets.token_hex(8)}"
-        parts = (UMASK, self._environment(end), self._folder(login), self._command())
+        parts = (UMASK, self._environment(end), self._folder(), self._command())
         inner = "\n".join(part for part in parts if part)
         if len(inner.encode(errors="surrogateescape")) > LONGEST:
             raise ValueError(
@@ -101,10 +102,10 @@ class Command:
         lines = [f"export {name}={shlex.quote(value)}" for name, value in self.env.items()]
         return "\n".join([*lines, end, ""]).encode(errors="surrogateescape")
 
-    def _folder(self, login: str) -> str:
+    def _folder(self) -> str:
         if self.cwd:
             return f"cd -- {quote_path(self.cwd)} || exit"
-        return "" if self.user == login else 'cd -- "$HOME" 2>/dev/null || cd /'
+        return 'cd -- "$HOME" 2>/dev/null || cd /'  # a start file, or a container's entry, may have been elsewhere
 
     def _command(self) -> str:
         if not isinstance(self.command, str) and not self.prefixes:
@@ -146,22 +147,6 @@ def _as_user(inner: str, login: str, user: str) -> str:
         f'u={text}\ncommand -v runuser >/dev/null 2>&1 && exec runuser -u {user} -- sh -c "$u"\n'
         f'command -v su >/dev/null 2>&1 && exec su -s /bin/sh {user} -c "$u"\n{missing}\n{sudo}'
     )
-
-
-NO_SUDO: Final = "bakery: this machine has no sudo"
-_NEEDS_PASSWORD: Final = re.compile(
-    r"^sudo: .*(?:password is required|terminal is required|must have a tty|no tty present)"
-    r"|is not in the sudoers file|not allowed to execute",
-    re.MULTILINE,
-)
-
-
-def sudo_refused(stderr: str) -> str:
-    """Return why another user could not be become; empty when that is not what failed."""
-    if NO_SUDO in stderr:
-        return "there is no sudo on the machine"
-    found = _NEEDS_PASSWORD.search(stderr)
-    return found[0] if found else ""
 
 
 class Joined(io.RawIOBase):

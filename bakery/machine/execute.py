@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Final
 
 from bakery.errors import BakeryError, CommandFailed, ConnectError, NotYet, TaskError
-from bakery.machine.command import Command, joined, sudo_refused
+from bakery.machine.command import Command, joined
 from bakery.machine.output import CommandOutput, caller
+from bakery.machine.transport.sudo import sudo_refused
 from bakery.model import Result
 from bakery.util.results import Lost, OnOutput, TimedOut
 
@@ -39,6 +40,7 @@ def execute(
     Raises:
         TimedOut: it was ended after `timeout` seconds.
         TaskError: the connection was lost under it.
+        ConnectError: the machine runs something else in place of it.
         DriverError: because the machine died.
     """
     transport = link.open()
@@ -49,6 +51,9 @@ def execute(
         raise TimedOut(_named(call, error.result)) from None
     except Lost as error:
         raise _lost(link, alive, call, str(error)) from error
+    except ConnectError as error:  # something took the place of our shell, since an earlier command most often
+        error.where = error.where or caller()
+        raise
     return _named(call, result)
 
 
@@ -61,12 +66,12 @@ def raise_if_failed(
         CommandFailed: it failed, and `warn` is not set.
         TaskError: another user could not be become; also with `warn`, since nothing was run.
     """
-    if result.failed and (reason := sudo_refused(result.stderr)):
+    if result.failed and (refusal := sudo_refused(result.stderr)):
         raise TaskError(
             f"cannot run commands as {call.user}: the login user may not",
-            why=reason,
+            why=refusal.why,
             where=caller(),
-            hint="let the login user sudo without a password (NOPASSWD), or log in as root",
+            hint=refusal.hint,
         )
     if result.ok or warn:
         return result

@@ -158,6 +158,7 @@ class Machine:
         Raises:
             CommandFailed: it ended with another exit code than 0, or ran out of time.
             TaskError: the connection was lost under it, or its user cannot be become.
+            ConnectError: a login shell, a start file or a forced command took its place.
             DriverError: the machine died.
             TypeError: an unknown keyword.
         """

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from bakery.errors import BakeryError
+from bakery.machine.transport.base import Transport
 from bakery.redaction.redactor import Redactor
 from bakery.smoke import wire
 from bakery.smoke.backend import host as make_host
 from bakery.smoke.collect import MarkedTests, PathCollector, Tests
-from bakery.smoke.connect import Connection, connect
+from bakery.smoke.connect import connect
 from bakery.smoke.identity import SCRIPT, Identity
 from bakery.smoke.job import SmokeJob
 from bakery.smoke.results import Verdicts
@@ -44,7 +45,7 @@ class Session:
         self.identity = Identity()
         self.redact = Redactor()
         self._events = events
-        self._connection: Connection | None = None
+        self._connection: Transport | None = None
         self._shell: Shell | None = None
         for name, text in job.secrets.items():
             self.redact.add(text, name)
@@ -58,7 +59,7 @@ class Session:
     def open(self) -> Host:
         """Connect, once, and learn who the machine is."""
         self._connection = connect(self.job.endpoint, self.job.keys)
-        self._shell = Shell(self._connection.spawn)
+        self._shell = Shell(self._connection.open_shell)
         try:
             [reply] = self._shell.ask(SCRIPT, timeout=60)
         except (Lost, CommandTimeoutError) as error:

@@ -19,14 +19,14 @@ import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
+from bakery.machine.transport.base import ShellProgram as Pipes
 from bakery.model import Stream
 from bakery.util.results import Lost
 
 START_TIMEOUT: Final = 60.0
 FEED_TIMEOUT: Final = 300.0
-LAST_WORDS: Final = 2.0
 _BACKGROUND: Final = re.compile(r"(?<![&>|<\\])&(?![&>\d-])")
 
 _KILL_TREE: Final = r"""
@@ -40,31 +40,6 @@ tree() {
 }
 tree %d
 """
-
-
-class Pipes(Protocol):
-    """A process on the machine: where its input goes and its output comes from."""
-
-    def send(self, data: bytes) -> None:
-        """Send all of it.
-
-        Raises:
-            Lost: it has ended.
-        """
-
-    def receive(self, timeout: float | None) -> list[tuple[Stream, bytes]]:
-        """Wait for output and return what is there; nothing when the time is up.
-
-        Args:
-            timeout: seconds; None waits for ever, 0 does not wait.
-
-        Raises:
-            Lost: it has ended, and all its output was returned.
-        """
-        ...
-
-    def close(self) -> None:
-        """End it."""
 
 
 @dataclass(frozen=True)
@@ -89,16 +64,12 @@ class CommandTimeoutError(Exception):
 class _Session:
     """One running shell and the framing of requests to it."""
 
-    def __init__(self, pipes: Pipes, timeout: float) -> None:
+    def __init__(self, pipes: Pipes) -> None:
         self._pipes = pipes
+        self.pid = pipes.pid
         self._mark = secrets.token_hex(16).encode()
         self._buffers: dict[Stream, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
-        hello = b"PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; export PATH; m=%s; " % self._mark
-        try:
-            pipes.send(hello + b"printf '%s%s;' $m $$; printf %s $m >&2\n")
-            self.pid = self._reply(time.monotonic() + timeout).exited  # before the mark: a banner, a .bashrc
-        except Lost:
-            raise Lost(self._last_words() or "it said nothing") from None
+        pipes.send(b"PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; export PATH; m=%s\n" % self._mark)
 
     def ask(self, commands: tuple[str, ...], timeout: float | None) -> list[Reply]:
         frames = (
@@ -114,17 +85,6 @@ class _Session:
         end = "printf '%s%d;' $m $?; printf %s $m >&2\n"
         self._pipes.send(f"{{ {script}\n}}\n{end}".encode(errors="surrogateescape"))
         return self._reply(time.monotonic() + FEED_TIMEOUT)
-
-    def _last_words(self) -> str:
-        """Read on to the end: a program that never read its input may still have said why."""
-        deadline = time.monotonic() + LAST_WORDS
-        try:
-            while time.monotonic() < deadline:
-                for name, data in self._pipes.receive(LAST_WORDS):
-                    self._buffers[name] += data
-        except Lost:
-            pass  # that is the end
-        return b"".join(self._buffers.values()).decode(errors="replace").strip()
 
     def drain(self) -> bool:
         """Throw away what has come; False when the shell has ended."""
@@ -162,7 +122,8 @@ class Shell:
     """Runs commands on a machine as root, one after the other. Not for several threads.
 
     Args:
-        spawn: starts `/bin/sh` on the machine, as root, over a connection that is already there.
+        spawn: starts `/bin/sh` on the machine, as root, over a connection that is already there; it has proven to be
+            ours, so that nothing that is sent can be read by anybody else.
     """
 
     def __init__(self, spawn: Callable[[], Pipes]) -> None:
@@ -218,7 +179,7 @@ class Shell:
     def _open(self) -> _Session:
         pipes = self._spawn()
         try:
-            self._session = _Session(pipes, START_TIMEOUT)
+            self._session = _Session(pipes)
         except BaseException:
             pipes.close()
             raise

@@ -24,6 +24,7 @@ from bakery.util.waiting import Cancel, until
 
 SSHD: Final = shutil.which("sshd") or "/usr/sbin/sshd"
 CONFIG: Final = """
+{settings}
 ListenAddress 127.0.0.1
 Port {port}
 HostKey {folder}/host
@@ -33,9 +34,9 @@ StrictModes no
 UsePAM no
 PermitRootLogin yes
 Subsystem sftp internal-sftp
-# Bash reads ~/.bashrc of whoever runs the tests when it thinks that it is the first shell of an SSH login.
-SetEnv SHLVL=2
 """
+QUIET: Final = "SetEnv SHLVL=2"
+"""Bash reads ~/.bashrc of whoever runs the tests when it thinks that it is the first shell of an SSH login."""
 
 
 @dataclass
@@ -46,13 +47,14 @@ class Server:
     keys: Keys
     port: int
     process: subprocess.Popen[bytes]
+    user: str = "root"
     cancel: Cancel = field(default_factory=Cancel)
     events: list[Event] = field(default_factory=list)
 
     @property
     def endpoint(self) -> Endpoint:
         """How to reach it."""
-        return Endpoint(host="127.0.0.1", port=self.port, host_key=self.keys.host_public)
+        return Endpoint(host="127.0.0.1", port=self.port, user=self.user, host_key=self.keys.host_public)
 
     def link(self, endpoint: Endpoint | None = None, *, keys: Keys | None = None, timeout: float = 30) -> Link:
         """Return a new way to it."""
@@ -83,13 +85,17 @@ class Server:
         self.process.wait()
 
 
-def start_sshd(folder: Path, keys: Keys, *, wrap: Sequence[str] = ()) -> Server:
-    """Start an sshd that lets `keys` in as the user who starts it; needs root.
+def start_sshd(
+    folder: Path, keys: Keys, *, wrap: Sequence[str] = (), settings: str = QUIET, user: str = "root"
+) -> Server:
+    """Start an sshd that lets `keys` in as any user; needs root.
 
     Args:
         folder: for its files; is made.
         keys: its host key, and the login key.
         wrap: words of a command that starts it, such as `unshare --mount ...`.
+        settings: lines of its configuration; of those that come twice the first counts, and these come first.
+        user: whom its endpoint names.
 
     Raises:
         PreflightError: it does not start; with its log.
@@ -99,7 +105,7 @@ def start_sshd(folder: Path, keys: Keys, *, wrap: Sequence[str] = ()) -> Server:
     (folder / "host").write_text(keys.host_private)
     (folder / "authorized_keys").write_text(keys.user_public + "\n")
     port = _free_port()
-    (folder / "config").write_text(CONFIG.format(folder=folder, port=port))
+    (folder / "config").write_text(CONFIG.format(folder=folder, port=port, settings=settings))
     Path("/run/sshd").mkdir(exist_ok=True)  # its privilege separation folder; sshd(8)
     process = subprocess.Popen([*wrap, SSHD, "-D", "-f", folder / "config", "-E", folder / "log"])
 
@@ -107,7 +113,7 @@ def start_sshd(folder: Path, keys: Keys, *, wrap: Sequence[str] = ()) -> Server:
         with socket.socket() as sock:
             if sock.connect_ex(("127.0.0.1", port)) != 0:
                 raise NotYet((folder / "log").read_text() if (folder / "log").exists() else "no log yet")
-        return Server(folder, keys, port, process)
+        return Server(folder, keys, port, process, user)
 
     return until(listens, what="sshd listens", timeout=30, cancel=Cancel(), error=PreflightError)
 

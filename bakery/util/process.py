@@ -11,11 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Final, cast
+from typing import IO, TYPE_CHECKING, Final, cast
 
 from bakery.model import Result, Stream
 from bakery.util.results import OnOutput, TimedOut
 from bakery.util.waiting import Cancel
+
+if TYPE_CHECKING:
+    from bakery.machine.transport.frame import Frame
 
 CHUNK: Final = 8 * 32_704
 """Bytes read at once: whole SSH packets, 32 KiB less the head that paramiko allows for."""
@@ -28,9 +31,17 @@ GRACE: Final = 1.0
 
 
 class Collected:
-    """The two streams of a command, handed on as they come and kept for its result."""
+    """The two streams of a command, handed on as they come and kept for its result.
 
-    def __init__(self, command: str, on_output: OnOutput | None, *, keep: bool) -> None:
+    Args:
+        command: what the result calls it.
+        on_output: gets each chunk.
+        keep: False leaves the result's `stdout` empty.
+        frame: takes what is not the command's own out of the streams, and knows its exit code.
+    """
+
+    def __init__(self, command: str, on_output: OnOutput | None, *, keep: bool, frame: Frame | None = None) -> None:
+        self._frame = frame
         self._command = command
         self._on_output = on_output
         self._keep = keep
@@ -39,10 +50,18 @@ class Collected:
 
     def take(self, stream: Stream, data: bytes) -> None:
         """Keep a chunk and hand it on."""
+        data = data if self._frame is None else self._frame.take(stream, data)
+        if not data:
+            return
         if self._keep or stream == "stderr":
             self._chunks[stream].append(data)
-        if self._on_output is not None and data:
+        if self._on_output is not None:
             self._on_output(stream, data)
+
+    @property
+    def begun(self) -> bool:
+        """True once the command's own shell has answered; from the start where it has no frame."""
+        return self._frame is None or self._frame.proven
 
     @property
     def seconds(self) -> float:
@@ -51,6 +70,9 @@ class Collected:
 
     def result(self, exited: int) -> Result:
         """Return what the command left behind."""
+        if self._frame is not None:
+            self._chunks["stderr"].append(self._frame.rest())
+            exited = exited if self._frame.exited is None or exited < 0 else self._frame.exited
         out, err = (b"".join(self._chunks[name]).decode(errors="replace") for name in ("stdout", "stderr"))
         return Result(command=self._command, exited=exited, stdout=out, stderr=err, seconds=self.seconds)
 
@@ -77,6 +99,7 @@ def run_process(
     on_output: OnOutput | None = None,
     collect: bool = True,
     umask: int = -1,
+    frame: Frame | None = None,
 ) -> Result:
     """Run a program in a process group of its own and wait for its end.
 
@@ -91,13 +114,14 @@ def run_process(
         on_output: called with each chunk, from this thread.
         collect: False leaves the result's `stdout` empty.
         umask: its umask; ours when -1.
+        frame: of the command, where `argv` has one: the input waits for its proof, and its exit code counts.
 
     Raises:
         TimedOut: the group was ended after `timeout`.
         Interrupted: it was ended because the run is cancelled.
         OSError: the program cannot be started.
     """
-    collected = Collected(command or " ".join(argv), on_output, keep=collect)
+    collected = Collected(command or " ".join(argv), on_output, keep=collect, frame=frame)
     process = subprocess.Popen(  # no context manager: that would wait for the end of one that cannot end
         list(argv),
         stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
@@ -111,7 +135,8 @@ def run_process(
     feeder = None
     if input is not None and process.stdin is not None:
         feeder = Feeder(input, process.stdin.write, process.stdin.close, (BrokenPipeError, ValueError))
-        feeder.start()
+        if collected.begun:
+            feeder.start()
     try:
         _pump(process, feeder, collected, cancel, timeout)
     except BaseException:
@@ -127,12 +152,12 @@ def run_process(
     return collected.result(128 - code if code < 0 else code)
 
 
-def ready(descriptors: Iterable[int], seconds: float) -> list[int]:
+def ready(descriptors: Iterable[int], seconds: float | None) -> list[int]:
     """Wait until something can be read, or has ended; `poll` has no limit on descriptors, which `select` has."""
     poller = select.poll()
     for descriptor in descriptors:
         poller.register(descriptor, select.POLLIN)
-    return [descriptor for descriptor, _ in poller.poll(seconds * 1000)]
+    return [descriptor for descriptor, _ in poller.poll(None if seconds is None else seconds * 1000)]
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
@@ -175,8 +200,9 @@ class Feeder:
         self._thread = threading.Thread(target=self.feed, name="bakery-input", daemon=True)
 
     def start(self) -> None:
-        """Begin, in the background."""
-        self._thread.start()
+        """Begin, in the background; safe to call twice."""
+        if self._thread.ident is None:
+            self._thread.start()
 
     def feed(self) -> None:
         """Write all of it, here and now."""
@@ -232,6 +258,8 @@ def _pump(
             silent_since = time.monotonic()
             if data := os.read(fd, CHUNK):
                 collected.take(streams[fd], data)
+                if feeder is not None and collected.begun:
+                    feeder.start()
             else:
                 del streams[fd]
         if process.poll() is not None and not came and time.monotonic() - silent_since > GRACE:

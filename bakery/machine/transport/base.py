@@ -6,12 +6,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import IO, Protocol, TypeAlias
 
-from bakery.model import Result
+from bakery.model import Result, Stream
 from bakery.util.results import OnOutput
 
 
 class ShellProgram(Protocol):
-    """A program on the machine that is talked to for a long time."""
+    """A POSIX shell on the machine, as root, that takes commands from its standard input. It has proven to be ours."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id on the machine."""
+        ...
 
     def send(self, data: bytes) -> None:
         """Write to its standard input.
@@ -20,26 +25,26 @@ class ShellProgram(Protocol):
             Lost: it, or the connection, ended.
         """
 
-    def recv(self, timeout: float | None = None) -> bytes:
-        """Return what it wrote, as soon as there is something; `b""` at its end.
+    def receive(self, timeout: float | None) -> list[tuple[Stream, bytes]]:
+        """Wait for output and return what is there; nothing when the time is up.
 
         Args:
-            timeout: seconds.
+            timeout: seconds; None waits for ever, 0 does not wait.
 
         Raises:
-            TimeoutError: nothing came in time.
-            Lost: the connection ended.
+            Lost: it has ended, and all its output was returned.
         """
         ...
 
     def close(self) -> None:
-        """Close its standard input and be done with it; safe to call twice."""
+        """End it; safe to call twice."""
 
 
 class Transport(ABC):
     """One open way to a machine. Knows nothing of users, sudo, prefixes: `Machine` builds the final words.
 
-    All methods raise `Lost` when the connection ends under them.
+    All methods raise `Lost` when the connection ends under them, and `ConnectError` when the machine runs something
+    else in place of our shell.
     """
 
     @abstractmethod
@@ -52,24 +57,26 @@ class Transport(ABC):
         on_output: OnOutput | None = None,
         collect: bool = True,
     ) -> Result:
-        """Run a command line with the login user's `sh` and wait for its end.
+        """Run a command line with the machine's `/bin/sh` and wait for its end.
 
         Args:
             command: a line for the remote POSIX shell; the caller has quoted what needs it.
-            input: bytes, or a file to stream; standard input is closed after it, and at once when None.
+            input: bytes, or a file to stream, sent once the machine has proven that our shell runs; standard input is
+                closed after it, and at once when None.
             timeout: seconds; then the remote process group is ended and `TimedOut` raised.
             on_output: called with each chunk as it arrives, from the calling thread.
             collect: False leaves `stdout` of the result empty: for downloads, which `on_output` writes to a file.
         """
 
-    def open_shell(self, command: str = "sh") -> ShellProgram:
-        """Start a program to talk to for a long time: two pipes, its standard error in the same stream as its output.
+    def open_shell(self, timeout: float = 60.0) -> ShellProgram:
+        """Start a shell as root, to talk to for a long time.
 
         Args:
-            command: a line for the login user's `sh`.
+            timeout: seconds until it must have answered.
 
         Raises:
-            Lost: when the connection ended.
+            ConnectError: no shell of ours starts; says what stands in the way.
+            Lost: the connection ended.
         """
         raise NotImplementedError
 

@@ -168,6 +168,15 @@ def session_of(connection: Connection) -> Session:
     return cast("Session", connection.transport)
 
 
+def remarks_of(session: Session) -> str:
+    """Return what sshd said about the options of the key that we logged in with: `FILE:1: key options: command`.
+
+    It says so in a debug message (sshd's auth.c, `auth_log_authopts`); empty where it does not.
+    """
+    remarks: list[str] = getattr(session, "remarks", [])
+    return next((text for text in remarks if "key options:" in text and " command" in text), "")
+
+
 def _open(connection: Connection) -> None:
     """Handshake and log in, and translate what can go wrong."""
     name = f"{connection.host} port {connection.port}"
@@ -220,5 +229,10 @@ def _factory(key_types: Sequence[str]) -> type[Session]:
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
             self.set_log_channel(LOG)
+            self.remarks: list[str] = []
+
+        def _parse_debug(self, message: Any) -> None:
+            message.get_boolean()  # whether to show it always
+            self.remarks.append(message.get_text())
 
     return Tuned

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Final, cast
 
 from bakery.errors import ConnectError
 from bakery.machine.transport.base import ShellProgram, Transport
-from bakery.model import Endpoint, Result
+from bakery.machine.transport.frame import Frame
+from bakery.model import Endpoint, Result, Stream
 from bakery.util import process_attributes
-from bakery.util.process import CHUNK, end_group, ready, run_process
+from bakery.util.process import CHUNK, POLL, ready, run_process
 from bakery.util.results import Lost, OnOutput
 from bakery.util.waiting import Cancel
 
@@ -94,9 +98,10 @@ class NamespaceTransport(Transport):
     ) -> Result:
         """Run a command line with the container's `sh`; see the base class."""
         self._require()
+        frame = Frame()
         try:
             result = run_process(
-                self._argv(command),
+                self._argv(frame, command),
                 cancel=self._cancel,
                 command=command,
                 env=environment(self._pid),
@@ -106,19 +111,31 @@ class NamespaceTransport(Transport):
                 on_output=on_output,
                 collect=collect,
                 umask=process_attributes.UMASK,
+                frame=frame,
             )
         except FileNotFoundError as error:
             raise ConnectError(
                 "nsenter is missing on this host", why=str(error), hint="apt-get install util-linux"
             ) from error
-        if result.failed:
+        if result.failed or not frame.proven:
             self._require(patience=DYING if result.exited == KILLED else 0.0)
+        if not frame.proven:
+            raise _no_shell(frame)
+        if frame.exited is None and result.ok:  # our shell was ended before it could tell
+            return replace(result, exited=KILLED)
         return result
 
-    def open_shell(self, command: str = "sh") -> ShellProgram:
-        """Start a program to talk to; see the base class."""
+    def open_shell(self, timeout: float = 60.0) -> ShellProgram:
+        """Start a shell as root; see the base class."""
         self._require()
-        return _NamespaceProgram(self._argv(f"exec 2>&1; {command}"), environment(self._pid), self._cancel)
+        frame = Frame("shell")
+        shell = ShellProcess(self._argv(frame), frame, environment(self._pid))
+        try:
+            shell.begin(timeout, self._cancel)
+        except ConnectError:
+            self._require(patience=DYING)  # perhaps nothing is wrong with it, and the container is gone
+            raise
+        return shell
 
     def end_leftovers(self) -> None:
         """End commands of an earlier process; see the base class. Each is a process group of this host."""
@@ -132,8 +149,8 @@ class NamespaceTransport(Transport):
         """Nothing stays open between two commands."""
         self._start = None
 
-    def _argv(self, command: str) -> list[str]:
-        return entering(self._pid, "-c", command)
+    def _argv(self, frame: Frame, command: str = "") -> list[str]:
+        return entering(self._pid, *frame.words(command)[1:])
 
     def _require(self, patience: float = 0.0) -> None:
         """Refuse when the leader is gone. A dying container kills what runs in it first, a moment before its leader."""
@@ -181,48 +198,112 @@ def _same(one: str, other: str) -> bool:
         return False
 
 
-class _NamespaceProgram:
-    """A long-lived program in the container."""
+def _no_shell(frame: Frame) -> ConnectError:
+    return ConnectError(
+        "the container's /bin/sh does not run our commands",
+        why=frame.chatter,
+        hint="it must be a POSIX shell: sh, dash, bash, busybox or the like",
+    )
 
-    def __init__(self, argv: list[str], env: dict[str, str], cancel: Cancel) -> None:
-        self._cancel = cancel
-        self._process = subprocess.Popen(
-            argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=env,
-            cwd="/",
-            start_new_session=True,
-            bufsize=0,
-            umask=process_attributes.UMASK,
-        )
-        self._stdin = cast("IO[bytes]", self._process.stdin)
-        self._stdout = cast("IO[bytes]", self._process.stdout)
+
+class ShellProcess:
+    """A shell of ours that is a process of this host.
+
+    Args:
+        argv: the words that start it, the frame's among them.
+        frame: of the kind `shell`.
+        env: its whole environment.
+
+    Raises:
+        ConnectError: the program cannot be started.
+    """
+
+    def __init__(self, argv: Sequence[str], frame: Frame, env: dict[str, str]) -> None:
+        pipe = subprocess.PIPE
+        try:
+            self._process = subprocess.Popen(
+                argv,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
+                env=env,
+                cwd="/",
+                start_new_session=True,
+                bufsize=0,
+                umask=process_attributes.UMASK,
+            )
+        except OSError as error:
+            raise ConnectError(f"cannot run {shlex.join(argv)}", why=str(error)) from error
+        stdin, stdout, stderr = (cast("IO[bytes]", pipe) for pipe in self._pipes)
+        self._frame = frame
+        self._input = stdin
+        self._open: dict[int, Stream] = {stdout.fileno(): "stdout", stderr.fileno(): "stderr"}
+        self._first: list[tuple[Stream, bytes]] = []
+
+    @property
+    def pid(self) -> int:
+        """Its process id in the container."""
+        return self._frame.pid or 0
+
+    def begin(self, timeout: float, cancel: Cancel) -> None:
+        """Wait for our shell's answer.
+
+        Raises:
+            ConnectError: something else was started, or nothing.
+        """
+        deadline = time.monotonic() + timeout
+        try:
+            while not self._frame.proven:
+                cancel.check()
+                self._first += [(stream, data) for stream, data in self._chunks(POLL) if data]
+                if self._frame.flooded or time.monotonic() > deadline:
+                    break
+        except Lost:
+            pass  # it has ended
+        except BaseException:
+            self.close()
+            raise
+        if not self._frame.proven:
+            self.close()
+            raise _no_shell(self._frame)
 
     def send(self, data: bytes) -> None:
-        view = memoryview(data)
+        """Write to its standard input; see `Shell`."""
+        rest = memoryview(data)
         try:
-            while view:
-                view = view[os.write(self._stdin.fileno(), view) :]
-        except (BrokenPipeError, ValueError) as error:
-            raise Lost("the program has ended") from error
+            while rest:
+                rest = rest[self._input.write(rest) or 0 :]
+        except (OSError, ValueError) as error:
+            raise Lost("the shell has ended") from error
 
-    def recv(self, timeout: float | None = None) -> bytes:
-        waited = 0.0
-        step = 0.1
-        while True:
-            self._cancel.check()
-            if ready([self._stdout.fileno()], step):
-                return os.read(self._stdout.fileno(), CHUNK)
-            waited += step
-            if timeout is not None and waited >= timeout:
-                raise TimeoutError
+    def receive(self, timeout: float | None) -> list[tuple[Stream, bytes]]:
+        """Return what it wrote; see `Shell`."""
+        first, self._first = self._first, []
+        return first or [(stream, data) for stream, data in self._chunks(timeout) if data]
 
     def close(self) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            self._stdin.close()
-        end_group(self._process)
-        self._stdout.close()
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in self._pipes:
+            if pipe is not None:
+                pipe.close()
+
+    @property
+    def _pipes(self) -> tuple[IO[bytes] | None, ...]:
+        return self._process.stdin, self._process.stdout, self._process.stderr
+
+    def _chunks(self, timeout: float | None) -> list[tuple[Stream, bytes]]:
+        came = ready(self._open, timeout)
+        chunks: list[tuple[Stream, bytes]] = []
+        for descriptor in came:
+            if data := os.read(descriptor, CHUNK):
+                chunks.append((self._open[descriptor], data))
+            else:
+                del self._open[descriptor]
+        if not chunks and not self._open:
+            raise Lost("the shell in the container has ended")
+        return [(stream, self._frame.take(stream, data)) for stream, data in chunks]
 
 
 def start_time(pid: int) -> int | None:

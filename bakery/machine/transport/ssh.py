@@ -7,16 +7,20 @@ import threading
 import time
 from typing import IO, TYPE_CHECKING, Final
 
-from paramiko.ssh_exception import SSHException
+from paramiko.ssh_exception import ChannelException
 
 from bakery.errors import ConnectError
+from bakery.machine.transport import channel as channels
 from bakery.machine.transport.banner import SILENCE
 from bakery.machine.transport.base import ShellProgram, Transport
-from bakery.machine.transport.connect import TALK, connect, session_of
-from bakery.machine.transport.remote_shell import LEFTOVERS, PROBE, end_line, framed, read_pid
+from bakery.machine.transport.channel import BROKEN, Running, ShellChannel
+from bakery.machine.transport.connect import TALK, connect, remarks_of, session_of
+from bakery.machine.transport.frame import Frame
+from bakery.machine.transport.obstacle import ASK, Refusal
+from bakery.machine.transport.remote_shell import LEFTOVERS, PROBE, end_line
 from bakery.machine.transport.stages import NotReached
 from bakery.model import Endpoint, Result
-from bakery.util.process import CHUNK, GRACE, PATIENCE, POLL, Collected, Feeder, ready
+from bakery.util.process import CHUNK, PATIENCE, Collected, ready
 from bakery.util.results import Lost, OnOutput, TimedOut
 from bakery.util.waiting import Cancel
 
@@ -26,9 +30,8 @@ if TYPE_CHECKING:
     from fabric import Connection
     from paramiko import Channel
 
-PACKET: Final = CHUNK // 8
-BROKEN: Final = (SSHException, EOFError, OSError)
-"""What paramiko raises when the connection ends."""
+CROWDED: Final = 2.0
+"""Seconds that an sshd with few sessions has to notice that the last one has ended, before another way is sought."""
 
 
 class SshTransport(Transport):
@@ -40,10 +43,11 @@ class SshTransport(Transport):
         cancel: ends commands.
         timeout: seconds for each stage of connecting, at least `TALK` for those that follow a server's first word.
         watch: called while whoever accepts the connection says nothing; see `knock`.
+        greet: False leaves it to the first command to find out whether commands run.
 
     Raises:
         NotReached: with the stage that failed.
-        ConnectError: the endpoint has no host key, or the login shell is none that we can use.
+        ConnectError: the endpoint has no host key, or something stands between us and a shell of ours.
     """
 
     def __init__(
@@ -53,16 +57,22 @@ class SshTransport(Transport):
         cancel: Cancel,
         timeout: float = 15.0,
         watch: Callable[[], object] | None = None,
+        *,
+        greet: bool = True,
     ) -> None:
         self._endpoint = endpoint
+        self._private_key = private_key
         self._cancel = cancel
         self._connection: Connection = connect(endpoint, private_key, timeout, watch)
         self._closed = threading.Event()
         self._session = session_of(self._connection)
         self._own_session = ""
+        self._shell = ""
+        self._spare: SshTransport | None = None
         threading.Thread(target=self._pulse, name="bakery-pulse", daemon=True).start()
         try:
-            self._greet(max(TALK, timeout))
+            if greet:
+                self._greet(max(TALK, timeout))
         except BaseException:
             self.close()
             raise
@@ -87,22 +97,30 @@ class SshTransport(Transport):
         collect: bool = True,
     ) -> Result:
         """Run a command line; see the base class."""
-        collected = Collected(command, on_output, keep=collect)
-        with contextlib.closing(self._channel(framed(command, self._own_session))) as channel:
-            running = _Running(self, channel, collected, self._cancel)
+        frame = Frame()
+        collected = Collected(command, on_output, keep=collect, frame=frame)
+        with contextlib.closing(self._channel(self._line(frame, command))) as channel:
+            running = Running(self, channel, frame, collected, self._cancel)
             running.feed(input)
             try:
                 return running.wait(timeout)
-            except (TimedOut, Lost):
+            except (TimedOut, Lost, ConnectError):
                 raise
             except BaseException:
                 with self._cancel, contextlib.suppress(Lost):  # the run is cancelled: the reason is on its way up
                     self.end(running)
                 raise
 
-    def open_shell(self, command: str = "sh") -> ShellProgram:
-        """Start a program to talk to; see the base class."""
-        return _SshProgram(self, self._channel(f"exec 2>&1; {command}"), self._cancel)
+    def open_shell(self, timeout: float = 60.0) -> ShellProgram:
+        """Start a shell as root; see the base class."""
+        frame = Frame("shell")
+        before = () if self.user == "root" else ("sudo", "-n", "--")
+        channel = self._channel(frame.line(before=before))
+        try:
+            return ShellChannel(self, channel, frame, self._cancel, timeout)
+        except BaseException:
+            channel.close()
+            raise
 
     def round_trip(self) -> float:
         """Measure the seconds of one round trip; 0 on loopback, where a slow answer comes from a busy machine."""
@@ -115,6 +133,8 @@ class SshTransport(Transport):
     def close(self) -> None:
         """End the connection, and those to its gateways."""
         self._closed.set()
+        if self._spare is not None:
+            self._spare.close()
         gateway = self._connection.gateway
         with contextlib.suppress(*BROKEN):  # it may be broken already
             self._connection.close()
@@ -123,28 +143,25 @@ class SshTransport(Transport):
                 gateway.close()
             gateway = gateway.gateway
 
-    def end(self, running: _Running) -> None:
+    def end(self, running: Running) -> None:
         """End the remote process group: SIGTERM, and SIGKILL for what is still there.
 
         Raises:
             Lost: the connection ended.
         """
-        if running.pid is None:
-            return
+        if not running.begun(PATIENCE) or running.frame.pid is None:
+            return  # it never came to our command
         for signal in ("TERM", "KILL"):
-            with contextlib.closing(self._channel(end_line(running.pid, signal, sudo=self.user != "root"))) as channel:
-                channel.status_event.wait(PATIENCE)
+            self._signal(running.frame.pid, signal)
             if running.drain(PATIENCE):
                 return
 
     def end_leftovers(self) -> None:
         """End commands of an earlier process; see the base class."""
-        with contextlib.closing(self._channel(LEFTOVERS)) as channel:
-            found = _Running(self, channel, Collected("", None, keep=True), self._cancel).wait(TALK)
-        for pid in found.stdout.split():
+        left = self._look(LEFTOVERS, TALK)
+        for pid in left.stdout.split():
             for word in ("TERM", "KILL"):
-                with contextlib.closing(self._channel(end_line(int(pid), word, sudo=self.user != "root"))) as channel:
-                    channel.status_event.wait(PATIENCE)
+                self._signal(int(pid), word)
 
     def answers(self) -> bool:
         """Ask for a sign of life: a channel is closed before its connection is known to be dead."""
@@ -152,29 +169,119 @@ class SshTransport(Transport):
             self._session.global_request("keepalive@openssh.com", wait=True)
         return self.alive
 
+    def prove(self) -> None:
+        """Find out whether commands of ours run, and how they can get a session of their own.
+
+        Raises:
+            ConnectError: they do not, or not in time; says what stands in the way.
+            Lost: the connection ended.
+        """
+        frame = Frame("look")
+        try:
+            self._probe(frame, 3 * channels.STARTS)
+        except TimedOut:
+            raise self.obstacle(frame, None) from None
+
+    def obstacle(self, frame: Frame, exited: int | None) -> ConnectError:
+        """Say why our shell did not answer.
+
+        Args:
+            frame: of the line that was sent.
+            exited: what took the line ended so; None while it runs.
+        """
+        options = remarks_of(self._session)
+        streams = [
+            name
+            for name, came in (("standard error", frame.came("stderr")), ("output", frame.came("stdout")))
+            if not came
+        ]
+        return Refusal(
+            user=self.user,
+            host=self._endpoint.host,
+            said=frame.chatter,
+            exited=exited,
+            shell=self._shell,
+            asked="" if options else self._ask(),
+            options=options,
+            sudo=self.user != "root",
+            missing=streams[0] if len(streams) == 1 else "",
+        ).explain()
+
+    def _line(self, frame: Frame, command: str) -> str:
+        return frame.line(command, before=("setsid",) if self._own_session == "setsid" else ())
+
+    def _look(self, command: str, timeout: float) -> Result:
+        """Run a command of our own that looks after others; nothing watches over its start."""
+        frame = Frame("look")
+        collected = Collected("", None, keep=True, frame=frame)
+        with contextlib.closing(self._channel(self._line(frame, command))) as channel:
+            running = Running(self, channel, frame, collected, self._cancel, watched=False)
+            running.feed(None)
+            return running.wait(timeout)
+
+    def _signal(self, pid: int, signal: str) -> None:
+        with self._cancel, contextlib.suppress(TimedOut):
+            self._look(end_line(pid, signal, sudo=self.user != "root"), PATIENCE)
+
     def _channel(self, line: str) -> Channel:
         try:
-            channel = self._session.open_session(timeout=SILENCE)
+            channel = self.open_channel()
             channel.exec_command(line)
         except BROKEN as error:
             raise Lost(str(error) or "the connection is closed") from error
         return channel
 
+    def open_channel(self) -> Channel:
+        """Open a channel; on another connection where the server allows no more sessions on this one."""
+        deadline = time.monotonic() + CROWDED
+        while True:
+            try:
+                return self._session.open_session(timeout=SILENCE)
+            except ChannelException:
+                if not self.answers():
+                    raise
+                if time.monotonic() > deadline:
+                    break
+                self._cancel.sleep(CROWDED / 40)
+        if self._spare is None or not self._spare.alive:
+            self._spare = SshTransport(self._endpoint, self._private_key, self._cancel, greet=False)
+        return self._spare.open_channel()
+
     def _greet(self, timeout: float) -> None:
-        """Learn how commands can get a session of their own."""
+        """Learn how commands can get a session of their own; a machine that is slow is asked again."""
+        frame = Frame("look")
         try:
-            with contextlib.closing(self._channel(PROBE)) as channel:
-                result = _Running(self, channel, Collected("", None, keep=True), self._cancel).wait(timeout)
-        except (Lost, TimedOut) as error:
+            self._probe(frame, timeout)
+        except Lost as error:
             raise NotReached("session", f"logged in, but no command runs ({error or 'no answer'})") from error
-        answer = result.stdout.split()
-        if not answer or answer[-1] not in ("leader", "setsid", "bare"):
-            raise ConnectError(
-                f"the login shell of {self.user} on {self._endpoint.host} is not a POSIX shell",
-                why=(result.stdout + result.stderr).strip(),
-                hint="log in as a user whose shell is sh, bash, dash, busybox or the like",
+        except TimedOut:
+            raise NotReached("session", f"logged in, but {self.obstacle(frame, None).what}") from None
+
+    def _probe(self, frame: Frame, timeout: float) -> None:
+        with contextlib.closing(self._channel(frame.line(PROBE))) as channel:
+            running = Running(
+                self, channel, frame, Collected("", None, keep=True, frame=frame), self._cancel, watched=False
             )
-        self._own_session = answer[-1]
+            running.feed(None)
+            answer = running.wait(timeout).stdout.split("\n")
+        self._own_session, self._shell = answer[0], answer[1] if len(answer) > 1 else ""
+
+    def _ask(self) -> str:
+        """Put a harmless question to whoever takes our lines."""
+        said = b""
+        deadline = time.monotonic() + PATIENCE
+        with contextlib.suppress(*BROKEN, Lost), contextlib.closing(self._channel(ASK)) as channel:
+            channel.set_combine_stderr(True)
+            channel.shutdown_write()
+            while (
+                time.monotonic() < deadline
+                and len(said) < CHUNK
+                and not (channel.eof_received and not channel.recv_ready())
+            ):
+                ready([channel.fileno()], 0.1)
+                if channel.recv_ready():
+                    said += channel.recv(CHUNK)
+        return said.decode(errors="replace")
 
     def _pulse(self) -> None:
         """Find out that the other side died silently: no packet tells, so ask and count the seconds until an answer."""
@@ -190,158 +297,3 @@ class SshTransport(Transport):
             if not answered.wait(SILENCE) or not self._session.is_active():
                 self._session.close()
                 return
-
-
-class _Running:
-    """A command on its channel."""
-
-    def __init__(self, transport: SshTransport, channel: Channel, collected: Collected, cancel: Cancel) -> None:
-        self._transport = transport
-        self._channel = channel
-        self._collected = collected
-        self._cancel = cancel
-        self._head: bytes | None = b""
-        self._feeder: Feeder | None = None
-        self.pid: int | None = None
-
-    def feed(self, source: bytes | IO[bytes] | None) -> None:
-        """Write the input; in the background unless the channel takes it at once."""
-        channel = self._channel
-        self._feeder = Feeder(source or b"", lambda data: send(channel, data), channel.shutdown_write, BROKEN)
-        if source is None or (isinstance(source, bytes) and len(source) <= channel.out_window_size):
-            self._feeder.feed()
-        else:
-            self._feeder.start()
-
-    def wait(self, timeout: float | None) -> Result:
-        """Hand on what comes until the command ends."""
-        while not self._ended():
-            self._cancel.check()
-            if self._feeder is not None:
-                self._feeder.check()
-            if timeout is not None and self._collected.seconds > timeout:
-                self._transport.end(self)
-                raise TimedOut(self._collected.result(-1))
-            self._sleep(POLL)
-        self._read()
-        self._flush_head()
-        if self._feeder is not None:
-            self._feeder.check()
-        return self._collected.result(self._exit_code())
-
-    def drain(self, seconds: float) -> bool:
-        """Hand on what comes for so long; True when the command has ended."""
-        deadline = time.monotonic() + seconds
-        while not self._ended():
-            if time.monotonic() > deadline:
-                return False
-            self._sleep(POLL)
-        self._read()
-        return True
-
-    def _ended(self) -> bool:
-        """True when all output is there; a program left in the background may keep the streams open after the end."""
-        came = self._read()
-        channel = self._channel
-        if channel.closed or (channel.eof_received and channel.exit_status_ready()):
-            return True
-        if not channel.exit_status_ready() or came:
-            return False
-        deadline = time.monotonic() + GRACE
-        while time.monotonic() < deadline and not (channel.eof_received or channel.closed):
-            if self._read():
-                deadline = time.monotonic() + GRACE
-            self._sleep(GRACE / 20)
-        return True
-
-    def _sleep(self, seconds: float) -> None:
-        """Wait until something comes. After the end of the streams their file descriptor is always ready."""
-        if self._channel.eof_received:
-            self._channel.status_event.wait(seconds)
-        else:
-            ready([self._channel.fileno()], seconds)
-
-    def _read(self) -> bool:
-        """Take all that is there."""
-        came = False
-        while self._channel.recv_stderr_ready() and (data := self._channel.recv_stderr(CHUNK)):
-            came = True
-            self._stderr(data)
-        while self._channel.recv_ready() and (data := self._channel.recv(CHUNK)):
-            came = True
-            self._collected.take("stdout", data)
-        return came
-
-    def _stderr(self, data: bytes) -> None:
-        """Take the process id out of the stream's head, whatever the login shell wrote before it."""
-        if self._head is None:
-            self._collected.take("stderr", data)
-            return
-        self._head += data
-        if (found := read_pid(self._head)) is not None:
-            self.pid, rest = found
-            self._head = None
-            if rest:
-                self._collected.take("stderr", rest)
-
-    def _flush_head(self) -> None:
-        if self._head:
-            self._collected.take("stderr", self._head)
-        self._head = None
-
-    def _exit_code(self) -> int:
-        """Return the exit code. None came: either the connection died, or the shell itself was killed."""
-        code: int = self._channel.exit_status
-        if code >= 0:
-            return code
-        if not self._transport.answers():
-            raise Lost("the connection ended under the command")
-        return 137
-
-
-def send(channel: Channel, data: bytes) -> None:
-    """Write all of it.
-
-    Raises:
-        OSError: the channel is closed.
-    """
-    view = memoryview(data)
-    while view:
-        sent = channel.send(bytes(view[:PACKET]))
-        if not sent:
-            raise OSError("the channel is closed")
-        view = view[sent:]
-
-
-class _SshProgram:
-    """A long-lived program on a channel."""
-
-    def __init__(self, transport: SshTransport, channel: Channel, cancel: Cancel) -> None:
-        self._transport = transport
-        self._channel = channel
-        self._cancel = cancel
-
-    def send(self, data: bytes) -> None:
-        try:
-            send(self._channel, data)
-        except BROKEN as error:
-            raise Lost("the program has ended") from error
-
-    def recv(self, timeout: float | None = None) -> bytes:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            self._cancel.check()
-            left = POLL if deadline is None else min(POLL, max(0.0, deadline - time.monotonic()))
-            self._channel.settimeout(left)
-            try:
-                data = self._channel.recv(CHUNK)
-            except TimeoutError:
-                if deadline is not None and time.monotonic() >= deadline:
-                    raise
-                continue
-            if not data and not self._transport.alive:
-                raise Lost("the connection ended under the program")
-            return data
-
-    def close(self) -> None:
-        self._channel.close()

@@ -57,7 +57,7 @@ def leader(tmp_path: Path) -> Iterator[int]:
 
 def test_the_host_is_what_is_inside_of_the_namespaces(leader: int) -> None:
     connection = connect(Endpoint(transport="namespace", data={"pid": leader}), NO_KEYS)
-    shell = Shell(connection.spawn)
+    shell = Shell(connection.open_shell)
     try:
         host = make_host("container", shell)
         assert host.check_output("hostname") == "inside-of-it"
@@ -77,7 +77,7 @@ def test_a_container_that_is_gone_is_a_connection_error(leader: int) -> None:
 
 def test_a_container_that_dies_under_the_tests_is_lost(leader: int) -> None:
     connection = connect(Endpoint(transport="namespace", data={"pid": leader}), NO_KEYS)
-    shell = Shell(connection.spawn)
+    shell = Shell(connection.open_shell)
     assert shell.ask("true")[0].exited == 0
     os.kill(leader, 9)
     with pytest.raises(Lost):

@@ -7,15 +7,26 @@ from collections.abc import Iterator
 
 import pytest
 
-from bakery.machine.transport.namespace import ENVIRONMENT
+from bakery.errors import ConnectError
+from bakery.machine.transport.frame import Frame
+from bakery.machine.transport.namespace import ENVIRONMENT, ShellProcess
 from bakery.smoke.backend import host as make_host
-from bakery.smoke.connect import _ProcessPipes
 from bakery.smoke.shell import CommandTimeoutError, Shell
 from bakery.util.results import Lost
+from bakery.util.waiting import Cancel
 
 pytestmark = pytest.mark.live
 
 SHELLS = [["/bin/dash"], ["/bin/bash"], ["/bin/busybox", "sh"]]
+
+
+def started(words: list[str], before: tuple[str, ...] = ()) -> ShellProcess:
+    frame = Frame("shell")
+    own = [*words, *frame.words()[1:]]
+    own[own.index("-c") + 1] = own[own.index("-c") + 1].replace("/bin/sh", " ".join(words))
+    shell = ShellProcess([*before, *own], frame, dict(ENVIRONMENT))
+    shell.begin(20, Cancel())
+    return shell
 
 
 @pytest.fixture(params=SHELLS, ids=lambda words: words[-1].rsplit("/", 1)[-1])
@@ -23,7 +34,7 @@ def shell(request: pytest.FixtureRequest) -> Iterator[Shell]:
     words: list[str] = request.param
     if shutil.which(words[0]) is None:
         pytest.skip(f"this host has no {words[0]}")
-    made = Shell(lambda: _ProcessPipes(words, dict(ENVIRONMENT)))
+    made = Shell(lambda: started(words))
     yield made
     made.close()
 
@@ -83,8 +94,8 @@ def test_a_command_that_kills_the_shell_costs_one_answer_only(shell: Shell) -> N
 
 
 def test_a_shell_that_cannot_start_says_what_it_said() -> None:
-    made = Shell(lambda: _ProcessPipes(["/bin/sh", "-c", "echo sudo: no password >&2; exit 1"], dict(ENVIRONMENT)))
-    with pytest.raises(Lost, match="sudo: no password"):
+    made = Shell(lambda: started(["/bin/sh"], ("/bin/sh", "-c", "echo sudo: no password >&2; exit 1")))
+    with pytest.raises(ConnectError, match="sudo: no password"):
         made.ask("true", timeout=5)
 
 

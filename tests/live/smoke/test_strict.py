@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from bakery.machine.transport.namespace import ENVIRONMENT
+from bakery.machine.transport.frame import Frame
+from bakery.machine.transport.namespace import ENVIRONMENT, ShellProcess
 from bakery.smoke.backend import host as make_host
-from bakery.smoke.connect import _ProcessPipes
 from bakery.smoke.shell import Shell
+from bakery.util.waiting import Cancel
 
 pytestmark = [
     pytest.mark.live,
@@ -47,7 +48,10 @@ time.sleep(600)
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     told = tmp_path_factory.mktemp("servers") / "told"
-    pipes = _ProcessPipes(["unshare", "--net", "--fork", "--kill-child", "/bin/sh"], dict(ENVIRONMENT))
+    frame = Frame("shell")
+    words = ["unshare", "--net", "--fork", "--kill-child", *frame.words()]
+    pipes = ShellProcess(words, frame, dict(ENVIRONMENT))
+    pipes.begin(20, Cancel())
     shell = Shell(lambda: pipes)
     shell.ask("ip link set lo up && ip address add 10.7.0.1/24 dev lo", timeout=10)
     servers = f"python3 - <<'end' >{told} &\n{SERVERS}\nend\n"

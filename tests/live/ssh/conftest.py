@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bakery import Machine
 from bakery.state.ssh_keys import make_keys
 from bakery.testing.sshd import SSHD, Server, start_sshd
+from tests.live.ssh.accounts import Account, start_account
 
 
 @pytest.fixture
@@ -43,3 +45,22 @@ def machine(server: Server) -> Iterator[Machine]:
     built = server.machine()
     yield built
     built._link.close()
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> Iterator[Account]:
+    """Start a server with one account: its login shell, its start files, its sshd's configuration."""
+    if os.geteuid() or not Path(SSHD).exists():
+        pytest.skip("needs root and an sshd to start")
+    started: list[Server] = []
+
+    def start(*args: Any, **options: Any) -> Server:
+        shell = args[0] if args else "/bin/sh"
+        if not Path(shell).exists():
+            pytest.skip(f"this host has no {shell}")
+        started.append(start_account(tmp_path / f"account{len(started)}", *args, **options))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()

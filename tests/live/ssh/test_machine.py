@@ -259,7 +259,7 @@ def test_files_users_and_scripts_work_with_busybox_alone(
     assert machine.run("id -un; pwd", user="app").stdout == "app\n/home/app\n"
     shell = machine._link.open().open_shell()
     shell.send(b"echo $((6 * 7)); exit\n")
-    assert shell.recv(timeout=20) == b"42\n"
+    assert shell.receive(timeout=20) == [("stdout", b"42\n")]
     shell.close()
 
 

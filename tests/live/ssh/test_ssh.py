@@ -263,14 +263,15 @@ def test_a_machine_that_falls_silent_is_noticed(server: Server, monkeypatch: pyt
 def test_a_shell_can_be_talked_to(machine: Machine) -> None:
     shell = machine._link.open().open_shell()
     shell.send(b"echo one; echo two >&2\n")
-    text = b""
-    while text.count(b"\n") < 2:
-        text += shell.recv(timeout=20)
-    assert sorted(text.split()) == [b"one", b"two"]
-    with pytest.raises(TimeoutError):
-        shell.recv(timeout=0.1)
+    came: dict[str, bytes] = {"stdout": b"", "stderr": b""}
+    while b"".join(came.values()).count(b"\n") < 2:
+        for stream, data in shell.receive(timeout=20):
+            came[stream] += data
+    assert came == {"stdout": b"one\n", "stderr": b"two\n"}
+    assert shell.receive(timeout=0.1) == []
     shell.send(b"exit\n")
-    assert shell.recv(timeout=20) == b""
+    with pytest.raises(Lost):
+        shell.receive(timeout=20)
     shell.close()
 
 

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bakery.machine.command import LONGEST, Command, join_path, joined, quote_path, sudo_refused
+from bakery.machine.command import LONGEST, Command, join_path, joined, quote_path
+from bakery.machine.transport.sudo import sudo_refused
 
+HOME = 'cd -- "$HOME" 2>/dev/null || cd /'
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 
 
@@ -18,6 +20,7 @@ def test_a_string_runs_in_bash_where_there_is_one_and_in_sh_elsewhere() -> None:
     line, head = Command(command="echo $HOME").line("root")
     assert line.splitlines() == [
         "umask 022",
+        HOME,
         "c='echo $HOME'",
         'command -v bash >/dev/null 2>&1 && exec bash -c "$c"',
         'exec sh -c "$c"',
@@ -26,22 +29,25 @@ def test_a_string_runs_in_bash_where_there_is_one_and_in_sh_elsewhere() -> None:
 
 
 def test_words_meet_no_shell() -> None:
-    assert Command(command=("echo", "$HOME; reboot")).line("root") == ("umask 022\nexec echo '$HOME; reboot'", b"")
+    assert Command(command=("echo", "$HOME; reboot")).line("root") == (
+        f"umask 022\n{HOME}\nexec echo '$HOME; reboot'",
+        b"",
+    )
 
 
 def test_prefixes_run_in_the_same_shell_as_the_command() -> None:
     line, _ = Command(command="pip list", prefixes=("source v/bin/activate", "export A=1")).line("root")
-    assert line.startswith("umask 022\nc='source v/bin/activate && export A=1 && pip list'\n")
+    assert line.splitlines()[2].startswith("c='source v/bin/activate && export A=1 && pip list'")
 
 
 def test_words_with_a_prefix_stay_quoted() -> None:
     line, _ = Command(command=("echo", "a b"), prefixes=("true",)).line("root")
-    assert shlex.split(line.splitlines()[1])[0] == "c=true && echo 'a b'"
+    assert shlex.split(line.splitlines()[2])[0] == "c=true && echo 'a b'"
 
 
 def test_a_named_shell_is_taken() -> None:
     call = Command(command="echo", shell="/bin/zsh")  # noqa: S604  a name, not subprocess's switch
-    assert call.line("root")[0] == "umask 022\nexec /bin/zsh -c echo"
+    assert call.line("root")[0].splitlines()[2] == "exec /bin/zsh -c echo"
 
 
 def test_a_value_of_the_environment_is_in_no_argument_list() -> None:

@@ -16,18 +16,17 @@ Answer = tuple[bytes, bytes, int]
 class FakePipes:
     """A machine's shell that understands our frames, and gives its output in pieces of `size` bytes."""
 
-    def __init__(self, answer: Callable[[str], Answer | None], size: int = 3, banner: bytes = b"") -> None:
+    def __init__(self, answer: Callable[[str], Answer | None], size: int = 3) -> None:
         self._answer = answer
         self._size = size
-        self._banner = banner
         self._mark = b""
         self._queue: list[tuple[Stream, bytes]] = []
         self.closed = False
+        self.pid = 4711
 
     def send(self, data: bytes) -> None:
-        if found := re.match(r"PATH=.* m=(\w+);", data.decode()):
+        if found := re.match(r"PATH=.* m=(\w+)\n", data.decode()):
             self._mark = found[1].encode()
-            self._say(self._banner, b"", 4711)
             return
         words = shlex.split(data.decode())
         for command in (words[at + 1] for at, word in enumerate(words) if word == "-c"):
@@ -60,7 +59,7 @@ def shell_of(*pipes: FakePipes) -> Shell:
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_output_comes_back_unchanged_however_it_is_cut(size: int) -> None:
-    shell = shell_of(FakePipes(lambda _: (b"\x00a;b\n\xff", b"oops", 3), size, banner=b"Welcome;\n"))
+    shell = shell_of(FakePipes(lambda _: (b"\x00a;b\n\xff", b"oops", 3), size))
     [reply] = shell.ask("anything")
     assert (reply.stdout, reply.stderr, reply.exited) == (b"\x00a;b\n\xff", b"oops", 3)
 
