@@ -137,7 +137,8 @@ def _as_user(inner: str, login: str, user: str) -> str:
     """Let another user run the line; by what the machine has, decided there and then, without a round trip."""
     if user == login:
         return inner
-    home = f"HOME=~{user} USER={user} LOGNAME={user}; export HOME USER LOGNAME\n"
+    # SHLVL as in our frame, which sudo does not pass on: no start file of bash is read.
+    home = f"HOME=~{user} USER={user} LOGNAME={user} SHLVL=1; export HOME USER LOGNAME SHLVL\n"
     text = shlex.quote(home + inner)
     sudo = f'exec sudo -n -H -u {user} -- sh -c "$u"'
     missing = f"command -v sudo >/dev/null 2>&1 || {{ echo '{NO_SUDO}' >&2; exit 127; }}"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import secrets
+import stat
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final, TypeAlias, cast
 
@@ -16,10 +18,20 @@ from bakery.util.extents import has_holes
 
 Local: TypeAlias = "str | os.PathLike[str] | IO[Any]"
 
-# Arguments: destination, name to use below a folder, mode, owner, size, a word if the file has holes. Prints where the
-# file is. The rename makes the change all or nothing; the size is checked first, since a connection that breaks ends
-# the stream just as its end does.
-UPLOAD: Final = """
+# Digests standard input. $1: bytes, as far as they are known. OpenSSL takes longer to start and is five times as quick.
+DIGEST: Final = """
+digest() {
+  if [ "$1" -gt 16000000 ] && command -v openssl >/dev/null 2>&1; then openssl dgst -sha256 -r; else sha256sum; fi
+}
+"""
+
+# Arguments: destination, name to use below a folder, mode, owner, size, SHA-256, a word if the file has holes, key.
+# Tells where the file is. The rename makes the change all or nothing; size and digest are checked first, since a
+# connection that breaks ends the stream just as its end does. What is told stands between two keys, apart from what
+# others say.
+UPLOAD: Final = (
+    DIGEST
+    + """
 set -e
 d=$1
 case $d in
@@ -35,29 +47,44 @@ case $d in */*) f=${d%/*}/ ;; *) f=./ ;; esac
 t=$f.bakery-$$
 trap 'rm -f -- "$t"' EXIT
 umask 077
-if [ -n "$6" ] && dd if=/dev/null of=/dev/null conv=sparse 2>/dev/null; then
+if [ -n "$7" ] && dd if=/dev/null of=/dev/null conv=sparse 2>/dev/null; then
   dd bs=65536 conv=sparse of="$t" 2>/dev/null
 else
   cat >"$t"
 fi
 n=$(wc -c <"$t")
 [ "$n" -eq "$5" ] || { echo "$d: $n bytes of $5 came" >&2; exit 1; }
+if command -v sha256sum >/dev/null 2>&1; then
+  h=$(digest "$5" <"$t")
+  [ "${h%% *}" = "$6" ] || { echo "$d: SHA-256 ${h%% *} came, not $6" >&2; exit 1; }
+fi
 [ -z "$4" ] || chown -- "$4" "$t"
 chmod -- "$3" "$t"
 mv -f -- "$t" "$d"
 trap - EXIT
-printf '%s' "$d"
+printf '%s' "$8$d$8"
 """
+)
 
-DOWNLOAD: Final = """
+# Tells the digest of what it sends on standard error, on the way, so that a file that grows or that is made as it is
+# read (/proc) is told right. A pipe can be opened by its number, the socket that sshd gives cannot: hence `cat`.
+DOWNLOAD: Final = (
+    DIGEST
+    + """
 s=$1
 case $s in '~/'*) s=$HOME/${s#'~/'} ;; esac
 [ ! -d "$s" ] || { echo "$s is a folder; get() fetches files" >&2; exit 1; }
-exec cat -- "$s"
+[ -r "$s" ] || exec cat -- "$s"
+command -v sha256sum >/dev/null 2>&1 && [ -e /proc/self/fd/1 ] || { echo 'unchecked  -' >&2; exec cat -- "$s"; }
+n=0
+[ ! -f "$s" ] || n=$(wc -c <"$s")
+{ { { tee /proc/self/fd/3 <"$s" || echo 'it cannot be read to its end'; } | digest "$n" >&4; } 3>&1 | cat; } 4>&2
 """
+)
 
-# Arguments: destination, z for a gzip stream.
-UNPACK: Final = """
+# Arguments: destination, owner, key. Reads names of folders, a line each. Makes the destination, and tells the numbers
+# of the owner and the group, and of those folders that are there already, or are links to folders.
+PREPARE: Final = r"""
 set -e
 d=$1
 case $d in
@@ -65,8 +92,43 @@ case $d in
   '~/'*) d=$HOME/${d#'~/'} ;;
 esac
 mkdir -p -- "$d"
-exec tar -x"$2" -f - -C "$d"
+if [ -n "$2" ]; then
+  t=$d/.bakery-$$
+  trap 'rm -f -- "$t"' EXIT
+  : >"$t"
+  case $2 in
+    *:*) chown -- "$2" "$t" ;;
+    *) chown -- "$2:" "$t" 2>/dev/null || chown -- "$2" "$t" ;;
+  esac
+  ids=$(ls -dn -- "$t")
+else
+  ids="- - $(id -u) $(id -g)"
+fi
+key=$3 n=0
+set -- $ids
+told="$3 $4"
+while IFS= read -r p; do
+  n=$((n + 1))
+  case $p in *\\*) p=$(printf '%bx' "$p") p=${p%x} ;; esac
+  [ ! -d "$d/$p" ] || told="$told $n"
+done
+printf '%s' "$key$told$key"
 """
+
+# Arguments: destination, z for a gzip stream, bytes of all files. Tells the digest of what came.
+UNPACK: Final = (
+    DIGEST
+    + """
+set -e
+d=$1
+case $d in
+  '~') d=$HOME ;;
+  '~/'*) d=$HOME/${d#'~/'} ;;
+esac
+command -v sha256sum >/dev/null 2>&1 && [ -e /proc/self/fd/1 ] || { echo 'unchecked  -'; exec tar -x"$2" -f - -C "$d"; }
+{ { tee /proc/self/fd/3 | digest "$3" >&4; } 3>&1 | tar -x"$2" -f - -C "$d"; } 4>&1
+"""
+)
 
 # Arguments: the interpreter's words, --, the script's arguments. The script is a file, so that its standard input is
 # its own; the interpreter is named, so that it runs where /tmp forbids programs.
@@ -101,13 +163,19 @@ class Transfer:
 
 @dataclass(frozen=True, kw_only=True)
 class Upload:
-    """What goes to the machine: a stream of known length."""
+    """What goes to the machine: a stream of known length and digest."""
 
     source: bytes | IO[bytes]
     size: int
     name: str
     mode: int
+    sha256: str
     sparse: bool = False
+
+    @classmethod
+    def of(cls, data: bytes, mode: int) -> Upload:
+        """Make one of bytes."""
+        return cls(source=data, size=len(data), name="", mode=mode, sha256=hashlib.sha256(data).hexdigest())
 
 
 @contextmanager
@@ -121,28 +189,33 @@ def upload(local: Local, folder: Path) -> Generator[Upload]:
         path = folder / Path(local).expanduser()
         with path.open("rb") as file:
             info = os.fstat(file.fileno())
-            yield Upload(
-                source=file,
-                size=info.st_size,
-                name=path.name,
-                mode=info.st_mode & 0o7777,
-                sparse=has_holes(path, info),
-            )
+            mode = info.st_mode & 0o7777
+            if stat.S_ISREG(info.st_mode):
+                yield replace(_measured(file, path.name, mode), sparse=has_holes(path, info))
+                return
+            with _spooled(file) as spool:  # a pipe can be read once only
+                yield _measured(spool, path.name, mode)
         return
-    with _spooled(local) as (source, size):
-        name = Path(str(getattr(local, "name", ""))).name
-        yield Upload(source=source, size=size, name=name, mode=0o644)
+    with _spooled(local) as spool:
+        yield _measured(spool, Path(str(getattr(local, "name", ""))).name, 0o644)
+
+
+def _measured(file: IO[bytes], name: str, mode: int) -> Upload:
+    """Read a file for its length and digest, and go back to its beginning."""
+    digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # it asks for less than IO
+    size = file.tell()
+    file.seek(0)
+    return Upload(source=file, size=size, name=name, mode=mode, sha256=digest)
 
 
 @contextmanager
-def _spooled(stream: IO[Any]) -> Generator[tuple[IO[bytes], int]]:
-    """Copy a stream to memory, or to a temporary file when it is large, to know its length."""
+def _spooled(stream: IO[Any]) -> Generator[IO[bytes]]:
+    """Copy a stream to memory, or to a temporary file when it is large, so that it can be read twice."""
     with tempfile.SpooledTemporaryFile(max_size=1 << 24) as spool:
         while data := stream.read(1 << 16):
             spool.write(data.encode() if isinstance(data, str) else data)
-        size = spool.tell()
         spool.seek(0)
-        yield cast("IO[bytes]", spool), size
+        yield cast("IO[bytes]", spool)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy as copying
-import io
 import os
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -16,18 +15,7 @@ from bakery.machine.execute import execute, raise_if_failed
 from bakery.machine.fabric_options import FabricOptions, Input, options_of, plain_env, plain_input
 from bakery.machine.facts import SCRIPT as FACTS
 from bakery.machine.facts import Facts
-from bakery.machine.files import (
-    DOWNLOAD,
-    SCRIPT,
-    UNPACK,
-    UPLOAD,
-    Local,
-    Transfer,
-    Upload,
-    download,
-    interpreter,
-    upload,
-)
+from bakery.machine.files import SCRIPT, Local, Transfer, Upload, download, interpreter, upload
 from bakery.machine.output import CommandOutput, hidden_streams
 from bakery.model import Result, Stream
 from bakery.redaction.secret import Secret
@@ -297,8 +285,7 @@ class Machine:
         """
         data = plain_input(text)
         assert isinstance(data, bytes)  # noqa: S101  str, bytes and Secret all become bytes
-        up = Upload(source=data, size=len(data), name="", mode=mode)
-        self._upload(up, os.fspath(path), mode, "" if owner == self._user else owner)
+        self._upload(Upload.of(data, mode), os.fspath(path), mode, "" if owner == self._user else owner)
 
     def copy(
         self, src_dir: str | os.PathLike[str], dest_dir: str, exclude: Sequence[str] = (), *, owner: str | None = None
@@ -380,25 +367,20 @@ class Machine:
         return execute(self._link, self._alive, call, source, timeout=timeout, on_output=on_output, collect=collect)
 
     def _upload(self, up: Upload, dest: str, mode: int, owner: str) -> str:
-        sparse = "holes" if up.sparse else ""
-        words = ["sh", "-c", UPLOAD, "bakery-put", dest, up.name, f"{mode:o}", owner, str(up.size), sparse]
-        return self._helper(f"put {dest or up.name}", words, up.source).stdout
+        from bakery.machine.transfer import send_file
+
+        return send_file(self._helper, up, dest, mode, owner)
 
     def _download(self, remote: str, file: IO[Any]) -> None:
-        def take(stream: Stream, data: bytes) -> None:
-            if stream == "stdout":
-                file.write(data.decode() if isinstance(file, io.TextIOBase) else data)
+        from bakery.machine.transfer import fetch_file
 
-        self._helper(f"get {remote}", ["sh", "-c", DOWNLOAD, "bakery-get", remote], on_output=take, collect=False)
+        fetch_file(self._helper, remote, file)
 
     def _upload_folder(self, folder: Path, dest: str, exclude: Sequence[str], owner: str) -> None:
-        from bakery.machine.tar_stream import archive, keeps_holes
+        from bakery.machine.transfer import send_folder
 
-        packed = self._link.open().round_trip() > FAST
-        holes = keeps_holes(folder, exclude, lambda words: self._helper("tar --version", words).stdout, self._work)
-        stream = archive(folder, exclude=exclude, owner=owner or self._user, compress=packed, holes=holes)
-        words = ["sh", "-c", UNPACK, "bakery-copy", dest, "z" if packed else ""]
-        self._helper(f"copy {folder} to {dest}", words, stream)
+        slow = self._link.open().round_trip() > FAST
+        send_folder(self._helper, folder, dest, self._work, exclude=exclude, owner=owner, compress=slow)
 
     def _helper(
         self,

@@ -12,7 +12,7 @@ import os
 import stat
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, cast
 
@@ -31,7 +31,8 @@ def archive(
     folder: Path,
     *,
     exclude: Sequence[str] = (),
-    owner: str = "root",
+    owner: tuple[int, int] = (0, 0),
+    present: Container[str] = (),
     compress: bool = False,
     holes: bool = False,
 ) -> IO[bytes]:
@@ -40,14 +41,15 @@ def archive(
     Args:
         folder: what is packed; paths in the stream are relative to it.
         exclude: shell patterns; a file or folder whose name or relative path matches one is left out.
-        owner: `USER` or `USER:GROUP`, as the files will belong to on the machine.
+        owner: the machine's numbers of the user and the group that the files will belong to.
+        present: relative paths of folders that the machine has; what is in them is packed, they themselves are not.
         compress: gzip, at its quickest.
         holes: keep the holes of files, in GNU tar's format; else they are sent as zeros.
 
     Raises:
         TaskError: while it is read: a file became shorter, or cannot be read.
     """
-    pieces = _tar(folder, exclude, owner, holes=holes)
+    pieces = _tar(folder, exclude, owner, present, holes=holes)
     return cast("IO[bytes]", _Stream(_gzipped(pieces) if compress else pieces))
 
 
@@ -109,13 +111,34 @@ def keeps_holes(folder: Path, exclude: Sequence[str], ask: Callable[[Sequence[st
     return bool(names)
 
 
-def _tar(folder: Path, exclude: Sequence[str], owner: str, *, holes: bool) -> Iterator[bytes]:
-    user, _, group = owner.partition(":")
+def survey(folder: Path, exclude: Sequence[str] = ()) -> tuple[list[str], int]:
+    """Return the relative paths of the folders that `archive` packs, and the bytes of all files.
+
+    Raises:
+        TaskError: one cannot be read.
+    """
+    names: list[str] = []
+    size = 0
+    try:
+        for _, name, info in _walk(str(folder), "", exclude):
+            if stat.S_ISDIR(info.st_mode):
+                names.append(name)
+            size += info.st_size
+    except OSError as error:
+        raise TaskError(f"cannot read {error.filename}", why=error.strerror or str(error)) from error
+    return names, size
+
+
+def _tar(
+    folder: Path, exclude: Sequence[str], owner: tuple[int, int], present: Container[str], *, holes: bool
+) -> Iterator[bytes]:
     links: dict[tuple[int, int], str] = {}
     for path, name, info in _walk(str(folder), "", exclude):
         member = tarfile.TarInfo(name)
         member.mode, member.mtime = stat.S_IMODE(info.st_mode), int(info.st_mtime)
-        member.uname, member.gname = user, group or user
+        member.uid, member.gid = owner
+        if name in present and stat.S_ISDIR(info.st_mode):
+            continue  # it keeps its mode and owner, and stays a link where it is one
         if stat.S_ISDIR(info.st_mode):
             member.type = tarfile.DIRTYPE
         elif stat.S_ISLNK(info.st_mode):

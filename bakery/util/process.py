@@ -11,14 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, cast
+from typing import IO, Final, Protocol, cast
 
 from bakery.model import Result, Stream
 from bakery.util.results import OnOutput, TimedOut
 from bakery.util.waiting import Cancel
-
-if TYPE_CHECKING:
-    from bakery.machine.transport.frame import Frame
 
 CHUNK: Final = 8 * 32_704
 """Bytes read at once: whole SSH packets, 32 KiB less the head that paramiko allows for."""
@@ -28,6 +25,28 @@ PATIENCE: Final = 3.0
 """Seconds that a process group has between SIGTERM and SIGKILL."""
 GRACE: Final = 1.0
 """Seconds to wait for more output of a program that has ended: something that it started may hold its pipes open."""
+
+
+class Frame(Protocol):
+    """What tells a command's own words from those of others around it."""
+
+    @property
+    def proven(self) -> bool:
+        """True once the command itself has answered."""
+        ...
+
+    @property
+    def exited(self) -> int | None:
+        """The command's exit code, where it was told."""
+        ...
+
+    def take(self, stream: Stream, data: bytes) -> bytes:
+        """Take a chunk, and return what of it is the command's own."""
+        ...
+
+    def rest(self) -> bytes:
+        """Return what was held back of standard error, at its end."""
+        ...
 
 
 class Collected:

@@ -31,8 +31,8 @@ def sudo_refused(stderr: str) -> SudoRefusal | None:
     if match := _TERMINAL.search(stderr):
         return SudoRefusal(
             match[0],
-            "sudoers has `Defaults requiretty`: have `Defaults:USER !requiretty` in it for the login user, by cloud-init "
-            "or in the base image, or log in as root",
+            "have `Defaults:USER !requiretty` in sudoers for the login user, by cloud-init or in the base image, or "
+            "log in as root",
         )
     if match := _FORBIDDEN.search(stderr):
         return SudoRefusal(match[0], "let the login user sudo without a password (NOPASSWD), or log in as root")

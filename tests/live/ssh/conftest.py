@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +50,7 @@ def machine(server: Server) -> Iterator[Machine]:
 
 
 @pytest.fixture
-def account(tmp_path: Path) -> Iterator[Account]:
+def account() -> Iterator[Account]:
     """Start a server with one account: its login shell, its start files, its sshd's configuration."""
     if os.geteuid() or not Path(SSHD).exists():
         pytest.skip("needs root and an sshd to start")
@@ -58,9 +60,12 @@ def account(tmp_path: Path) -> Iterator[Account]:
         shell = args[0] if args else "/bin/sh"
         if not Path(shell).exists():
             pytest.skip(f"this host has no {shell}")
-        started.append(start_account(tmp_path / f"account{len(started)}", *args, **options))
+        started.append(start_account(open_to_all / f"account{len(started)}", *args, **options))
         return started[-1]
 
+    open_to_all = Path(tempfile.mkdtemp(prefix="bakery-sshd-"))  # pytest's folders are closed to other users
+    open_to_all.chmod(0o755)
     yield start
     for server in started:
         server.stop()
+    shutil.rmtree(open_to_all)

@@ -12,12 +12,14 @@ import pytest
 
 from bakery.errors import TaskError
 from bakery.machine.tar_sparse import knows
-from bakery.machine.tar_stream import archive, keeps_holes, sparse_files
+from bakery.machine.tar_stream import archive, keeps_holes, sparse_files, survey
 from bakery.util.context import WorkContext
 
 
-def members(folder: Path, *, exclude: tuple[str, ...] = (), compress: bool = False) -> dict[str, tarfile.TarInfo]:
-    stream = archive(folder, exclude=exclude, owner="app:www", compress=compress)
+def members(
+    folder: Path, *, exclude: tuple[str, ...] = (), present: tuple[str, ...] = (), compress: bool = False
+) -> dict[str, tarfile.TarInfo]:
+    stream = archive(folder, exclude=exclude, owner=(4711, 33), present=present, compress=compress)
     with tarfile.open(fileobj=stream, mode="r|gz" if compress else "r|") as tar:
         return {member.name: member for member in tar}
 
@@ -42,7 +44,12 @@ def test_all_that_is_in_a_folder_is_in_the_stream(tree: Path, compress: bool) ->
     assert (found["run"].mode, found["sub/data"].size) == (0o755, 1500)
     assert found["link"].linkname == "sub/data"
     assert found["zwin"].islnk()
-    assert {(member.uname, member.gname, member.uid) for member in found.values()} == {("app", "www", 0)}
+    assert {(member.uid, member.gid, member.uname) for member in found.values()} == {(4711, 33, "")}
+    assert survey(tree)[0] == ["sub"]
+
+
+def test_a_folder_that_the_machine_has_is_left_as_it_is_there(tree: Path) -> None:
+    assert sorted(members(tree, present=("sub", "run"))) == ["link", "run", "sub/data", "sub/" + "long" * 40, "zwin"]
 
 
 def test_what_is_excluded_is_not(tree: Path) -> None:
