@@ -305,9 +305,11 @@ def test_the_child_ends_when_its_parent_is_killed(tmp_path: Path, machine: Any) 
     code = f"""
 import os, threading
 from pathlib import Path
-from bakery import loader, smoke
-from bakery.state.claim import Keys, Workshop
+from bakery import smoke
+from bakery.imagefile import loader
 from bakery.model import Endpoint
+from bakery.state.ssh_keys import Keys
+from bakery.util.context import WorkContext
 recipe = loader.load(Path({str(tmp_path / "imagefile.py")!r}))
 def watch():
     from bakery.util.waiting import Cancel, until
@@ -319,7 +321,7 @@ def watch():
 threading.Thread(target=watch).start()
 smoke.run(smoke.SmokeJob(imagefile=recipe.file, tests=(smoke.TestRef.of(recipe, recipe.images[0].name, 0),),
     endpoint=Endpoint(port={machine.endpoint.port}, host_key={machine.endpoint.host_key!r}), builtin=frozenset(),
-    keys=Keys(**{machine.keys.__dict__!r}), junit=Path({str(tmp_path / "j.xml")!r})), Workshop(cache=Path("/tmp")))
+    keys=Keys(**{machine.keys.__dict__!r}), junit=Path({str(tmp_path / "j.xml")!r})), WorkContext(cache=Path("/tmp")))
 """
     done = subprocess.run([sys.executable, "-c", code], check=False, timeout=120)
     assert done.returncode == -9
