@@ -35,7 +35,11 @@ def connect(endpoint: Endpoint, keys: Keys) -> Transport:
             # The first shell of the tests finds out whether commands run: nothing else is asked before.
             return SshTransport(endpoint, keys.user_private, Cancel(), ATTEMPT, greet=False)
         except NotReached as error:
-            if error.stage in ("host key", "authentication"):  # it was launched, and reached, with these keys
+            if error.stage in (
+                "algorithms",
+                "host key",
+                "authentication",
+            ):  # it was launched, and reached, with these keys
                 raise ConnectError(f"cannot log in to {name}: {error.stage}", why=error.reason) from error
             raise NotYet(f"{error.stage}: {error.reason}") from error
 

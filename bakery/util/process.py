@@ -27,7 +27,7 @@ GRACE: Final = 1.0
 """Seconds to wait for more output of a program that has ended: something that it started may hold its pipes open."""
 
 
-class Frame(Protocol):
+class OutputFrame(Protocol):
     """What tells a command's own words from those of others around it."""
 
     @property
@@ -59,7 +59,9 @@ class Collected:
         frame: takes what is not the command's own out of the streams, and knows its exit code.
     """
 
-    def __init__(self, command: str, on_output: OnOutput | None, *, keep: bool, frame: Frame | None = None) -> None:
+    def __init__(
+        self, command: str, on_output: OnOutput | None, *, keep: bool, frame: OutputFrame | None = None
+    ) -> None:
         self._frame = frame
         self._command = command
         self._on_output = on_output
@@ -118,7 +120,7 @@ def run_process(
     on_output: OnOutput | None = None,
     collect: bool = True,
     umask: int = -1,
-    frame: Frame | None = None,
+    frame: OutputFrame | None = None,
 ) -> Result:
     """Run a program in a process group of its own and wait for its end.
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from paramiko import Ed25519Key, MissingHostKeyPolicy, PKey, RejectPolicy, SSHClient
+from paramiko import Ed25519Key, Message, MissingHostKeyPolicy, PKey, RejectPolicy, SSHClient
 from paramiko import Transport as Session
 from paramiko.config import SSHConfig
 from paramiko.ssh_exception import AuthenticationException, ChannelException, IncompatiblePeer, SSHException
@@ -23,14 +23,26 @@ from bakery.errors import ConnectError
 from bakery.machine.transport import private_key as private_keys
 from bakery.machine.transport.banner import knock
 from bakery.machine.transport.learned_key import LearnedKey
-from bakery.machine.transport.stages import AGENT, NotReached
+from bakery.machine.transport.stages import AGENT, NotReached, Stage
 from bakery.model import Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from fabric import Connection
 
+CURVE: Final = "curve25519-sha256"
+"""The name of RFC 8731 for what paramiko knows by its older one alone."""
+KEX_METHODS: Final[Mapping[str, Any]] = {
+    **Session._kex_info,  # type: ignore[attr-defined]  # noqa: SLF001
+    CURVE: Session._kex_info[f"{CURVE}@libssh.org"],  # type: ignore[attr-defined]  # noqa: SLF001
+}
+KEX: Final = (CURVE, *Session._preferred_kex)  # type: ignore[attr-defined]  # noqa: SLF001
+# AES-GCM first: encryption and checksum in one call of OpenSSL, which gives the speed of scp from Python.
+CIPHERS: Final = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
+MACS: Final[tuple[str, ...]] = Session._preferred_macs  # type: ignore[attr-defined]  # noqa: SLF001
+MAC_METHODS: Final[Mapping[str, Any]] = Session._mac_info  # type: ignore[attr-defined]  # noqa: SLF001
+AEAD: Final = frozenset(CIPHERS[:2])
 LOG: Final = "bakery.ssh"
 TALK: Final = 30.0
 """Seconds for each stage once a server speaks. It is there, if slow: to leave it and ask again would make it slower,
@@ -193,13 +205,33 @@ def _open(connection: Connection) -> None:
         _abandon(connection)
         raise NotReached("port", f"{name}, seen from the bastion: {error.text}") from error
     except IncompatiblePeer as error:
+        stage, reason = _incompatible(error, getattr(client_of(connection).get_transport(), "offer", ()))
         _abandon(connection)
-        raise NotReached("host key", f"{name} has no key of the wanted type ({error})") from error
+        raise NotReached(stage, f"{name} {reason}") from error
     except (SSHException, EOFError, OSError) as error:
         _abandon(connection)
         said = str(error).partition("[Errno")[0].strip() or "the connection was closed"
         silent = "banner" in said or isinstance(error, EOFError | ConnectionError)
         raise NotReached("banner", f"{name}: " + ("no SSH server answers" if silent else said)) from error
+
+
+def _incompatible(error: IncompatiblePeer, offer: Sequence[Sequence[str]]) -> tuple[Stage, str]:
+    """Say which algorithms have nothing in common, and what each side has.
+
+    Args:
+        error: paramiko's, which names the kind.
+        offer: what the server offers: key exchange, host keys, ciphers, the same back, MACs.
+    """
+    text = str(error)
+    kinds = {"kex": ("key exchange", 0, KEX), "cipher": ("cipher", 2, CIPHERS), "mac": ("MAC", 4, MACS)}
+    for word, (kind, index, ours) in kinds.items():
+        if f"no acceptable {word}" in text:
+            theirs = ", ".join(offer[index]) if len(offer) > index else "something else"
+            return "algorithms", f"has no {kind} that this host knows: it has {theirs}; known are {', '.join(ours)}"
+    if "host key" in text:
+        types = ", ".join(offer[1]) if len(offer) > 1 else "others"
+        return "host key", f"has no key of the wanted type; it has {types}"
+    return "algorithms", f"speaks another SSH ({text})"
 
 
 def _abandon(connection: Connection) -> None:
@@ -216,20 +248,31 @@ def _factory(key_types: Sequence[str]) -> type[Session]:
     """Return paramiko's transport with our choice of algorithms."""
 
     class Tuned(Session):
-        # AES-GCM first: encryption and checksum in one call of OpenSSL, which gives the speed of scp from Python.
-        _preferred_ciphers = (
-            "aes128-gcm@openssh.com",
-            "aes256-gcm@openssh.com",
-            "aes128-ctr",
-            "aes192-ctr",
-            "aes256-ctr",
-        )
+        _preferred_kex = KEX
+        _preferred_ciphers = CIPHERS
+        _kex_info = KEX_METHODS
         _preferred_keys = tuple(key_types)
 
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
             self.set_log_channel(LOG)
             self.remarks: list[str] = []
+            self.offer: list[list[str]] = []
+
+        def _parse_kex_init(self, message: Any) -> None:
+            offer = Message(message.get_remainder())
+            offer.get_bytes(16)  # a cookie
+            self.offer = [offer.get_list() for _ in range(6)]
+            self._take_any_mac_beside_gcm()
+            super()._parse_kex_init(message)  # type: ignore[misc]  # its stubs leave it out
+
+        def _take_any_mac_beside_gcm(self) -> None:
+            """Agree on whatever MAC the server names: GCM needs none, and paramiko insists on one all the same."""
+            if any(AEAD.isdisjoint(names) for names in self.offer[2:4]):
+                return
+            names = [name for name in (*self.offer[4], *self.offer[5]) if name not in MACS]
+            self._preferred_macs = (*MACS, *names)
+            self._mac_info = {**MAC_METHODS, **dict.fromkeys(names, MAC_METHODS["hmac-sha2-256"])}
 
         def _parse_debug(self, message: Any) -> None:
             message.get_boolean()  # whether to show it always

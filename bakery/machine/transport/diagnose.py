@@ -119,7 +119,7 @@ def diagnose(console: str, stage: Stage, last_error: str) -> Diagnosis:
         last_error: the last attempt's reason.
     """
     text = clean(console)
-    if stage in ("host key", "authentication"):
+    if stage in ("algorithms", "host key", "authentication"):
         return _refused(stage, last_error)  # sshd answers, so the machine runs: the console explains nothing
     text = text[_last_boot(text) :]
     for sign in SIGNS:
@@ -137,6 +137,12 @@ def _last_boot(text: str) -> int:
 
 
 def _refused(stage: Stage, last_error: str) -> Diagnosis:
+    if stage == "algorithms":
+        return Diagnosis(
+            f"sshd and this host have no algorithm in common: {last_error}",
+            "KexAlgorithms, Ciphers or MACs of the image's sshd are narrower than what paramiko knows: allow one of "
+            "those, if only for this build's Match address",
+        )
     if stage == "host key":
         return Diagnosis(
             f"sshd presented another host key: {last_error}",

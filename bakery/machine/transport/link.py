@@ -22,6 +22,8 @@ PAUSES: Final = (0.05, 0.5)
 """Seconds between two attempts, first and at most."""
 SETTLE: Final = 90.0
 """Seconds that a machine may refuse our key or show another host key: some systems take keys after sshd's start."""
+AGREED: Final = 5.0
+"""Seconds that a machine may have no algorithm in common with us: only a new configuration of its sshd changes that."""
 ASK_AGAIN: Final = 2.0
 """Seconds between two questions to the driver whether the machine still lives; for some they are calls to a cloud."""
 
@@ -187,12 +189,13 @@ class _Attempts:
         return min(2.0 + (time.monotonic() - self._started) / 8, 30.0, self._timeout)
 
     def _give_up_if_refused(self) -> None:
-        if self._stage not in ("host key", "authentication"):
+        if self._stage not in ("algorithms", "host key", "authentication"):
             self._refused_since = None
             return
+        settle = AGREED if self._stage == "algorithms" else SETTLE
         self._refused_since = self._refused_since or time.monotonic()
-        if time.monotonic() - self._refused_since > SETTLE:
-            raise self._explained(f"refused for {SETTLE:g} s")
+        if time.monotonic() - self._refused_since > settle:
+            raise self._explained(f"refused for {settle:g} s")
 
     def _explained(self, how_long: str) -> ConnectError:
         verdict, hint = diagnose(self._link.console(), self._stage, self._reason)

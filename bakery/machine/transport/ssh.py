@@ -68,7 +68,7 @@ class SshTransport(Transport):
         self._session = session_of(self._connection)
         self._own_session = ""
         self._shell = ""
-        self._spare: SshTransport | None = None
+        self._spares: list[SshTransport] = []
         threading.Thread(target=self._pulse, name="bakery-pulse", daemon=True).start()
         try:
             if greet:
@@ -133,8 +133,8 @@ class SshTransport(Transport):
     def close(self) -> None:
         """End the connection, and those to its gateways."""
         self._closed.set()
-        if self._spare is not None:
-            self._spare.close()
+        for spare in self._spares:
+            spare.close()
         gateway = self._connection.gateway
         with contextlib.suppress(*BROKEN):  # it may be broken already
             self._connection.close()
@@ -232,20 +232,37 @@ class SshTransport(Transport):
         return channel
 
     def open_channel(self) -> Channel:
-        """Open a channel; on another connection where the server allows no more sessions on this one."""
-        deadline = time.monotonic() + CROWDED
-        while True:
-            try:
-                return self._session.open_session(timeout=SILENCE)
-            except ChannelException:
-                if not self.answers():
-                    raise
-                if time.monotonic() > deadline:
-                    break
-                self._cancel.sleep(CROWDED / 40)
-        if self._spare is None or not self._spare.alive:
-            self._spare = SshTransport(self._endpoint, self._private_key, self._cancel, greet=False)
-        return self._spare.open_channel()
+        """Open a channel; on another connection where the server allows no more sessions on this one.
+
+        Raises:
+            ConnectError: the server allows no session at all.
+            SSHException: the connection ended.
+        """
+        deadline = time.monotonic() + (0.0 if self._spares else CROWDED)
+        while (channel := self._try_channel()) is None and time.monotonic() < deadline:
+            self._cancel.sleep(CROWDED / 10)  # it has perhaps not noticed yet that the last command has ended
+        self._spares = [spare for spare in self._spares if spare.alive]
+        for spare in self._spares:
+            channel = channel or spare._try_channel()  # noqa: SLF001  one of us
+        if channel is None:
+            spare = SshTransport(self._endpoint, self._private_key, self._cancel, greet=False)
+            self._spares.append(spare)
+            channel = spare._try_channel()
+        if channel is None:
+            raise ConnectError(
+                f"sshd on {self._endpoint.host} lets {self.user} log in, and open no session",
+                hint="MaxSessions in sshd's configuration is 0, or a Match block allows forwarding alone",
+            )
+        return channel
+
+    def _try_channel(self) -> Channel | None:
+        """Open a channel on this connection; None where the server allows no more."""
+        try:
+            return self._session.open_session(timeout=SILENCE)
+        except ChannelException:
+            if not self.answers():
+                raise
+            return None
 
     def _greet(self, timeout: float) -> None:
         """Learn how commands can get a session of their own; a machine that is slow is asked again."""

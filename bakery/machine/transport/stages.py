@@ -5,7 +5,7 @@ from typing import Final, Literal
 AGENT: Final = "agent"
 """`Endpoint.key` in place of a file: the user's SSH agent is asked."""
 
-Stage = Literal["process", "address", "port", "banner", "host key", "authentication", "session"]
+Stage = Literal["process", "address", "port", "banner", "algorithms", "host key", "authentication", "session"]
 """The staged wait for a machine."""
 
 
