@@ -43,14 +43,34 @@ def execute(
         ConnectError: the machine runs something else in place of it.
         DriverError: because the machine died.
     """
+    try:
+        return attempt(link, call, source, timeout=timeout, on_output=on_output, collect=collect)
+    except Lost as error:
+        raise lost(link, alive, call, str(error)) from error
+
+
+def attempt(
+    link: Link,
+    call: Command,
+    source: bytes | IO[bytes] | None,
+    *,
+    timeout: float | None,
+    on_output: OnOutput,
+    collect: bool = True,
+) -> Result:
+    """Run a command as `execute` does, and leave it to the caller what a lost connection means.
+
+    Raises:
+        Lost: the connection ended under it.
+        TimedOut: it was ended after `timeout` seconds.
+        ConnectError: the machine runs something else in place of it.
+    """
     transport = link.open()
     line, head = call.line(transport.user)
     try:
         result = transport.run(line, input=joined(head, source), timeout=timeout, on_output=on_output, collect=collect)
     except TimedOut as error:
         raise TimedOut(_named(call, error.result)) from None
-    except Lost as error:
-        raise _lost(link, alive, call, str(error)) from error
     except ConnectError as error:  # something took the place of our shell, since an earlier command most often
         error.where = error.where or caller()
         raise
@@ -93,7 +113,7 @@ def _named(call: Command, result: Result) -> Result:
     )
 
 
-def _lost(link: Link, alive: Callable[[], object], call: Command, reason: str) -> BakeryError:
+def lost(link: Link, alive: Callable[[], object], call: Command, reason: str) -> BakeryError:
     """Ask whether the machine died; else try to get back in, so that the next command can run."""
     link.close()
     with contextlib.suppress(NotYet):  # no address, or not again yet: it is restarting

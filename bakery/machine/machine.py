@@ -5,19 +5,21 @@ from __future__ import annotations
 import copy as copying
 import os
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Self, Unpack
 
+from bakery.errors import TaskError
 from bakery.machine.command import Command, join_path
-from bakery.machine.execute import execute, raise_if_failed
+from bakery.machine.execute import attempt, execute, lost, raise_if_failed
 from bakery.machine.fabric_options import FabricOptions, Input, options_of, plain_env, plain_input
+from bakery.machine.fabric_surface import FabricSurface
 from bakery.machine.facts import SCRIPT as FACTS
 from bakery.machine.facts import Facts
 from bakery.machine.files import SCRIPT, Local, Transfer, Upload, download, interpreter, upload
-from bakery.machine.output import CommandOutput, hidden_streams
-from bakery.model import Result, Stream
+from bakery.machine.output import CommandOutput, caller, hidden_streams
+from bakery.machine.restart_commands import intent
+from bakery.model import Result
 from bakery.redaction.secret import Secret
 from bakery.util.results import OnOutput, TimedOut, Words
 
@@ -25,11 +27,13 @@ if TYPE_CHECKING:
     from bakery.machine.transport.link import Link
     from bakery.util.context import WorkContext
 
+REBOOTS: Final = 600.0
+"""Seconds that a machine has to restart, where nobody says."""
 FAST: Final = 0.005
 """Seconds of a round trip up to which a link counts as fast: there gzip costs more time than it saves."""
 
 
-class Machine:
+class Machine(FabricSurface):
     """A machine that is being built. Commands run as root unless told otherwise, also where the login user must sudo.
 
     A task written for `fabric.Connection` runs unchanged. A command that fails raises, unless `warn=True`.
@@ -94,26 +98,6 @@ class Machine:
         vars(view).update(changes)
         return view
 
-    @contextmanager
-    def cd(self, path: str | os.PathLike[str]) -> Generator[None]:
-        """Run what is inside `with` in a folder of the machine; nests, and `~` is the user's home."""
-        before = self._folders
-        self._folders = (*before, os.fspath(path))
-        try:
-            yield
-        finally:
-            self._folders = before
-
-    @contextmanager
-    def prefix(self, command: str) -> Generator[None]:
-        """Run a shell command before each command inside `with`, in the same shell: `source venv/bin/activate`."""
-        before = self._prefixes
-        self._prefixes = (*before, command)
-        try:
-            yield
-        finally:
-            self._prefixes = before
-
     # ---- commands -------------------------------------------------------------------------------------------
 
     def run(
@@ -152,6 +136,9 @@ class Machine:
         """
         options = options_of(fabric)
         timeout = self._limit(timeout)
+        restarts = intent(command)
+        if restarts in ("restart", "off"):
+            return self._restarted(command, restarts, timeout)
         call = Command(
             command=command if isinstance(command, str) else tuple(command),
             user=user or self._user,
@@ -166,7 +153,8 @@ class Machine:
             self._say(f"$ {call.shown}", "stdout", {})
         source = plain_input(options.in_stream if input is None else input)
         try:
-            result = self._execute(call, source, timeout, voice.take)
+            run = self._execute_across_restart if restarts else self._execute
+            result = run(call, source, timeout, voice.take)
         except TimedOut as error:
             result = error.result
         finally:
@@ -176,32 +164,6 @@ class Machine:
     def sudo(self, command: Words, user: str | None = None, **options: Any) -> Result:
         """Run a command as root, or as `user`; otherwise as `run`."""
         return self.run(command, user=user or "root", **options)
-
-    def local(self, command: Words, *, warn: bool = False, hide: bool | str | None = None, **options: Any) -> Result:
-        """Run a command on this host, in the imagefile's folder.
-
-        Args:
-            command: a string for `sh`, or a list of words.
-            warn: True returns a failed result in place of raising.
-            hide: streams not to show, as in `run`.
-            options: `env` (added to this process's own), `input`, `timeout` in seconds, `cwd`.
-
-        Raises:
-            CommandFailed: it failed.
-        """
-        from bakery.machine.local import run_here
-        from bakery.util.observer import note_untraceable  # not needed to read an imagefile
-
-        note_untraceable("it runs a command on the building host")
-        voice = CommandOutput(lambda stream, text: self._say(text, stream, {}), options_of({}).hidden(hide))
-        call = Command(command=command if isinstance(command, str) else tuple(command))
-        try:
-            result = run_here(call, self._folder, self._work.cancel, voice.take, **options)
-        except TimedOut as error:
-            result = error.result
-        finally:
-            voice.end()
-        return raise_if_failed(call, result, voice, timeout=options.get("timeout"), warn=warn)
 
     def script(self, file: str | os.PathLike[str], *args: str, **options: Any) -> Result:
         """Run a script of this host on the machine, by the program in its `#!` line, else sh.
@@ -273,7 +235,7 @@ class Machine:
         return Transfer(local=name, remote=source)
 
     def write(
-        self, path: str | os.PathLike[str], text: str | bytes | Secret, mode: int = 0o644, owner: str = "root"
+        self, path: str | os.PathLike[str], text: str | bytes | Secret, mode: int = 0o644, owner: str | None = None
     ) -> None:
         """Write a file on the machine, all or nothing.
 
@@ -281,11 +243,11 @@ class Machine:
             path: where to; its folder must exist.
             text: its content; text as UTF-8.
             mode: permission bits.
-            owner: `USER` or `USER:GROUP`.
+            owner: `USER` or `USER:GROUP`; who runs it, root in most tasks, when None.
         """
         data = plain_input(text)
         assert isinstance(data, bytes)  # noqa: S101  str, bytes and Secret all become bytes
-        self._upload(Upload.of(data, mode), os.fspath(path), mode, "" if owner == self._user else owner)
+        self._upload(Upload.of(data, mode), os.fspath(path), mode, "" if owner in (None, self._user) else owner)
 
     def copy(
         self, src_dir: str | os.PathLike[str], dest_dir: str, exclude: Sequence[str] = (), *, owner: str | None = None
@@ -324,7 +286,7 @@ class Machine:
             self._facts.append(Facts.parse(self._helper("facts", ["sh", "-c", FACTS]).stdout))
         return self._facts[0]
 
-    def reboot(self, timeout: float = 600) -> None:
+    def reboot(self, timeout: float = REBOOTS) -> None:
         """Restart the machine and wait until it is up: another boot, and all units started where systemd runs.
 
         Args:
@@ -366,6 +328,39 @@ class Machine:
     ) -> Result:
         return execute(self._link, self._alive, call, source, timeout=timeout, on_output=on_output, collect=collect)
 
+    def _execute_across_restart(
+        self, call: Command, source: bytes | IO[bytes] | None, timeout: float | None, on_output: OnOutput
+    ) -> Result:
+        """Run a command that may restart the machine; the next one finds it in its new boot."""
+        from bakery.machine.reboot import run_across_restart
+
+        self._facts.clear()
+        result = run_across_restart(
+            self._link,
+            self._work,
+            lambda: attempt(self._link, call, source, timeout=timeout, on_output=on_output),
+            call.shown,
+        )
+        if result is None:
+            raise lost(self._link, self._alive, call, "it did not restart")
+        return result
+
+    def _restarted(self, command: Words, restarts: str, timeout: float | None) -> Result:
+        """Do what a command that only restarts the machine means.
+
+        Raises:
+            TaskError: it would switch the machine off.
+        """
+        shown = Command(command=command if isinstance(command, str) else tuple(command)).shown
+        if restarts == "off":
+            raise TaskError(
+                f"`{shown}` would switch the machine off in the middle of its build",
+                where=caller(),
+                hint="leave it out: the machine is stopped when its image is made; m.reboot() restarts it",
+            )
+        self.reboot(timeout or REBOOTS)
+        return Result(command=shown, exited=0)
+
     def _upload(self, up: Upload, dest: str, mode: int, owner: str) -> str:
         from bakery.machine.transfer import send_file
 
@@ -401,11 +396,3 @@ class Machine:
         return raise_if_failed(
             call, result, CommandOutput(lambda *_: None, hidden_streams(hide=True)), timeout=timeout, warn=False
         )
-
-    def _say(self, text: str, stream: Stream, files: Mapping[Stream, IO[str]]) -> None:
-        if (file := files.get(stream)) is not None:
-            file.write(text + "\n")
-        else:
-            from bakery.events import Output  # not needed to read an imagefile
-
-            self._work.emit(Output(build=self._work.build, text=text, stream=stream, step=self._step))

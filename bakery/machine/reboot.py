@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 from bakery.errors import ConnectError, NotYet, TaskError
 from bakery.machine.command import Command
 from bakery.machine.output import caller
-from bakery.util.results import Lost, Words
+from bakery.model import Result
+from bakery.util.results import Lost, TimedOut, Words
 from bakery.util.waiting import until
 
 if TYPE_CHECKING:
     from bakery.machine.transport.link import Link
-    from bakery.model import Result
     from bakery.util.context import WorkContext
 
 # The boot id is the kernel's; a container keeps its host's, so the start time of process 1 goes with it (proc(5)).
@@ -23,6 +23,21 @@ RESTART: Final = """
 if [ -d /run/systemd/system ]; then systemctl reboot; else (sync; reboot) </dev/null >/dev/null 2>&1 & fi
 """
 STARTED: Final = "[ ! -d /run/systemd/system ] || systemctl is-system-running --wait"
+STATE: Final = """
+if [ -e /run/systemd/shutdown/scheduled ]; then
+  echo scheduled
+elif [ -d /run/systemd/system ]; then
+  systemctl is-system-running
+else
+  echo unknown
+fi
+"""
+COMES_BACK: Final = 600.0
+"""Seconds that a machine has to restart."""
+STILL_THERE: Final = 60.0
+"""Seconds after which a machine that lost the connection, and is in its old boot, counts as not restarting."""
+KILLED: Final = 128
+"""From here on, an exit code tells of a signal; source: sh(1)."""
 READY: Final = frozenset({"running", "degraded"})
 
 
@@ -48,13 +63,28 @@ def reboot(machine: Runner, link: Link, work: WorkContext, timeout: float) -> No
     before = identity(link)
     _order(link)
     link.close()
+    await_restart(link, work, before, timeout)
+    _started(machine, max(1.0, deadline - time.monotonic()))
 
-    def left() -> float:
-        return max(1.0, deadline - time.monotonic())
+
+def await_restart(link: Link, work: WorkContext, before: str, timeout: float) -> None:
+    """Wait until the machine is in another boot.
+
+    Args:
+        link: the way to it.
+        work: how to be cancelled, and who hears what is being waited for.
+        before: its identity in the old boot.
+        timeout: seconds.
+
+    Raises:
+        ConnectError: it is not, in time.
+        DriverError: it died.
+    """
+    deadline = time.monotonic() + timeout
 
     def probe() -> None:
         # A machine on its way down may still let us in; it then says who it was, or hangs up.
-        link.open(left())
+        link.open(max(1.0, deadline - time.monotonic()))
         try:
             if identity(link) != before:
                 return
@@ -73,7 +103,62 @@ def reboot(machine: Runner, link: Link, work: WorkContext, timeout: float) -> No
         error=ConnectError,
         hint="look at the machine's console",
     )
-    _started(machine, left())
+
+
+def run_across_restart(link: Link, work: WorkContext, attempt: Callable[[], Result], shown: str) -> Result | None:
+    """Run a command that may restart the machine, and wait for the restart if it does.
+
+    Args:
+        link: the way to the machine.
+        work: how to be cancelled, and who hears what is being waited for.
+        attempt: runs the command; raises `Lost` when the connection ends.
+        shown: what messages call it.
+
+    Returns:
+        The command's result, as a success where the restart ended it; None when the connection was lost, and the
+        machine is still in its old boot.
+
+    Raises:
+        TaskError: it plans a restart for later.
+        ConnectError: the machine does not come back.
+        DriverError: the machine died.
+    """
+    before = identity(link)
+    try:
+        result = attempt()
+    except Lost:
+        result = None
+    if result is not None and not _goes_down(link, work, before, shown):
+        return result
+    link.close()
+    try:
+        await_restart(link, work, before, COMES_BACK if result is not None else STILL_THERE)
+    except ConnectError:
+        if result is None:
+            return None
+        raise
+    if result is None or result.exited >= KILLED:
+        return Result(command=shown, exited=0, stdout=result.stdout if result else "")
+    return result
+
+
+def _goes_down(link: Link, work: WorkContext, before: str, shown: str) -> bool:
+    """Say whether the machine is about to restart, after a command that may have told it to."""
+    try:
+        state = link.open().run(STATE, timeout=30).stdout.strip()
+        if state == "scheduled":
+            raise TaskError(
+                f"`{shown}` plans a restart for later, when other commands run",
+                where=caller(),
+                hint="restart at once, and wait for it: m.reboot()",
+            )
+        for _ in range(10 if state == "unknown" else 0):  # an init that does not say
+            work.cancel.sleep(0.3)
+            if identity(link) != before:
+                return True
+    except (Lost, TimedOut):
+        return True
+    return state == "stopping"
 
 
 def limit(given: float | None, ends: float | None, step: str) -> float | None:
@@ -134,6 +219,12 @@ def identity(link: Link) -> str:
 def _order(link: Link) -> None:
     """Give the order. The connection may end before the answer, which is an answer too."""
     transport = link.open()
+    if link.endpoint().transport == "namespace" and transport.run("[ -d /run/systemd/system ]").failed:
+        raise TaskError(
+            "a plain namespace cannot restart: no systemd runs in it",
+            where=caller(),
+            hint="run bake as root with systemd-nspawn installed, or build with Qemu",
+        )
     order = RESTART if transport.user == "root" else f"sudo -n sh -c '{RESTART}'"
     try:
         result = transport.run(order, timeout=60)

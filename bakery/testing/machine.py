@@ -111,6 +111,16 @@ class FakeMachine(Machine):
         return self
 
     @property
+    def host(self) -> str:
+        """A name that leads nowhere."""
+        return "fake"
+
+    @property
+    def port(self) -> int:
+        """SSH's."""
+        return 22
+
+    @property
     def commands(self) -> list[str]:
         """The commands that were run, in order."""
         return [ran.command for ran in self.ran]
@@ -145,6 +155,11 @@ class FakeMachine(Machine):
         for stream, text in (("stdout", result.stdout), ("stderr", result.stderr)):
             on_output(stream, text.encode())  # type: ignore[arg-type]  # the two literals
         return result
+
+    def _execute_across_restart(
+        self, call: Command, source: bytes | IO[bytes] | None, timeout: float | None, on_output: OnOutput
+    ) -> Result:
+        return self._execute(call, source, timeout, on_output)
 
     def _result(self, ran: Ran) -> Result:
         for pattern, answer in self._answers:
