@@ -106,7 +106,7 @@ def test_long_waits_are_mentioned() -> None:
 def test_the_log_ends_with_a_table_of_builds_phases_and_images() -> None:
     table = log().splitlines()[-3:]
     assert table[0].split() == [GOOD, "ok", "20", "s", *PHASES]
-    assert table[1].split() == ["/images/words.qcow2", "412.0", "MB", "sha256:abababababab"]
+    assert table[1].split() == ["/images/words.qcow2", "392.9", "MiB", "sha256:abababababab"]
     assert table[2].split()[:2] == [BAD, "failed"]
 
 
@@ -121,7 +121,7 @@ def test_an_image_that_was_up_to_date_is_shown_in_the_table_as_well() -> None:
     reader = Log(stream)
     reader.read(e.BuildEnded(build="b", outcome="cached", seconds=0, artifact={"id": "/web.qcow2", "size": 5000}))
     reader.read(e.RunEnded(seconds=0, exit_code=0))
-    assert stream.getvalue().splitlines()[-1].split() == ["/web.qcow2", "5.0", "kB"]
+    assert stream.getvalue().splitlines()[-1].split() == ["/web.qcow2", "4.9", "KiB"]
 
 
 def test_skipped_tests_do_not_count_as_failed() -> None:
@@ -163,7 +163,7 @@ def test_the_terminal_has_a_live_line_for_a_running_build() -> None:
 
 
 def test_an_images_path_can_be_copied_from_a_narrow_terminal() -> None:
-    assert f"{GOOD}  /images/words.qcow2  412.0 MiB  sha256:abababababab\n" in terminal(width=30)
+    assert f"{GOOD}  /images/words.qcow2  392.9 MiB  sha256:abababababab\n" in terminal(width=30)
 
 
 def test_the_terminal_is_given_away_and_taken_back() -> None:
