@@ -31,6 +31,7 @@ from bakery.imagefile.variables import Settings
 from bakery.model import Artifact, Needs, Problem, to_json
 from bakery.redaction.redactor import Redactor
 from bakery.reporting.bus import Bus, Reporter
+from bakery.reporting.formatting import counted
 from bakery.state.journal import Journal
 from bakery.state.project import RunFolder, State
 from bakery.util.host_errors import no_space, trouble
@@ -189,7 +190,7 @@ class _Run:
             return
         context.resumed = ResumedRun(context.state.run(context.options.resume), context.drivers.get, context.cancel)
         gone = context.resumed.clear({build.name for build in self.plan.builds})
-        done = f", after destroying {gone} things that it left" if gone else ""
+        done = f", after destroying {counted(gone, 'thing')} that it left" if gone else ""
         context.emit(Notice(message=f"continuing {context.resumed.run.id}{done}"))
 
     def _let_go_of_resumed(self) -> None:

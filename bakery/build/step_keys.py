@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bakery.build.context import BuildOptions
-from bakery.cache.steps import Hit, Miss, Steps, artifact_key, first_parent, functions_key
+from bakery.cache.steps import NEVER_RAN, Hit, Miss, Steps, artifact_key, first_parent, functions_key
 from bakery.disk.bases.base import Base
 from bakery.errors import ImagefileError
 from bakery.imagefile.builds import Build, Step
@@ -56,6 +56,8 @@ class StepKeys:
         if index < len(self.found):
             found = self.found[index][1]
             return found.reasons if isinstance(found, Miss) else ()
+        if all(found.reasons == (NEVER_RAN,) for _, found in self.found if isinstance(found, Miss)) and self.found:
+            return (NEVER_RAN,)  # as for the step before it
         return self.why or ("a step before it runs",)
 
 

@@ -29,6 +29,7 @@ from bakery.util.durations import is_young, seconds
 
 VERSION: Final = 1
 PREFIX: Final = "s1-"
+NEVER_RAN: Final = "never ran"
 HOW_NOT_WHAT: Final = frozenset({"retries", "timeout", "cache", "max_age", "checkpoint", "only", "skip"})
 """Options that steer a run without changing what it leaves behind."""
 
@@ -218,7 +219,7 @@ class Steps:
     ) -> list[str]:
         last = self._records.last(self._slot(task))
         if last is None:
-            return ["never ran"]
+            return [NEVER_RAN]
         if last.problems:
             return [*_uncacheable(last.problems)]
         now = tuple(_safe(world, item) for item in last.inputs)

@@ -92,5 +92,7 @@ def _doc(function: Function | None) -> str:
 
 def value_text(value: Value) -> str:
     """Return a variable's value and its origin: `workers = 8 (-v)`."""
-    shown = "(missing)" if value.missing else "(secret)" if value.secret else repr(value.value)
+    if value.missing:
+        return f"{value.name} is missing"
+    shown = "(secret)" if value.secret else repr(value.value)
     return f"{value.name} = {shown} ({value.origin})"

@@ -185,7 +185,21 @@ def _user(kind: str, function: Function, cell: Cell) -> Any:
     except Exception as error:
         from bakery.imagefile.loader import explained_call
 
-        raise explained_call(kind, function, error) from error
+        explained = explained_call(kind, function, error)
+        explained.hint = explained.hint or no_variables_hint(cell.variables, error)
+        raise explained from error
+
+
+def no_variables_hint(variables: object, error: BaseException) -> str:
+    """Say what an error comes from that is told of None, where the imagefile has no variables; else nothing."""
+    if variables is None and isinstance(error, AttributeError) and error.obj is None:
+        return "v is None: the imagefile has no class marked with @bakery.variables"
+    return ""
+
+
+def is_image(recipe: Recipe, name: str) -> bool:
+    """Say whether a word is the name of an image's function."""
+    return any(spec.name == name for spec in recipe.images)
 
 
 def _steps(functions: Sequence[Function], source: Function) -> tuple[Step, ...]:

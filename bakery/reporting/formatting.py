@@ -6,6 +6,8 @@ import re
 
 from bakery.util.units import format_size
 
+NEVER = "never ran"
+"""Why a step runs that has no earlier run to be compared with."""
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_]|[ -/][0-~])")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
 
@@ -19,6 +21,24 @@ def plain(text: str) -> str:
     if "\r" in text:
         text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
     return _CONTROLS.sub("", text)
+
+
+def because(reason: str) -> str:
+    """Return why a step had to run, as a remark on one that went well; empty where it goes without saying."""
+    return f"because {reason}" if reason and reason != NEVER else ""
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 task`, `2 tasks`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def ago(seconds: float) -> str:
+    """`9 minutes ago`, `2 days ago`: how long something is past, as people say it."""
+    for noun, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            return f"{counted(int(seconds // length), noun)} ago"
+    return "just now"
 
 
 def duration(seconds: float) -> str:

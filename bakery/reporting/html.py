@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bakery import events as e
 from bakery.reporting.files import FileReporter
-from bakery.reporting.formatting import duration, plain
+from bakery.reporting.formatting import because, counted, duration, plain
 from bakery.reporting.run_state import BuildState, RunState, Span
 from bakery.reporting.summary import VERDICTS, artifact, failure, outcome, took, word
 
@@ -54,7 +54,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(duration=duration, plain=plain)
+    made.filters.update(counted=counted, duration=duration, plain=plain)
     return made
 
 
@@ -87,7 +87,7 @@ def _bar(board: RunState, bar: Span, total: float) -> dict[str, Any]:
         "name": bar.name + (f", attempt {bar.attempt}" if bar.attempt > 1 else ""),
         "kind": bar.kind,
         "outcome": bar.outcome or "unfinished",
-        "reason": bar.reason,
+        "remark": because(plain(bar.reason)) if bar.outcome == "ok" else plain(bar.reason),
         "location": bar.location,
         "seconds": seconds,
         "left": 100 * max(0.0, bar.began - board.began) / total,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from bakery import events as e
-from bakery.reporting.formatting import done, duration, plain
+from bakery.reporting.formatting import because, counted, done, duration, plain
 from bakery.reporting.run_state import BuildState, RunState
 from bakery.reporting.summary import VERDICTS
 from bakery.util.units import format_size
@@ -17,8 +17,6 @@ Kind: TypeAlias = Literal[
 ]
 Verbosity: TypeAlias = Literal["quiet", "normal", "verbose"]
 
-NEVER = "never ran"
-"""The reason that goes without saying."""
 SLOW = 5.0
 """Seconds of waiting from which a log mentions it."""
 
@@ -90,7 +88,8 @@ def _lines(event: e.Event, board: RunState, *, verbose: bool, starts: bool) -> I
 def _work(event: e.Event, track: BuildState, *, starts: bool) -> Iterator[Line]:
     match event:
         case e.BuildStarted() if starts:
-            yield Line("start", plain(f"{event.driver}: {len(event.steps)} tasks, {event.tests} tests"), event.build)
+            amount = f"{counted(len(event.steps), 'task')}, {counted(event.tests, 'test')}"
+            yield Line("start", plain(f"{event.driver}: {amount}"), event.build)
         case e.PhaseStarted() if starts and event.phase != "provision":
             yield Line("start", f"{event.phase} ...", event.build)
         case e.PhaseEnded() if event.phase != "provision" or event.outcome != "ok":
@@ -112,8 +111,7 @@ def _ended(event: e.StepEnded, track: BuildState) -> Line:
     reason = plain(event.reason).strip().partition("\n")[0]
     text = _step(track, event.step, 1)
     if event.outcome == "ok":
-        because = f"because {reason}" if reason and reason != NEVER else ""
-        return Line("ok", text, event.build, event.seconds, because)
+        return Line("ok", text, event.build, event.seconds, because(reason))
     seconds = None if event.outcome == "cached" else event.seconds
     return Line(event.outcome, f"{text}, {reason}" if reason else text, event.build, seconds)
 

@@ -95,7 +95,7 @@ def test_plan_needs_no_secret_and_makes_nothing(place: Place) -> None:
         "web[release=bookworm]@box",
         "makes web-trixie with folder",
         "greeting = 'ho' (-v)",
-        "(missing)",
+        "password is missing",
         "(matrix)",
     ):
         assert part in done.out

@@ -111,6 +111,7 @@ def build(
     from bakery.reporting.terminal import Terminal
 
     project.check_destinations(output=given["output"], depfile=given["depfile"], junit=given["junit"])
+    images, given["resume"] = _run_or_image(project, tuple(images), given["resume"])
     settings = project.settings(values, var_files)
     with reading(project.imagefile.parent, project.state.cache) as inputs:
         plan = project.plan(images, only, exclude, settings)
@@ -187,6 +188,15 @@ def _check_tasks(plan: Plan, names: tuple[str, ...]) -> None:
             near = get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"tasks are: {', '.join(known) or 'none'}"
             raise UsageError(f"no task is called {name!r} (--refresh-task)", hint=hint)
+
+
+def _run_or_image(project: Project, images: tuple[str, ...], resume: str | None) -> tuple[tuple[str, ...], str | None]:
+    """Tell the run from the image in `--resume web`: the word behind it may have been meant for either."""
+    from bakery.imagefile.plan import is_image
+
+    if resume in (None, "last") or any(resume in run.id for run in project.state.runs()):
+        return images, resume
+    return ((*images, resume), "last") if is_image(project.recipe, resume) else (images, resume)
 
 
 def _run_to_resume(project: Project, name: str | None) -> str | None:

@@ -104,10 +104,10 @@ def _store(project: Project) -> Store:
 
 
 def _row(entry: CacheEntry) -> tuple[str, str, str, str]:
-    from bakery.reporting.formatting import duration
+    from bakery.reporting.formatting import ago
 
-    ago = duration(max(0.0, time.time() - entry.used))
-    return entry.key, entry.driver + (", warm" if entry.warm else ""), format_size(entry.size), f"{ago} ago"
+    used = ago(max(0.0, time.time() - entry.used))
+    return entry.key, entry.driver + (", warm" if entry.warm else ""), format_size(entry.size), used
 
 
 def _json(entry: CacheEntry) -> dict[str, object]:

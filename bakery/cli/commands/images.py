@@ -13,6 +13,7 @@ from bakery.cli.completion import built
 from bakery.cli.options import BakeCommand, as_json
 from bakery.cli.project import Project
 from bakery.model import Artifact, to_json
+from bakery.reporting.formatting import counted
 from bakery.reporting.summary import VERDICTS, near
 from bakery.util.units import format_size
 
@@ -100,7 +101,9 @@ def _remove(project: Project, chosen: list[Artifact], *, yes: bool) -> None:
     if not yes:
         for image in chosen:
             click.echo(f"{image.name}  {near(image.id)}", err=True)
-        click.confirm(f"Delete {len(chosen)}?", abort=True, err=True)
+        if not click.confirm(f"Delete {counted(len(chosen), 'image')}?", err=True):
+            output.note("nothing was deleted", project)
+            return
     for image in chosen:
         remove(image, project.state, project.drivers.get)
         output.out(f"deleted {image.name}  {near(image.id)}", project)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +16,7 @@ from bakery.cli.completion import runs
 from bakery.cli.options import BakeCommand
 from bakery.cli.project import Project
 from bakery.errors import UsageError
+from bakery.reporting.formatting import duration
 
 if TYPE_CHECKING:
     from bakery.reporting.run_state import RunState
@@ -77,9 +80,18 @@ def _list(project: Project) -> None:
         about = folder.about()
         code = about.get("exit_code")
         state = "alive" if folder.alive else "killed" if code is None else "ok" if code == 0 else f"exit code {code}"
-        rows.append((folder.id, state, ", ".join(about.get("builds", []))))
-    output.out(output.table(rows, ("RUN", "STATE", "BUILDS")), project)
+        rows.append((folder.id, *_when(about), state, ", ".join(about.get("builds", []))))
+    output.out(output.table(rows, ("RUN", "STARTED", "TOOK", "STATE", "BUILDS")), project)
     _tell_others(project, found)
+
+
+def _when(about: Mapping[str, Any]) -> tuple[str, str]:
+    """Return when a run began, and how long it took; empty where it did not write that down."""
+    started, ended = about.get("started"), about.get("ended")
+    if not isinstance(started, int | float):
+        return "", ""
+    took = duration(max(0.0, ended - started)) if isinstance(ended, int | float) else ""
+    return f"{datetime.fromtimestamp(started).astimezone():%Y-%m-%d %H:%M}", took
 
 
 def _text(project: Project, folder: RunFolder) -> None:

@@ -54,7 +54,7 @@ class Monitor:
                 self._wait(self._client.connect(_reachable(self._folder / SOCKET, Path(short))))
         except (ConnectError, OSError, TimeoutError) as error:
             self._runner.close()
-            raise NotYet("QEMU does not answer on its monitor") from error
+            raise NotYet("QEMU starts; its monitor does not answer yet") from error
         return self
 
     def __exit__(
