@@ -54,7 +54,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(counted=counted, duration=duration, plain=plain)
+    filters: dict[str, Any] = {"counted": counted, "duration": duration, "plain": plain}
+    made.filters.update(filters)
     return made
 
 

@@ -254,6 +254,7 @@ def test_images_are_made_side_by_side(project: Project) -> None:
     assert "build db" in done
 
 
+@pytest.mark.all
 def test_an_image_in_a_folder_of_its_own_may_have_any_name(project: Project) -> None:
     rule = snippet("README.md")
     rule = rule.replace("web.qcow2", "out/the\\ $$1\\#image.qcow2").replace("$@", "'$@'").replace("web.d", "out/web.d")
@@ -267,6 +268,7 @@ def test_an_image_in_a_folder_of_its_own_may_have_any_name(project: Project) -> 
     assert "is up to date" in project.make()
 
 
+@pytest.mark.all
 def test_make_in_the_folder_above_finds_the_image_too(project: Project) -> None:
     rule = (
         snippet("README.md").replace("web.qcow2:", "project/web.qcow2:").replace("bake build", "bake -C project build")
