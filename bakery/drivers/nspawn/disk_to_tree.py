@@ -12,8 +12,10 @@ from bakery.disk.bases.base import BaseDisk, BaseTree
 from bakery.disk.build import remove
 from bakery.disk.inspect.tree import fstab, means
 from bakery.disk.inspect.volumes import DiskVolume, raw_disk, volumes
+from bakery.drivers.nspawn.apply_layer import tell_lost
 from bakery.errors import DriverError
 from bakery.model import Problem
+from bakery.util import inode_flags
 from bakery.util.context import WorkContext
 from bakery.util.lock import hold
 from bakery.util.tools import alone, missing, root, run
@@ -22,6 +24,8 @@ KINDS = {"ext2": "noload", "ext3": "noload", "ext4": "noload", "xfs": "norecover
 """File systems that are read, and the options by which one that nobody may write to is mounted."""
 FSTAB = "etc/fstab"
 READY = "ready.json"
+SHORTEST = 16
+"""Letters and dashes that lsattr(1) writes for a file, at least."""
 COPY = """\
 set -eu
 to=$1 point=$2
@@ -31,6 +35,8 @@ while [ $# -gt 0 ]; do
     shift 4
 done
 cp --archive --reflink=auto "$point/." "$to"
+cd "$point"
+find . \\( -type f -o -type d \\) -exec lsattr -d -- {} + 2>/dev/null || true
 """
 LOOK = 'set -eu; mount -t "$1" -o "$2" "$3" "$4"; test -d "$4/etc"; test -d "$4/usr"; cat "$4/etc/fstab" || true'
 
@@ -62,6 +68,7 @@ def tree(disk: BaseDisk, work: WorkContext) -> BaseTree:
     with hold(folder / "lock", what=f"another bake is unpacking {disk.path.name}", work=work):
         if not _sound(folder, disk, work):
             _make(disk, folder, work)
+        tell_lost(json.loads((folder / READY).read_text()).get("lost", ()), work)
     return BaseTree(path=folder / "tree", key=disk.key, login=disk.login)
 
 
@@ -89,7 +96,7 @@ def _make(disk: BaseDisk, folder: Path, work: WorkContext) -> None:
         with raw_disk(disk.path, disk.format, folder, work) as raw:
             mounts = _mounts(raw, point, work)
             words = [word for volume, place in mounts for word in (*_mount(raw, volume), place)]
-            run(
+            listing = run(
                 (*alone(), "sh", "-c", COPY, "sh", files, point, *words),
                 work,
                 timeout=3600,
@@ -100,7 +107,23 @@ def _make(disk: BaseDisk, folder: Path, work: WorkContext) -> None:
         remove(files, work)
         raise
     point.rmdir()
-    (folder / READY).write_text(json.dumps({"key": disk.key, "owners": owners.witness(files)}))
+    noted = {"key": disk.key, "owners": owners.witness(files), "lost": flagged(listing.decode(errors="replace"))}
+    (folder / READY).write_text(json.dumps(noted))
+
+
+def flagged(listing: str) -> list[str]:
+    """Return the files with attributes of chattr(1), as `i /etc/motd`: cp does not copy these.
+
+    Args:
+        listing: lsattr(1)'s, with paths that begin with `./`.
+    """
+    found: list[str] = []
+    for line in listing.splitlines():
+        shown, _, path = line.partition(" ")
+        letters = "".join(letter for letter in shown if letter in inode_flags.LETTERS)
+        if letters and len(shown) >= SHORTEST and path.startswith("."):
+            found.append(f"{letters} {path.removeprefix('.') or '/'}")
+    return sorted(found)
 
 
 def _mount(raw: Path, volume: DiskVolume) -> tuple[str, str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bakery.drivers.nspawn.apply_layer import apply
+from bakery.drivers.nspawn.disk_to_tree import flagged
 from bakery.drivers.nspawn.layer_flags import merged_flags
 from bakery.drivers.nspawn.layers import Saver, plant
 from bakery.util import inode_flags
@@ -97,3 +98,10 @@ def test_the_uppermost_layer_decides_and_what_hides_a_file_hides_its_attributes(
     assert merged_flags([upper]) == {"/etc": NOATIME, "/etc/resolv.conf": NODUMP | IMMUTABLE}
     (later / "etc/resolv.conf").write_text("new\n")
     assert merged_flags([later, upper]) == {"/etc": NOATIME}
+
+
+def test_attributes_of_an_images_files_are_read_out_of_a_listing() -> None:
+    listing = (
+        "--------------e------- .\n----i---------e------- ./etc/motd\n-------A------e------- ./srv/a b\nlsattr: x\n"
+    )
+    assert flagged(listing) == ["A /srv/a b", "i /etc/motd"]
