@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 TIMEOUT: Final = 180.0
 """Seconds. RSA keys take a while where every instruction is emulated."""
-UNITS: Final = "systemctl show --no-pager --property=Id,ConditionTimestampMonotonic,ExecStart,ExecStartPre '*'"
+UNITS: Final = "systemctl show --all --no-pager --property=Id,ConditionTimestampMonotonic,ExecStart,ExecStartPre '*'"
 KEYGEN: Final = re.compile(r"ssh-keygen +-A|sshd-keygen|sshdgenkeys")
 MADE_AGAIN: Final = r"""
 aside=$(mktemp -d /etc/ssh/.bakery.XXXXXX) || exit 9
