@@ -71,6 +71,60 @@ def runs_the_new_kernel(host: Host) -> None:
     assert "root=UUID=" in menu or "root=LABEL=" in menu
 """
 )
+KEYS = (
+    HEAD
+    + """
+NEVER = '''
+[Unit]
+ConditionPathExists=/never
+Before=ssh.service
+
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/ssh-keygen -A
+'''
+
+
+@bakery.source
+def here() -> Nspawn:
+    return Nspawn(base=Debian("trixie"))
+
+
+@bakery.task
+def as_debian_made_it(m: Machine) -> None:
+    m.run("systemctl disable ssh-host-keys")
+    m.run("rm -r /etc/systemd/system/ssh-host-keys.service /etc/systemd/system/ssh@.service.d")
+
+
+@bakery.task
+def a_maker_that_never_runs(m: Machine) -> None:
+    m.write("/etc/systemd/system/mine.service", NEVER)
+    m.run("mkdir -p /etc/systemd/system/ssh.service.wants")
+    m.run("ln -s ../mine.service /etc/systemd/system/ssh.service.wants/")
+
+
+@bakery.task
+def harden(m: Machine) -> None:
+    m.run("useradd --create-home deploy")
+    m.write("/etc/ssh/sshd_config.d/10-hard.conf", "Port 2222\\nPermitRootLogin no\\nAllowUsers deploy\\n")
+
+
+@bakery.test
+def deploy_is_who_gets_in(host: Host) -> None:
+    assert host.user().name == "root"
+    assert host.socket("tcp://0.0.0.0:2222").is_listening
+
+
+@bakery.image(tasks=[as_debian_made_it, harden], login=bakery.Login(user="deploy", port=2222))
+def good() -> None:
+    return None
+
+
+@bakery.image(tasks=[as_debian_made_it, a_maker_that_never_runs], tests=[])
+def bad() -> None:
+    return None
+"""
+)
 REBOOTS = 'm.reboot(timeout=600)\n    assert m.run("uname -r").stdout.startswith("6.12.")'
 
 
@@ -86,8 +140,29 @@ def test_a_release_bakes_is_logged_in_to_and_boots(place: Project, release: str)
     passed = {
         event["test"] for event in place.events() if event["type"] == "test-ended" if event["outcome"] == "passed"
     }
-    assert {"right_release", "somebody_can_log_in", "no_failed_units"} <= passed
+    assert {"right_release", "somebody_can_log_in", "no_failed_units", "host_keys_are_made"} <= passed
     assert place.left() == {"file .bakery/images/laptop/project.qcow2"}
+
+
+NSPAWN = pytest.mark.skipif(bool(host.why_plain()), reason=f"no container: {host.why_plain()}")
+
+
+@NSPAWN
+def test_an_image_of_debian_13_as_it_is_makes_host_keys_and_lets_in_whom_it_says(place: Project) -> None:
+    """Its own sshd-keygen.service waits for a first boot, which a sealed image has none of."""
+    place.write(KEYS)
+    clean(place.bake("build", "good", timeout=3000), 0)
+    passed = {
+        event["test"] for event in place.events() if event["type"] == "test-ended" if event["outcome"] == "passed"
+    }
+    assert {"deploy_is_who_gets_in", "host_keys_are_made", "host_keys_are_new"} <= passed
+
+
+@NSPAWN
+def test_an_image_that_makes_no_host_keys_is_not_kept(place: Project) -> None:
+    place.write(KEYS)
+    clean(place.bake("build", "bad", timeout=3000), 8, "nobody can log in to a machine of this image")
+    assert place.images() == []
 
 
 @pytest.mark.parametrize(
