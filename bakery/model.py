@@ -58,6 +58,8 @@ class Source:
     driver: ClassVar[str] = ""
     publishes: ClassVar[bool] = False
     """True for a source that takes an image made here to a provider; no task runs there."""
+    takes_login: ClassVar[bool] = False
+    """Whether its finished images can be tested through `@bakery.image(login=...)`."""
     takes: ClassVar[frozenset[str]] = frozenset()
     """Names of the drivers whose images such a source can read."""
     base: Any

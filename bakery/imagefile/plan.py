@@ -100,6 +100,7 @@ def _drafts(recipe: Recipe, spec: ImageSpec, settings: Settings) -> list[_Draft]
         image = _image_name(spec, cell)
         for function in spec.sources:
             boot = _source(function, cell)
+            _refuse_login(spec, boot)
             name = f"{spec.name}[{label}]@{name_of(function)}" if label else f"{spec.name}@{name_of(function)}"
             publishes = boot.publishes
             build = Build(
@@ -136,6 +137,17 @@ def _refuse_tasks(spec: ImageSpec, publications: Sequence[Function]) -> None:
                 where=location_of(task),
                 hint="name the source that builds the image",
             )
+
+
+def _refuse_login(spec: ImageSpec, boot: Source) -> None:
+    """Refuse a login for tests where the source says who logs in, before anything is made."""
+    if spec.options.get("login") is not None and not boot.takes_login:
+        raise ImagefileError(
+            f"@bakery.image(login=...) of {spec.name} is not for {type(boot).__name__}",
+            why="it is for images that are tested under QEMU: Qemu(...), Nspawn(...)",
+            hint=f"{type(boot).__name__}(user=...) says who logs in, to build and to test",
+            where=spec.where,
+        )
 
 
 def _image_name(spec: ImageSpec, cell: Cell) -> str:

@@ -57,6 +57,7 @@ class Qemu(Source):
     """
 
     driver: ClassVar[str] = "qemu"
+    takes_login: ClassVar[bool] = True
     memory: str | int = "1G"
     cpus: int = 2
     disk: str | int | None = None
