@@ -112,3 +112,40 @@ def test_what_a_container_is_captured_as_is_tested_as_a_virtual_machine(project:
     assert tests["hello_runs"] == "passed"
     assert "failed" not in tests.values()
     assert project.left() == {"file .bakery/images/container/web.qcow2"}
+
+
+RESTARTS = """
+import bakery
+from bakery import Machine
+from bakery.drivers import Debian, Nspawn
+from bakery.errors import TaskError
+
+BORN = "cut -d' ' -f22 /proc/1/stat"
+
+
+@bakery.source
+def container() -> Nspawn:
+    return Nspawn(base=Debian("bookworm"))
+
+
+@bakery.task
+def restarts(m: Machine) -> None:
+    for command in ("reboot", "systemctl reboot", "true && shutdown -r now", "sh -c 'sleep 1; init 6'"):
+        before = m.run(BORN, hide=True).stdout
+        assert m.run(command).ok
+        assert m.run(BORN, hide=True).stdout != before, command
+    try:
+        m.run("shutdown -r +5; true")
+    except TaskError as error:
+        assert "m.reboot()" in error.hint
+    m.run("shutdown -c")
+    m.run("exit 5")
+"""
+
+
+@pytest.mark.all
+@pytest.mark.timeout(600)
+def test_a_command_that_restarts_a_container_is_waited_for(project: Project) -> None:
+    project.write(RESTARTS)
+    done = project.bake("--no-test", timeout=500)
+    assert (done.code, "`exit 5` ended with exit code 5" in done.err) == (7, True), done.err

@@ -205,7 +205,9 @@ def test_a_bastion_may_be_logged_in_to_by_the_agent(
         monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
         subprocess.run(["ssh-add", "-q", str(key)], check=True, stderr=subprocess.DEVNULL)
         way = replace(server.endpoint, gateway=replace(bastion.endpoint, key="agent"))
-        assert server.machine(way).run("echo through").stdout == "through\n"
+        machine = server.machine(way)
+        assert machine.run("echo through").stdout == "through\n"
+        machine.close()
     finally:
         agent.terminate()
         agent.wait()
