@@ -146,7 +146,7 @@ def _finish(
             raise NotYet(what)
 
     try:
-        until(ended, what=what, timeout=timeout, cancel=work.cancel, every=(0.002, 0.1))
+        until(ended, what=what, timeout=timeout, cancel=work.cancel, every=(0.002, 0.02))
     finally:
         if process.poll() is None:
             _end(process)

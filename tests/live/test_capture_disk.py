@@ -22,6 +22,7 @@ from bakery.drivers.nspawn import base_template
 from bakery.drivers.nspawn.apply_layer import apply
 from bakery.drivers.nspawn.base_template import Template
 from bakery.errors import DriverError
+from bakery.util import inode_flags
 from bakery.util.context import WorkContext
 from tests.live.test_disk_splice import run, seen
 
@@ -179,6 +180,22 @@ def test_a_new_file_never_shows_what_a_removed_one_had(base: Base, tmp_path: Pat
     assert SECRET not in raw.read_bytes()
     with mounted(raw, tmp_path / "point") as tree:
         assert all((tree / f"new{number}").read_bytes() == bytes(20 * MIB) for number in range(5))
+
+
+def test_an_immutable_file_of_one_layer_is_removed_by_the_next_and_kept_otherwise(base: Base, tmp_path: Path) -> None:
+    lower, upper = tmp_path / "lower", tmp_path / "upper"
+    for name in ("gone", "stays"):
+        (lower / name).mkdir(parents=True)
+        (lower / name / "file").write_text(name)
+        for path in (lower / name, lower / name / "file"):
+            os.setxattr(path, inode_flags.NOTE, str(inode_flags.LETTERS["i"]).encode())
+    upper.mkdir()
+    os.mknod(upper / "gone", 0o020000, os.makedev(0, 0))
+    raw = base.capture([upper, lower], tmp_path / "out")
+    with mounted(raw, tmp_path / "point") as tree:
+        assert not (tree / "gone").exists()
+        assert inode_flags.shown(inode_flags.read(tree / "stays/file")) == "i"
+        assert inode_flags.shown(inode_flags.read(tree / "stays")) == "i"
 
 
 def test_files_that_do_not_fit_into_the_image_are_an_error_that_says_so(base: Base, tmp_path: Path) -> None:
