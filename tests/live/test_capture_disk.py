@@ -96,6 +96,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
         place.mkdir(parents=True, exist_ok=True)
         (place / f"f{number}").write_bytes(SECRET * chance.randrange(1, 3000))
     (tree / "d0/link").symlink_to("x" * 200)
+    for name in ("etc", "usr"):  # by which a root file system is known
+        (tree / name).mkdir()
     for path in (tree, *tree.rglob("*")):  # mke2fs drops parts of seconds
         os.utime(path, (1, 2), follow_symlinks=False)
     layout, work = Layout(size=rounded(256 * MIB), identity=UUID(int=7)), WorkContext(cache=folder)

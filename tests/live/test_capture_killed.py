@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bakery.drivers.nspawn import base_template
-from tests.live.baking import Project, is_kept
+from tests.live.baking import Project, clean, is_kept
 from tests.live.killing import Figures, killed, left, series, sync
 from tests.live.test_bake_kill import CONTAINER, nspawn
 from tests.live.test_capture_disk import Base, base, layer_of
@@ -38,6 +38,16 @@ with merged([*layers, tree], folder, work) as files:
     sum(1 for _ in files.rglob("*"))
 write_changed(folder / "image.qcow2", Template(base), layers=layers, files={}, layout=layout, folder=folder, work=work)
 """
+UNPACK = """
+import sys
+from pathlib import Path
+from bakery.disk.bases.base import BaseDisk
+from bakery.drivers.nspawn.disk_to_tree import tree
+from bakery.util.context import WorkContext
+
+folder, image = map(Path, sys.argv[1:])
+tree(BaseDisk(path=image, format="qcow2", key="k", login="nocloud"), WorkContext(cache=folder))
+"""
 ROLES = ("bake", "setpriv", "unshare", "layer_writer", "mount", "sync", "umount", "sh", "qemu-img")
 DELAYS = (0.0, 0.003, 0.01, 0.03, 0.1)
 SEED, ROUNDS = os.environ.get("BAKERY_KILL_SEED", "1"), int(os.environ.get("BAKERY_KILLS", "1000"))
@@ -50,16 +60,18 @@ def tell(figures: Figures) -> None:
 
 def capture(base: Base, tmp_path: Path, kills: list[tuple[str, float]]) -> Figures:
     """Kill captures, and return the figures."""
-    folder = tmp_path / "captures"
     layers = [layer_of(base, tmp_path, 1), layer_of(base, tmp_path, 2)]
     (layers[0] / "much").write_bytes(random.Random(3).randbytes(30 << 20))
+    return program(CAPTURE, tmp_path / "captures", [base.template.folder, base.tree, *layers], kills)
+
+
+def program(code: str, folder: Path, arguments: list[Path], kills: list[tuple[str, float]]) -> Figures:
+    """Kill a Python program that works in a folder, and return the figures."""
+    words = [sys.executable, "-c", code, str(folder), *map(str, arguments)]
 
     def start() -> subprocess.Popen[bytes]:
         folder.mkdir()
-        words = [sys.executable, "-c", CAPTURE, folder, base.template.folder, base.tree, *layers]
-        return subprocess.Popen(
-            list(map(str, words)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
+        return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
 
     return series(start, folder, kills, lambda: shutil.rmtree(folder))
 
@@ -75,6 +87,14 @@ def test_hundreds_of_kills_at_any_moment_of_a_capture_leave_nothing(base: Base, 
     kills = [(role, delay) for role in ROLES for delay in DELAYS]
     kills += [("any", chance.uniform(0.0, 1.5)) for _ in range(max(0, ROUNDS - len(kills)))]
     tell(capture(base, tmp_path, kills))
+
+
+@pytest.mark.parametrize("delays", [(0.01,), pytest.param(DELAYS * 3, marks=pytest.mark.all)])
+def test_an_image_of_which_the_unpacking_is_killed_leaves_nothing(
+    base: Base, tmp_path: Path, delays: tuple[float, ...]
+) -> None:
+    kills = [(role, delay) for delay in delays for role in ("bake", "unshare", "sh", "mount", "cp", "qemu-img")]
+    tell(program(UNPACK, tmp_path / "unpacked", [base.template.image], kills))
 
 
 def build(project: Project, phase: str, delays: list[float]) -> Figures:
@@ -107,6 +127,7 @@ def test_a_build_of_which_any_process_is_killed_while_it_captures_leaves_nothing
 @pytest.mark.timeout(4 * 3600)
 def test_builds_of_which_any_process_is_killed_at_any_moment_leave_nothing(project: Project) -> None:
     project.write(CONTAINER)
+    clean(project.bake("build", "--no-cache", "--no-test"), 0)  # the base's disk is made by it
     chance, rounds = random.Random(SEED), ROUNDS // 20
     tell(build(project, "capture", [chance.uniform(0.0, 2.5) for _ in range(rounds)]))
     tell(build(project, "run-started", [chance.uniform(0.0, 8.0) for _ in range(rounds)]))
