@@ -155,7 +155,8 @@ def second(m):
 def test_a_build_goes_on_after_the_tasks_that_have_not_changed(tmp_path: Path, home: Home) -> None:
     write(tmp_path, "stepped", BOX)
     file = tmp_path / "imagefile.py"
-    first = file.read_text(encoding="utf-8")
+    # The tiny guest drops the comments of keys, by which the seal knows those of the run that made the checkpoint.
+    first = file.read_text(encoding="utf-8").replace("builtin_tests=False", "builtin_tests=False, hygiene=False")
     for word in ("one", "two"):
         head, mark, tail = first.partition("@bakery.test")
         file.write_text(head + SECOND.format(word=word) + mark + tail, encoding="utf-8")
