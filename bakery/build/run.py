@@ -392,8 +392,7 @@ class _Run:
 
 
 def _line(build: Build, problem: Problem) -> str:
-    parts = [f"{build.name}: {problem.what}", problem.why, problem.hint]
-    return "; ".join(part for part in parts if part)
+    return "; ".join(filter(None, (f"{build.name}: {problem.what}", problem.why, problem.hint)))
 
 
 def _json(artifact: Artifact) -> dict[str, Any]:

@@ -199,7 +199,7 @@ def _with_options(
 def var(
     *,
     default: T = dataclasses.MISSING,  # type: ignore[assignment]  # dataclasses' way to say "no default"
-    default_factory: Callable[[], T] = dataclasses.MISSING,  # type: ignore[assignment]  # the same
+    default_factory: Callable[[], T] | None = None,
     help: str = "",  # noqa: A002  click's word
     choices: Sequence[T] = (),
 ) -> T:
@@ -214,7 +214,8 @@ def var(
     metadata = {"help": help, "choices": tuple(choices)}
     if type(default).__hash__ is None:  # a list, a mapping: each object gets one of its own
         default_factory, default = functools.partial(copy.deepcopy, default), dataclasses.MISSING  # type: ignore[assignment]  # the same
-    made: Any = dataclasses.field(default=default, default_factory=default_factory, metadata=metadata)  # type: ignore[call-overload]  # only one of the two is given
+    factory: Any = dataclasses.MISSING if default_factory is None else default_factory
+    made: Any = dataclasses.field(default=default, default_factory=factory, metadata=metadata)  # only one is given
     return made  # type: ignore[no-any-return]  # typed as what the user gets, as dataclasses.field is
 
 

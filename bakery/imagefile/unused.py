@@ -20,18 +20,22 @@ class ImageParts(Protocol):
     @property
     def sources(self) -> tuple[Any, ...]:
         """Its sources."""
+        ...
 
     @property
     def tasks(self) -> tuple[Any, ...]:
         """Its tasks."""
+        ...
 
     @property
     def tests(self) -> tuple[Any, ...]:
         """Its tests."""
+        ...
 
     @property
     def post(self) -> tuple[Any, ...]:
         """Its post steps."""
+        ...
 
 
 def check(

@@ -47,7 +47,8 @@ def makers(shown: str) -> list[str]:
     """
     units: list[str] = []
     for block in shown.split("\n\n"):
-        lines = [line.partition("=")[::2] for line in block.strip().splitlines()]
+        parts = [line.partition("=") for line in block.strip().splitlines()]
+        lines = [(name, value) for name, _, value in parts]
         properties = dict(lines)
         was_tried = properties.get("ConditionTimestampMonotonic", "0") != "0"
         if was_tried and any(KEYGEN.search(value) for name, value in lines if name.startswith("Exec")):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from testinfra.host import Host
@@ -29,7 +29,7 @@ class StrictHost(Host):  # type: ignore[misc]  # testinfra ships no types
 
     def __getattr__(self, name: str) -> Any:
         """Return a module; ours where there is one."""
-        found = super().__getattr__(name)
+        found: Any = super().__getattr__(name)
         if (choose := CHOICES.get(name)) is not None:
             found = choose(self, found)
             setattr(self, name, found)
@@ -54,7 +54,11 @@ def service_class(host: Host, own: type[Service]) -> type[Service]:
     return type("StrictService", (StrictService, own), {}) if issubclass(own, SystemdService) else own
 
 
-CHOICES: Final = {"socket": socket_class, "package": package_class, "service": service_class}
+CHOICES: Final[Mapping[str, Callable[[Host, Any], Any]]] = {
+    "socket": socket_class,
+    "package": package_class,
+    "service": service_class,
+}
 
 
 class StrictSocket(LinuxSocketSS):  # type: ignore[misc]
@@ -73,7 +77,8 @@ class StrictSocket(LinuxSocketSS):  # type: ignore[misc]
         """
         if self.protocol == "unix":
             return ("unix", self.host) in set(self._iter_sockets(True))
-        hosts = {_plain(host) for _, host, port in self._iter_sockets(True) if port == self.port}
+        listening: Any = self._iter_sockets(True)
+        hosts = {_plain(host) for _, host, port in listening if port == self.port}
         if self.host is None:
             return set(ANY) <= hosts
         wanted = _plain(self.host)
@@ -88,7 +93,8 @@ class StrictSocket(LinuxSocketSS):  # type: ignore[misc]
         if self.protocol == "unix":
             return list(super().clients)
         found: list[tuple[str, int] | None] = []
-        for _, host, port, client, client_port in self._iter_sockets(False):
+        connected: Any = self._iter_sockets(False)
+        for _, host, port, client, client_port in connected:
             local = _plain(host)
             family = "::" if ":" in local else "0.0.0.0"  # noqa: S104
             if port == self.port and (self.host is None or _plain(self.host) in (local, family)):
@@ -158,9 +164,11 @@ class StrictService(SystemdService):  # type: ignore[misc]
         """Whether it runs. Without systemd only a script in /etc/init.d can say so; without one, it does not."""
         if self._systemd_runs:
             return bool(super().is_running)
-        if not self._host.file(f"/etc/init.d/{self.name}").exists:
+        script: Any = self._host.file
+        if not script(f"/etc/init.d/{self.name}").exists:
             return False
-        return bool(SysvService.is_running.fget(self))
+        by_script: Any = SysvService.is_running
+        return bool(by_script.fget(self))
 
     @property
     def exists(self) -> bool:
@@ -178,7 +186,8 @@ class StrictService(SystemdService):  # type: ignore[misc]
 
     @functools.cached_property
     def _systemd_runs(self) -> bool:
-        return bool(self._host.file("/run/systemd/system/").is_directory)
+        file: Any = self._host.file
+        return bool(file("/run/systemd/system/").is_directory)
 
 
 def _names(unit: str) -> Iterable[str]:

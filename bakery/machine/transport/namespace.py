@@ -255,7 +255,7 @@ class ShellProcess:
         try:
             while not self._frame.proven:
                 cancel.check()
-                self._first += [(stream, data) for stream, data in self._chunks(POLL) if data]
+                self._first.extend((stream, data) for stream, data in self._chunks(POLL) if data)
                 if self._frame.flooded or time.monotonic() > deadline:
                     break
         except Lost:
