@@ -197,16 +197,7 @@ def _user(kind: str, function: Function, cell: Cell) -> Any:
     except Exception as error:
         from bakery.imagefile.loader import explained_call
 
-        explained = explained_call(kind, function, error)
-        explained.hint = explained.hint or no_variables_hint(cell.variables, error)
-        raise explained from error
-
-
-def no_variables_hint(variables: object, error: BaseException) -> str:
-    """Say what an error comes from that is told of None, where the imagefile has no variables; else nothing."""
-    if variables is None and isinstance(error, AttributeError) and error.obj is None:
-        return "v is None: the imagefile has no class marked with @bakery.variables"
-    return ""
+        raise explained_call(kind, function, error) from error
 
 
 def is_image(recipe: Recipe, name: str) -> bool:

@@ -142,6 +142,8 @@ def host_keys_are_made(host: Host, bakery_session: Session) -> None:
     Where this machine was given none, it has just done so. Where it was (in clouds, that is how we know it), what makes
     keys at boot is run again on a folder without any.
     """
+    if not bakery_session.identity.host_keys and bakery_session.job.endpoint.transport != "ssh":
+        pytest.skip("the image has no SSH host keys, and is not reached by SSH")
     if not was_given(bakery_session.job, bakery_session.identity):
         _check(bakery_session.identity.host_keys, "no host key is in /etc/ssh or /etc/dropbear, though an sshd answers")
         return

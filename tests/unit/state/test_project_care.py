@@ -134,12 +134,14 @@ def test_the_doctor_survives_drivers_that_do_not_load(tmp_path: Path) -> None:
 
 
 def test_the_doctor_names_the_package_of_a_missing_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bakery.util.stuck_mounts.look", lambda: None)  # it asks a process
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     missing = [f for f in found(tmp_path) if f.text.startswith("no ")]
     assert ("no mmdebstrap", "apt-get install mmdebstrap") in [(f.text, f.hint) for f in missing]
 
 
 def test_the_doctor_looks_at_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bakery.util.stuck_mounts.look", lambda: None)  # it asks a process
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     (tmp_path / "bases").mkdir()
     (tmp_path / "bases" / "x").write_bytes(b"x" * 100_000)
