@@ -61,6 +61,7 @@ def check(
         mark.token for mark in _marks((*_all(images, functions), *functions["source"]))
     }  # a spare source harms nobody
     _refuse_methods(module, used)
+    _refuse_sourceless(images)
     for each in made:
         line = next((line for line in each.lines if line.file == file), None)
         if line is not None and each.mark.kind != "variables" and each.mark.token not in used:
@@ -102,6 +103,32 @@ def _refuse_namesakes(kind: str, things: Sequence[Any]) -> None:
                 hint=f'give each a name of its own: @bakery.{kind}(name="...")',
                 where=location_of(thing),
             )
+
+
+def _refuse_sourceless(images: Sequence[ImageParts]) -> None:
+    """Refuse what `only=` and `skip=` leave no source in any image that lists it: it would never run."""
+    places: dict[int, tuple[str, Any, list[Any]]] = {}
+    for image in images:
+        for kind, things in _parts(image).items():
+            for thing in things if kind != "source" else ():
+                places.setdefault(id(thing), (kind, thing, []))[2].extend(image.sources)
+    for kind, thing, sources in places.values():
+        mark = mark_of(thing)
+        only, skip = ((mark.options.get(key) or ()) if mark else () for key in ("only", "skip"))
+        if not all(isinstance(each, list | tuple) for each in (only, skip)):
+            continue  # the plan says what is wrong with them
+        if not any((not only or _is_in(source, only)) and not _is_in(source, skip) for source in sources):
+            names = ", ".join(dict.fromkeys(name_of(source) for source in sources)) or "none"
+            raise ImagefileError(
+                f"{kind} {name_of(thing)} would never run: its only= and skip= leave no source",
+                why=f"the sources of the images that list it: {names}",
+                hint="name one of them, or take it out of the list",
+                where=location_of(thing),
+            )
+
+
+def _is_in(source: Any, sources: Iterable[Any]) -> bool:
+    return any(source is other for other in sources)
 
 
 def _refuse_methods(module: ModuleType, used: set[object]) -> None:

@@ -345,3 +345,34 @@ double = mock.MagicMock()
 Kind = type("Kind", (), {"__slots__": ()})
 """
     assert load(text).images
+
+
+TWO_SOURCES = """
+@bakery.source
+def other():
+    return Folder(cloud="/no/such/cloud")
+
+@bakery.task({scope})
+def late(m): ...
+
+@bakery.image(sources=[{sources}], tasks=[late])
+def web(): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("scope", "sources"),
+    [("only=[other]", "here"), ("skip=[here]", "here"), ("only=[here], skip=[here]", "here, other")],
+)
+def test_a_task_that_no_source_is_left_for_is_refused_when_the_file_is_read(
+    load: Load, scope: str, sources: str
+) -> None:
+    with pytest.raises(ImagefileError, match="task late would never run") as raised:
+        load(TWO_SOURCES.format(scope=scope, sources=sources))
+    assert raised.value.where is not None
+    assert "here" in raised.value.why
+
+
+@pytest.mark.parametrize("scope", ["only=[other]", "skip=[other]"])
+def test_a_task_for_some_of_its_images_sources_is_none(load: Load, scope: str) -> None:
+    assert load(TWO_SOURCES.format(scope=scope, sources="here, other")).images
