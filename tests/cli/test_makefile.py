@@ -69,7 +69,9 @@ class Project:
 
     def __init__(self, folder: Path, programs: Path) -> None:
         self.folder = folder
-        self.environ = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
+        # The tests may be run by make themselves: theirs is not the make of a user's project.
+        own = {name: value for name, value in os.environ.items() if name not in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS")}
+        self.environ = {**own, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
 
     def make(self, *words: str) -> str:
         """Run make, and return what it wrote; fail where it fails."""
