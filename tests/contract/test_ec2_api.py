@@ -183,7 +183,7 @@ def test_what_is_forbidden_ends_the_build_with_aws_own_words_and_nothing_left(
     proxy.faults.append(Fault(action=action, code="UnauthorizedOperation", status=403, times=-1))
     kept, said = Life(SOURCE, tmp_path).tried()
     assert kept is None
-    assert said.startswith("Refused: AWS did not ")
+    assert said.startswith("Ec2Error: AWS did not ")
 
 
 def test_without_room_the_next_type_and_zone_are_tried(cloud: Aws, proxy: Proxy, tmp_path: Path) -> None:

@@ -228,7 +228,7 @@ class QemuDriver(Driver[Qemu]):
         with suppress(NotYet, QmpError), Monitor(handle.folder) as monitor:
             monitor.ask("screendump", filename=str((folder / "screen.png").absolute()), format="png")
 
-    def checkpoints(self, handle: Handle, key: str, folder: Path, claim: Claim) -> Checkpoint | None:
+    def checkpoint(self, handle: Handle, key: str, folder: Path, claim: Claim) -> Checkpoint | None:
         """Save the machine's memory and disk into `folder`, whose path must not change later."""
         if not checkpoints.possible():
             return None
