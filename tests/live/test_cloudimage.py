@@ -23,8 +23,8 @@ FETCH = """
 import sys
 from pathlib import Path
 from bakery.disk.bases.cloud_image import CloudImage
-from bakery.state.claim import Workshop
-print(CloudImage(sys.argv[1], sys.argv[2]).disk(Workshop(cache=Path(sys.argv[3]))).path)
+from bakery.util.context import WorkContext
+print(CloudImage(sys.argv[1], sys.argv[2]).disk(WorkContext(cache=Path(sys.argv[3]))).path)
 """
 
 

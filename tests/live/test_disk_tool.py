@@ -60,9 +60,9 @@ def test_a_cancelled_program_ends_with_all_its_children(tmp_path: Path) -> None:
 ALONE = """
 import sys
 from pathlib import Path
-from bakery.state.claim import Workshop
+from bakery.util.context import WorkContext
 from bakery.util.tools import run
-run(("sleep", sys.argv[1]), Workshop(cache=Path("/nowhere")), what="a long sleep")
+run(("sleep", sys.argv[1]), WorkContext(cache=Path("/nowhere")), what="a long sleep")
 """
 
 
