@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -50,8 +52,8 @@ class Monitor:
     def __enter__(self) -> Self:
         """Connect."""
         try:
-            with tempfile.TemporaryDirectory(prefix="bake-") as short:
-                self._wait(self._client.connect(_reachable(self._folder / SOCKET, Path(short))))
+            with _reachable(self._folder / SOCKET) as path:
+                self._wait(self._client.connect(path))
         except (ConnectError, OSError, TimeoutError) as error:
             self._runner.close()
             raise NotYet("QEMU starts; its monitor does not answer yet") from error
@@ -92,13 +94,22 @@ class Monitor:
         return self._runner.run(asyncio.wait_for(question, self._timeout))
 
 
-def _reachable(socket: Path, short: Path) -> str:
-    """A path that fits into a socket address."""
+@contextmanager
+def _reachable(socket: Path) -> Generator[str]:
+    """A path that fits into a socket address while the block runs: also TMPDIR may be a long one."""
     if len(bytes(socket)) <= LONGEST:
-        return str(socket)
-    link = short / "to"
-    link.symlink_to(socket.parent, target_is_directory=True)
-    return str(link / socket.name)
+        yield str(socket)
+    elif Path("/proc/self/fd").is_dir():
+        folder = os.open(socket.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            yield f"/proc/self/fd/{folder}/{socket.name}"
+        finally:
+            os.close(folder)
+    else:
+        with tempfile.TemporaryDirectory(prefix="bake-", dir="/tmp") as short:
+            link = Path(short) / "to"
+            link.symlink_to(socket.parent, target_is_directory=True)
+            yield str(link / socket.name)
 
 
 def _silent() -> logging.Logger:
