@@ -67,13 +67,15 @@ def odd_host() -> Generator[None]:
             signal.signal(number, handler)
 
 
-def _without_libc_signals(attributes: list[str]) -> tuple[str, ...]:
-    """Leave out signals 32 and 33, libc's own: glibc's posix_spawn, which make uses, ignores one and lets no one ask.
+def begun_with(output: str) -> tuple[str, ...]:
+    """Read what ATTRIBUTES printed, to be compared with DEFINED.
 
+    Signals 32 and 33, libc's own, are left out: glibc's posix_spawn, which make uses, ignores one and lets no one ask.
     Source: sysdeps/unix/sysv/linux/spawni.c of glibc; sigaction(2), as libc offers it, refuses these two.
     """
-    umask, *signals = attributes[:3]
-    return (umask, *(f"{int(mask, 16) & ~(0b11 << 31):016x}" for mask in signals), *attributes[3:])
+    umask, *rest = output.split("\n")[:-1]
+    signals = (f"{int(mask, 16) & ~(0b11 << 31):016x}" for mask in rest[:2])
+    return (umask, *signals, *rest[2:])
 
 
 class Stop(Exception):  # noqa: N818  it stands for a crash
@@ -234,8 +236,8 @@ class DriverContract:
         with odd_host(), self.machine(driver, source, claim()) as (handle, link):
             assert link.open().run(f"echo baked > {self.marker}; sync").ok
             line, _ = Command(command=ATTRIBUTES).line(link.open().user)
-            attributes = _without_libc_signals(link.open().run(line).stdout.split("\n")[:-1])
-            assert attributes == DEFINED, attributes
+            begun = begun_with(link.open().run(line).stdout)
+            assert begun == DEFINED, begun
             link.close()
             artifact = driver.capture(handle, "contract", claim(image_ledger, "image"))
         artifact = Artifact.from_json(json.loads(json.dumps(to_json(artifact))))

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from bakery.testing.contract import ATTRIBUTES, DEFINED
+from bakery.testing.contract import ATTRIBUTES, DEFINED, begun_with
 
 CHILD = """
 import sys
@@ -46,14 +46,14 @@ def begun(before: str) -> subprocess.CompletedProcess[str]:
 def test_a_task_begins_alike_whatever_shell_bake_is_called_from(before: str) -> None:
     done = begun(before)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split("\n")[:-1] == list(DEFINED)
+    assert begun_with(done.stdout) == DEFINED
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can lower its niceness")
 def test_blocked_signals_are_let_through_again() -> None:
     words = [sys.executable, "-c", BLOCK, sys.executable, "-c", CHILD, ATTRIBUTES]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
-    assert done.stdout.split("\n")[:-1] == list(DEFINED)
+    assert begun_with(done.stdout) == DEFINED
 
 
 def test_a_command_that_fails_fails_also_where_the_end_of_children_is_ignored() -> None:
