@@ -155,14 +155,22 @@ class Tracer(Observer):
 
     def _wrote(self, path: Any) -> None:
         """What the step writes before it reads it is its own product, not an input."""
-        full = Path(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100  Path.resolve would follow links
-        if ("file", str(full)) not in self.read and not str(full).startswith(self._ignored):
+        full = self._absolute(path)
+        if full and ("file", str(full)) not in self.read and not str(full).startswith(self._ignored):
             self._written.add(full)
 
     def _seen(self, kind: Kind, path: Any) -> None:
-        full = Path(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100  Path.resolve would follow links
-        if not _system(str(full)) and not str(full).startswith(self._ignored):
+        full = self._absolute(path)
+        if full and not _system(str(full)) and not str(full).startswith(self._ignored):
             self._note(kind, full)
+
+    def _absolute(self, path: Any) -> Path | None:
+        """Say which file is meant; None where the working folder is gone, which must not fail the user's own call."""
+        try:
+            return Path(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100  Path.resolve would follow links
+        except FileNotFoundError:
+            self.blame("it works in a folder that is gone")
+            return None
 
     def _note(self, kind: Kind, path: Path) -> None:
         if path in self._written or any(path.is_relative_to(folder) for folder in self._written):

@@ -624,3 +624,29 @@ def test_keys_of_images_and_of_tests(started: Project) -> None:
     change(started, "helpers.py", "LEVEL = 2", "LEVEL = 3")
     assert first
     assert functions_key(started.root, started.cache, [started.load().task], None) != first
+
+
+def test_a_task_whose_working_folder_is_gone_may_still_read_and_is_not_reused(
+    project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path)  # so that the folder is the old one again afterwards
+    project.write(
+        "imagefile.py",
+        f"""
+        import os
+
+        v = None
+
+        def task(m, v):
+            os.chdir({str(tmp_path / "gone")!r})
+            os.rmdir({str(tmp_path / "gone")!r})
+            folder = os.open({str(tmp_path)!r}, os.O_RDONLY)
+            os.close(os.open("project", os.O_RDONLY, dir_fd=folder))
+            os.close(folder)
+            m.did.append("read")
+        """,
+    )
+    project.run()
+    assert project.did == ["read"]
+    assert "it works in a folder that is gone" in why(project)
