@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+
 from hypothesis import HealthCheck, settings
 
 # A slow or busy host is no failure: examples have no time limit of their own, the test as a whole has one.
 settings.register_profile("bakery", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("bakery")
+
+# A shell's `&` and nohup start what they start with SIGINT ignored, and Python then leaves it so: the tests of Ctrl-C
+# would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
