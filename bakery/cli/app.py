@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -30,10 +31,14 @@ COMMANDS: Final = {  # name: (module, one line of help), so that `bake --help` i
     "why": ("why", "Say which input makes a step run again."),
     "report": ("report", "Show how a run went, and why it failed."),
     "cache": ("cache", "Show or shrink the cache of bases and steps."),
+    "graph": ("graph", "Draw which image stands on which, for Mermaid or Graphviz."),
     "doctor": ("doctor", "Say what this host can do, and what is missing."),
     "init": ("init", "Write a first imagefile."),
+    "completion": ("completion", "Print what makes bash, zsh or fish complete `bake`."),
 }
 DEFAULT: Final = "build"
+COMPLETING: Final = "_BAKE_COMPLETE"
+"""In the environment of a `bake` that a shell asks what may follow; its name is click's."""
 LEAVE: Final = frozenset({"-h", "--help", "--version"})
 
 
@@ -141,6 +146,10 @@ def _code(words: list[str], project: Project) -> int:
         code = output.error(Interrupted("interrupted"), project)
     except BakeryError as error:
         code = output.error(_meant(words, error), project)
+    except SystemExit as end:
+        if COMPLETING not in os.environ:
+            return output.defect(end, project)
+        code = end.code if isinstance(end.code, int) else 1  # click's way to end when a shell asked what may follow
     except BaseException as error:  # a defect of ours: say so, and keep the traceback for the report
         known = trouble(error)
         code = output.error(known, project) if known else output.defect(error, project)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
 
 from bakery.cli.project import Project
+from bakery.errors import BakeryError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -16,13 +18,19 @@ if TYPE_CHECKING:
 
 
 def images(ctx: click.Context, param: click.Parameter | None, incomplete: str) -> list[CompletionItem]:
-    """Names of images, with their first line of help."""
+    """Names of image functions with their first line of help, and the names that they return."""
     del param
     from bakery.imagefile.marks import doc_of
 
-    return _offer(
-        ctx, incomplete, lambda r: {spec.name: doc_of(spec.function) if spec.function else "" for spec in r.images}
-    )
+    def names(recipe: Recipe) -> dict[str, str]:
+        functions = {spec.name: doc_of(spec.function) if spec.function else "" for spec in recipe.images}
+        with suppress(BakeryError):  # a variable without a value: then nobody knows what they return
+            project = _project(ctx)
+            returned = {build.image: "" for build in project.plan((), (), (), project.settings({}, ())).builds}
+            return {**returned, **functions}
+        return functions
+
+    return _offer(ctx, incomplete, names)
 
 
 def sources(ctx: click.Context, param: click.Parameter | None, incomplete: str) -> list[CompletionItem]:
@@ -65,6 +73,24 @@ def runs(ctx: click.Context, param: click.Parameter | None, incomplete: str) -> 
     except Exception:  # the user is typing: an explanation would land in the middle of the line
         return []
     return [CompletionItem(run) for run in ids if run.startswith(incomplete)]
+
+
+def drivers(ctx: click.Context, param: click.Parameter | None, incomplete: str) -> list[CompletionItem]:
+    """Names of drivers that are installed."""
+    from click.shell_completion import CompletionItem
+
+    del param
+    return [CompletionItem(name) for name in _project(ctx).drivers.names() if name.startswith(incomplete)]
+
+
+def phases(ctx: click.Context, param: click.Parameter | None, incomplete: str) -> list[CompletionItem]:
+    """Names of phases, with the equals sign."""
+    from click.shell_completion import CompletionItem
+
+    from bakery.build.phase_timeouts import PHASES
+
+    del ctx, param
+    return [CompletionItem(f"{name}=") for name in PHASES if name.startswith(incomplete)]
 
 
 def _offer(ctx: click.Context, incomplete: str, names: Callable[[Recipe], dict[str, str]]) -> list[CompletionItem]:

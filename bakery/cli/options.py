@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from bakery.cli.completion import images as complete_images
+from bakery.cli.completion import phases as complete_phases
 from bakery.cli.completion import sources as complete_sources
 from bakery.cli.completion import variables as complete_variables
 from bakery.cli.project import Project
 from bakery.util.units import parse_duration, parse_size
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 FILE: Final = click.Path()
 """A file to be written, as the user wrote it; `Project.check_destinations` looks at it."""
@@ -43,6 +47,10 @@ class PhaseTime(click.ParamType[tuple[str, float]]):
         if not equals:
             self.fail(f"{value!r} is not PHASE=TIME; write capture=10m", param, ctx)
         return phase.strip(), Duration().convert(text, param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Offer the phases, with the equals sign."""
+        return complete_phases(ctx, param, incomplete)
 
 
 class Size(click.ParamType[int]):

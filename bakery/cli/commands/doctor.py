@@ -8,6 +8,7 @@ import click
 
 from bakery.build.doctor import CheckResult, examine
 from bakery.cli import output
+from bakery.cli.completion import drivers as complete_drivers
 from bakery.cli.options import BakeCommand, as_json
 from bakery.cli.project import Project
 
@@ -21,7 +22,7 @@ MARKS: Final = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "missing": (
     bake doctor qemu ec2            only these drivers; exit code 4 when one of them cannot work
     bake doctor --json""",
 )
-@click.argument("drivers", nargs=-1, metavar="[DRIVER]...")
+@click.argument("drivers", nargs=-1, metavar="[DRIVER]...", shell_complete=complete_drivers)
 @as_json
 @click.pass_obj
 def doctor(project: Project, drivers: tuple[str, ...], as_json: bool) -> None:
