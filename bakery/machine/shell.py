@@ -21,18 +21,21 @@ from bakery.state.ssh_keys import Keys
 from bakery.util import process_attributes
 
 
-def shell_command(endpoint: Endpoint, folder: Path) -> list[str]:
+def shell_command(endpoint: Endpoint, folder: Path, command: str = "") -> list[str]:
     """Return the words that open a shell: OpenSSH with the machine's own key and host key, nothing of the user's.
 
     Args:
         endpoint: where the machine is.
         folder: holds `id` and `known_hosts`, as written by `write_login`.
+        command: what the machine's shell runs; empty opens a shell for a person.
     """
     match endpoint.transport:
         case "namespace":
-            return entering(int(endpoint.data["pid"]), "-l")
+            return entering(int(endpoint.data["pid"]), "-l", *(["-c", command] if command else []))
         case _:
-            return ["ssh", *_options(endpoint, folder), f"{endpoint.user}@{endpoint.host}"]
+            terminal = ["-t"] if command and sys.stdin.isatty() and sys.stdout.isatty() else []
+            words = ["--", command] if command else []
+            return ["ssh", *_options(endpoint, folder), *terminal, f"{endpoint.user}@{endpoint.host}", *words]
 
 
 def _options(endpoint: Endpoint, folder: Path) -> list[str]:
@@ -69,8 +72,14 @@ def write_login(endpoint: Endpoint, keys: Keys, folder: Path) -> None:
     (folder / "known_hosts").write_text("".join(lines), encoding="utf-8")
 
 
-def open_shell(endpoint: Endpoint, keys: Keys, folder: Path) -> int:
-    """Open a shell on this terminal, and return its exit code when it ends.
+def open_shell(endpoint: Endpoint, keys: Keys, folder: Path, command: str = "") -> int:
+    """Open a shell on this terminal, or run one command, and return the exit code when it ends.
+
+    Args:
+        endpoint: where the machine is.
+        keys: of the build.
+        folder: of the run; holds the login while the shell runs.
+        command: a line for the machine's shell; empty opens a shell for a person.
 
     Raises:
         PreflightError: no ssh on this host.
@@ -79,7 +88,7 @@ def open_shell(endpoint: Endpoint, keys: Keys, folder: Path) -> int:
     try:
         with _terminal_back():
             inside = _inside(int(endpoint.data["pid"])) if endpoint.transport == "namespace" else {}
-            return subprocess.run(shell_command(endpoint, folder), check=False, **inside).returncode
+            return subprocess.run(shell_command(endpoint, folder, command), check=False, **inside).returncode
     except FileNotFoundError as error:
         raise PreflightError(f"{error.filename} is not installed", hint="apt-get install openssh-client") from error
     finally:

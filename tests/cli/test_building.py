@@ -155,6 +155,8 @@ def test_a_kept_machine_can_be_visited_and_is_then_collected(
         check=False,
     )
     assert (kept.returncode, kept.stdout) == (0, "other")
+    said = place.shell("ssh", run, "--", "sh", "-c", "echo 'a  b' >&2; exit 3")
+    assert (said.code, said.err) == (3, "a  b\n")
     assert "was kept on purpose" in place.bake("gc").err
     swept = json.loads(place.bake("gc", run, "--json").out)
     assert [resource["kind"] for resource in swept["destroyed"]] == ["machine", "keypair"]
@@ -176,6 +178,9 @@ def test_an_image_is_tested_again_and_visited(place: Place, secret: str) -> None
         check=False,
     )
     assert (shell.returncode, shell.stdout) == (0, "hello")
+    line = place.shell("ssh", "web-trixie", "cat /etc/motd | tr l L; exit 4")
+    assert (line.code, line.out) == (4, "heLLo")
+    assert place.shell("ssh", "web-trixie", "--", "cat", "/etc/motd").code == 0
 
 
 def test_images_are_shown_pruned_and_removed(place: Place, secret: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,45 +14,52 @@ from bakery.cli.project import Project
 from bakery.errors import ConnectError, UsageError
 
 if TYPE_CHECKING:
+    from bakery.imagefile.variables import Settings
     from bakery.state.project import RunFolder
 
 LOST = 255  # OpenSSH's exit code when the connection, not the command, failed
+SIGNALLED = 128  # what shells add to a signal's number
 
 
 @click.command(
     cls=BakeCommand,
     epilog="""Examples:
     bake ssh web          a fresh machine of the newest image of that name; destroyed when the shell ends
-    bake ssh 9f3a         a machine that --on-failure=keep left; it stays""",
+    bake ssh 9f3a         a machine that --on-failure=keep left; it stays
+    bake ssh web -- dpkg -l nginx                  one command; its exit code is bake's
+    bake ssh web 'journalctl -b | tail' > log      a single word is a line for the machine's shell""",
 )
 @click.argument("name", metavar="IMAGE|RUN", shell_complete=built)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND]...")
 @variables
 @click.pass_obj
-def ssh(project: Project, /, *, name: str, values: Any, var_files: Any) -> None:
-    """Open a shell on a throw-away machine of an image, or on one that was kept.
+def ssh(project: Project, /, *, name: str, command: tuple[str, ...], values: Any, var_files: Any) -> None:
+    """Open a shell on a throw-away machine of an image, or on one that was kept; or run a command there.
 
     Uses the machine's own key and checks its own host key; nothing of yours is read, and no agent is forwarded.
     """
+    line = command[0] if len(command) == 1 else shlex.join(command)
     run = _run(project, name)
-    if run is not None:
-        raise click.exceptions.Exit(_kept(run))
+    code = _visit_image(project, name, line, project.settings(values, var_files)) if run is None else _visit(run, line)
+    raise click.exceptions.Exit(code)
+
+
+def _visit_image(project: Project, name: str, line: str, settings: Settings) -> int:
+    """Start a machine of an image, visit it, and return the exit code: the command's, or why there was no visit."""
     from bakery.build.one_off import OneOffRun, build_of
     from bakery.cli.reporters import readers, screen
     from bakery.machine.shell import open_shell
     from bakery.reporting.terminal import Terminal
 
     artifact = project.state.image(name)
-    settings = project.settings(values, var_files)
     build = build_of(artifact, project.plan((), (), (), settings))
     shown = screen(project)
+    ended: list[int] = []
 
     def look_around(_scope: Any, running: Any) -> None:
         endpoint = running.driver.endpoint(running.handle)
-        if isinstance(shown, Terminal):
-            with shown.paused():
-                _checked(open_shell(endpoint, running.claim.keys, running.claim.folder))
-        else:
-            _checked(open_shell(endpoint, running.claim.keys, running.claim.folder))
+        with shown.paused() if isinstance(shown, Terminal) else nullcontext():
+            ended.append(_ended(open_shell(endpoint, running.claim.keys, running.claim.folder, line), line))
 
     visit = OneOffRun(
         recipe=project.recipe,
@@ -60,11 +69,12 @@ def ssh(project: Project, /, *, name: str, values: Any, var_files: Any) -> None:
         redactor=project.redactor,
         readers=readers(project, shown),
     )
-    raise click.exceptions.Exit(visit.machine(build, artifact, look_around))
+    code = visit.machine(build, artifact, look_around)
+    return code or (ended[0] if ended else 0)
 
 
 def _run(project: Project, name: str) -> RunFolder | None:
-    """The run that is meant; None when it is an image."""
+    """Return the run that is meant; None when it is an image."""
     try:
         project.state.image(name)
     except UsageError as no_image:
@@ -77,7 +87,8 @@ def _run(project: Project, name: str) -> RunFolder | None:
     return None
 
 
-def _kept(run: RunFolder) -> int:
+def _visit(run: RunFolder, line: str) -> int:
+    """Visit the machine that a run left."""
     from bakery.machine.shell import open_shell
     from bakery.state.held_machines import held_machines
 
@@ -87,10 +98,13 @@ def _kept(run: RunFolder) -> int:
             f"the run {run.id} left no machine", hint="`bake build --on-failure=keep` leaves the one of a failed task"
         )
     folder, endpoint, keys = machines[-1]
-    return _checked(open_shell(endpoint, keys, folder))
+    return _ended(open_shell(endpoint, keys, folder, line), line)
 
 
-def _checked(code: int) -> int:
+def _ended(code: int, line: str) -> int:
+    """Return the command's exit code, a signal's as a shell has it; how a person's shell ended is no failure."""
     if code == LOST:
         raise ConnectError("the shell's connection failed or was lost", hint="ssh has said why, above")
-    return 0
+    if not line:
+        return 0
+    return code if code >= 0 else SIGNALLED - code
