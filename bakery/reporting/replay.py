@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import fields
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +12,34 @@ from bakery import events as e
 
 
 def events(path: Path) -> Iterator[e.Event]:
-    """Yield the events of a file. A torn last line and events of a later version are left out.
+    """Yield the events of a file. A torn or damaged line and events of a later version are left out.
 
     Raises:
         FileNotFoundError: there is none.
     """
     kinds = {_type(kind): kind for kind in _kinds(e.Event)}
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
-            try:
-                data = json.loads(line)
-            except json.JSONDecodeError:
-                continue  # the line that was being written when the run died
-            kind = kinds.get(data.get("type"))
-            if kind is not None:
-                yield kind(**_arguments(kind, data))
+            event = _event(line, kinds)
+            if event is not None:
+                yield event
+
+
+def _event(line: str, kinds: Mapping[str, type[e.Event]]) -> e.Event | None:
+    """Return the event on a line; None where a crash, a fault of the disk or a later version left no event there."""
+    try:
+        data = json.loads(line)
+    except json.JSONDecodeError:
+        return None  # the line that was being written when the run died
+    kind = kinds.get(str(data.get("type"))) if isinstance(data, dict) else None
+    if kind is None or any(_needed(field) and field.name not in data for field in fields(kind)):
+        return None
+    return kind(**_arguments(kind, data))
+
+
+def _needed(field: Field[Any]) -> bool:
+    """Say whether a kind cannot be made without this field."""
+    return field.default is MISSING and field.default_factory is MISSING
 
 
 def _kinds(kind: type[e.Event]) -> Iterator[type[e.Event]]:
