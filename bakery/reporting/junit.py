@@ -30,9 +30,7 @@ def xml(board: RunState) -> bytes:
     for track in board.tracks.values():
         root.append(_suite(track))
     if board.failures:
-        suite = ET.SubElement(root, "testsuite", name="run", tests="1", failures="0", errors="1", skipped="0")
-        for failed in board.failures:
-            _error(ET.SubElement(suite, "testcase", classname="run", name=plain(failed.error)), failed, None)
+        root.append(_counted("run", [_run_case(failed) for failed in board.failures]))
     ET.indent(root)
     text = ET.tostring(root, encoding="unicode")
     return f"<?xml version='1.0' encoding='utf-8'?>\n{text}\n".encode()
@@ -50,12 +48,24 @@ def _suite(track: BuildState) -> ET.Element:
         case = ET.Element("testcase", classname=plain(track.name), name="smoke")
         ET.SubElement(case, "skipped", message="the image was not tested")
         cases.append(case)
-    suite = ET.Element("testsuite", name=plain(track.name), tests=str(len(cases)))
+    suite = _counted(plain(track.name), cases)
+    suite.set("time", f"{track.ended.seconds if track.ended else 0.0:.3f}")
+    return suite
+
+
+def _counted(name: str, cases: list[ET.Element]) -> ET.Element:
+    """Return a suite of these cases, with their numbers."""
+    suite = ET.Element("testsuite", name=name, tests=str(len(cases)))
     for count, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(count, str(sum(case.find(tag) is not None for case in cases)))
-    suite.set("time", f"{track.ended.seconds if track.ended else 0.0:.3f}")
     suite.extend(cases)
     return suite
+
+
+def _run_case(failed: e.Failed) -> ET.Element:
+    case = ET.Element("testcase", classname="run", name=plain(failed.error))
+    _error(case, failed, None)
+    return case
 
 
 def _case(track: BuildState, test: e.TestEnded) -> ET.Element:
