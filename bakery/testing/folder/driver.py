@@ -180,7 +180,7 @@ class FolderDriver(Driver[Folder]):
             return
         cloud, kind = FolderCloud(Path(resource.data["cloud"])), KINDS[resource.kind]
         for record in cloud.list(kind):
-            if record["name"] == resource.key or record.get("id") == resource.id:
+            if record["name"] == resource.key or (resource.id and record.get("id") == resource.id):
                 _gone(cloud, kind, record.get("id") or record["name"])
 
     def find(self, where: Where) -> Iterator[Resource]:
