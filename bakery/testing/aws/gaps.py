@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -210,7 +211,9 @@ def _image(response: Any) -> Any:
 
 
 def _enable_deprecation(response: Any) -> ActionResult:
-    _image(response).deprecation_time = response._get_param("DeprecateAt")  # noqa: SLF001
+    """EC2 shows the time as `2030-01-01T00:00:00.000Z`; moto shows what Python makes of it."""
+    at = response._get_param("DeprecateAt")  # noqa: SLF001
+    _image(response).deprecation_time = f"{at:%Y-%m-%dT%H:%M:%S}.000Z" if isinstance(at, datetime) else at
     return ActionResult({"Return": True})
 
 
