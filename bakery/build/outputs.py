@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,7 +22,7 @@ from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, PostError, UsageError
 from bakery.imagefile.builds import Build, Plan
 from bakery.model import Artifact
-from bakery.state.project import write_whole
+from bakery.util.files import replacing, write_whole
 from bakery.util.sparse_files import copy_sparse, digest
 
 
@@ -108,7 +107,7 @@ def write_outputs(plan: Plan, artifacts: Mapping[str, Artifact], context: RunCon
             depfile.parent.mkdir(parents=True, exist_ok=True)
             text = rule(_targets(last, context), _prerequisites(plan, context))
             if not depfile.exists() or depfile.read_bytes() != os.fsencode(text):
-                write_whole(depfile, text)
+                write_whole(depfile, text, durable=True)
     except OSError as error:
         raise PostError("the output cannot be written", why=str(error), hint=_fate(last)) from error
 
@@ -136,18 +135,12 @@ def _place(artifact: Artifact, output: Path, context: RunContext) -> None:
     if _is_copy(artifact, target, context):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        with artifact.path.open("rb") as source, part.open("xb") as to:
+        with artifact.path.open("rb") as source, replacing(target, durable=True) as to:
             copy_sparse(source, to, work, what=f"writing {output.name}", total=artifact.size or 0)
-            to.flush()
-            os.fsync(to.fileno())
-        part.replace(target)
     except BakeryError as error:
         error.hint = error.hint or _fate(artifact)
         raise
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _is_copy(artifact: Artifact, target: Path, context: RunContext) -> bool:

@@ -28,8 +28,8 @@ from bakery.state import progress
 from bakery.state.claim import Claim
 from bakery.state.destroy import destroy_all
 from bakery.state.ledger import ClaimLedger, MergedLedger
-from bakery.state.project import write_whole
 from bakery.state.ssh_keys import make_keys, save_keys
+from bakery.util.files import write_whole
 from bakery.util.retry import retry
 
 if TYPE_CHECKING:
@@ -377,7 +377,7 @@ class Scope:
             raised.artifact = kept
             raise raised from error
         try:
-            write_whole(note, _text(kept))
+            write_whole(note, _text(kept), durable=True)
         except OSError as error:
             self.emit(Notice(level="warning", message=f"{note.name} is not written: {error}"))
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +13,7 @@ from typing import Any, cast
 from bakery.cache.inputs.digest import of_json
 from bakery.cache.inputs.external import Input
 from bakery.model import Json
+from bakery.util.files import write_whole
 
 MOST = 16
 
@@ -109,7 +108,5 @@ class Records:
 
 
 def _write(path: Path, records: list[Record]) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     known = cast("Json", [record.to_json() for record in records])
-    part.write_text(json.dumps({"sum": of_json(known), "records": known}))
-    part.replace(path)
+    write_whole(path, json.dumps({"sum": of_json(known), "records": known}))

@@ -9,6 +9,7 @@ from uuid import UUID
 from bakery.disk.layout import MIB, Layout
 from bakery.errors import DriverError
 from bakery.util.context import WorkContext
+from bakery.util.files import write_whole
 from bakery.util.tools import root, run
 
 OVERHEAD = 0.016
@@ -32,7 +33,7 @@ def used(tree: Path, work: WorkContext) -> int:
     words: tuple[str | Path, ...] = (*root(), "du", "--summarize", "--block-size=1", "--one-file-system", tree)
     size = int(run(words, work, what="measuring the base").split()[0])
     with suppress(OSError):  # a cache that we may only read
-        note.write_text(str(size))
+        write_whole(note, str(size))
     return size
 
 

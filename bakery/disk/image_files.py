@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from bakery.disk.qemuimg import Compression, Format
 from bakery.model import Artifact, Resource
 from bakery.state.claim import Claim
 from bakery.util.context import WorkContext
+from bakery.util.files import flush
 from bakery.util.sparse_files import digest
 
 KIND = "file"
@@ -95,19 +95,10 @@ def keep(artifact: Artifact, name: str) -> Artifact:
     """
     path = artifact.path
     final = path.with_name(f"{name}.{artifact.format}")
-    _to_disk(path)
+    flush(path)
     path.replace(final)
-    _to_disk(final.parent)
+    flush(final.parent)
     return replace(artifact, id=str(final), name=name)
-
-
-def _to_disk(path: Path) -> None:
-    """Wait until a file, or the names in a folder, would survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def delete(artifact: Artifact) -> None:

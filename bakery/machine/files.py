@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import secrets
 import stat
 import tempfile
 from collections.abc import Generator
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Final, TypeAlias, cast
 
 from bakery.util.extents import has_holes
+from bakery.util.files import replacing
 
 Local: TypeAlias = "str | os.PathLike[str] | IO[Any]"
 
@@ -238,15 +238,9 @@ def download(local: Local | None, remote: str, folder: Path) -> Generator[tuple[
     if path.is_dir() or str(local or "").endswith("/"):
         path = path / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.bakery-{secrets.token_hex(4)}")
-    try:
-        with part.open("xb") as file:
-            yield file, str(path)
-        part.replace(path)
-        note_output(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        yield file, str(path)
+    note_output(path)
 
 
 def interpreter(script: Path) -> list[str]:

@@ -9,7 +9,7 @@ from typing import ClassVar
 from bakery import events as e
 from bakery.reporting.run_state import RunState
 from bakery.state.ownership import hand_over
-from bakery.state.project import write_whole
+from bakery.util.files import write_whole
 
 
 class FileReporter(ABC):

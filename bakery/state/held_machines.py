@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from bakery.model import Endpoint, to_json
-from bakery.state.project import RunFolder, write_whole
+from bakery.state.project import RunFolder
 from bakery.state.ssh_keys import Keys, read_keys
+from bakery.util.files import write_whole
 
 FILE = "endpoint.json"
 
 
 def remember(endpoint: Endpoint, folder: Path) -> None:
     """Write down how to reach a machine, beside its keys."""
-    write_whole(folder / FILE, json.dumps(to_json(endpoint)))
+    write_whole(folder / FILE, json.dumps(to_json(endpoint)), durable=True)
 
 
 def held_machines(run: RunFolder) -> list[tuple[Path, Endpoint, Keys]]:

@@ -21,6 +21,7 @@ from typing import Any, Literal, Self
 
 from bakery.errors import BakeryError
 from bakery.model import Resource, to_json
+from bakery.util.files import flush
 
 VERSION = 1
 Op = Literal["intend", "made", "gone", "kept", "held", "failed", "moved"]
@@ -128,7 +129,7 @@ class Journal:
         self._lock = lock(folder)
         self._number = sum(1 for _ in self._whole_lines())
         self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        _sync_folder(folder)
+        flush(folder)
 
     def _whole_lines(self) -> Iterator[bytes]:
         """Count lines, and cut off a torn last one so that nothing is ever written behind it."""
@@ -217,14 +218,6 @@ def is_locked(folder: Path) -> bool:
     except BlockingIOError:
         return True
     return False
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _append(file: int, line: bytes) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bakery.model import Handle, Resource, to_json
-from bakery.state.project import write_whole
+from bakery.util.files import write_whole
 
 FILE: Final = "progress.json"
 VERSION: Final = 1
@@ -53,7 +53,7 @@ class Note:
 
 def write(folder: Path, note: Note) -> None:
     """Write a machine's note into its folder, which nobody else can read; it is on the disk when this returns."""
-    write_whole(folder / FILE, json.dumps({"version": VERSION, **_json(note)}))
+    write_whole(folder / FILE, json.dumps({"version": VERSION, **_json(note)}), durable=True)
 
 
 def read(folder: Path) -> Note | None:

@@ -17,6 +17,7 @@ from bakery.errors import PreflightError, UsageError
 from bakery.model import Artifact, to_json
 from bakery.state.journal import Replay, is_locked, replay
 from bakery.state.ownership import hand_over, hand_over_alone
+from bakery.util.files import write_whole
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
@@ -26,27 +27,6 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("bakery")
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part; a link stays one.
-
-    What is no file, a device or a pipe, is written to as it is: nothing may ever be put in its place.
-    """
-    content = content if isinstance(content, bytes) else os.fsencode(content)
-    path = Path(os.path.realpath(path))
-    if path.exists() and not path.is_file():
-        path.write_bytes(content)
-        return
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _sum(images: object) -> int:
@@ -98,7 +78,7 @@ class RunFolder:
 
     def write_about(self, data: Mapping[str, Any]) -> None:
         """Write it."""
-        write_whole(self.path / "run.json", json.dumps(data, indent=2, sort_keys=True))
+        write_whole(self.path / "run.json", json.dumps(data, indent=2, sort_keys=True), durable=True)
 
 
 class State:
@@ -127,7 +107,7 @@ class State:
         self.cache.mkdir(parents=True, exist_ok=True)
         ignore = self.folder / ".gitignore"
         if not ignore.exists():
-            ignore.write_text("*\n", encoding="utf-8")
+            write_whole(ignore, "*\n")
         self.hand_over()
 
     def hand_over(self, *made: Path) -> None:
@@ -234,7 +214,7 @@ class State:
             images = change(self.images())
             known = [to_json(image) for image in images]
             text = json.dumps({"version": 1, "sum": _sum(known), "images": known}, indent=2)
-            write_whole(self._catalogue, text)
+            write_whole(self._catalogue, text, durable=True)
 
     def image(self, name: str) -> Artifact:
         """Return a kept image by its id, its build's name, or its name (the newest).

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bakery.util.files import write_whole
+
 
 @dataclass(frozen=True, kw_only=True)
 class Keys:
@@ -48,9 +50,7 @@ def _pair() -> tuple[str, str]:
 
 def save_keys(keys: Keys, folder: Path) -> None:
     """Keep a machine's keys beside it, readable by nobody else, for `bake ssh` and for a run that is resumed."""
-    path = folder / "keys.json"
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(asdict(keys)), encoding="utf-8")
+    write_whole(folder / "keys.json", json.dumps(asdict(keys)), durable=True, mode=0o600)
 
 
 def read_keys(folder: Path) -> Keys:

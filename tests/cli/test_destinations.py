@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from bakery.disk.signatures import SIGNATURES
-from bakery.state.project import write_whole
 
 from .conftest import Place
 
@@ -193,15 +192,3 @@ def test_bake_test_looks_at_its_report_too(project: Place) -> None:
     done = project.bake("test", "web", "--junit", "Makefile")
     assert done.code == 2
     assert "--junit Makefile: it exists and is not a JUnit report" in done.err
-
-
-def test_what_is_no_file_is_never_replaced_by_one(tmp_path: Path) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    (tmp_path / "link").symlink_to(pipe)
-    write_whole(tmp_path / "link", "text")
-    assert os.read(reader, 100) == b"text"
-    os.close(reader)
-    assert stat.S_ISFIFO(pipe.stat().st_mode)
-    assert {path.name for path in tmp_path.iterdir()} == {"pipe", "link"}

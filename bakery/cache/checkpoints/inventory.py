@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bakery.cache.inputs.digest import of_json
 from bakery.model import Json
+from bakery.util.files import flush as flush_one
 from bakery.util.tools import root
 
 
@@ -80,16 +81,8 @@ def flush(folder: Path) -> None:
     """Bring a folder's files to the disk, so that they outlive a power cut."""
     for name, info in entries(folder):
         if stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode):
-            _fsync(folder / name)
-    _fsync(folder)
-
-
-def _fsync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+            flush_one(folder / name, follow=False)
+    flush_one(folder)
 
 
 def remove(folder: Path) -> None:

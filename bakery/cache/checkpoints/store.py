@@ -25,6 +25,7 @@ from bakery.errors import ImagefileError
 from bakery.model import Checkpoint, Json, to_json
 from bakery.util.context import WorkContext
 from bakery.util.durations import date_of_use
+from bakery.util.files import replacing
 from bakery.util.units import parse_size
 
 MANIFEST: Final = "manifest.json"
@@ -210,9 +211,9 @@ class Store:
             self._write(key, {**data, "flushed": True})
 
     def _write(self, key: str, data: dict[str, Json]) -> None:
-        part = self.folder / f".{key}.manifest"
-        part.write_text(json.dumps(data))
-        part.replace(self.folder / key / MANIFEST)
+        unfinished = self.folder / f".{key}.manifest"  # not in the checkpoint's folder, of which each file counts
+        with replacing(self.folder / key / MANIFEST, temporary=unfinished) as file:
+            file.write(json.dumps(data).encode())
 
     def fault(self, key: str) -> str:
         """What is wrong with a checkpoint; empty for a good one."""

@@ -18,6 +18,7 @@ from bakery.disk.bases.checksum import Checksum
 from bakery.errors import PreflightError
 from bakery.model import Problem
 from bakery.util.context import WorkContext
+from bakery.util.files import write_whole
 from bakery.util.lock import hold
 from bakery.util.sparse_files import digest
 
@@ -217,7 +218,8 @@ class _Listing:
             self._work.notice(f"{error.what}; using the copy of {when}", hint=error.why, warning=True)
             return
         self._data = {"text": self.text if text is None else text, "etag": etag, "time": time.time()}
-        disk_file.write_whole(self._path, json.dumps(self._data))
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(self._path, json.dumps(self._data))
 
 
 def _downloader(work: WorkContext, given: Downloader | None) -> Downloader:

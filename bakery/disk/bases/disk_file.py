@@ -6,10 +6,8 @@ import bz2
 import gzip
 import json
 import lzma
-import os
 import shutil
 import subprocess
-import threading
 import zlib
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -20,6 +18,7 @@ from bakery.disk.bases.checksum import Checksum
 from bakery.errors import PreflightError
 from bakery.model import Problem
 from bakery.util.context import WorkContext
+from bakery.util.files import replacing, write_whole
 from bakery.util.sparse_files import copy_sparse, digest, disk_space
 
 PACKED = (".gz", ".bz2", ".xz", ".zst")
@@ -46,12 +45,10 @@ def unpack(packed: Path, to: Path, work: WorkContext) -> None:
         return
     part = to.with_name(to.name + ".part")
     try:
-        with disk_space(to.parent), _opened(packed) as source, part.open("wb") as out:
+        with disk_space(to.parent), _opened(packed) as source, replacing(to, temporary=part) as out:
             copy_sparse(source, out, work, what=f"unpacking {packed.name}")
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
-        part.unlink(missing_ok=True)
         raise PreflightError(f"{packed.name} cannot be unpacked", why=str(error)) from error
-    part.replace(to)
     packed.unlink()
 
 
@@ -167,11 +164,3 @@ def drop(path: Path) -> None:
     """Delete a file and its record."""
     _record(path).unlink(missing_ok=True)
     path.unlink(missing_ok=True)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a small file so that a reader sees the old text or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    part.write_text(text)
-    part.replace(path)

@@ -16,6 +16,7 @@ import tenacity
 from bakery.disk.bases.checksum import Checksum
 from bakery.errors import PreflightError
 from bakery.util.context import WorkContext
+from bakery.util.files import write_whole
 from bakery.util.sparse_files import TICK, copy_sparse, describe, digest, disk_space, must_fit
 
 LIST_LIMIT = 8 << 20
@@ -270,7 +271,7 @@ def note_path(part: Path) -> Path:
 def _remember(url: str, part: Path, response: httpx.Response) -> None:
     etag = response.headers.get("etag", "")
     validator = etag if etag and not etag.startswith("W/") else response.headers.get("last-modified", "")
-    note_path(part).write_text(json.dumps({"url": shown(url), "validator": validator}))
+    write_whole(note_path(part), json.dumps({"url": shown(url), "validator": validator}))
 
 
 def _resume_headers(url: str, part: Path) -> dict[str, str]:

@@ -18,6 +18,7 @@ from bakery.disk.fingerprint import fingerprint
 from bakery.errors import DriverError, PreflightError
 from bakery.util.context import WorkContext
 from bakery.util.durations import is_young
+from bakery.util.files import write_whole
 from bakery.util.lock import hold
 from bakery.util.tools import root, run
 
@@ -147,7 +148,7 @@ class BaseGenerations:
                 new.rename(target)
         finally:
             remove(new, self.work)
-        _replace(self.folder / CURRENT, name)
+        write_whole(self.folder / CURRENT, name)
         return target
 
     def _same(self, folder: Path) -> bool:
@@ -200,14 +201,8 @@ def _known(folder: Path) -> dict[str, Any]:
 
 
 def _write(folder: Path, meta: dict[str, Any]) -> None:
-    _replace(folder / META, json.dumps({**meta, "sum": _sum(meta)}))
+    write_whole(folder / META, json.dumps({**meta, "sum": _sum(meta)}))
 
 
 def _sum(meta: dict[str, Any]) -> int:
     return zlib.crc32(json.dumps(meta, sort_keys=True).encode())
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    part.replace(path)

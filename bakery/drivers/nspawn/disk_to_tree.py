@@ -17,6 +17,7 @@ from bakery.errors import DriverError
 from bakery.model import Problem
 from bakery.util import inode_flags
 from bakery.util.context import WorkContext
+from bakery.util.files import write_whole
 from bakery.util.lock import hold
 from bakery.util.tools import alone, missing, root, run
 
@@ -108,7 +109,7 @@ def _make(disk: BaseDisk, folder: Path, work: WorkContext) -> None:
         raise
     point.rmdir()
     noted = {"key": disk.key, "owners": owners.witness(files), "lost": flagged(listing.decode(errors="replace"))}
-    (folder / READY).write_text(json.dumps(noted))
+    write_whole(folder / READY, json.dumps(noted))
 
 
 def flagged(listing: str) -> list[str]:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import psutil
 
-from bakery.disk.bases.disk_file import write_whole
 from bakery.drivers.qemu import accel_probe
 from bakery.drivers.qemu.command import QEMU, accelerator
 from bakery.errors import DriverError, NotYet
 from bakery.util import tools
 from bakery.util.context import WorkContext
+from bakery.util.files import write_whole
 from bakery.util.lock import hold
 from bakery.util.waiting import until
 

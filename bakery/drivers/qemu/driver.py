@@ -30,6 +30,7 @@ from bakery.state.claim import Claim
 from bakery.state.ssh_keys import read_keys
 from bakery.util import tools
 from bakery.util.context import WorkContext
+from bakery.util.files import write_whole
 
 KIND = "machine"
 RECORD = "machine.json"
@@ -175,7 +176,7 @@ class QemuDriver(Driver[Qemu]):
     def _note(self, claim: Claim) -> None:
         """Write beside the machine whose it is, for `find`."""
         noted = {"run": claim.run, "build": claim.build, "began": time.time()}
-        (claim.folder / RECORD).write_text(json.dumps(noted))
+        write_whole(claim.folder / RECORD, json.dumps(noted))
 
     # ---- while it runs --------------------------------------------------------------------------------------
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from bakery.disk import qemuimg
-from bakery.disk.bases.disk_file import write_whole
 from bakery.disk.qemuimg import Format
 from bakery.errors import DriverError
 from bakery.util.context import WorkContext
+from bakery.util.files import write_whole
 
 FILE = "layers.json"
 QCOW2_SIZE = slice(24, 32)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from paramiko import MissingHostKeyPolicy, PKey, SSHClient
 
 from bakery.machine.transport.stages import NotReached
+from bakery.util.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,7 +87,7 @@ class LearnedKey(MissingHostKeyPolicy):
         if (known := learned(self.file)) and known != text:
             raise NotReached("host key", f"{hostname} presents another {key.get_name()} than at first")
         if not known:
-            self.file.write_text(f"{text}\n", encoding="ascii")
+            write_whole(self.file, f"{text}\n", durable=True)
 
 
 def holds(process: int, port: int) -> bool:

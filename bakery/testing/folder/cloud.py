@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar
 
 from bakery.errors import DriverError, PreflightError, RetryableError
 from bakery.testing.folder.faults import Fault, Faults
+from bakery.util.files import write_whole
 
 T = TypeVar("T")
 Kind = Literal["keypairs", "machines", "images"]
@@ -213,9 +214,7 @@ class FolderCloud:
     def _write(self, kind: Kind, number: str, record: Mapping[str, Any]) -> None:
         file = self._file(kind, number)
         file.parent.mkdir(exist_ok=True)
-        temporary = file.with_suffix(".new")
-        temporary.write_text(json.dumps({"created": time.time(), **record}), encoding="utf-8")
-        temporary.replace(file)
+        write_whole(file, json.dumps({"created": time.time(), **record}))
 
     def _update(self, kind: Kind, number: str, **changes: Any) -> None:
         self._write(kind, number, {**self._read(kind, number), **changes})

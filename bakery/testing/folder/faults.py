@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from bakery.util.files import write_whole
+
 Fault = Literal[
     "throttled",  # refused for now, nothing done
     "server-error",  # 503, nothing done
@@ -47,7 +49,7 @@ class Faults:
 
     def inject(self, *injections: Injection) -> None:
         """Plan faults, and count calls from now."""
-        self._plan.write_text(json.dumps([asdict(injection) for injection in injections]), encoding="utf-8")
+        write_whole(self._plan, json.dumps([asdict(injection) for injection in injections]))
         self._count.unlink(missing_ok=True)
 
     def clear(self) -> None:
@@ -61,7 +63,7 @@ class Faults:
             return None
         counts: dict[str, int] = json.loads(self._count.read_text(encoding="utf-8")) if self._count.exists() else {}
         number = counts[call] = counts.get(call, 0) + 1
-        self._count.write_text(json.dumps(counts), encoding="utf-8")
+        write_whole(self._count, json.dumps(counts))
         for injection in json.loads(self._plan.read_text(encoding="utf-8")):
             first, times = injection["first"], injection["times"]
             if injection["call"] == call and first <= number < first + times:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import stat
 from pathlib import Path
 
 import pytest
@@ -144,6 +146,23 @@ def test_a_download_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(UnforeseenCall):
         FakeMachine(folder=tmp_path).get("/etc/nothing", "here")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_download_is_written_into_what_is_no_file_and_follows_links(tmp_path: Path) -> None:
+    """`m.get("/etc/motd", "/dev/stdout")`, and a file that is kept elsewhere."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "link").symlink_to("file")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    fake = FakeMachine(folder=tmp_path)
+    fake.put(io.BytesIO(b"hello"), "/etc/motd")
+    fake.get("/etc/motd", tmp_path / "pipe")
+    fake.get("/etc/motd", tmp_path / "link")
+    assert os.read(reader, 100) == b"hello"
+    os.close(reader)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_text() == "hello"
 
 
 def test_a_folder_is_copied_without_what_is_excluded(tmp_path: Path) -> None:

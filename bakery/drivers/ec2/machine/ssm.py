@@ -18,6 +18,7 @@ import psutil
 from bakery.drivers.ec2.api.account import Ec2Cloud
 from bakery.errors import DriverError, NotYet, PreflightError
 from bakery.model import Handle
+from bakery.util.files import write_whole
 
 PLUGIN = "session-manager-plugin"
 DOCUMENT = "AWS-StartPortForwardingSession"
@@ -88,7 +89,7 @@ def _open(cloud: Ec2Cloud, instance: str, record: Path) -> int:
     ]
     pid = _spawn(command, {**os.environ, RESPONSE: json.dumps(answer)}, record.with_suffix(".log"))
     known = {"pid": pid, "started": psutil.Process(pid).create_time(), "port": local}
-    record.write_text(json.dumps(known), encoding="utf-8")
+    write_whole(record, json.dumps(known))
     return local
 
 

@@ -16,6 +16,7 @@ from bakery.drivers.ec2.api.account import Ec2Cloud
 from bakery.drivers.ec2.image import images
 from bakery.drivers.ec2.publish.blocks import SIZE, Block, aggregate, changed, used
 from bakery.state.claim import Claim
+from bakery.util.files import write_whole
 
 GIB = 1 << 30
 WORKERS = 32
@@ -145,6 +146,4 @@ def _remember(cache: Path, made: SnapshotUpload) -> None:
     """Write down what the snapshot holds, whole or not at all."""
     file = _file(cache, made.snapshot)
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(f".{threading.get_ident()}.part")
-    part.write_text(json.dumps(made.whole), encoding="utf-8")
-    part.rename(file)
+    write_whole(file, json.dumps(made.whole))

@@ -19,6 +19,7 @@ from bakery.drivers.virtualbox.source import VirtualBox
 from bakery.errors import DriverError, PreflightError
 from bakery.model import Handle
 from bakery.state.claim import Claim, Intent
+from bakery.util.files import write_whole
 
 KIND = "machine"
 """The journal's word for a machine with its disks, its folder and its places in VirtualBox's registry."""
@@ -103,7 +104,7 @@ def begin(claim: Claim, uuid: str | None) -> Intent:
     known = {"uuid": uuid} if uuid else {}
     intent = claim.intend(KIND, folder=str(claim.folder.absolute()), **known)
     noted = {"run": claim.run, "build": claim.build, "began": time.time()}
-    (claim.folder / RECORD).write_text(json.dumps(noted))
+    write_whole(claim.folder / RECORD, json.dumps(noted))
     folder_of(claim).mkdir(mode=0o700)
     return intent
 
