@@ -1,0 +1,114 @@
+"""Step keys are what caches on disk are found by: these values never change, or every cache of every user is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bakery.build import step_keys
+from bakery.build.context import BuildOptions
+from bakery.cache.inputs.code import Code, Follower
+from bakery.cache.inputs.tracer import Tracer
+from bakery.imagefile import loader
+from bakery.imagefile.marks import name_of
+from bakery.imagefile.plan import plan, variables_of
+from bakery.imagefile.variables import Settings
+from bakery.state.project import State
+
+IMAGEFILE = """
+import bakery
+from bakery.testing.folder.driver import Folder
+
+@bakery.variables
+class Vars:
+    release: str = "bookworm"
+    packages: list[str] = bakery.var(default=["nginx"])
+
+@bakery.source
+def box() -> Folder:
+    return Folder(cloud="/clouds/one")
+
+@bakery.task
+def plain(m): ...
+
+@bakery.task(retries=2, timeout=60, max_age="7d", checkpoint=True, only=[box])
+def steered(m, v): ...
+
+@bakery.task(user="app", cache=True)
+def as_app(m, v): ...
+
+@bakery.task(user="root")
+def as_root(m): ...
+
+@bakery.task(cache=False)
+def always(m): ...
+
+@bakery.test
+def answers(host): ...
+
+@bakery.image(matrix={"release": ["bookworm", "trixie"]})
+def web(v):
+    return f"web-{v.release}"
+
+@bakery.image(seal=bakery.Seal(logs=False), tasks=[plain], tests=[])
+def bare(): ...
+"""
+
+
+@pytest.fixture(autouse=True)
+def code_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a function's code be its name: what code is digested to depends on Python's version."""
+
+    def follow(_self: Follower, function: Callable[..., Any], _variables: object = None) -> Code:
+        return Code(items={name_of(function): "code"}, shown={})
+
+    monkeypatch.setattr(Follower, "follow", follow)
+
+
+def keys(folder: Path, name: str) -> list[str | None]:
+    """The keys of a build: the base's, one after each task that can have one, the tests', the image's."""
+    (folder / "imagefile.py").write_text(IMAGEFILE, encoding="utf-8")
+    recipe = loader.load(folder / "imagefile.py")
+    build = plan(recipe, Settings()).build(name)
+    variables, state = variables_of(recipe, build, Settings()), State(folder / ".bakery", folder / "cache")
+    found = step_keys.look_up_steps(build, recipe, variables, "debian", options=BuildOptions(), state=state)
+    known = [key := found.parent]
+    for step in build.steps:
+        if step.name == "always":
+            continue
+        task = recipe.image(build.spec).tasks[step.index]
+        tracer = Tracer(folder, before=found.steps.code(task, variables))
+        tracer.read = {("variable", "release"): None, ("variable", "packages"): None}
+        assert key is not None
+        known.append(key := found.steps.record(key, task, step.options, tracer, variables).key)
+    again = step_keys.look_up_steps(build, recipe, variables, "debian", options=BuildOptions(), state=state)
+    assert again.keys == known  # what was written is found under them
+    return [
+        *known,
+        step_keys.tests_key(build, recipe, variables, state.cache),
+        step_keys.image_key(build, recipe, known[-1] or ""),
+    ]
+
+
+def test_the_keys_of_a_build_are_what_they_have_always_been(tmp_path: Path) -> None:
+    assert keys(tmp_path, "web[release=bookworm]@box") == [
+        "base-f3117c001e8fd87b137de383642673b34096f744",
+        "s1-9ce9a9cc2f1bf3b1724dcf76461aacf6657e0f97",
+        "s1-06ff1e1961d6f8a980334c87082a5fbd1b4d81c0",
+        "s1-145d1f1555c5a84aba8e44087a539dbfd4a0e5fe",
+        "s1-edfd4528fa4d555c129b7f05eadb9a8a8f61ed3e",
+        "a02827c88f7458b5ebe20619b00225f0bd47d69714ce8658a0ec5198a5c32b9b",
+        "i1-50de5492a1807460e9fa4b08f098938d25f26a1f",
+    ]
+
+
+def test_the_keys_of_an_image_that_is_sealed_otherwise(tmp_path: Path) -> None:
+    assert keys(tmp_path, "bare@box") == [
+        "base-f3117c001e8fd87b137de383642673b34096f744",
+        "s1-9ce9a9cc2f1bf3b1724dcf76461aacf6657e0f97",
+        "4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945",
+        "i1-4587453143557a2284e3d03f4742e134f879ab65",
+    ]
