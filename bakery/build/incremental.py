@@ -9,7 +9,7 @@ from typing import Any
 
 from bakery.build import package_mirror
 from bakery.build.context import BuildOptions, RunContext
-from bakery.build.provider_checkpoints import Recalled, list_checkpoints
+from bakery.build.provider_checkpoints import Recalled, list_checkpoints, makes_checkpoint
 from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope
 from bakery.build.step_keys import StepKeys, base_key, function_of, image_key, look_up_steps, tests_key
@@ -26,6 +26,7 @@ from bakery.events import Notice, StepEnded
 from bakery.imagefile.builds import Build, Step
 from bakery.imagefile.marks import Function
 from bakery.imagefile.plan import variables_of
+from bakery.imagefile.task_options import TaskOptions
 from bakery.model import Artifact, Checkpoint, Source
 from bakery.state import progress
 from bakery.state.progress import BuildProgress, Note
@@ -245,14 +246,14 @@ class IncrementalBuild:
         if self.key is None:
             return
         steps = self._made().steps
-        made: Made = steps.record(self.key, self._task(step), step.options, tracer, self.variables)
+        options = TaskOptions.of(step.options)
+        made: Made = steps.record(self.key, self._task(step), options, tracer, self.variables)
         self.key = made.key
         self._records += [made.record] if made.record else []
         self.scope.context.inputs.update(made.files)
         if made.reasons:
             self.scope.emit(Notice(message=f"{step.name} cannot be cached: {'; '.join(made.reasons)}"))
-        wanted = step.options.get("checkpoint")
-        if made.reusable and (wanted is True or (wanted is None and not running.driver.checkpoints_cost)):
+        if made.reusable and makes_checkpoint(options, running.driver):
             self._save(running, made.key)
         self._done = self.scope.build.steps.index(step) + 1
         self._note(running)

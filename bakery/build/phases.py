@@ -29,6 +29,7 @@ from bakery.events import Notice, Output, StepEnded, StepStarted, TestEnded
 from bakery.imagefile import loader
 from bakery.imagefile.builds import Step
 from bakery.imagefile.plan import call, variables_of
+from bakery.imagefile.task_options import TaskOptions
 from bakery.imagefile.user_code import describe, user_line
 from bakery.model import Artifact
 from bakery.smoke.identity import SCRIPT, Identity, compare
@@ -92,7 +93,7 @@ def _attempts(scope: Scope, course: IncrementalBuild, step: Step, running: Runni
         on=TaskError,
         first=1,
         longest=30,
-        attempts=int(step.options.get("retries", 0)) + 1,
+        attempts=TaskOptions.of(step.options).retries + 1,
     )
 
 
@@ -100,8 +101,8 @@ def _once(
     scope: Scope, course: IncrementalBuild, step: Step, running: RunningMachine, history: list[BaseException]
 ) -> None:
     function = function_of(scope.context.recipe.image(scope.build.spec).tasks, step)
-    options = step.options
-    machine = running.machine.for_step(step.name, user=options.get("user", "root"), timeout=options.get("timeout"))
+    options = TaskOptions.of(step.options)
+    machine = running.machine.for_step(step.name, user=options.user or "root", timeout=options.timeout)
     scope.emit(StepStarted(step=step.name, index=step.index, location=step.where, attempt=len(history) + 1))
     started = time.monotonic()
     course.begins(step, running)

@@ -9,6 +9,7 @@ from bakery.build.scope import Scope
 from bakery.drivers.base import Driver
 from bakery.errors import BakeryError
 from bakery.events import Notice
+from bakery.imagefile.task_options import TaskOptions
 from bakery.model import Checkpoint, Source
 
 
@@ -25,13 +26,18 @@ class Recalled:
     notes: tuple[str, ...] = ()
 
 
+def makes_checkpoint(options: TaskOptions, driver: Driver[Any]) -> bool:
+    """Say whether a machine is saved after a task: as the task says, else where that costs nothing."""
+    return not driver.checkpoints_cost if options.checkpoint is None else options.checkpoint
+
+
 def list_checkpoints(scope: Scope, driver: Driver[Any], boot: Source) -> Recalled:
     """Ask the provider for the checkpoints of this build; not where none of its steps would have made one.
 
     A refusal costs time later, never this build.
     """
     steps, options = scope.build.steps, scope.context.options
-    wanted = any(step.options.get("checkpoint", not driver.checkpoints_cost) for step in steps)
+    wanted = any(makes_checkpoint(TaskOptions.of(step.options), driver) for step in steps)
     if not wanted or not options.cache or "*" in options.refresh:
         return Recalled()
     try:

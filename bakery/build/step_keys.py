@@ -14,6 +14,7 @@ from bakery.errors import ImagefileError
 from bakery.imagefile.builds import Build, Step
 from bakery.imagefile.marks import Function, name_of
 from bakery.imagefile.recipe import Recipe
+from bakery.imagefile.task_options import TaskOptions
 from bakery.model import Artifact, Json, to_json
 from bakery.state.project import State
 from bakery.util.context import WorkContext
@@ -125,7 +126,7 @@ def look_up_steps(
     tasks = recipe.image(build.spec).tasks
     for step in build.steps:
         refused = _refused(step, options)
-        found = refused or steps.find(made.last or key, tasks[step.index], step.options, variables)
+        found = refused or steps.find(made.last or key, tasks[step.index], TaskOptions.of(step.options), variables)
         made.found.append((step, found))
         if isinstance(found, Miss):
             break

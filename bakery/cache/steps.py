@@ -24,14 +24,13 @@ from bakery.cache.inputs.values import Unstable
 from bakery.cache.portable_records import Noted, read
 from bakery.cache.records import Record, Records
 from bakery.cache.why import differences
+from bakery.imagefile.task_options import TaskOptions
 from bakery.model import Json
 from bakery.util.durations import is_young, seconds
 
 VERSION: Final = 1
 PREFIX: Final = "s1-"
 NEVER_RAN: Final = "never ran"
-HOW_NOT_WHAT: Final = frozenset({"retries", "timeout", "cache", "max_age", "checkpoint", "only", "skip"})
-"""Options that steer a run without changing what it leaves behind."""
 
 
 @dataclass(frozen=True)
@@ -115,22 +114,22 @@ class Steps:
         """Follow a task's code."""
         return self._follower.follow(task, v)
 
-    def find(self, parent: str, task: Callable[..., Any], options: Mapping[str, Json], v: object) -> Hit | Miss:
+    def find(self, parent: str, task: Callable[..., Any], options: TaskOptions, v: object) -> Hit | Miss:
         """Look for an earlier run that took in what this one would.
 
         Args:
             parent: the key of the step before, or `first_parent(...)`.
             task: the function.
-            options: the decorator's options; `max_age` and `cache` are obeyed.
+            options: how it runs; `max_age` and `cache` are obeyed.
             v: the variables' object of this build, or None.
         """
-        if not options.get("cache", True):
+        if not options.cache:
             return Miss(("cache=False",))
         code = self.code(task, v)
         if code.problems:
             return Miss(_uncacheable(code.problems))
         prekey, world = _prekey(parent, code, options), World(self._root, self._keyed, v, self._environ)
-        most = seconds(options["max_age"]) if options.get("max_age") else None
+        most = seconds(options.max_age) if options.max_age else None
         too_old = ""
         self._adopt(prekey, parent, world)
         for record in self._records.under(prekey):
@@ -142,7 +141,7 @@ class Steps:
                     self._records.add(prekey, replace(record, inputs=now))
                 return Hit(record.key, record, self._files(record.inputs))
             ahead = record.made > time.time()
-            too_old = "the clock was set back since it ran" if ahead else f"older than {options['max_age']}"
+            too_old = "the clock was set back since it ran" if ahead else f"older than {options.max_age}"
         if too_old:
             return Miss((too_old,))
         return Miss(tuple(self._why(parent, task, options, code, world)))
@@ -155,9 +154,7 @@ class Steps:
                 record = Record(key=noted.key, parent=parent, inputs=inputs, made=noted.made, prekey=prekey)
                 self._records.add(prekey, record)
 
-    def record(
-        self, parent: str, task: Callable[..., Any], options: Mapping[str, Json], tracer: Tracer, v: object
-    ) -> Made:
+    def record(self, parent: str, task: Callable[..., Any], options: TaskOptions, tracer: Tracer, v: object) -> Made:
         """Keep what a step took in, after it ran without failing.
 
         Args:
@@ -174,7 +171,7 @@ class Steps:
         left = (f"it leaves {world.name_of(path)} on this host" for path in tracer.left_behind())
         problems = (*code.problems, *tracer.problems, *problems, *moved, *left)
         files = self._files(inputs)
-        if problems or not options.get("cache", True):
+        if problems or not options.cache:
             key = f"{PREFIX}{secrets.token_hex(20)}"
             self._records.set_last(self._slot(task), Record(key=key, parent=parent, problems=problems))
             return Made(key, reusable=False, reasons=problems, files=files)
@@ -183,7 +180,7 @@ class Steps:
         record = Record(
             key=key,
             parent=parent,
-            options=_what(options),
+            options=options.result,
             code=code.items,
             shown=code.shown,
             inputs=inputs,
@@ -214,16 +211,14 @@ class Steps:
                 problems.append(f"variable {name}: {error}")
         return tuple(inputs), tuple(problems)
 
-    def _why(
-        self, parent: str, task: Callable[..., Any], options: Mapping[str, Json], code: Code, world: World
-    ) -> list[str]:
+    def _why(self, parent: str, task: Callable[..., Any], options: TaskOptions, code: Code, world: World) -> list[str]:
         last = self._records.last(self._slot(task))
         if last is None:
             return [NEVER_RAN]
         if last.problems:
             return [*_uncacheable(last.problems)]
         now = tuple(_safe(world, item) for item in last.inputs)
-        new = Record(key="", parent=parent, options=_what(options), code=code.items, shown=code.shown, inputs=now)
+        new = Record(key="", parent=parent, options=options.result, code=code.items, shown=code.shown, inputs=now)
         return differences(last, new, step_prefix=PREFIX)
 
     def _files(self, inputs: tuple[Input, ...]) -> tuple[LocalInput, ...]:
@@ -264,16 +259,12 @@ def functions_key(root: Path, cache: Path, functions: list[Callable[..., Any]], 
     return None if any(code.problems for code in found) else of_json([code.digest for code in found])
 
 
-def _prekey(parent: str, code: Code, options: Mapping[str, Json]) -> str:
-    return of_json([VERSION, parent, code.digest, dict(_what(options))])
+def _prekey(parent: str, code: Code, options: TaskOptions) -> str:
+    return of_json([VERSION, parent, code.digest, options.result])
 
 
 def _key(prekey: str, inputs: tuple[Input, ...]) -> str:
     return PREFIX + of_json([prekey, [[item.kind, item.name, item.digest] for item in inputs]])[:40]
-
-
-def _what(options: Mapping[str, Json]) -> dict[str, Json]:
-    return {name: value for name, value in options.items() if name not in HOW_NOT_WHAT}
 
 
 def _uncacheable(problems: tuple[str, ...]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from bakery.cache.inputs.tracer import Tracer
 from bakery.imagefile import loader
 from bakery.imagefile.marks import name_of
 from bakery.imagefile.plan import plan, variables_of
+from bakery.imagefile.task_options import TaskOptions
 from bakery.imagefile.variables import Settings
 from bakery.state.project import State
 
@@ -83,7 +84,7 @@ def keys(folder: Path, name: str) -> list[str | None]:
         tracer = Tracer(folder, before=found.steps.code(task, variables))
         tracer.read = {("variable", "release"): None, ("variable", "packages"): None}
         assert key is not None
-        known.append(key := found.steps.record(key, task, step.options, tracer, variables).key)
+        known.append(key := found.steps.record(key, task, TaskOptions.of(step.options), tracer, variables).key)
     again = step_keys.look_up_steps(build, recipe, variables, "debian", options=BuildOptions(), state=state)
     assert again.keys == known  # what was written is found under them
     return [

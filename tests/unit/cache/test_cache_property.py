@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from bakery.cache.steps import Hit, Steps
+from bakery.imagefile.task_options import TaskOptions
 
 NAMES = itertools.count()
 SIZE = 4
@@ -241,7 +242,7 @@ class World:
         steps = Steps(self.cache, self.root)
         keys = ["base"]
         for task in module.TASKS:
-            found = steps.find(keys[-1], task, {}, module.v)
+            found = steps.find(keys[-1], task, TaskOptions(), module.v)
             if isinstance(found, Hit):
                 keys.append(found.key)
                 continue
@@ -249,9 +250,9 @@ class World:
                 did: list[object] = []
                 with suppress(OSError):
                     task(did, tracer.variables(module.v))
-            made = steps.record(keys[-1], task, {}, tracer, module.v)
+            made = steps.record(keys[-1], task, TaskOptions(), tracer, module.v)
             assert made.reusable, made.reasons
-            again = steps.find(keys[-1], task, {}, module.v)
+            again = steps.find(keys[-1], task, TaskOptions(), module.v)
             assert isinstance(again, Hit)
             assert again.key == made.key
             keys.append(made.key)
@@ -262,7 +263,7 @@ class World:
         steps = Steps(self.cache, self.root)
         keys = ["base"]
         for task in module.TASKS:
-            found = steps.find(keys[-1], task, {}, module.v)
+            found = steps.find(keys[-1], task, TaskOptions(), module.v)
             assert isinstance(found, Hit), found
             keys.append(found.key)
         return keys[1:]

@@ -19,6 +19,7 @@ from bakery.cache.inputs import digest, external
 from bakery.cache.inputs.external import LocalInput
 from bakery.cache.steps import Hit, Made, Miss, Steps, artifact_key, first_parent, functions_key
 from bakery.errors import ImagefileError
+from bakery.imagefile.task_options import TaskOptions
 from bakery.util.observer import note_output, note_path, note_untraceable, untraced
 
 BASE = first_parent("sha256:base", driver="qemu")
@@ -55,7 +56,7 @@ class Project:
 
     def find(self, name: str = "task", parent: str = BASE, **options: Any) -> Hit | Miss:
         module = self.load()
-        return self.steps().find(parent, getattr(module, name), options, getattr(module, "v", None))
+        return self.steps().find(parent, getattr(module, name), TaskOptions(**options), getattr(module, "v", None))
 
     def steps(self) -> Steps:
         return Steps(self.cache, self.root, environ=self.environ)
@@ -65,7 +66,7 @@ class Project:
         task, v = getattr(module, name), getattr(module, "v", None)
         with steps.tracer(task, v) as tracer:
             task(self, tracer.variables(v))
-        return steps.record(parent, task, options, tracer, v)
+        return steps.record(parent, task, TaskOptions(**options), tracer, v)
 
 
 @pytest.fixture
@@ -532,7 +533,7 @@ def test_a_file_edited_after_it_was_imported_does_not_confuse(project: Project) 
     steps = project.steps()
     with steps.tracer(module.task, None) as tracer:
         module.task(project, None)
-    stale = steps.record(BASE, module.task, {}, tracer, None)
+    stale = steps.record(BASE, module.task, TaskOptions(), tracer, None)
     assert project.run().key not in (stale.key, made.key)
 
 
