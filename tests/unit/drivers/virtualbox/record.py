@@ -6,8 +6,10 @@ ROOT is a folder of `bakery.testing.virtualbox.root.make`, FOLDER an empty one. 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 from bakery.testing.virtualbox.root import Home
@@ -37,6 +39,11 @@ def verbs(folder: Path) -> list[tuple[str, list[str]]]:
         ("info", ["showvminfo", "web", "--machinereadable"]),
         ("info_none", ["showvminfo", "nosuch", "--machinereadable"]),
         ("extra_data", ["getextradata", "web", "enumerate"]),
+        ("system_properties", ["list", "systemproperties"]),
+        ("", ["guestproperty", "set", "web", "/Example/role", "it's 'web' @ home"]),
+        ("", ["guestproperty", "set", "web", "/Example/lines", "one\ntwo"]),
+        ("guest_properties", ["guestproperty", "enumerate", "web"]),
+        ("not_running_for_guest_control", ["guestcontrol", "web", "run", "--exe=/bin/true", "--username=root"]),
         ("not_running", ["controlvm", "web", "acpipowerbutton"]),
         ("no_module", ["startvm", "web", "--type=headless"]),
         ("too_few_words", ["storagectl", "web", "--name=disk", "--portcount=3"]),
@@ -48,8 +55,20 @@ def verbs(folder: Path) -> list[tuple[str, list[str]]]:
         ("medium_none", ["closemedium", "disk", f"{folder}/nosuch.vdi"]),
         ("", ["export", "web", f"--output={ova}", "--options=manifest"]),
         ("appliance", ["import", ova, "--dry-run"]),
+        ("damage", []),
+        ("appliance_damaged", ["import", ova, "--dry-run"]),
+        ("import_damaged", ["import", ova, "--vsys=0", "--vmname=again", f"--basefolder={folder}/again"]),
         ("", ["unregistervm", "web", "--delete"]),
     ]
+
+
+def damage(ova: Path) -> None:
+    """Change a byte of the disk in an appliance, past the head that VirtualBox reads first."""
+    with tarfile.open(ova) as archive:
+        disk = next(member for member in archive if member.name.endswith(".vmdk"))
+    with ova.open("r+b") as file:
+        file.seek(disk.offset_data + 200)
+        file.write(b"X")
 
 
 def main(root: Path, folder: Path) -> None:
@@ -62,9 +81,15 @@ def main(root: Path, folder: Path) -> None:
     (folder / "seed.iso").write_bytes(bytes(1 << 20))
     answers = {}
     for name, words in verbs(folder):
+        if name == "damage":
+            damage(folder / "web.ova")
+            continue
         done = home.real(*words)
         if name:
-            texts = [text.replace(str(folder), "/recorded") for text in (done.stdout, done.stderr)]
+            texts = [
+                re.sub(r"linux-headers-\S+", "linux-headers-of-this-host.", text.replace(str(folder), "/recorded"))
+                for text in (done.stdout, done.stderr)
+            ]
             answers[name] = {"exit": done.returncode, "stdout": texts[0], "stderr": texts[1]}
     home.end()
     RECORDINGS.write_text(json.dumps(answers, indent=1, sort_keys=True) + "\n", encoding="utf-8")

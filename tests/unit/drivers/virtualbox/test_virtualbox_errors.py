@@ -101,5 +101,16 @@ VBoxManage: error: Details: code VBOX_E_FILE_ERROR (0x80bb0004), component Mediu
     assert "free some space" in error.hint
 
 
+def test_a_manifest_that_does_not_fit_says_what_that_means() -> None:
+    error = refusal("import it", ANSWERS["import_damaged"].stderr, ANSWERS["import_damaged"].exit)
+    assert "Digest mismatch" in error.why
+    assert "damaged or changed" in error.hint
+
+
+def test_only_an_import_looks_at_the_manifest() -> None:
+    """Which is why a look beforehand is not asked for: `--dry-run` finds nothing wrong with the same file."""
+    assert (ANSWERS["appliance_damaged"].exit, ANSWERS["import_damaged"].exit) == (0, 1)
+
+
 def test_silence_is_said_as_well() -> None:
     assert refusal("list", "", 139).why == "VBoxManage ended with exit code 139 and no word"
