@@ -205,7 +205,7 @@ class PlayedGuest:
     def _drive(self, order: int, controller: int, bus: str, place: tuple[int, int], medium: Path) -> list[str]:
         port, unit = place
         cd = medium.suffix.lower() == ".iso"
-        form, file = ("raw", medium) if cd else self._disk(medium, order)
+        form, file = ("raw", on_this_host(medium)) if cd else self._disk(medium, order)
         drive = {
             "driver": form,
             "node-name": f"d{order}",
@@ -233,3 +233,8 @@ class PlayedGuest:
         raw = self._folder / f"disk-{order}.raw"
         self._copies.append(([str(path) for path in self._chains(medium)], raw))
         return "raw", raw
+
+
+def on_this_host(medium: Path) -> Path:
+    """Return where QEMU finds a file: those that VirtualBox brings are in its folder."""
+    return medium if medium.exists() else Path(os.environ[ROOT]) / medium.relative_to(medium.anchor)

@@ -1,7 +1,7 @@
 """VirtualBox from Debian sid in a folder: made once, and its programs run on this host's own files.
 
 A program of it runs in a mount namespace of its own, in which the folder's `/usr` is laid over this host's. So it finds
-its libraries, and every other path means the same file to it as to us.
+its libraries, and nearly every other path means the same file to it as to us.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from shlex import quote
 import psutil
 from filelock import FileLock
 
-PACKAGES = ("virtualbox", "python3", "ca-certificates")
-PROGRAM = "usr/lib/virtualbox/VBoxManage"
-ENTER = 'mount --bind "$0/usr" /usr && exec "$@"'
+PACKAGES = ("virtualbox", "virtualbox-guest-additions-iso", "python3", "ca-certificates")
+NEEDED = ("usr/lib/virtualbox/VBoxManage", "usr/share/virtualbox/VBoxGuestAdditions.iso")
+"""Files without which the folder is not whole, or was made before they were asked for."""
+ENTER = 'mount --bind "$0/usr" /usr && mount --bind "$0/etc/alternatives" /etc/alternatives && exec "$@"'
+"""The second for `awk`, which is a name for a program that this host may have and the folder not."""
 ROOT = "BAKERY_VIRTUALBOX_ROOT"
 """The variable that says where the folder is."""
 FRONT = """\
@@ -43,11 +45,11 @@ def make(folder: Path) -> Path:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
-        if not (folder / PROGRAM).exists():
-            words = ["mmdebstrap", "--quiet", "--variant=minbase", "--components=main,contrib"]
+        if not all((folder / name).exists() for name in NEEDED):
+            words = ["mmdebstrap", "--quiet", "--variant=minbase", "--components=main,contrib,non-free"]
             words += ["--aptopt=APT::Install-Recommends 0", "--aptopt=Acquire::Check-Valid-Until 0"]
             part = folder.with_name(f"{folder.name}.part")
-            subprocess.run(["rm", "-rf", str(part)], check=True)
+            subprocess.run(["rm", "-rf", str(part), str(folder)], check=True)
             subprocess.run([*words, f"--include={','.join(PACKAGES)}", "sid", str(part)], check=True)
             part.rename(folder)
     return folder
