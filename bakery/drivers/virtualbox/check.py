@@ -13,11 +13,11 @@ from bakery.disk import image_files, qemuimg
 from bakery.disk.bases.base import Base
 from bakery.drivers.virtualbox.api import sdk
 from bakery.drivers.virtualbox.api.vboxmanage import VBoxManage
-from bakery.drivers.virtualbox.machine import registered
+from bakery.drivers.virtualbox.machine import base_images, launch, registered
 from bakery.drivers.virtualbox.machine.base_images import APPLIANCES, DISKS
 from bakery.drivers.virtualbox.options import Appliance, RegisteredMachine
 from bakery.drivers.virtualbox.source import VirtualBox
-from bakery.errors import DriverError
+from bakery.errors import BakeryError, DriverError
 from bakery.model import Artifact, Problem
 from bakery.util import tools
 
@@ -36,7 +36,8 @@ def check(box: VBoxManage, boot: VirtualBox) -> Iterator[Problem]:
         yield from _version(box)
         yield from _os_type(box, boot)
         yield from _base(box, boot)
-    except DriverError as error:
+        yield from _additions(box, boot)
+    except BakeryError as error:
         yield Problem(what=error.what, why=error.why, hint=error.hint)
     yield from _memory(boot)
 
@@ -67,10 +68,17 @@ def _base(box: VBoxManage, boot: VirtualBox) -> Iterator[Problem]:
             yield Problem(what=f"VirtualBox cannot start from an image of the format {boot.base.format!r}")
         case Appliance(location=path) if not boot.base.remote and not Path(path).is_file():
             yield Problem(what=f"there is no appliance {path}", why=f"{Path(path).absolute()} is no file")
+        case Appliance(location=path) if path.endswith(".ovf"):
+            base_images.files_of(Path(path).absolute())
         case RegisteredMachine():
             yield from registered.problems(box, boot.base)
         case _:
             yield from ()
+
+
+def _additions(box: VBoxManage, boot: VirtualBox) -> Iterator[Problem]:
+    if boot.guest_additions == "attach" and box.additions() is None:
+        yield Problem(what=launch.NO_ADDITIONS, hint=launch.GET_ADDITIONS)
 
 
 def _usable(image: Artifact) -> bool:

@@ -7,9 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from bakery.disk import image_files
+from bakery.drivers.virtualbox.api.answers import MachineInfo
+from bakery.drivers.virtualbox.api.errors import VirtualBoxError
 from bakery.drivers.virtualbox.api.vboxmanage import MediumKind, VBoxManage
 from bakery.drivers.virtualbox.machine import power, registered
-from bakery.drivers.virtualbox.machine.launch import VIRTUALBOX
+from bakery.drivers.virtualbox.machine.launch import ADDITIONS, VIRTUALBOX
 from bakery.errors import DriverError
 from bakery.model import Resource
 
@@ -33,9 +35,18 @@ def destroy(box: VBoxManage, resource: Resource) -> None:
     if machine is not None:
         power.cut_off(box, machine)
         box.unregister(machine.uuid)
+        _let_go_of_additions(box, machine)
     if folder.exists():
         close_media(box, folder)
     remove(folder)
+
+
+def _let_go_of_additions(box: VBoxManage, machine: MachineInfo) -> None:
+    """Take the ISO of the guest additions out of the registry again, unless another machine has it."""
+    for medium in machine.attachments.values():
+        if Path(medium).name == ADDITIONS:
+            with suppress(VirtualBoxError):
+                box.close_medium("dvd", medium)
 
 
 def close_media(box: VBoxManage, place: Path) -> None:

@@ -43,6 +43,8 @@ class VirtualBox(Source):
         gui: show the machine's window in place of running it headless.
         modifyvm: more words for `VBoxManage modifyvm`, applied last. Everybody on this host can see them: no secrets.
         extra_data: entries for `VBoxManage setextradata`, taken out again before the image is made. No secrets.
+        guest_properties: what a guest with the guest additions can read while the image is built, by
+            `VBoxControl guestproperty get NAME`; taken out again before the image is made. No secrets.
         guest_additions: `attach` puts VirtualBox's own ISO into a second CD drive while the image is built.
         format: of the image: `ova`, `vdi`, `vmdk` (stream-optimized) or `vhd`.
         macs: whether the appliance keeps the network card's address; without it every import gets a new one.
@@ -76,6 +78,7 @@ class VirtualBox(Source):
     gui: bool = False
     modifyvm: tuple[str, ...] = ()
     extra_data: Mapping[str, str] = field(default_factory=dict[str, str])
+    guest_properties: Mapping[str, str] = field(default_factory=dict[str, str])
     guest_additions: Literal["none", "attach"] = "none"
     format: Literal["ova", "vdi", "vmdk", "vhd"] = "ova"
     macs: bool = False
@@ -106,11 +109,16 @@ class VirtualBox(Source):
             raise _wrong(f"keep={self.keep}", "not a number of images", "keep=0 lets the old one go")
         if self.shutdown_timeout <= 0:
             raise _wrong(f"shutdown_timeout={self.shutdown_timeout}", "no time at all", "seconds; 300 is usual")
+        self._refuse_wrong_texts()
+        _ = self.disk_bytes
+
+    def _refuse_wrong_texts(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", self.os_type):
             raise _wrong(f"os_type={self.os_type!r}", "not a type of guest", "`VBoxManage list ostypes` shows them")
+        if odd := [name for name in self.guest_properties if not re.fullmatch(r"/\S+", name)]:
+            raise _wrong(f"guest_properties={odd}", "no name of a guest property", 'one such as "/Example/role"')
         if unknown := set(self.product) - PRODUCT:
             raise _wrong(f"product={sorted(unknown)}", "an appliance has no such text", ", ".join(sorted(PRODUCT)))
-        _ = self.disk_bytes
 
     @property
     def memory_bytes(self) -> int:
@@ -134,6 +142,7 @@ class VirtualBox(Source):
             **shown,
             "modifyvm": list(self.modifyvm),
             "extra_data": dict(self.extra_data),
+            "guest_properties": dict(self.guest_properties),
             "product": dict(self.product),
         }
 

@@ -10,6 +10,8 @@ from pathlib import Path
 _PAIR = re.compile(r'^(?:"([^"=]+)"|([^"=\s]+))=(.*)$')
 _VERSION = re.compile(r"^(\d+)\.(\d+)\.(\d+)\S*$", re.MULTILINE)
 _MACHINE = re.compile(r'^"(.*)" \{([0-9a-f-]{36})\}$', re.MULTILINE)
+_PROPERTY = re.compile(r"^(\S.*?) += '", re.MULTILINE)
+_ADDITIONS = re.compile(r"^Default Guest Additions ISO:[ \t]*(\S.*)$", re.MULTILINE)
 _EXTRA = re.compile(r"^Key: (.+?), Value: (.*)$", re.MULTILINE)
 
 
@@ -153,6 +155,17 @@ def os_types(text: str) -> frozenset[str]:
 def extra_data(text: str) -> dict[str, str]:
     """Read `getextradata ... enumerate`."""
     return dict(_EXTRA.findall(text))
+
+
+def guest_properties(text: str) -> list[str]:
+    """Read the names in `guestproperty enumerate`."""
+    return _PROPERTY.findall(text)
+
+
+def additions(text: str) -> Path | None:
+    """Read in `list systemproperties` where the ISO of the guest additions is; None where there is none."""
+    match = _ADDITIONS.search(text)
+    return Path(match[1].strip()) if match else None
 
 
 def version(text: str) -> tuple[int, int, int]:

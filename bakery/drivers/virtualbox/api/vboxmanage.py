@@ -191,6 +191,16 @@ class VBoxManage:
             self.change("getextradata", machine, "enumerate", what="read the machine's extra data")
         )
 
+    def guest_properties(self, machine: str) -> list[str]:
+        """Return the names of a machine's guest properties."""
+        return answers.guest_properties(
+            self.change("guestproperty", "enumerate", machine, what="read the machine's guest properties")
+        )
+
+    def additions(self) -> Path | None:
+        """Return the ISO of the guest additions that this VirtualBox brings; None where it brings none."""
+        return answers.additions(self.ask("list", "systemproperties", what="say where its guest additions are"))
+
     @staticmethod
     def _read(parse: Callable[[str], T], text: str) -> T:
         try:
@@ -234,6 +244,12 @@ class VBoxManage:
             self.change(
                 "setextradata", machine, key, *((value,) if value else ()), what="write the machine's extra data"
             )
+
+    def set_guest_properties(self, machine: str, values: Mapping[str, str]) -> None:
+        """Write what a machine's guest additions let the guest read; an empty value removes one."""
+        for name, value in values.items():
+            verb = ("set", machine, name, value) if value else ("delete", machine, name)
+            self.change("guestproperty", *verb, what="write the machine's guest properties")
 
     def add_controller(self, machine: str, words: Sequence[str]) -> None:
         """Add or change a storage controller: options of `storagectl`.
@@ -299,11 +315,10 @@ class VBoxManage:
 
     # ---- media and appliances -------------------------------------------------------------------------------
 
-    def close_medium(self, kind: MediumKind, medium: str, *, delete: bool = False) -> None:
+    def close_medium(self, kind: MediumKind, medium: str) -> None:
         """Take a medium out of VirtualBox's registry; what is not in it is out of it."""
-        words = ["closemedium", kind, medium, *(("--delete",) if delete else ())]
         try:
-            self.change(*words, what="take a medium out of the registry")
+            self.change("closemedium", kind, medium, what="take a medium out of the registry")
         except VirtualBoxError as error:
             if error.code not in (NOT_FOUND, "VBOX_E_FILE_ERROR"):
                 raise
@@ -313,10 +328,6 @@ class VBoxManage:
         words = ["clonemedium", "disk", medium, str(to), f"--format={format}", f"--variant={variant}"]
         self.change(*words, what=f"write {to.name}", timeout=WORK)
 
-    def resize_medium(self, medium: Path, mebibytes: int) -> None:
-        """Make a disk larger."""
-        self.change("modifymedium", "disk", medium, f"--resize={mebibytes}", what=f"resize {medium.name}", timeout=WORK)
-
     def export(self, machine: str, to: Path, words: Sequence[str]) -> None:
         """Write an appliance: OVA or OVF by the file's ending, with a manifest."""
         self.change("export", machine, f"--output={to}", *words, what=f"export {to.name}", timeout=WORK)
@@ -325,7 +336,3 @@ class VBoxManage:
         """Import an appliance of one machine, with VDI disks, new MAC addresses, and its manifest checked."""
         words = ["import", str(path), "--vsys=0", f"--vmname={name}", f"--basefolder={folder}", "--options=importtovdi"]
         self.change(*words, what=f"import {path.name}", timeout=WORK)
-
-    def look_into_appliance(self, path: Path) -> str:
-        """Return what VirtualBox says of an appliance, whose manifest it checks; nothing is made."""
-        return self.ask("import", path, "--dry-run", what=f"read {path.name}", timeout=WORK)

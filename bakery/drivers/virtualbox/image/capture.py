@@ -13,7 +13,7 @@ from bakery.drivers.virtualbox.api.answers import MachineInfo
 from bakery.drivers.virtualbox.api.vboxmanage import VBoxManage
 from bakery.drivers.virtualbox.destroy import destroy
 from bakery.drivers.virtualbox.machine import power, words
-from bakery.drivers.virtualbox.machine.launch import SERIAL, VIRTUALBOX, begin, folder_of
+from bakery.drivers.virtualbox.machine.launch import ADDITIONS, SERIAL, VIRTUALBOX, begin, folder_of
 from bakery.drivers.virtualbox.source import VirtualBox
 from bakery.errors import DriverError
 from bakery.model import Artifact, Handle
@@ -21,6 +21,8 @@ from bakery.state.claim import Claim
 from bakery.util.sparse_files import digest
 
 SNAPSHOT = "bakery-image"
+OF_THIS_GUEST = ("/VirtualBox/GuestInfo/", "/VirtualBox/HostInfo/")
+"""Guest properties that the additions wrote of the machine that was built: its addresses, who is logged in."""
 VARIANTS = {"vdi": ("VDI", "Standard"), "vmdk": ("VMDK", "Stream"), "vhd": ("VHD", "Standard")}
 """VBoxManage's words for the formats of a single disk."""
 
@@ -104,10 +106,13 @@ def clean(box: VBoxManage, uuid: str, folder: Path, source: VirtualBox) -> None:
     box.modify(uuid, words.disconnections(frozenset(machine.forwards)))
     extra = box.extra_data(uuid)
     box.set_extra_data(uuid, {key: "" for key in extra if key.startswith("bakery:") or key in source.extra_data})
+    properties = box.guest_properties(uuid)
+    mine = (*source.guest_properties, *(name for name in properties if name.startswith(OF_THIS_GUEST)))
+    box.set_guest_properties(uuid, {name: "" for name in properties if name in mine})
 
 
 def _is_ours(medium: str, folder: Path, source: VirtualBox) -> bool:
-    additions = source.guest_additions == "attach" and medium.endswith("VBoxGuestAdditions.iso")
+    additions = source.guest_additions == "attach" and Path(medium).name == ADDITIONS
     return additions or (medium.endswith(".iso") and Path(medium).is_relative_to(folder))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 from bakery.disk.bases import disk_file
 from bakery.disk.bases.base import Base
@@ -96,8 +98,38 @@ def appliance(wanted: Appliance, work: WorkContext) -> Path:
 
 
 def key(wanted: Appliance, work: WorkContext) -> str:
-    """Return the key of an appliance's content: its digest."""
-    return wanted.sha256 or digest(appliance(wanted, work), "sha256", work)
+    """Return the key of an appliance's content: its digest; of an OVF and all files that it names.
+
+    Raises:
+        PreflightError: a file is not there, or is none of its kind.
+    """
+    if not wanted.location.endswith(".ovf"):
+        return wanted.sha256 or digest(appliance(wanted, work), "sha256", work)
+    whole = hashlib.sha256()
+    for file in files_of(appliance(wanted, work)):
+        whole.update(f"{file.name} {digest(file, 'sha256', work)}\n".encode())
+    return whole.hexdigest()
+
+
+def files_of(ovf: Path) -> list[Path]:
+    """Return an OVF and the files that it names, beside it.
+
+    Raises:
+        PreflightError: it is no OVF, or a file that it names is not there.
+    """
+    try:
+        root = ET.parse(ovf).getroot()  # noqa: S314  expat ends at bombs, and VirtualBox reads it next
+    except (OSError, ET.ParseError) as error:
+        raise PreflightError(f"the appliance {ovf.name} cannot be read", why=str(error)) from error
+    # OVF 1 and 2 have namespaces of their own.
+    attributes = [item for element in root.iterfind("{*}References/{*}File") for item in element.items()]
+    files = [ovf, *(ovf.parent / value for name, value in attributes if name.endswith("}href"))]
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise PreflightError(
+            f"the appliance {ovf.name} is not whole: {', '.join(missing)} is missing",
+            why=f"an OVF is several files, which belong together in {ovf.parent}",
+        )
+    return files
 
 
 def _downloaded(wanted: Appliance, work: WorkContext) -> Path:

@@ -27,6 +27,10 @@ RECORD = "machine.json"
 SERIAL, SEED, DISK = "serial.log", "seed.iso", "disk.vdi"
 VIRTUALBOX = "virtualbox"
 """The folder, in the machine's own, that VirtualBox writes to."""
+ADDITIONS = "VBoxGuestAdditions.iso"
+"""The name that every VirtualBox gives the ISO of its guest additions."""
+NO_ADDITIONS = "this VirtualBox brings no guest additions"
+GET_ADDITIONS = "Debian: `apt install virtualbox-guest-additions-iso`, from non-free"
 STARTING = 300.0
 """Seconds for VirtualBox to start a machine's process."""
 
@@ -70,9 +74,10 @@ def launch(job: Job) -> Handle:
     console.touch(mode=0o600)
     job.box.modify(machine.uuid, words.connections(job.source, port=port, console=console))
     job.box.set_extra_data(machine.uuid, {**claim.tags, **job.source.extra_data})
+    job.box.set_guest_properties(machine.uuid, job.source.guest_properties)
     _insert_seed(job, machine.uuid)
     if job.source.guest_additions == "attach":
-        _insert(job, machine.uuid, "additions")
+        _insert(job, machine.uuid, str(additions_iso(job.box)))
     resource = intent.made(claim.name, uuid=machine.uuid)
     job.box.start(machine.uuid, gui=job.source.gui, timeout=STARTING)
     disk = str(job.folder / DISK) if isinstance(job.base, StartDisk) else ""
@@ -153,6 +158,20 @@ def _insert_seed(job: Job, uuid: str) -> None:
     text = job.source.user_data or cloudinit.user_data(keys, user=job.source.user)
     cloudinit.seed(seed, keys, instance=job.claim.name, text=text)
     _insert(job, uuid, str(seed))
+
+
+def additions_iso(box: VBoxManage) -> Path:
+    """Return VirtualBox's own ISO of the guest additions.
+
+    Its word for that, `--medium=additions`, is taken for a file of the current folder where there is none.
+
+    Raises:
+        PreflightError: this VirtualBox brings none.
+    """
+    iso = box.additions()
+    if iso is None:
+        raise PreflightError(NO_ADDITIONS, hint=GET_ADDITIONS)
+    return iso
 
 
 def _insert(job: Job, uuid: str, medium: str) -> None:

@@ -103,7 +103,7 @@ def drive(controller: str, port: int, device: int, medium: str) -> list[str]:
         controller: VirtualBox's name for it.
         port: of the controller.
         device: of the port.
-        medium: an ISO file, `additions`, or `none` to take the drive away.
+        medium: an ISO file, or `none` to take the drive away.
     """
     words = [f"--storagectl={controller}", f"--port={port}", f"--device={device}"]
     return [*words, "--medium=none"] if medium == "none" else [*words, "--type=dvddrive", f"--medium={medium}"]

@@ -89,3 +89,20 @@ def test_types_of_guests_are_read_in_the_form_of_7_2_and_of_7_0() -> None:
 def test_pairs_are_read_whatever_their_values(values: dict[str, str]) -> None:
     text = "WARNING: a line\n" + "".join(f'{key}="{value}"\n' for key, value in values.items())
     assert answers.pairs(text) == values
+
+
+def test_guest_properties_are_read_by_name_whatever_their_values() -> None:
+    assert answers.guest_properties(ANSWERS["guest_properties"].stdout) == ["/Example/lines", "/Example/role"]
+
+
+def test_the_iso_of_the_guest_additions_is_where_virtualbox_says() -> None:
+    iso = Path("/usr/share/virtualbox/VBoxGuestAdditions.iso")
+    assert answers.additions(ANSWERS["system_properties"].stdout) == iso
+    assert answers.additions("Default Guest Additions ISO:     /Applications/Virtual Box/X.iso\n") == Path(
+        "/Applications/Virtual Box/X.iso"
+    )
+
+
+@pytest.mark.parametrize("text", ["Default Guest Additions ISO:     \nLogging Level: 3\n", ""])
+def test_no_iso_is_none(text: str) -> None:
+    assert answers.additions(text) is None

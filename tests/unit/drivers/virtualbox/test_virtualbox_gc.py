@@ -11,7 +11,7 @@ import pytest
 from bakery.drivers.virtualbox import destroy, find
 from bakery.drivers.virtualbox.api.errors import MachineLockedError, VirtualBoxError
 from bakery.model import Resource, Where
-from tests.unit.drivers.virtualbox.box import TableBox, info
+from tests.unit.drivers.virtualbox.box import Reply, TableBox, info
 
 GONE = VirtualBoxError("no", code="VBOX_E_OBJECT_NOT_FOUND")
 U1, U2, U3 = (f"{n}0000000-0000-4000-8000-000000000000" for n in (1, 2, 3))
@@ -97,6 +97,19 @@ def test_a_machine_that_was_unregistered_although_its_disk_was_locked_is_gone(tm
     assert box.verbs().count("unregistervm") == 2
     assert box.verbs().count("closemedium") == 2
     assert not folder.exists()
+
+
+ADDITIONS = "/usr/share/virtualbox/VBoxGuestAdditions.iso"
+
+
+@pytest.mark.parametrize("answer", ["", VirtualBoxError("no", code="VBOX_E_OBJECT_IN_USE", why="attached to 1")])
+def test_guest_additions_leave_the_registry_unless_another_machine_has_them(tmp_path: Path, answer: Reply) -> None:
+    config = tmp_path / "virtualbox" / "x" / "x.vbox"
+    theirs = {"storagecontrollername0": "IDE", "IDE-0-1": ADDITIONS, "IDE-1-0": "/home/me/tools.iso"}
+    box = TableBox(replies={"showvminfo": [info(config=str(config), **theirs)], "closemedium": [answer]})
+    destroy.destroy(box, machine(tmp_path))
+    assert [call for call in box.asked if call[0] == "closemedium"] == [("closemedium", "dvd", ADDITIONS)]
+    assert box.verbs().index("closemedium") > box.verbs().index("unregistervm")
 
 
 def test_a_medium_that_went_meanwhile_is_no_error(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_what_was_there_for_the_build_is_taken_out_and_what_was_there_before_is_
         }
     )
     capture.clean(box, "u-1", tmp_path / "virtualbox", VirtualBox(base=None, extra_data={"mine": "1"}))
-    changes = [call for call in box.asked if call[0] not in ("showvminfo", "getextradata")]
+    changes = [call for call in box.asked if call[0] not in ("showvminfo", "getextradata", "guestproperty")]
     assert changes == [
         ("storageattach", "u-1", "--storagectl=IDE", "--port=1", "--device=0", "--medium=none"),
         ("storagectl", "u-1", "--name", "bakery-drives", "--remove"),
@@ -82,6 +82,29 @@ def test_what_was_there_for_the_build_is_taken_out_and_what_was_there_before_is_
         ("setextradata", "u-1", "bakery:run"),
         ("setextradata", "u-1", "mine"),
     ]
+
+
+PROPERTIES = """\
+/Example/role                = 'web'        @ 2026-11-29T03:40:46.863Z
+/Theirs/note                 = 'keep'       @ 2026-11-29T03:40:46.863Z
+/VirtualBox/GuestAdd/Version = '7.2.22'     @ 2026-11-29T03:40:46.863Z
+/VirtualBox/GuestInfo/Net/0/V4/IP = '10.0.2.15' @ 2026-11-29T03:40:46.863Z TRANSIENT
+"""
+
+
+def test_guest_properties_of_this_build_do_not_go_into_the_image(tmp_path: Path) -> None:
+    box = TableBox(replies={"showvminfo": [info()], "guestproperty enumerate": [PROPERTIES]})
+    capture.clean(box, "u-1", tmp_path, VirtualBox(base=None, guest_properties={"/Example/role": "web"}))
+    deleted = [call[3] for call in box.asked if call[:2] == ("guestproperty", "delete")]
+    assert deleted == ["/Example/role", "/VirtualBox/GuestInfo/Net/0/V4/IP"]
+
+
+@pytest.mark.parametrize(("attached", "taken"), [("attach", True), ("none", False)])
+def test_guest_additions_leave_the_drive_only_where_we_put_them(tmp_path: Path, attached: str, taken: bool) -> None:
+    shown = info(storagecontrollername0="IDE", **{"IDE-1-0": "/usr/share/virtualbox/VBoxGuestAdditions.iso"})
+    box = TableBox(replies={"showvminfo": [shown]})
+    capture.clean(box, "u-1", tmp_path, VirtualBox.from_settings({"guest_additions": attached}))
+    assert ("storageattach" in box.verbs()) == taken
 
 
 def test_an_appliance_has_a_manifest_and_no_mac_address_unless_it_is_to_keep_it() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bakery.drivers.virtualbox.api.answers import machine_info
@@ -111,3 +112,46 @@ def test_a_locked_machine_is_asked_again_until_it_is_let_go() -> None:
     asked = TableBox(replies={"modifyvm": [MachineLockedError("no", why="locked"), "", ""]})
     asked.modify(NAME, ["--memory=64"])
     assert asked.verbs() == ["modifyvm", "modifyvm"]
+
+
+class Process:
+    """A process of this host, as psutil shows it."""
+
+    def __init__(self, *words: str) -> None:
+        self.words = list(words)
+        self.killed = False
+
+    def cmdline(self) -> list[str]:
+        if not self.words:
+            raise psutil.NoSuchProcess(1)
+        return self.words
+
+    def kill(self) -> None:
+        self.killed = True
+
+
+def test_a_machine_that_hears_nothing_is_killed_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(power, "CUT_OFF", 0.2)
+    ours = Process("/usr/lib/virtualbox/VBoxHeadless", "--comment", "x", "--startvm", "u-1")
+    others = [Process("/usr/lib/virtualbox/VBoxHeadless", "--startvm", "u-2"), Process("vi", "u-1"), Process()]
+    monkeypatch.setattr(psutil, "process_iter", lambda: [*others, ours])
+    asked = TableBox(replies={"showvminfo": [lambda _: info(state="aborted" if ours.killed else "stopping")]})
+    power.cut_off(asked, machine_info(info(state="running")))
+    assert ours.killed
+    assert not any(other.killed for other in others)
+
+
+def test_one_that_stays_all_the_same_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(power, "CUT_OFF", 0.2)
+    monkeypatch.setattr(psutil, "process_iter", list)
+    with pytest.raises(DriverError, match="the end of bakery-r1-1"):
+        power.cut_off(box("stopping"), machine_info(info(state="running")))
+
+
+def test_one_that_went_while_it_was_cut_off_is_off() -> None:
+    power.cut_off(box(GONE), machine_info(info(state="running")))
+
+
+def test_one_that_never_was_there_does_not_run(tmp_path: Path) -> None:
+    with pytest.raises(DriverError, match="is gone"):
+        power.must_run(box(GONE), NAME, tmp_path / "serial")

@@ -13,7 +13,9 @@ from bakery.errors import ImagefileError
 
 
 def test_a_source_survives_being_an_images_settings() -> None:
-    source = VirtualBox(base="x", memory="2G", modifyvm=("--a=b",), product={"vendor": "us"}, keep=2)
+    source = VirtualBox(
+        base="x", memory="2G", modifyvm=("--a=b",), product={"vendor": "us"}, guest_properties={"/x": "y"}, keep=2
+    )
     settings = json.loads(json.dumps(source.settings()))
     assert VirtualBox.from_settings({**settings, "region": "of another driver"}, base="x") == source
 
@@ -36,6 +38,8 @@ def test_a_source_survives_being_an_images_settings() -> None:
         ({"os_type": "Linux 64"}, "ostypes"),
         ({"modifyvm": "--a b"}, "a list of words"),
         ({"product": {"name": "web"}}, "producturl"),
+        ({"guest_properties": {"role": "web"}}, "/Example/role"),
+        ({"guest_properties": {"/a b": "web"}}, "/Example/role"),
     ],
 )
 def test_a_wrong_value_says_what_is_allowed(options: dict[str, Any], words: str) -> None:

@@ -109,3 +109,69 @@ def test_without_the_command_it_says_where_to_get_it(monkeypatch: pytest.MonkeyP
     with pytest.raises(DriverError) as caught:
         VBoxManage().machines()
     assert "virtualbox.org" in caught.value.hint
+
+
+def test_what_is_written_goes_away_by_an_empty_value(monkeypatch: pytest.MonkeyPatch, asked: list[list[str]]) -> None:
+    box = answering(monkeypatch, asked, Answer(0, "", ""))
+    box.set_extra_data("web", {"a": "1", "b": ""})
+    box.set_guest_properties("web", {"/a": "1", "/b": ""})
+    assert [call[1:] for call in asked] == [
+        ["setextradata", "web", "a", "1"],
+        ["setextradata", "web", "b"],
+        ["guestproperty", "set", "web", "/a", "1"],
+        ["guestproperty", "delete", "web", "/b"],
+    ]
+
+
+@pytest.mark.parametrize("code", ["VBOX_E_OBJECT_NOT_FOUND", "VBOX_E_FILE_ERROR"])
+def test_a_medium_that_is_not_registered_is_out_of_the_registry(
+    monkeypatch: pytest.MonkeyPatch, asked: list[list[str]], code: str
+) -> None:
+    refused = Answer(1, "", f"VBoxManage: error: no\nVBoxManage: error: Details: code {code} (0x80bb0001)\n")
+    answering(monkeypatch, asked, refused).close_medium("disk", "/a.vdi")
+    assert len(asked) == 1
+
+
+def test_a_medium_that_is_in_use_stays(monkeypatch: pytest.MonkeyPatch, asked: list[list[str]]) -> None:
+    with pytest.raises(VirtualBoxError) as caught:
+        answering(monkeypatch, asked, ANSWERS["medium_in_use"]).close_medium("disk", "/a.vdi")
+    assert caught.value.code == "VBOX_E_OBJECT_IN_USE"
+
+
+def test_a_machine_that_is_not_registered_is_unregistered(
+    monkeypatch: pytest.MonkeyPatch, asked: list[list[str]]
+) -> None:
+    answering(monkeypatch, asked, ANSWERS["info_none"]).unregister("web")
+    with pytest.raises(VirtualBoxError, match="did not unregister"):
+        answering(monkeypatch, asked, ANSWERS["too_few_words"]).unregister("web")
+
+
+def test_media_are_listed_by_kind(monkeypatch: pytest.MonkeyPatch, asked: list[list[str]]) -> None:
+    assert len(answering(monkeypatch, asked, ANSWERS["disks"]).media("disk")) == 2
+    assert [medium.format for medium in answering(monkeypatch, asked, ANSWERS["cds"]).media("dvd")] == ["RAW"]
+    assert [call[-1] for call in asked] == ["hdds", "dvds"]
+
+
+def test_what_this_virtualbox_brings_is_asked(monkeypatch: pytest.MonkeyPatch, asked: list[list[str]]) -> None:
+    iso = answering(monkeypatch, asked, ANSWERS["system_properties"]).additions()
+    assert iso == Path("/usr/share/virtualbox/VBoxGuestAdditions.iso")
+    assert "Debian12_64" in answering(monkeypatch, asked, ANSWERS["os_types"]).os_types()
+    assert answering(monkeypatch, asked, ANSWERS["guest_properties"]).guest_properties("web") != []
+    assert answering(monkeypatch, asked, ANSWERS["extra_data"]).extra_data("web") == {"bakery:run": "r1"}
+
+
+def test_a_window_is_shown_only_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch, asked: list[list[str]]) -> None:
+    box = answering(monkeypatch, asked, Answer(0, "", ""))
+    box.start("web", gui=True, timeout=1)
+    box.start("web", gui=False, timeout=1)
+    assert [call[-1] for call in asked] == ["--type=gui", "--type=headless"]
+
+
+def test_a_clone_keeps_the_network_address_only_where_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, asked: list[list[str]]
+) -> None:
+    box = answering(monkeypatch, asked, Answer(0, "", ""))
+    for snapshot, macs in (("clean", True), ("clean", False), ("", True), ("", False)):
+        box.clone("golden", "web", uuid="u-1", folder=Path("/m"), snapshot=snapshot, macs=macs)
+    options = [next((word for word in call if word.startswith("--options")), "") for call in asked]
+    assert options == ["--options=link,keepallmacs", "--options=link", "--options=keepallmacs", ""]
