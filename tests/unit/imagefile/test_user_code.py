@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -105,15 +105,6 @@ def test_what_a_function_returns_is_returned_and_nothing_stays_installed() -> No
     assert before == (threading.Thread.start, threading.excepthook, signal.getsignal(signal.SIGINT))
 
 
-@pytest.fixture
-def heard() -> Iterator[None]:
-    """Ctrl-C as on a terminal, also where the tests were started in the background, which ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("heard")
 def test_a_ctrl_c_is_an_interrupt_also_where_the_user_code_makes_something_else_of_it() -> None:
     def typed() -> None:
         try:
