@@ -30,6 +30,7 @@ COMMANDS: Final = {  # name: (module, one line of help), so that `bake --help` i
     "ssh": ("ssh", "Open a shell on a throw-away machine of an image, or on one that was kept."),
     "why": ("why", "Say which input makes a step run again."),
     "report": ("report", "Show how a run went, and why it failed."),
+    "logs": ("logs", "Show what a run said, or is saying."),
     "cache": ("cache", "Show or shrink the cache of bases and steps."),
     "graph": ("graph", "Draw which image stands on which, for Mermaid or Graphviz."),
     "doctor": ("doctor", "Say what this host can do, and what is missing."),

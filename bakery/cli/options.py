@@ -83,7 +83,10 @@ class BakeCommand(Documented):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.params += global_options(hidden=True)
+        taken = {name for param in self.params for name in param.opts}
+        for option in global_options(hidden=True):
+            option.opts = [name for name in option.opts if name not in taken]  # `bake logs -f` follows
+            self.params.append(option)
 
 
 class OptionGroup(Documented, click.Group):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +18,20 @@ def events(path: Path) -> Iterator[e.Event]:
     Raises:
         FileNotFoundError: there is none.
     """
-    kinds = {_type(kind): kind for kind in _kinds(e.Event)}
     with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
-            event = _event(line, kinds)
+            event = event_of(line)
             if event is not None:
                 yield event
 
 
-def _event(line: str, kinds: Mapping[str, type[e.Event]]) -> e.Event | None:
+def event_of(line: str) -> e.Event | None:
     """Return the event on a line; None where a crash, a fault of the disk or a later version left no event there."""
     try:
         data = json.loads(line)
     except json.JSONDecodeError:
         return None  # the line that was being written when the run died
-    kind = kinds.get(str(data.get("type"))) if isinstance(data, dict) else None
+    kind = _kinds_by_type().get(str(data.get("type"))) if isinstance(data, dict) else None
     if kind is None or any(_needed(field) and field.name not in data for field in fields(kind)):
         return None
     return kind(**_arguments(kind, data))
@@ -40,6 +40,12 @@ def _event(line: str, kinds: Mapping[str, type[e.Event]]) -> e.Event | None:
 def _needed(field: Field[Any]) -> bool:
     """Say whether a kind cannot be made without this field."""
     return field.default is MISSING and field.default_factory is MISSING
+
+
+@cache
+def _kinds_by_type() -> dict[str, type[e.Event]]:
+    """Return the kinds of events by their names in JSON."""
+    return {_type(kind): kind for kind in _kinds(e.Event)}
 
 
 def _kinds(kind: type[e.Event]) -> Iterator[type[e.Event]]:

@@ -45,10 +45,8 @@ def report(project: Project, run: str | None, form: str, as_list: bool) -> None:
     if as_list:
         _list(project)
         return
-    folder = project.state.run(run) if run else _last(project)
-    path = folder.path / "events.jsonl"
-    if not path.exists():
-        raise UsageError(f"the run {folder.id} has no events", why=f"{path} is not there")
+    folder = project.state.run(run) if run else last_run(project)
+    path = events_of(folder)
     if project.json:
         output.out(path.read_text(encoding="utf-8").rstrip("\n"), project)
     elif form == "text":
@@ -57,13 +55,30 @@ def report(project: Project, run: str | None, form: str, as_list: bool) -> None:
         _document(form, path)
 
 
-def _last(project: Project) -> RunFolder:
+def last_run(project: Project) -> RunFolder:
+    """Return the newest run that this user may read, and say which ones are another's.
+
+    Raises:
+        UsageError: there is none.
+    """
     found = project.state.runs()
     own = [run for run in found if run.readable]
     _tell_others(project, found)
     if not own:
         raise UsageError("there is no run yet", hint="`bake build` starts one")
     return own[-1]
+
+
+def events_of(folder: RunFolder) -> Path:
+    """Return the file of a run's events.
+
+    Raises:
+        UsageError: the run has none.
+    """
+    path = folder.path / "events.jsonl"
+    if not path.exists():
+        raise UsageError(f"the run {folder.id} has no events", why=f"{path} is not there")
+    return path
 
 
 def _tell_others(project: Project, found: list[RunFolder]) -> None:
