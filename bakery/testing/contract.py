@@ -253,6 +253,7 @@ class DriverContract:
         image_ledger.commit()
         assert driver.intact(kept)
         driver.delete(kept)
+        assert not driver.intact(kept)
         assert exists() == before
 
     def test_another_process_reaches_a_machine_by_its_handle_and_makes_an_image_of_it(
@@ -328,14 +329,3 @@ class DriverContract:
             assert list(driver.find(Where(run=made.run, settings=where.settings))) == []
         finally:
             ledger.undo(driver)
-
-    def test_intact_tells_a_deleted_image(
-        self, driver: Driver[Any], source: Source, claim: Callable[..., Claim]
-    ) -> None:
-        image_ledger = RecordingLedger()
-        with self.machine(driver, source, claim()) as (handle, link):
-            link.close()
-            artifact = driver.capture(handle, "contract", claim(image_ledger, "image"))
-        kept = driver.keep(artifact, "contract", claim(image_ledger, "keep"))
-        driver.delete(kept)
-        assert not driver.intact(kept)

@@ -321,9 +321,10 @@ def test_a_base_is_found_by_name_and_by_parameter(cloud: Aws) -> None:
     assert len(problems) >= 2, "all problems at once"
 
 
-def test_fifty_builds_share_their_questions(cloud: Aws, proxy: Proxy, tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [15, pytest.param(50, marks=pytest.mark.all)])
+def test_many_builds_share_their_questions(cloud: Aws, proxy: Proxy, tmp_path: Path, count: int) -> None:
     """Their states are asked for together; what each makes by itself is a fixed number of calls."""
-    driver, count = Ec2Driver(), 50
+    driver = Ec2Driver()
     source = replace(SOURCE, copy_to=(), poll=0.5, naming="dated")
     lives = [Life(source, tmp_path, number=n, driver=driver) for n in range(count)]
     with ThreadPoolExecutor(count) as pool:
