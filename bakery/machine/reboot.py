@@ -138,7 +138,7 @@ def run_across_restart(link: Link, work: WorkContext, attempt: Callable[[], Resu
             return None
         raise
     if result is None or result.exited >= KILLED:
-        return Result(command=shown, exited=0, stdout=result.stdout if result else "")
+        return Result(command=shown, exited=0, stdout=result.stdout if result is not None else "")
     return result
 
 
