@@ -244,10 +244,11 @@ def download(local: Local | None, remote: str, folder: Path) -> Generator[tuple[
 
 
 def interpreter(script: Path) -> list[str]:
-    """Return the words of a script's `#!` line; `sh` where it has none."""
+    """Return the words of a script's `#!` line; `sh` where it has none, or nothing stands in it, as execvp(3) does."""
     with script.open("rb") as file:
         first = file.readline(256)
-    return first[2:].decode(errors="replace").split() if first.startswith(b"#!") else ["sh"]
+    words = first[2:].decode(errors="replace").split() if first.startswith(b"#!") else []
+    return words or ["sh"]
 
 
 def binary(stream: Any) -> IO[bytes]:
