@@ -8,7 +8,6 @@ import hashlib
 import io
 import shlex
 import tarfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,24 +29,10 @@ from bakery.util.context import WorkContext
 from bakery.util.process import chunks
 from bakery.util.results import Lost, OnOutput, TimedOut
 from bakery.util.waiting import Cancel
+from tests.unit.clock import Clock
 
 KEYS = Keys(user_private="", user_public="ssh-ed25519 AAAA bakery-box", host_private="", host_public="")
 Answer: TypeAlias = "str | int | Result | Exception | Callable[[Asked], str | int | Result]"
-
-
-class Clock(Cancel):
-    """Time that passes only where somebody sleeps, and a token that nobody cancels unless told."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        super().__init__()
-        self.now = 1000.0
-        monkeypatch.setattr(time, "monotonic", lambda: self.now)
-
-    def sleep(self, seconds: float) -> None:
-        """Let time pass at once."""
-        self.check()
-        self.now += max(seconds, 0.001)
-        self.check()
 
 
 @dataclass(frozen=True)

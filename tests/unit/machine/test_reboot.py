@@ -13,7 +13,8 @@ from bakery.machine import reboot
 from bakery.machine.transport.stages import NotReached
 from bakery.model import Endpoint, Result
 from bakery.util.results import TimedOut
-from tests.unit.machine.box import Asked, Box, Clock
+from tests.unit.clock import Clock
+from tests.unit.machine.box import Asked, Box
 
 REFUSED = NotReached("port", "connection refused")
 

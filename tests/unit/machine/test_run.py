@@ -14,7 +14,8 @@ from bakery.errors import CommandFailed, ConnectError, DriverError, Interrupted,
 from bakery.machine.execute import HINTS
 from bakery.machine.transport.stages import NotReached
 from bakery.model import Endpoint, Result
-from tests.unit.machine.box import Asked, Box, Clock
+from tests.unit.clock import Clock
+from tests.unit.machine.box import Asked, Box
 
 NO_SUDO = "sudo: a password is required\n"
 
