@@ -16,7 +16,7 @@ from bakery.errors import PreflightError, UsageError
 from bakery.model import Artifact
 from bakery.state import ownership
 from bakery.state.journal import Journal
-from bakery.state.project import RunFolder, State, cache_folder, write_whole
+from bakery.state.project import RunFolder, State, cache_folder
 from bakery.state.ssh_keys import make_keys, read_keys, save_keys
 
 
@@ -47,42 +47,6 @@ def test_the_state_ignores_itself_in_git_and_keeps_what_the_user_wrote_there(sta
     ignore.write_text("runs\n")
     state.prepare()
     assert ignore.read_text() == "runs\n"
-
-
-# ---- whole files ------------------------------------------------------------------------------------------------
-
-
-def test_a_file_is_written_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
-    write_whole(tmp_path / "x", "Öl")
-    write_whole(tmp_path / "x", b"\xff")
-    assert ((tmp_path / "x").read_bytes(), [path.name for path in tmp_path.iterdir()]) == (b"\xff", ["x"])
-
-
-def test_a_link_stays_a_link(tmp_path: Path) -> None:
-    (tmp_path / "real").write_text("old")
-    (tmp_path / "link").symlink_to("real")
-    write_whole(tmp_path / "link", "new")
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "real").read_text() == "new"
-
-
-def test_a_device_is_written_to_and_never_replaced() -> None:
-    before = Path("/dev/null").stat().st_rdev
-    write_whole(Path("/dev/null"), "gone")
-    assert Path("/dev/null").stat().st_rdev == before
-    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
-
-
-def test_a_write_that_fails_leaves_the_old_content_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "x").write_text("old")
-
-    def full(_: int) -> None:
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        write_whole(tmp_path / "x", "new")
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x", "old")]
 
 
 # ---- runs -------------------------------------------------------------------------------------------------------
