@@ -69,7 +69,8 @@ def rm(project: Project, names: tuple[str, ...], yes: bool) -> None:
 
     IMAGE is a name (the newest of it), an id, or a build's name.
     """
-    _remove(project, [project.state.image(name) for name in names], yes=yes)
+    chosen = {image.id: image for image in map(project.state.image, names)}  # named twice, deleted once
+    _remove(project, list(chosen.values()), yes=yes)
 
 
 @click.command(
@@ -87,7 +88,7 @@ def rm(project: Project, names: tuple[str, ...], yes: bool) -> None:
 def prune(project: Project, keep: int, dry_run: bool, yes: bool) -> None:
     """Delete all but the newest images of each name."""
     old = excess(project.state.images(), keep)
-    if dry_run:
+    if dry_run and old:
         for image in old:
             output.out(f"would delete {image.name}  {near(image.id)}", project)
         return
