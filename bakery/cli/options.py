@@ -89,8 +89,8 @@ class BakeCommand(Documented):
             self.params.append(option)
 
 
-class OptionGroup(Documented, click.Group):
-    """A command that has commands of its own."""
+class OptionGroup(BakeCommand, click.Group):
+    """The same, with commands of its own."""
 
 
 def global_options(*, hidden: bool = False) -> list[click.Option]:

@@ -55,15 +55,16 @@ def gc(
     """Destroy what dead runs left behind. Runs that are alive are never touched."""
     if driver is None and (older_than is not None or settings):
         raise UsageError("--older-than and --set need --driver", hint="without it, gc goes by the journals alone")
+    where = Where(run=run, older_than=older_than, settings=_settings(settings))
+    provider = None if driver is None else project.drivers.get(driver)
     stuck = list(_stuck_mounts())
-    if driver is None:
+    if provider is None:
         swept = collector.collect(
             project.state, project.drivers.get, run=run, dry_run=dry_run, notify=lambda text: output.note(text, project)
         )
     else:
-        where = Where(run=run, older_than=older_than, settings=_settings(settings))
         alive = {folder.id for folder in project.state.runs() if folder.alive}
-        gone, left = collector.sweep(project.drivers.get(driver), where, alive.__contains__, dry_run=dry_run)
+        gone, left = collector.sweep(provider, where, alive.__contains__, dry_run=dry_run)
         swept = collector.Swept(destroyed=gone, left=left)
     swept.left += stuck
     swept.unfinished += bases.sweep(cache_folder(project.environ), dry_run=dry_run) if driver is run is None else []
