@@ -24,6 +24,7 @@ test-openstack: setup  ## against an OpenStack: OS_CLOUD says which, or OPENSTAC
 	tests/rigs/with-openstack $(BIN)/pytest -m openstack $(AGAIN)
 
 test-virtualbox: setup test-host  ## against VirtualBox from Debian sid, made where BAKERY_VIRTUALBOX_ROOT says; needs root
+	@[ "$$(id -u)" = 0 ] || { echo "test-virtualbox needs root: it mounts VirtualBox's folder over /usr for its programs" >&2; exit 1; }
 	$(BIN)/pytest -m virtualbox $(AGAIN)
 
 test-aws: setup  ## against a real account; costs a little, tagged and swept
