@@ -11,7 +11,6 @@ that had not been flushed to the disk before the host went down is not trusted.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bakery.cache.checkpoints import inventory
+from bakery.cache.checkpoints import inventory, manifest
 from bakery.cache.checkpoints.shared_lock import Flock
 from bakery.errors import ImagefileError
 from bakery.model import Checkpoint, Json, to_json
@@ -28,9 +27,7 @@ from bakery.util.durations import date_of_use
 from bakery.util.files import replacing
 from bakery.util.units import parse_size
 
-MANIFEST: Final = "manifest.json"
 LIMIT: Final = 20 << 30
-VERSION: Final = 1
 
 
 def limit(environ: Mapping[str, str]) -> int:
@@ -147,13 +144,23 @@ class Store:
         return free[0] if free else None
 
     def _sweep(self) -> None:
-        """Remove what dead processes left: folders without a manifest, and half-deleted ones."""
+        """Remove what dead processes left: folders without a whole manifest, and half-deleted ones."""
         for path in self.folder.glob(".doomed-*"):
             with suppress(OSError):  # its owner is still deleting it
                 inventory.remove(path)
         for path in self.folder.glob("[!.]*"):
-            if self.is_ours(path) and path.is_dir() and not (path / MANIFEST).exists():
+            if self.is_ours(path) and path.is_dir() and self._is_torn(path.name):
                 self.drop(path.name)
+
+    def _is_torn(self, key: str) -> bool:
+        """Say whether a checkpoint was not finished, or its manifest is damaged: nobody would ever find it."""
+        try:
+            text = (self.folder / key / manifest.FILE).read_bytes()
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return manifest.decode(text) is None and not manifest.is_of_another_version(text)
 
     def is_ours(self, path: Path) -> bool:
         """Say whether something in the cache is this user's to delete, and remember it where not."""
@@ -184,21 +191,19 @@ class Store:
     def manifest(self, key: str) -> dict[str, Any] | None:
         """What is written about a checkpoint; None where there is none, or a damaged one."""
         try:
-            data = json.loads((self.folder / key / MANIFEST).read_text())
-        except (OSError, ValueError):
+            return manifest.decode((self.folder / key / manifest.FILE).read_bytes())
+        except OSError:
             return None
-        return data if isinstance(data, dict) and data.get("version") == VERSION else None
 
     def write(self, key: str, checkpoint: Checkpoint, *, flushed: bool) -> None:
         """Write the manifest: from here on the checkpoint counts."""
         folder = self.folder / key
         data: dict[str, Json] = {
-            "version": VERSION,
             "checkpoint": to_json(checkpoint),
             "made": time.time(),
             "boot": self.boot,
             "flushed": flushed,
-            "inventory": inventory.digest(folder, without=MANIFEST),
+            "inventory": inventory.digest(folder, without=manifest.FILE),
             "size": inventory.size([folder]),
             "stands_on": [*sorted(self._others(checkpoint))],
             "needs": {str(path): _identity(path) for path in self._needs(checkpoint)},
@@ -212,8 +217,8 @@ class Store:
 
     def _write(self, key: str, data: dict[str, Json]) -> None:
         unfinished = self.folder / f".{key}.manifest"  # not in the checkpoint's folder, of which each file counts
-        with replacing(self.folder / key / MANIFEST, temporary=unfinished) as file:
-            file.write(json.dumps(data).encode())
+        with replacing(self.folder / key / manifest.FILE, temporary=unfinished) as file:
+            file.write(manifest.encode(data).encode())
 
     def fault(self, key: str) -> str:
         """What is wrong with a checkpoint; empty for a good one."""
@@ -222,7 +227,7 @@ class Store:
             return "it was not finished"
         if not data["flushed"] and data["boot"] != self.boot:
             return "the host went down before it was on the disk"
-        if inventory.digest(self.folder / key, without=MANIFEST) != data["inventory"]:
+        if inventory.digest(self.folder / key, without=manifest.FILE) != data["inventory"]:
             return "its files are not what they were"
         for path, identity in data["needs"].items():
             if _identity(Path(path)) != identity:
