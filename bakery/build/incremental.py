@@ -12,7 +12,8 @@ from bakery.build.context import BuildOptions, RunContext
 from bakery.build.provider_checkpoints import Recalled, list_checkpoints, makes_checkpoint
 from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope
-from bakery.build.step_keys import StepKeys, base_key, function_of, image_key, look_up_steps, tests_key
+from bakery.build.step_keys import StepKeys, base_key, function_of, image_key, look_up_steps
+from bakery.build.verdict_key import files_of, holds, tests_key
 from bakery.build.verdicts import mark_failed, passed, untested
 from bakery.cache import portable_records
 from bakery.cache.checkpoints.lease import Lease
@@ -347,13 +348,22 @@ def find_up_to_date_image(
     key = image_key(build, context.recipe, made.last)
     for artifact in reversed(context.state.images()):
         if artifact.key == key and artifact.build == build.name and _intact(context, artifact):
-            held = artifact.data.get("tests")
-            wanted = tests_key(build, context.recipe, variables, context.state.cache)
             for hit in made.hits:
                 context.inputs.update(hit.files)
             context.inputs.add(LocalInput("file", context.recipe.file))
-            return artifact, not context.options.test or (wanted is not None and held == wanted)
+            context.inputs.update(files_of(artifact.data, context.recipe.folder))
+            return artifact, not context.options.test or _verdict_holds(context, build, artifact, variables)
     return None, False
+
+
+def _verdict_holds(context: RunContext, build: Build, artifact: Artifact, variables: Any) -> bool:
+    """Say whether an image passed the tests as they are now."""
+    wanted = tests_key(build, context.recipe, variables, context.state.cache)
+    return (
+        wanted is not None
+        and artifact.data.get("tests") == wanted
+        and holds(artifact.data, context.recipe, variables, context.state.cache)
+    )
 
 
 def _intact(context: RunContext, artifact: Artifact) -> bool:

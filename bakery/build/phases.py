@@ -203,6 +203,7 @@ def smoke(scope: Scope, running: RunningMachine, process: PytestProcess | None =
         from bakery.smoke import run as run_tests
 
         report = run_tests(job(scope, running, variables(scope)), running.claim, process)
+        scope.tests_read = report.read
         if not report.ok:
             raise SmokeError(summary(report), hint=f"the tests' report is in {scope.context.run.path}")
         return report.identity

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from bakery.build.context import RunContext
     from bakery.drivers.publisher import Publisher
     from bakery.smoke.identity import Identity
+    from bakery.smoke.job import Read
 
 SETTLED = 60.0
 """Seconds that a machine which was taken over has to let us in: it has booted long ago."""
@@ -52,6 +53,7 @@ class Scope:
         self._count = 0
         self.clean_up: list[CleanupError] = []
         self.identity: Identity | None = None
+        self.tests_read: tuple[Read, ...] = ()
         self.artifact: Artifact | None = None
         self.keep_machine = False
         self._aside = BackgroundTasks()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from bakery.build.context import BuildOptions
-from bakery.cache.steps import NEVER_RAN, Hit, Miss, Steps, artifact_key, first_parent, functions_key
+from bakery.cache.steps import NEVER_RAN, Hit, Miss, Steps, artifact_key, first_parent
 from bakery.disk.bases.base import Base
 from bakery.errors import ImagefileError
 from bakery.imagefile.builds import Build, Step
@@ -148,9 +147,3 @@ def image_key(build: Build, recipe: Recipe, last: str) -> str:
 
     seal = recipe.image(build.spec).options.get("seal") or Seal()
     return artifact_key(last, to_json(seal), {"image": build.image, **settings_of(build)})
-
-
-def tests_key(build: Build, recipe: Recipe, variables: Any, cache: Path) -> str | None:
-    """Return the key of the tests' code: when only that has changed, the image stays and is tested again."""
-    tests = recipe.image(build.spec).tests
-    return functions_key(recipe.folder, cache, [tests[test.index] for test in build.tests], variables)

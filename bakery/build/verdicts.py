@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from bakery.build.context import RunContext
 from bakery.build.scope import Scope
-from bakery.build.step_keys import tests_key
+from bakery.build.verdict_key import files_of, noted, tests_key
 from bakery.disk.bases.cloud_image import CloudImage
 from bakery.errors import BakeryError
 from bakery.events import Notice
@@ -30,8 +30,11 @@ def passed(artifact: Artifact, scope: Scope, variables: Any) -> Artifact:
         variables: what its tests get.
     """
     context = scope.context
-    key = tests_key(scope.build, context.recipe, variables, context.state.cache)
-    return replace(artifact, verdict="passed", data={**artifact.data, "tests": key})
+    read = noted(scope, scope.tests_read, variables)
+    key = None if read is None else tests_key(scope.build, context.recipe, variables, context.state.cache)
+    kept = replace(artifact, verdict="passed", data={**artifact.data, "tests": key, "tests_read": read})
+    context.inputs.update(files_of(kept.data, context.recipe.folder))
+    return kept
 
 
 def untested(artifact: Artifact) -> Artifact:

@@ -248,17 +248,6 @@ def artifact_key(last_step: str, seal: Json, settings: Mapping[str, Json]) -> st
     return f"i1-{of_json([VERSION, last_step, seal, dict(settings)])[:40]}"
 
 
-def functions_key(root: Path, cache: Path, functions: list[Callable[..., Any]], v: object) -> str | None:
-    """One digest for the code of several functions: changed tests are run again on an image that stays.
-
-    Returns:
-        None where a function's code cannot be followed.
-    """
-    follower = Follower(root, Keyed.of(cache))
-    found = [follower.follow(function, v) for function in functions]
-    return None if any(code.problems for code in found) else of_json([code.digest for code in found])
-
-
 def _prekey(parent: str, code: Code, options: TaskOptions) -> str:
     return of_json([VERSION, parent, code.digest, options.result])
 

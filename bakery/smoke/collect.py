@@ -17,7 +17,9 @@ from bakery.errors import ImagefileError
 from bakery.imagefile import recipe as recipes
 from bakery.imagefile.loader import import_module
 from bakery.imagefile.marks import function_in, location_of, name_of
+from bakery.imagefile.user_code import as_exception, describe, user_line
 from bakery.smoke.job import SmokeJob, TestRef
+from bakery.smoke.read_inputs import ReadInputs
 from bakery.smoke.shared_fixtures import is_fixture, shared_fixtures, wanted_names
 
 SUBJECTS: Final = ("host", "v")
@@ -32,13 +34,15 @@ class Tests:
     Args:
         job: what was asked.
         config: pytest's, for its assertion rewriting.
+        read: watches the import of what the tests share with others.
     """
 
     __test__ = False
 
-    def __init__(self, job: SmokeJob, config: pytest.Config) -> None:
+    def __init__(self, job: SmokeJob, config: pytest.Config, read: ReadInputs) -> None:
         self._job = job
         self._config = config
+        self._read = read
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -58,7 +62,27 @@ class Tests:
 
     def shared_fixtures(self, wanted: Iterable[str]) -> Mapping[str, Any]:
         """Return the fixtures of a conftest.py beside the imagefile, where one of these names is among them."""
-        return shared_fixtures(self._job.imagefile.parent, self._hook, wanted)
+        return shared_fixtures(self._job.imagefile.parent, self._hook, wanted, self._read.sharing)
+
+    def load_plugins(self, module: ModuleType) -> None:
+        """Load what a module names in `pytest_plugins`.
+
+        Raises:
+            ImagefileError: there is none of that name, or it cannot be imported.
+        """
+        if not hasattr(module, "pytest_plugins"):
+            return
+        try:
+            with self._read.sharing():
+                self._config.pluginmanager.consider_module(module)
+        except BaseException as error:  # it is the user's module
+            cause = as_exception(error.__cause__ or error)
+            verb, why, _ = describe(cause)
+            raise ImagefileError(
+                f"a plugin of pytest_plugins = {module.pytest_plugins!r} {verb} when it is imported",
+                why=why,
+                where=user_line(cause),
+            ) from error
 
     def of(self, file: Path) -> tuple[ModuleType, Sequence[Function]]:
         """Return a file's module and the wanted functions in it."""
@@ -116,6 +140,7 @@ class MarkedTests(pytest.Module):
         """Return a view of the user's module: its globals as they are, for fixtures and marks."""
         try:
             module, _ = self.tests.of(self.path)
+            self.tests.load_plugins(module)
         except ImagefileError as error:
             raise self.CollectError(str(error)) from error
         view = ModuleType(module.__name__, module.__doc__)

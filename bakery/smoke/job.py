@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
+from bakery.cache.inputs.external import Kind
 from bakery.errors import UsageError
 from bakery.imagefile.marks import location_of, name_of
 from bakery.imagefile.recipe import Recipe
@@ -15,6 +16,8 @@ from bakery.smoke.identity import Identity
 from bakery.state.ssh_keys import Keys
 
 Verdict = Literal["passed", "failed", "error", "skipped"]
+Read: TypeAlias = tuple[Kind, str, tuple[int, ...] | None]
+"""Kind and name of something that a test took in on this host, and how a file looked when it was first read."""
 
 BUILTIN: Final[Mapping[str, str]] = {
     "boot_is_finished": "the machine came up and is not stuck on the way",
@@ -140,12 +143,14 @@ class SmokeReport:
         seconds: wall time, start of the child process included.
         identity: the machine's own, to be compared with that of another clone.
         round_trips: how often the machine was asked something.
+        read: what the tests took in on this host: kind, name, and how a file looked.
     """
 
     results: tuple[TestResult, ...]
     seconds: float
     identity: Identity
     round_trips: int = 0
+    read: tuple[Read, ...] = ()
 
     @property
     def ok(self) -> bool:

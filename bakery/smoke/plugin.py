@@ -20,6 +20,7 @@ from bakery.smoke.collect import MarkedTests, PathCollector, Tests
 from bakery.smoke.connect import connect
 from bakery.smoke.identity import SCRIPT, Identity
 from bakery.smoke.job import SmokeJob
+from bakery.smoke.read_inputs import ReadInputs
 from bakery.smoke.results import Verdicts
 from bakery.smoke.shell import CommandTimeoutError, Shell
 from bakery.util.results import Lost
@@ -41,7 +42,8 @@ class Session:
 
     def __init__(self, job: SmokeJob, events: int, config: pytest.Config) -> None:
         self.job = job
-        self.tests = Tests(job, config)
+        self.read = ReadInputs(job.imagefile.parent, {job.imagefile, *(test.file for test in job.tests)})
+        self.tests = Tests(job, config, self.read)
         self.identity = Identity()
         self.redact = Redactor()
         self._events = events
@@ -84,6 +86,7 @@ class Session:
         """Say the last words and end the connection."""
         trips = self._shell.round_trips if self._shell else 0
         self.send("machine", identity=self.identity.to_wire(), round_trips=trips)
+        self.send("read", inputs=list(self.read.found()))
         if self._shell:
             self._shell.close()
         if self._connection:
@@ -112,6 +115,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SESSION] = session
     sys.path.insert(0, str(session.job.imagefile.parent))  # as `bake` imports it
     config.pluginmanager.register(Verdicts(session.job, session.redact, session.send), "bakery-verdicts")
+    config.pluginmanager.register(session.read, "bakery-read-inputs")
     threading.Thread(target=_end_with_parent, args=(inbox,), daemon=True).start()
 
 
@@ -177,7 +181,7 @@ def host(request: pytest.FixtureRequest) -> Host:
 def v(request: pytest.FixtureRequest) -> Any:
     """The imagefile's variables, with the values of this build."""
     smoke = request.config.stash[SESSION]
-    return wire.rebuild(smoke.tests.recipe.variables, smoke.job.variables)
+    return smoke.read.variables(wire.rebuild(smoke.tests.recipe.variables, smoke.job.variables))
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from bakery.errors import Location, SmokeError
 from bakery.events import TestEnded
 from bakery.smoke import wire
 from bakery.smoke.identity import Identity
-from bakery.smoke.job import SmokeJob, SmokeReport, TestRef, TestResult
+from bakery.smoke.job import Read, SmokeJob, SmokeReport, TestRef, TestResult
 from bakery.util.context import WorkContext
 
 CONFIG: Final = Path(__file__).with_name("pytest.ini")
@@ -95,6 +95,7 @@ def run(job: SmokeJob, work: WorkContext, child: PytestProcess | None = None) ->
         seconds=time.monotonic() - started,
         identity=outcome.identity,
         round_trips=outcome.round_trips,
+        read=tuple(outcome.read),
     )
 
 
@@ -269,6 +270,7 @@ class _Outcome:
         self.results: list[TestResult] = []
         self.identity = Identity()
         self.round_trips = 0
+        self.read: list[Read] = []
 
     def take(self, event: dict[str, Any]) -> None:
         match event:
@@ -282,6 +284,8 @@ class _Outcome:
                 self._trouble = (SmokeError if kind is errors.BakeryError else kind)(what, why=why, hint=hint)
             case {"type": "machine", "identity": dict(identity), "round_trips": int(trips)}:
                 self.identity, self.round_trips = Identity.from_wire(identity), trips
+            case {"type": "read", "inputs": list(read)}:
+                self.read = [(kind, name, look and tuple(look)) for kind, name, look in read]
             case {"type": "done", "status": int(status)}:
                 self._status = status
             case {"type": "test"}:

@@ -7,27 +7,31 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-import pytest
-
 from bakery.imagefile.loader import import_module
+from bakery.imagefile.marks import function_in
 from bakery.util.syntax import parse
 
 FILE: Final = "conftest.py"
-FIXTURE: Final = type(pytest.fixture(lambda: None))
+_FIXTURE: Final = ("_pytest.fixtures", "FixtureFunctionDefinition")
+"""The class of what `@pytest.fixture` makes, since pytest 8.4; told by its name, as pytest may not be imported yet."""
 
 
-def shared_fixtures(folder: Path, hook: Any, wanted: Iterable[str]) -> Mapping[str, Any]:
+def shared_fixtures(
+    folder: Path, hook: Any, wanted: Iterable[str], importing: Callable[[], AbstractContextManager[None]]
+) -> Mapping[str, Any]:
     """Return the fixtures of a folder's conftest.py, by name; none where no wanted name is among them.
 
     Args:
         folder: the imagefile's.
         hook: what pytest imports test modules with.
         wanted: names that are no fixtures yet.
+        importing: entered while the file is imported.
 
     Raises:
         ImagefileError: it cannot be imported.
@@ -35,13 +39,14 @@ def shared_fixtures(folder: Path, hook: Any, wanted: Iterable[str]) -> Mapping[s
     file = folder / FILE
     if not file.is_file() or not (names := _names(file)) or not ({"*", *wanted} & names):
         return {}
-    module = import_module(file, hook, name="conftest")
+    with importing():
+        module = import_module(file, hook, name="conftest")
     return {name: thing for name, thing in vars(module).items() if is_fixture(thing) and not _is_autouse(thing)}
 
 
 def is_fixture(thing: object) -> bool:
     """Say whether an object is what `@pytest.fixture` makes of a function."""
-    return type(thing) is FIXTURE
+    return (type(thing).__module__, type(thing).__name__) == _FIXTURE
 
 
 def arguments(function: Callable[..., Any]) -> set[str]:
@@ -59,13 +64,46 @@ def wanted_names(functions: Iterable[Callable[..., Any]], module: ModuleType) ->
     """
     names: set[str] = set()
     for function in functions:
-        names |= arguments(function)
-        for mark in getattr(function, "pytestmark", []):
-            names |= set(mark.args) if mark.name == "usefixtures" else set()
+        names |= {*arguments(function), *_used(getattr(function, "pytestmark", []))}
     for thing in vars(module).values():
         if is_fixture(thing):
             names |= arguments(thing)
     return names
+
+
+def needed_fixtures(tests: Iterable[Callable[..., Any]], module: ModuleType) -> Iterator[Any]:
+    """Yield the fixtures of a module that its tests use, by their arguments, by marks, or because they are automatic.
+
+    Args:
+        tests: the tests.
+        module: where they stand.
+    """
+    known = {_fixture_name(thing, name): thing for name, thing in vars(module).items() if is_fixture(thing)}
+    marks = getattr(module, "pytestmark", [])
+    names = {name for name, thing in known.items() if _is_autouse(thing)}
+    names |= {name for test in tests for name in {*arguments(test), *_used(getattr(test, "pytestmark", []))}}
+    names |= _used(marks if isinstance(marks, list | tuple) else [marks])
+    names |= {*known} if any(map(_asks_by_name, [*tests, *known.values()])) else set()
+    done: set[str] = set()
+    while more := names - done:
+        done |= more
+        names |= {name for each in more if each in known for name in arguments(known[each])}
+    yield from (thing for name, thing in known.items() if name in done)
+
+
+def _asks_by_name(function: Any) -> bool:
+    """Say whether a test or a fixture asks for others while it runs, by `request.getfixturevalue("client")`."""
+    code = getattr(function_in(inspect.unwrap(function)), "__code__", None)
+    return code is None or "getfixturevalue" in code.co_names
+
+
+def _fixture_name(fixture: Any, name: str) -> str:
+    return getattr(getattr(fixture, "_fixture_function_marker", None), "name", None) or name
+
+
+def _used(marks: Iterable[Any]) -> set[str]:
+    """Return the names that `@pytest.mark.usefixtures` has among marks."""
+    return {name for mark in marks if mark.name == "usefixtures" for name in mark.args}
 
 
 def _is_autouse(fixture: Any) -> bool:

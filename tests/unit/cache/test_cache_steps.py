@@ -8,7 +8,7 @@ import tempfile
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +17,7 @@ import pytest
 
 from bakery.cache.inputs import digest, external
 from bakery.cache.inputs.external import LocalInput
-from bakery.cache.steps import Hit, Made, Miss, Steps, artifact_key, first_parent, functions_key
+from bakery.cache.steps import Hit, Made, Miss, Steps, artifact_key, first_parent
 from bakery.errors import ImagefileError
 from bakery.imagefile.task_options import TaskOptions
 from bakery.util.observer import note_output, note_path, note_untraceable, untraced
@@ -618,13 +618,8 @@ def test_untraced_work_is_not_the_steps(project: Project) -> None:
         pass
 
 
-def test_keys_of_images_and_of_tests(started: Project) -> None:
+def test_keys_of_images() -> None:
     assert artifact_key("s1-1", {}, {"format": "qcow2"}) != artifact_key("s1-1", {}, {"format": "raw"})
-    functions: list[Callable[..., Any]] = [started.load().task]
-    first = functions_key(started.root, started.cache, functions, None)
-    change(started, "helpers.py", "LEVEL = 2", "LEVEL = 3")
-    assert first
-    assert functions_key(started.root, started.cache, [started.load().task], None) != first
 
 
 def test_a_task_whose_working_folder_is_gone_may_still_read_and_is_not_reused(

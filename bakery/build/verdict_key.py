@@ -1,0 +1,122 @@
+"""Whether a verdict still holds: what the smoke tests of an image are, and what they took in on this host."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from bakery.build.scope import Scope
+from bakery.cache.inputs import modules
+from bakery.cache.inputs.code import Follower
+from bakery.cache.inputs.digest import Keyed, of_json
+from bakery.cache.inputs.external import Input, Kind, LocalInput, World
+from bakery.cache.inputs.tracer import changed
+from bakery.cache.inputs.values import Unstable
+from bakery.imagefile.builds import Build
+from bakery.imagefile.marks import location_of
+from bakery.imagefile.recipe import Recipe
+from bakery.model import Json
+from bakery.smoke.job import Read, builtin
+from bakery.smoke.shared_fixtures import needed_fixtures
+
+_DECIDING = ("strict_host", "login", "hygiene")
+"""Options of an image that decide what is looked at, and how."""
+
+
+def tests_key(build: Build, recipe: Recipe, variables: Any, cache: Path) -> str | None:
+    """Return the key of an image's tests: when only that has changed, the image stays and is tested again.
+
+    Args:
+        build: the image's.
+        recipe: the imagefile.
+        variables: what its tests get.
+        cache: the shared cache folder.
+
+    Returns:
+        None where some code cannot be followed.
+    """
+    image = recipe.image(build.spec)
+    tests = [image.tests[test.index] for test in build.tests]
+    follower = Follower(recipe.folder, Keyed.of(cache))
+    parts: list[Any] = [*tests, *_fixtures(recipe, tests), [image.options.get(name) for name in _DECIDING]]
+    found = [follower.follow(part, variables) for part in parts]
+    if any(code.problems for code in found):
+        return None
+    wanted = builtin(image.options.get("builtin_tests", True))
+    own: list[Json] = [*sorted(wanted), modules.package("bakery")] if wanted else []
+    return of_json([[code.digest for code in found], own])
+
+
+def _fixtures(recipe: Recipe, tests: Iterable[Any]) -> Iterator[Any]:
+    """Yield the fixtures that tests use of the files that they stand in."""
+    for file in dict.fromkeys(location_of(test).file for test in tests):
+        module = _module(file, recipe.module)
+        yield from needed_fixtures([test for test in tests if location_of(test).file == file], module)
+        yield [getattr(module, name, None) for name in ("pytestmark", "pytest_plugins")]
+
+
+def _module(file: Path, imagefile: ModuleType) -> ModuleType:
+    """Find the imported module of a file; the imagefile's own for functions made by a library."""
+    candidates = [imagefile, *list(sys.modules.values())]
+    return next((module for module in candidates if getattr(module, "__file__", None) == str(file)), imagefile)
+
+
+def noted(scope: Scope, read: Iterable[Read], variables: Any) -> list[Json] | None:
+    """Return what tests took in, with digests, as it is written onto their image.
+
+    Args:
+        scope: the build's.
+        read: what they took in.
+        variables: what they got.
+
+    Returns:
+        None where something has changed since, or cannot be compared.
+    """
+    context = scope.context
+    world = _world(context.recipe.folder, context.state.cache, variables)
+    try:
+        inputs = [
+            world.now(kind, world.name_of(Path(name)) if _is_path(kind) else name)
+            for kind, name, look in read
+            if not (_is_path(kind) and changed(name, look))
+        ]
+    except Unstable:
+        return None
+    return [item.to_json() for item in inputs] if len(inputs) == len([*read]) else None
+
+
+def holds(data: Mapping[str, Any], recipe: Recipe, variables: Any, cache: Path) -> bool:
+    """Say whether what an image's tests took in is as it was.
+
+    Args:
+        data: the image's.
+        recipe, variables, cache: as for `tests_key`.
+    """
+    world = _world(recipe.folder, cache, variables)
+    try:
+        return all(world.now(item.kind, item.name, item).digest == item.digest for item in _items(data))
+    except Unstable:
+        return False
+
+
+def files_of(data: Mapping[str, Any], folder: Path) -> Iterator[LocalInput]:
+    """Yield the local files and folders that an image's tests took in."""
+    for item in _items(data):
+        if item.kind == "file" or item.kind == "listing" or item.kind == "tree":  # noqa: PLR1714  narrows the type
+            yield LocalInput(item.kind, folder / item.name)
+
+
+def _items(data: Mapping[str, Any]) -> Iterator[Input]:
+    yield from (Input.from_json(item) for item in cast("list[list[Json]]", data.get("tests_read") or []))
+
+
+def _world(folder: Path, cache: Path, variables: Any) -> World:
+    return World(folder, Keyed.of(cache), variables, os.environ)
+
+
+def _is_path(kind: Kind) -> bool:
+    return kind in ("file", "listing", "tree")
