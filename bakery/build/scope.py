@@ -22,6 +22,7 @@ from bakery.errors import BakeryError, CleanupError, DriverError, Interrupted, P
 from bakery.events import Event, Notice, PhaseEnded, PhaseStarted
 from bakery.imagefile.builds import Build
 from bakery.imagefile.user_code import text_of
+from bakery.machine.build_names import BuildNames
 from bakery.model import Artifact, Checkpoint, Handle, Source, to_json
 from bakery.redaction.logs import clean_logs
 from bakery.state import progress
@@ -108,9 +109,8 @@ class Scope:
     def claim(self, role: str, driver: str) -> tuple[Claim, ClaimLedger]:
         """Make the right to make things, with fresh keys and a private folder."""
         context, self._count = self.context, self._count + 1
-        slug = "".join(char if char.isalnum() else "-" for char in self.build.name)
-        name = f"bakery-{context.run.id}-{slug}-{self._count}"[:200]
-        folder = context.run.path / "machines" / f"{slug}-{self._count}"
+        name = f"bakery-{context.run.id}-{self._slug}-{self._count}"[:200]
+        folder = context.run.path / "machines" / f"{self._slug}-{self._count}"
         folder.mkdir(parents=True, mode=0o700)
         held = ClaimLedger(context.journal)
         self._holdings.append(held)
@@ -267,7 +267,7 @@ class Scope:
             claim=claim,
             link=link,
             held=held,
-            machine=Machine(link, self.context.recipe.folder, claim),
+            machine=Machine(link, self.context.recipe.folder, claim, names=self._names()),
         )
         try:
             with self.phase(f"{retry}connect"):
@@ -300,6 +300,10 @@ class Scope:
 
         return retry(call, self.context.cancel, attempts=3, first=0.5, longest=30, say=say)
 
+    def _names(self) -> BuildNames:
+        build, run = self.build, self.context.run
+        return BuildNames(image=build.image, source=build.source, run=run.id, folder=run.path / "files" / self._slug)
+
     def _explain_failure(self, running: RunningMachine, error: BaseException) -> bool:
         """Collect evidence; return True when the machine is to be kept."""
         from bakery.build.diagnostics import collect
@@ -313,8 +317,11 @@ class Scope:
     @property
     def failure_folder(self) -> Path:
         """Where the evidence of a failure goes."""
-        slug = "".join(char if char.isalnum() else "-" for char in self.build.name)
-        return self.context.run.path / "failures" / slug
+        return self.context.run.path / "failures" / self._slug
+
+    @property
+    def _slug(self) -> str:
+        return "".join(char if char.isalnum() else "-" for char in self.build.name)
 
     # ---- capture and keep ---------------------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from bakery.imagefile.builds import Build, Step
 from bakery.imagefile.marks import Function, name_of
 from bakery.imagefile.recipe import Recipe
 from bakery.imagefile.task_options import TaskOptions
+from bakery.machine.build_names import FIXED, BuildNames
 from bakery.model import Artifact, Json, to_json
 from bakery.state.project import State
 from bakery.util.context import WorkContext
@@ -115,7 +117,7 @@ def look_up_steps(
         state: where the cache is.
         notes: what other hosts wrote beside the checkpoints that a provider holds.
     """
-    steps = Steps(state.cache, recipe.folder, build=build.name)
+    steps = Steps(state.cache, recipe.folder, build=build.name, environ=_environ(build))
     for note in notes:
         steps.learn(note)
     if parent is None:
@@ -130,6 +132,12 @@ def look_up_steps(
         if isinstance(found, Miss):
             break
     return made
+
+
+def _environ(build: Build) -> Mapping[str, str]:
+    """Return the environment that steps see: this process's, and what scripts are told of their build."""
+    fixed = BuildNames(image=build.image, source=build.source).environ()
+    return {**os.environ, **{name: fixed[name] for name in FIXED}}
 
 
 def _refused(step: Step, options: BuildOptions) -> Miss | None:

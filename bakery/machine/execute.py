@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import IO, TYPE_CHECKING, Final
 
 from bakery.errors import BakeryError, CommandFailed, ConnectError, NotYet, TaskError
@@ -78,9 +78,15 @@ def attempt(
 
 
 def raise_if_failed(
-    call: Command, result: Result, voice: CommandOutput, *, timeout: float | None = None, warn: bool
+    call: Command,
+    result: Result,
+    voice: CommandOutput,
+    *,
+    timeout: float | None = None,
+    warn: bool,
+    valid: Sequence[int] = (0,),
 ) -> Result:
-    """Return a result, or raise what it means.
+    """Return a result, or raise what it means; exit codes in `valid` are successes.
 
     Raises:
         CommandFailed: it failed, and `warn` is not set.
@@ -93,7 +99,7 @@ def raise_if_failed(
             where=caller(),
             hint=refusal.hint,
         )
-    if result.ok or warn:
+    if result.exited in valid or warn:
         return result
     if result.exited == -1:
         limit = round(timeout or result.seconds, 1)

@@ -243,10 +243,9 @@ def download(local: Local | None, remote: str, folder: Path) -> Generator[tuple[
     note_output(path)
 
 
-def interpreter(script: Path) -> list[str]:
+def interpreter_of(script: bytes) -> list[str]:
     """Return the words of a script's `#!` line; `sh` where it has none, or nothing stands in it, as execvp(3) does."""
-    with script.open("rb") as file:
-        first = file.readline(256)
+    first = script[:256].partition(b"\n")[0]
     words = first[2:].decode(errors="replace").split() if first.startswith(b"#!") else []
     return words or ["sh"]
 

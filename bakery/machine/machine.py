@@ -9,16 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Self, Unpack
 
-from bakery.errors import TaskError
+from bakery.machine.build_names import NOWHERE, BuildNames
 from bakery.machine.command import Command, join_path
-from bakery.machine.execute import attempt, execute, lost, raise_if_failed
+from bakery.machine.execute import attempt, execute, raise_if_failed
 from bakery.machine.fabric_options import FabricOptions, Input, options_of, plain_env, plain_input
 from bakery.machine.fabric_surface import FabricSurface
 from bakery.machine.facts import SCRIPT as FACTS
 from bakery.machine.facts import Facts
-from bakery.machine.files import SCRIPT, Local, Transfer, Upload, download, interpreter, upload
-from bakery.machine.output import CommandOutput, caller, hidden_streams
+from bakery.machine.files import Local, Transfer, Upload, download, upload
+from bakery.machine.output import CommandOutput, hidden_streams
 from bakery.machine.restart_commands import intent
+from bakery.machine.script_surface import ScriptSurface
 from bakery.model import Result
 from bakery.redaction.secret import Secret
 from bakery.util.results import OnOutput, TimedOut, Words
@@ -33,7 +34,7 @@ FAST: Final = 0.005
 """Seconds of a round trip up to which a link counts as fast: there gzip costs more time than it saves."""
 
 
-class Machine(FabricSurface):
+class Machine(FabricSurface, ScriptSurface):
     """A machine that is being built. Commands run as root unless told otherwise, also where the login user must sudo.
 
     A task written for `fabric.Connection` runs unchanged. A command that fails raises, unless `warn=True`.
@@ -46,6 +47,7 @@ class Machine(FabricSurface):
         user: who runs commands where a call does not say.
         timeout: seconds for each command where a call does not say.
         alive: raises `DriverError` when the machine is dead; the link's own question to the driver when None.
+        names: what it is built for.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Machine(FabricSurface):
         user: str = "root",
         timeout: float | None = None,
         alive: Callable[[], object] | None = None,
+        names: BuildNames = NOWHERE,
     ) -> None:
         self._link = link
         self._folder = folder
@@ -70,6 +73,9 @@ class Machine(FabricSurface):
         self._folders: tuple[str, ...] = ()
         self._prefixes: tuple[str, ...] = ()
         self._title = ""
+        self._names = names
+        self._valid: Sequence[int] = (0,)
+        self._may_disconnect = False
         self._facts: list[Facts] = []  # shared by all views: read once a machine
 
     # ---- views ----------------------------------------------------------------------------------------------
@@ -138,7 +144,9 @@ class Machine(FabricSurface):
         timeout = self._limit(timeout)
         restarts = intent(command)
         if restarts in ("restart", "off"):
-            return self._restarted(command, restarts, timeout)
+            from bakery.machine.reboot import restart_in_its_place
+
+            return restart_in_its_place(self, command, restarts, timeout or REBOOTS)
         call = Command(
             command=command if isinstance(command, str) else tuple(command),
             user=user or self._user,
@@ -153,34 +161,17 @@ class Machine(FabricSurface):
             self._say(f"$ {call.shown}", "stdout", {})
         source = plain_input(options.in_stream if input is None else input)
         try:
-            run = self._execute_across_restart if restarts else self._execute
+            run = self._execute_across_restart if restarts or self._may_disconnect else self._execute
             result = run(call, source, timeout, voice.take)
         except TimedOut as error:
             result = error.result
         finally:
             voice.end()
-        return raise_if_failed(call, result, voice, timeout=timeout, warn=warn)
+        return raise_if_failed(call, result, voice, timeout=timeout, warn=warn, valid=self._valid)
 
     def sudo(self, command: Words, user: str | None = None, **options: Any) -> Result:
         """Run a command as root, or as `user`; otherwise as `run`."""
         return self.run(command, user=user or "root", **options)
-
-    def script(self, file: str | os.PathLike[str], *args: str, **options: Any) -> Result:
-        """Run a script of this host on the machine, by the program in its `#!` line, else sh.
-
-        Args:
-            file: the script; relative to the imagefile's folder.
-            args: its arguments.
-            options: as for `run`, without `input`.
-        """
-        path = self._folder / file
-        from bakery.util.observer import note_path  # not needed to read an imagefile
-
-        note_path(path)
-        words = interpreter(path)
-        words = ["sh", "-c", SCRIPT, "bakery-script", str(len(words)), *words, *args]
-        titled = self._view(_title=" ".join(["script", os.fspath(file), *args]))
-        return titled.run(words, input=path.read_bytes(), **options)
 
     # ---- files ----------------------------------------------------------------------------------------------
 
@@ -192,6 +183,7 @@ class Machine(FabricSurface):
         *,
         mode: int | None = None,
         owner: str | None = None,
+        exclude: Sequence[str] = (),
     ) -> Transfer:
         """Upload a file, all or nothing. A folder is uploaded as by `copy`.
 
@@ -201,6 +193,7 @@ class Machine(FabricSurface):
             preserve_mode: False gives it the mode 0644 in place of that of the local file.
             mode: permission bits, whatever the local file has.
             owner: `USER` or `USER:GROUP`; who runs it when None.
+            exclude: of a folder, as for `copy`.
 
         Raises:
             FileNotFoundError: no such local file.
@@ -212,7 +205,7 @@ class Machine(FabricSurface):
 
             note_path(self._folder / local)
             if (self._folder / local).is_dir():
-                self.copy(local, dest, owner=owner)
+                self.copy(local, dest, exclude, owner=owner)
                 return Transfer(local=local, remote=dest)
         with upload(local, self._folder) as up:
             bits = mode if mode is not None else up.mode if preserve_mode else 0o644
@@ -332,34 +325,17 @@ class Machine(FabricSurface):
         self, call: Command, source: bytes | IO[bytes] | None, timeout: float | None, on_output: OnOutput
     ) -> Result:
         """Run a command that may restart the machine; the next one finds it in its new boot."""
-        from bakery.machine.reboot import run_across_restart
+        from bakery.machine.reboot import execute_across_restart
 
         self._facts.clear()
-        result = run_across_restart(
+        return execute_across_restart(
             self._link,
+            self._alive,
             self._work,
+            call,
             lambda: attempt(self._link, call, source, timeout=timeout, on_output=on_output),
-            call.shown,
+            may_stay=self._may_disconnect,
         )
-        if result is None:
-            raise lost(self._link, self._alive, call, "it did not restart")
-        return result
-
-    def _restarted(self, command: Words, restarts: str, timeout: float | None) -> Result:
-        """Do what a command that only restarts the machine means.
-
-        Raises:
-            TaskError: it would switch the machine off.
-        """
-        shown = Command(command=command if isinstance(command, str) else tuple(command)).shown
-        if restarts == "off":
-            raise TaskError(
-                f"`{shown}` would switch the machine off in the middle of its build",
-                where=caller(),
-                hint="leave it out: the machine is stopped when its image is made; m.reboot() restarts it",
-            )
-        self.reboot(timeout or REBOOTS)
-        return Result(command=shown, exited=0)
 
     def _upload(self, up: Upload, dest: str, mode: int, owner: str) -> str:
         from bakery.machine.transfer import send_file

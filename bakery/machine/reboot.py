@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from bakery.errors import ConnectError, NotYet, TaskError
 from bakery.machine.command import Command
+from bakery.machine.execute import lost
 from bakery.machine.output import caller
 from bakery.model import Result
 from bakery.util.results import Lost, TimedOut, Words
@@ -55,6 +56,13 @@ class Runner(Protocol):
     ) -> Result:
         """Run a command; see `Machine.run`."""
         ...
+
+
+class Restartable(Protocol):
+    """The part of `Machine` that restarts it."""
+
+    def reboot(self, timeout: float) -> None:
+        """Restart it; see `Machine.reboot`."""
 
 
 def reboot(machine: Runner, link: Link, work: WorkContext, timeout: float) -> None:
@@ -140,6 +148,76 @@ def run_across_restart(link: Link, work: WorkContext, attempt: Callable[[], Resu
     if result is None or result.exited >= KILLED:
         return Result(command=shown, exited=0, stdout=result.stdout if result is not None else "")
     return result
+
+
+def execute_across_restart(
+    link: Link,
+    alive: Callable[[], object],
+    work: WorkContext,
+    call: Command,
+    attempt: Callable[[], Result],
+    *,
+    may_stay: bool,
+) -> Result:
+    """Run a command that may restart the machine; the next one finds it in its new boot.
+
+    Args:
+        link: the way to the machine.
+        alive: raises `DriverError` when the machine is dead.
+        work: how to be cancelled.
+        call: the command, for messages.
+        attempt: runs it; raises `Lost` when the connection ends.
+        may_stay: a connection that ends is no failure where the machine stays in its boot, either.
+
+    Raises:
+        TaskError: the connection was lost, and the machine did not restart; or a restart is planned for later.
+        ConnectError: it does not come back.
+        DriverError: it died.
+    """
+    if may_stay:
+        return _across_disconnect(link, work, attempt, call.shown)
+    result = run_across_restart(link, work, attempt, call.shown)
+    if result is None:
+        raise lost(link, alive, call, "it did not restart")
+    return result
+
+
+def _across_disconnect(link: Link, work: WorkContext, attempt: Callable[[], Result], shown: str) -> Result:
+    """Run a command that may cut the connection; where it restarts the machine too, wait for that."""
+    before = identity(link)
+    try:
+        result = attempt()
+    except Lost:
+        result = Result(command=shown, exited=0)
+        link.close()
+        link.open()
+    if _goes_down(link, work, before, shown):
+        link.close()
+        await_restart(link, work, before, COMES_BACK)
+    return result
+
+
+def restart_in_its_place(machine: Restartable, command: Words, restarts: str, timeout: float) -> Result:
+    """Do what a command that only restarts the machine means.
+
+    Args:
+        machine: the machine.
+        command: what the task asked for.
+        restarts: `restart` or `off`, as `restart_commands.intent` says.
+        timeout: seconds.
+
+    Raises:
+        TaskError: it would switch the machine off.
+    """
+    shown = Command(command=command if isinstance(command, str) else tuple(command)).shown
+    if restarts == "off":
+        raise TaskError(
+            f"`{shown}` would switch the machine off in the middle of its build",
+            where=caller(),
+            hint="leave it out: the machine is stopped when its image is made; m.reboot() restarts it",
+        )
+    machine.reboot(timeout)
+    return Result(command=shown, exited=0)
 
 
 def _goes_down(link: Link, work: WorkContext, before: str, shown: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 
 class StepObserver(Protocol):
@@ -20,6 +20,9 @@ class StepObserver(Protocol):
 
     def output(self, path: str | Path) -> None:
         """Take note of a file on this host that was written."""
+
+    def took(self, kind: str, name: str) -> None:
+        """Take note of something that was looked at: `file`, `tree`, `listing` and a path, or `env` and a name."""
 
 
 ACTIVE: ContextVar[Any] = ContextVar("bakery_step_observer", default=None)
@@ -42,6 +45,22 @@ def note_output(path: str | Path) -> None:
     """Say that the running step wrote a file on this host: skipping it would leave an old one there."""
     if (tracer := ACTIVE.get()) is not None:
         tracer.output(path)
+
+
+def note_environment(name: str) -> None:
+    """Say that the running step depends on an environment variable. Does nothing outside a step."""
+    note_input("env", name)
+
+
+def note_input(kind: Literal["file", "tree", "listing", "env"], name: str) -> None:
+    """Say that the running step looked at something, also in vain. Does nothing outside a step.
+
+    Args:
+        kind: what was looked at.
+        name: the absolute path, or the variable's name.
+    """
+    if (tracer := ACTIVE.get()) is not None:
+        tracer.took(kind, name)
 
 
 @contextmanager

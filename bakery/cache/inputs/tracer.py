@@ -81,6 +81,13 @@ class Tracer(Observer):
         path = Path(os.path.abspath(self.root / path))  # noqa: PTH100  Path.resolve would follow links
         self._note("tree" if path.is_dir() else "file", path)
 
+    def took(self, kind: Kind, name: str) -> None:
+        """Something was looked at; a file or folder may be missing."""
+        if kind == "env":
+            self.read.setdefault((kind, name), None)
+        elif not name.startswith(self._ignored):
+            self._note(kind, Path(name))
+
     def output(self, path: str | Path) -> None:
         """A file was written."""
         self._wrote(self.root / path)

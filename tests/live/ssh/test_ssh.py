@@ -225,6 +225,14 @@ def test_a_lost_connection_is_said_to_be_lost_and_opened_again(machine: Machine)
     assert machine.run("echo again").stdout == "again\n"
 
 
+def test_a_script_may_cut_the_connection_where_that_is_expected(machine: Machine) -> None:
+    script = "kill -9 $(ps -o ppid= -p $PPID) $(ps -o ppid= -p $(ps -o ppid= -p $PPID)) $PPID\nsleep 60\n"
+    assert machine.script(script, expect_disconnect=True).ok
+    assert machine.run("echo again").stdout == "again\n"
+    with pytest.raises(TaskError, match="the connection was lost under `script"):
+        machine.script(script)
+
+
 def test_a_task_that_stops_sshd_ends_with_a_clear_message(
     machine: Machine, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

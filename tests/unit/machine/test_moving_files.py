@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from bakery import Machine, Secret
 from bakery.errors import CommandFailed, TaskError
-from bakery.machine.files import binary, interpreter
+from bakery.machine.files import binary, interpreter_of
 from bakery.model import Result
 from tests.unit.machine.box import Asked, Box
 
@@ -278,7 +278,7 @@ def test_holes_are_filled_with_a_word_where_the_machines_tar_knows_none(
 )
 def test_the_interpreter_is_read_from_the_first_line(tmp_path: Path, first: str, words: list[str]) -> None:
     (tmp_path / "script").write_text(first)
-    assert interpreter(tmp_path / "script") == words
+    assert interpreter_of((tmp_path / "script").read_bytes()) == words
 
 
 def test_a_stream_of_text_gives_bytes() -> None:

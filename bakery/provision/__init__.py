@@ -1,0 +1,36 @@
+"""What a machine is given: templates, packages, and the configuration management that a team has already.
+
+Plain functions that take a `Machine`, for use in tasks. Each is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bakery.provision.package_install import packages
+    from bakery.provision.render import template
+
+_HOMES = {
+    "packages": "bakery.provision.package_install",
+    "template": "bakery.provision.render",
+}
+
+__all__ = ["packages", "template"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first asked for."""
+    try:
+        home = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module 'bakery.provision' has no attribute {name!r}") from None
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Show what users import, and nothing else."""
+    return __all__
