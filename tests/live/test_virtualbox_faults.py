@@ -186,7 +186,7 @@ class TestVirtualBoxFaults:
         under = replace(under, ledger=ledger)
         source = Publisher.from_settings({"memory": "128M"})
         disk = base_images.StartDisk(big, "raw")
-        job = launch.Job(box=VBoxManage(), source=source, base=disk, claim=under)
+        job = launch.LaunchJob(box=VBoxManage(), source=source, base=disk, claim=under)
         uuid = str(uuid4())
         intent = launch.begin(under, uuid)
         launch.make_new(job, disk, "web", uuid)

@@ -68,10 +68,10 @@ class VirtualBoxDriver(Driver[VirtualBox]):
         """Start a machine: an appliance is imported, a disk is copied, a registered machine is cloned."""
         if isinstance(boot, Checkpoint):
             source, base = checkpoints.restore(boot)
-            return launch.launch(launch.Job(box=self._within(claim), source=source, base=base, claim=claim))
+            return launch.launch(launch.LaunchJob(box=self._within(claim), source=source, base=base, claim=claim))
         source = boot if isinstance(boot, VirtualBox) else VirtualBox.from_settings(boot.settings, base=boot)
         resolved = base_images.resolve(source.base, claim)
-        return launch.launch(launch.Job(box=self._within(claim), source=source, base=resolved, claim=claim))
+        return launch.launch(launch.LaunchJob(box=self._within(claim), source=source, base=resolved, claim=claim))
 
     def endpoint(self, handle: Handle) -> Endpoint:
         """Say which port of this host leads to the machine's sshd.

@@ -39,7 +39,7 @@ class VirtualBox(Source, Publisher):
         efi = self.firmware == "bios" and artifact.settings.get("firmware") == "uefi"
         source = Source.from_settings({**self.settings(), **({"firmware": "efi"} if efi else {})})
         start = StartDisk(artifact.path, artifact.format)
-        job = launch.Job(box=box, source=source, base=start, claim=claim)
+        job = launch.LaunchJob(box=box, source=source, base=start, claim=claim)
         uuid = str(uuid4())
         intent = launch.begin(claim, uuid)
         launch.make_new(job, start, name, uuid)

@@ -36,7 +36,7 @@ STARTING = 300.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Job:
+class LaunchJob:
     """One machine's making.
 
     Args:
@@ -57,7 +57,7 @@ class Job:
         return folder_of(self.claim)
 
 
-def launch(job: Job) -> Handle:
+def launch(job: LaunchJob) -> Handle:
     """Make a machine and start it.
 
     Raises:
@@ -114,7 +114,7 @@ def begin(claim: Claim, uuid: str | None) -> Intent:
     return intent
 
 
-def _make(job: Job, uuid: str | None) -> None:
+def _make(job: LaunchJob, uuid: str | None) -> None:
     """Make the machine without a connection to this host."""
     match job.base:
         case StartDisk():
@@ -125,7 +125,7 @@ def _make(job: Job, uuid: str | None) -> None:
             _clone(job, job.base, uuid or str(uuid4()))
 
 
-def make_new(job: Job, start: StartDisk, name: str, uuid: str) -> None:
+def make_new(job: LaunchJob, start: StartDisk, name: str, uuid: str) -> None:
     """Make and register a machine of a disk's copy, without a connection to this host."""
     box, source = job.box, job.source
     disk = job.folder / DISK
@@ -138,13 +138,13 @@ def make_new(job: Job, start: StartDisk, name: str, uuid: str) -> None:
     box.attach(uuid, words.disk(source, disk))
 
 
-def _clone(job: Job, base: RegisteredMachine, uuid: str) -> None:
+def _clone(job: LaunchJob, base: RegisteredMachine, uuid: str) -> None:
     if problem := next(registered.problems(job.box, base), None):
         raise PreflightError(problem.what, why=problem.why, hint=problem.hint)
     job.box.clone(base.name, job.claim.name, uuid=uuid, folder=job.folder, snapshot=base.snapshot)
 
 
-def _registered(job: Job, uuid: str | None) -> MachineInfo:
+def _registered(job: LaunchJob, uuid: str | None) -> MachineInfo:
     """Return the machine that was just made."""
     machine = registered.in_folder(job.box, [uuid or job.claim.name], job.folder)
     if machine is None:
@@ -152,7 +152,7 @@ def _registered(job: Job, uuid: str | None) -> MachineInfo:
     return machine
 
 
-def _insert_seed(job: Job, uuid: str) -> None:
+def _insert_seed(job: LaunchJob, uuid: str) -> None:
     """Put a cloud-init seed into a CD drive; its instance id is new, so that cloud-init does its work again."""
     seed, keys = job.folder / SEED, job.claim.keys
     text = job.source.user_data or cloudinit.user_data(keys, user=job.source.user)
@@ -174,7 +174,7 @@ def additions_iso(box: VBoxManage) -> Path:
     return iso
 
 
-def _insert(job: Job, uuid: str, medium: str) -> None:
+def _insert(job: LaunchJob, uuid: str, medium: str) -> None:
     """Add a CD drive with a medium in it, on a controller that the machine has, or on one that it gets."""
     box = job.box
     machine = box.must_have(uuid)
