@@ -6,7 +6,6 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +17,10 @@ from bakery.errors import BakeryError, UsageError
 from bakery.model import Json, Problem
 from bakery.state.project import cache_folder
 from bakery.util.context import WorkContext
+from bakery.util.process import run_process
+from bakery.util.results import TimedOut
 from bakery.util.units import format_size
+from bakery.util.waiting import Cancel
 
 State = Literal["ok", "info", "warning", "missing"]
 
@@ -198,8 +200,8 @@ def _program(about: str, program: Program) -> CheckResult:
 def _version(path: str, program: Program) -> str:
     """The first thing that looks like a version in what a program says of itself."""
     try:
-        done = subprocess.run([path, *program.version], capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        done = run_process([path, *program.version], cancel=Cancel(), timeout=20)
+    except (OSError, TimedOut):
         return ""
     match = re.search(r"\d+(?:\.\d+)+\S*", done.stdout + done.stderr)
     return match[0].strip(",;()") if match else ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import subprocess
 import sys
 import termios
 from collections.abc import Generator
@@ -19,6 +18,7 @@ from bakery.machine.transport.stages import AGENT
 from bakery.model import Endpoint
 from bakery.state.ssh_keys import Keys
 from bakery.util import process_attributes
+from bakery.util.process import run_on_terminal
 
 
 def shell_command(endpoint: Endpoint, folder: Path, command: str = "") -> list[str]:
@@ -88,7 +88,7 @@ def open_shell(endpoint: Endpoint, keys: Keys, folder: Path, command: str = "") 
     try:
         with _terminal_back():
             inside = _inside(int(endpoint.data["pid"])) if endpoint.transport == "namespace" else {}
-            return subprocess.run(shell_command(endpoint, folder, command), check=False, **inside).returncode
+            return run_on_terminal(shell_command(endpoint, folder, command), **inside)
     except FileNotFoundError as error:
         raise PreflightError(f"{error.filename} is not installed", hint="apt-get install openssh-client") from error
     finally:

@@ -14,7 +14,7 @@ from typing import Final
 
 from bakery.errors import TaskError
 from bakery.util import extents
-from bakery.util.process import CHUNK
+from bakery.util.streams import CHUNK
 
 BLOCK: Final = 512
 CHECKSUM: Final = slice(148, 156)

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Final, cast
 from bakery.errors import TaskError
 from bakery.machine import tar_sparse
 from bakery.util.extents import has_holes
-from bakery.util.process import CHUNK
+from bakery.util.streams import CHUNK
 
 if TYPE_CHECKING:
     from bakery.util.context import WorkContext

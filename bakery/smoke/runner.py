@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import selectors
-import signal
-import subprocess
 import sys
 import sysconfig
 import time
@@ -23,6 +21,7 @@ from bakery.smoke import wire
 from bakery.smoke.identity import Identity
 from bakery.smoke.job import Read, SmokeJob, SmokeReport, TestRef, TestResult
 from bakery.util.context import WorkContext
+from bakery.util.process import PIPE, STDOUT, end_group, signal_name, start_process, wait
 
 CONFIG: Final = Path(__file__).with_name("pytest.ini")
 BUILTIN_FILE: Final = Path(__file__).with_name("builtin.py")
@@ -119,15 +118,13 @@ class PytestProcess:
         inbox, self._outbox = os.pipe()
         self._events, outlet = os.pipe()
         try:
-            self._process = subprocess.Popen(
+            self._process = start_process(
                 _command(self._start, inbox, outlet),
                 pass_fds=(inbox, outlet),
                 env=_environment(os.environ),
                 cwd=self._start.imagefile.parent,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
+                stdout=PIPE,
+                stderr=STDOUT,
             )
         finally:
             os.close(inbox)
@@ -168,9 +165,8 @@ class PytestProcess:
 
     def last_words(self) -> str:
         """Wait for the end and say how it came: exit code or signal, and what was written last."""
-        try:
-            code = self._process.wait(GRACE)
-        except subprocess.TimeoutExpired:
+        code = wait(self._process, GRACE)
+        if code is None:
             return "it closed its pipe and runs on"
         os.set_blocking(self._output.fileno(), False)
         try:
@@ -178,7 +174,7 @@ class PytestProcess:
                 pass
         except BlockingIOError:
             pass  # a program that a test started holds the other end
-        how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        how = f"ended by {signal_name(-code)}" if code < 0 else f"exit code {code}"
         return f"{how}\n{self._tail.decode(errors='replace').strip()}".strip()
 
     def _send(self, data: bytes) -> None:
@@ -198,14 +194,7 @@ class PytestProcess:
         )
 
     def _end(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(self._process.pid, number)
-                self._process.wait(GRACE)
-            except ProcessLookupError:
-                break
-            except subprocess.TimeoutExpired:
-                continue
+        end_group(self._process, GRACE)
 
     def __exit__(self, *_: object) -> None:
         """End the process with all that it started, and close the pipes; once."""

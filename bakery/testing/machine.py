@@ -20,8 +20,8 @@ from bakery.machine.transport.link import Link
 from bakery.model import Endpoint, Result
 from bakery.state.ssh_keys import Keys
 from bakery.util.context import WorkContext
-from bakery.util.process import chunks
 from bakery.util.results import OnOutput, Words
+from bakery.util.streams import chunks
 
 Answer: TypeAlias = "str | int | Result | Exception | Callable[[Ran], str | int | Result]"
 

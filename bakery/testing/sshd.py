@@ -7,11 +7,12 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+import psutil
 
 from bakery import Machine
 from bakery.errors import NotYet, PreflightError
@@ -20,6 +21,7 @@ from bakery.machine.transport.link import Link
 from bakery.model import Endpoint
 from bakery.state.ssh_keys import Keys
 from bakery.util.context import WorkContext
+from bakery.util.process import Process, start_process
 from bakery.util.waiting import Cancel, until
 
 SSHD: Final = shutil.which("sshd") or "/usr/sbin/sshd"
@@ -46,7 +48,7 @@ class Server:
     folder: Path
     keys: Keys
     port: int
-    process: subprocess.Popen[bytes]
+    process: Process
     user: str = "root"
     cancel: Cancel = field(default_factory=Cancel)
     events: list[Event] = field(default_factory=list)
@@ -73,8 +75,7 @@ class Server:
 
     def sessions(self) -> list[int]:
         """The processes that serve connections."""
-        found = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=False)
-        return [int(pid) for pid in found.stdout.split()]
+        return [child.pid for child in psutil.Process(self.process.pid).children()]
 
     def stop(self) -> None:
         """End the server and what serves connections."""
@@ -107,12 +108,15 @@ def start_sshd(
     port = _free_port()
     (folder / "config").write_text(CONFIG.format(folder=folder, port=port, settings=settings))
     Path("/run/sshd").mkdir(exist_ok=True)  # its privilege separation folder; sshd(8)
-    process = subprocess.Popen([*wrap, SSHD, "-D", "-f", folder / "config", "-E", folder / "log"])
+    log = folder / "log"
+    with log.open("ab") as said:  # of a program that should start it
+        words = [*wrap, SSHD, "-D", "-f", str(folder / "config"), "-E", str(log)]
+        process = start_process(words, stdout=said, stderr=said)
 
     def listens() -> Server:
         with socket.socket() as sock:
             if sock.connect_ex(("127.0.0.1", port)) != 0:
-                raise NotYet((folder / "log").read_text() if (folder / "log").exists() else "no log yet")
+                raise NotYet(log.read_text() or "no log yet")
         return Server(folder, keys, port, process, user)
 
     return until(listens, what="sshd listens", timeout=30, cancel=Cancel(), error=PreflightError)

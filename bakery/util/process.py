@@ -1,4 +1,9 @@
-"""Running a program on this host: streamed output and input, and an end that reaches its whole process group."""
+"""Running a program on this host: streamed output and input, and an end that reaches its whole process group.
+
+All programs that the package starts are started here; tests/unit/test_architecture.py lists what cannot be, and why.
+`run_process` is for commands whose result is looked at, whatever it is; `bakery.util.tools.run` for tools that must
+not fail; `start_process` for what goes on running.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +12,20 @@ import os
 import select
 import signal
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Final, Protocol, cast
+from typing import IO, Final, TypeAlias, cast
 
 from bakery.model import Result, Stream
 from bakery.util.results import OnOutput, TimedOut
+from bakery.util.streams import CHUNK, Collected, Feeder, OutputFrame, OutputTaker, Source
 from bakery.util.waiting import Cancel
 
-CHUNK: Final = 8 * 32_704
-"""Bytes read at once: whole SSH packets, 32 KiB less the head that paramiko allows for."""
+Process: TypeAlias = "subprocess.Popen[bytes]"
+PIPE: Final = subprocess.PIPE
+NOTHING: Final = subprocess.DEVNULL
+STDOUT: Final = subprocess.STDOUT
 POLL: Final = 0.1
 """Seconds between two looks at the cancel token."""
 PATIENCE: Final = 3.0
@@ -27,85 +34,62 @@ GRACE: Final = 1.0
 """Seconds to wait for more output of a program that has ended: something that it started may hold its pipes open."""
 
 
-class OutputFrame(Protocol):
-    """What tells a command's own words from those of others around it."""
+def start_process(
+    argv: Sequence[str | Path],
+    *,
+    stdin: int | IO[bytes] = NOTHING,
+    stdout: int | IO[bytes] = NOTHING,
+    stderr: int | IO[bytes] = NOTHING,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    umask: int = -1,
+    pass_fds: Sequence[int] = (),
+    buffered: bool = True,
+) -> Process:
+    """Start a program in a process group of its own, without this terminal, and do not wait for it.
 
-    @property
-    def proven(self) -> bool:
-        """True once the command itself has answered."""
-        ...
-
-    @property
-    def exited(self) -> int | None:
-        """The command's exit code, where it was told."""
-        ...
-
-    def take(self, stream: Stream, data: bytes) -> bytes:
-        """Take a chunk, and return what of it is the command's own."""
-        ...
-
-    def rest(self) -> bytes:
-        """Return what was held back of standard error, at its end."""
-        ...
-
-
-class Collected:
-    """The two streams of a command, handed on as they come and kept for its result.
+    Whoever starts one ends it, with `end_group`, or has a thread wait for its end: else it stays a zombie.
 
     Args:
-        command: what the result calls it.
-        on_output: gets each chunk.
-        keep: False leaves the result's `stdout` empty.
-        frame: takes what is not the command's own out of the streams, and knows its exit code.
+        argv: program and arguments; never meets a shell.
+        stdin: where its input comes from: a file, `PIPE`, or `NOTHING`.
+        stdout: where its output goes.
+        stderr: the same.
+        env: its whole environment; ours when None.
+        cwd: where it runs.
+        umask: its umask; ours when -1.
+        pass_fds: descriptors of ours that it has, too.
+        buffered: False for pipes that are talked through.
+
+    Raises:
+        OSError: it cannot be started.
     """
-
-    def __init__(
-        self, command: str, on_output: OnOutput | None, *, keep: bool, frame: OutputFrame | None = None
-    ) -> None:
-        self._frame = frame
-        self._command = command
-        self._on_output = on_output
-        self._keep = keep
-        self._chunks: dict[Stream, list[bytes]] = {"stdout": [], "stderr": []}
-        self._started = time.monotonic()
-
-    def take(self, stream: Stream, data: bytes) -> None:
-        """Keep a chunk and hand it on."""
-        data = data if self._frame is None else self._frame.take(stream, data)
-        if not data:
-            return
-        if self._keep or stream == "stderr":
-            self._chunks[stream].append(data)
-        if self._on_output is not None:
-            self._on_output(stream, data)
-
-    @property
-    def begun(self) -> bool:
-        """True once the command's own shell has answered; from the start where it has no frame."""
-        return self._frame is None or self._frame.proven
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since the command started."""
-        return time.monotonic() - self._started
-
-    def result(self, exited: int) -> Result:
-        """Return what the command left behind."""
-        if self._frame is not None:
-            self._chunks["stderr"].append(self._frame.rest())
-            exited = exited if self._frame.exited is None or exited < 0 else self._frame.exited
-        out, err = (b"".join(self._chunks[name]).decode(errors="replace") for name in ("stdout", "stderr"))
-        return Result(command=self._command, exited=exited, stdout=out, stderr=err, seconds=self.seconds)
+    return subprocess.Popen(
+        list(map(str, argv)),
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        env=env,
+        cwd=cwd,
+        umask=umask,
+        pass_fds=pass_fds,
+        bufsize=-1 if buffered else 0,
+        start_new_session=True,
+    )
 
 
-def chunks(source: bytes | IO[bytes]) -> Iterator[bytes]:
-    """Read bytes or a file in pieces."""
-    if isinstance(source, bytes):
-        if source:
-            yield source
-        return
-    while data := source.read(CHUNK):
-        yield data
+def run_on_terminal(argv: Sequence[str], *, env: Mapping[str, str] | None = None, umask: int = -1) -> int:
+    """Run a program that the user talks to, on this process's own terminal and streams, and return its exit code.
+
+    Args:
+        argv: program and arguments.
+        env: its whole environment; ours when None.
+        umask: its umask; ours when -1.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    return subprocess.run(argv, check=False, env=env, umask=umask).returncode
 
 
 def run_process(
@@ -115,12 +99,13 @@ def run_process(
     command: str = "",
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    input: bytes | IO[bytes] | None = None,  # noqa: A002  subprocess's own word
+    input: Source | None = None,  # noqa: A002  subprocess's own word
     timeout: float | None = None,
     on_output: OnOutput | None = None,
     collect: bool = True,
     umask: int = -1,
     frame: OutputFrame | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> Result:
     """Run a program in a process group of its own and wait for its end.
 
@@ -130,12 +115,13 @@ def run_process(
         command: what the result calls it; the arguments when empty.
         env: its whole environment; ours when None.
         cwd: where it runs.
-        input: bytes, or a file to stream.
+        input: bytes, a file to stream, or a generator of bytes.
         timeout: seconds.
         on_output: called with each chunk, from this thread.
         collect: False leaves the result's `stdout` empty.
         umask: its umask; ours when -1.
         frame: of the command, where `argv` has one: the input waits for its proof, and its exit code counts.
+        pass_fds: descriptors of ours that it has, too.
 
     Raises:
         TimedOut: the group was ended after `timeout`.
@@ -143,25 +129,60 @@ def run_process(
         OSError: the program cannot be started.
     """
     collected = Collected(command or " ".join(argv), on_output, keep=collect, frame=frame)
-    process = subprocess.Popen(  # no context manager: that would wait for the end of one that cannot end
-        list(argv),
-        stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+    process = start_process(
+        argv,
+        stdin=NOTHING if input is None else PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
         env=env,
         cwd=cwd,
-        start_new_session=True,
         umask=umask,
+        pass_fds=pass_fds,
     )
+    code = attend(process, collected, cancel=cancel, input=input, timeout=timeout)
+    if code is None:
+        raise TimedOut(collected.result(-1))
+    return collected.result(128 - code if code < 0 else code)
+
+
+def attend(
+    process: Process,
+    taker: OutputTaker,
+    *,
+    cancel: Cancel,
+    input: Source | None = None,  # noqa: A002  subprocess's own word
+    timeout: float | None = None,
+    patience: float = PATIENCE,
+    leave: bool = True,
+) -> int | None:
+    """Feed a program, take its output, and wait for its end.
+
+    Args:
+        process: just started, with its output and error, and its input where there is one, as pipes.
+        taker: gets each chunk, in this thread.
+        cancel: ends the group and the wait.
+        input: what the program reads.
+        timeout: seconds.
+        patience: seconds that its group has between SIGTERM and SIGKILL.
+        leave: False to end what it started and left behind, holding its pipes.
+
+    Returns:
+        Its exit code, negative for a signal; None where it was ended because the time was over.
+
+    Raises:
+        Interrupted: it was ended because the run is cancelled.
+    """
     feeder = None
     if input is not None and process.stdin is not None:
         feeder = Feeder(input, process.stdin.write, process.stdin.close, (BrokenPipeError, ValueError))
-        if collected.begun:
+        if taker.begun:
             feeder.start()
     try:
-        _pump(process, feeder, collected, cancel, timeout)
+        left = _pump(process, feeder, taker, cancel, timeout)
+        if left is None or (left and not leave):
+            end_group(process, patience)
     except BaseException:
-        end_group(process)
+        end_group(process, patience)
         raise
     finally:
         _close_pipes(process)
@@ -169,8 +190,7 @@ def run_process(
             feeder.join(GRACE)
     if feeder is not None:
         feeder.check()
-    code = process.returncode
-    return collected.result(128 - code if code < 0 else code)
+    return None if left is None else process.returncode
 
 
 def ready(descriptors: Iterable[int], seconds: float | None) -> list[int]:
@@ -181,113 +201,83 @@ def ready(descriptors: Iterable[int], seconds: float | None) -> list[int]:
     return [descriptor for descriptor, _ in poller.poll(None if seconds is None else seconds * 1000)]
 
 
-def end_group(process: subprocess.Popen[bytes]) -> None:
+def wait(process: Process, seconds: float) -> int | None:
+    """Wait for a program's end, and return its exit code; None where it still runs after so many seconds."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return process.wait(seconds)
+    return None
+
+
+def exit_text(code: int) -> str:
+    """Say how a program ended.
+
+    Args:
+        code: as `subprocess` has it: negative for a signal.
+    """
+    return f"ended with exit code {code}" if code >= 0 else f"was ended by {signal_name(-code)}"
+
+
+def signal_name(number: int) -> str:
+    """Name a signal: `SIGKILL`; `signal 40` for one of the real-time signals, which have no names."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def end_group(process: Process, patience: float = PATIENCE) -> None:
     """End a process and its group: SIGTERM, then SIGKILL for what is still there.
 
     One that the kernel cannot end, because it waits for a disk, is left to itself.
+
+    Args:
+        process: the first of its group.
+        patience: seconds that it has to end by itself.
     """
     with contextlib.suppress(ProcessLookupError):  # the whole group is gone already, which is what we want
         os.killpg(process.pid, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(PATIENCE)
+        wait(process, patience)
         os.killpg(process.pid, signal.SIGKILL)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(PATIENCE)
-
-
-class Feeder:
-    """Writes a command's input from a thread, so that a command that answers before it has read all cannot block us.
-
-    Args:
-        source: what to write.
-        write: writes a chunk.
-        close: ends the input.
-        broken: what these two raise when the command has ended without reading all, like `head -1`. That is no
-            error: its exit code tells whether it was right.
-    """
-
-    def __init__(
-        self,
-        source: bytes | IO[bytes],
-        write: Callable[[bytes], object],
-        close: Callable[[], object],
-        broken: tuple[type[BaseException], ...],
-    ) -> None:
-        self._source = source
-        self._write = write
-        self._close = close
-        self._broken = broken
-        self._error: Exception | None = None
-        self._thread = threading.Thread(target=self.feed, name="bakery-input", daemon=True)
-
-    def start(self) -> None:
-        """Begin, in the background; safe to call twice."""
-        if self._thread.ident is None:
-            self._thread.start()
-
-    def feed(self) -> None:
-        """Write all of it, here and now."""
-        try:
-            self._all()
-        except Exception as error:  # of the source: raised in the thread that waits for the command
-            self._error = error
-
-    def check(self) -> None:
-        """Raise what went wrong with the source."""
-        if self._error is not None:
-            raise self._error
-
-    def join(self, seconds: float) -> None:
-        """Wait for its end, for so long."""
-        if self._thread.ident is not None:
-            self._thread.join(seconds)
-
-    def _all(self) -> None:
-        try:
-            for data in chunks(self._source):
-                try:
-                    self._write(data)
-                except self._broken:
-                    return
-        finally:
-            with contextlib.suppress(*self._broken):
-                self._close()
+    wait(process, PATIENCE)
 
 
 def _pump(
-    process: subprocess.Popen[bytes], feeder: Feeder | None, collected: Collected, cancel: Cancel, timeout: float | None
-) -> None:
-    """Read both streams until they end, or until the program has ended and nothing more comes."""
+    process: Process, feeder: Feeder | None, taker: OutputTaker, cancel: Cancel, timeout: float | None
+) -> bool | None:
+    """Read both streams until they end, or until the program has ended and nothing more comes.
+
+    Returns:
+        Whether something still holds the other end of a stream; None where the time was over.
+    """
     streams: dict[int, Stream] = {
         cast("IO[bytes]", process.stdout).fileno(): "stdout",
         cast("IO[bytes]", process.stderr).fileno(): "stderr",
     }
-    silent_since = time.monotonic()
+    started = silent_since = time.monotonic()
     while streams or process.poll() is None:
         cancel.check()
         if feeder is not None:
             feeder.check()
-        if timeout is not None and collected.seconds > timeout:
-            end_group(process)
-            raise TimedOut(collected.result(-1))
+        if timeout is not None and time.monotonic() - started > timeout:
+            return None
         if not streams:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(POLL)
+            wait(process, POLL)
             continue
         came = ready(streams, POLL)
         for fd in came:
             silent_since = time.monotonic()
             if data := os.read(fd, CHUNK):
-                collected.take(streams[fd], data)
-                if feeder is not None and collected.begun:
+                taker.take(streams[fd], data)
+                if feeder is not None and taker.begun:
                     feeder.start()
             else:
                 del streams[fd]
         if process.poll() is not None and not came and time.monotonic() - silent_since > GRACE:
-            return
+            break
+    return bool(streams)
 
 
-def _close_pipes(process: subprocess.Popen[bytes]) -> None:
+def _close_pipes(process: Process) -> None:
     for pipe in (process.stdout, process.stderr):
         if pipe is not None:
             pipe.close()

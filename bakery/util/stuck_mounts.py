@@ -20,6 +20,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bakery.util.process import Process
 
 DAEMON = "qemu-storage-da"
 """What the kernel calls the process: 15 letters of its name."""
@@ -84,11 +88,9 @@ def look(timeout: float = TIMEOUT) -> StuckMount | None:
     """
     if sys.platform != "linux":
         return None
-    words = [sys.executable, "-I", "-S", __file__]
-    process = subprocess.Popen(
-        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    told = _collect(process, timeout)
+    from bakery.util.process import PIPE, start_process  # the program that this file is does without the package
+
+    told = _collect(start_process([sys.executable, "-I", "-S", __file__], stdout=PIPE), timeout)
     seen: dict[str, list[int] | list[str]] = {}
     for line in told.splitlines():
         with suppress(ValueError):  # the last line of a process that was killed
@@ -96,7 +98,7 @@ def look(timeout: float = TIMEOUT) -> StuckMount | None:
     return StuckMount(**seen) if seen.get("daemons") else None  # type: ignore[arg-type]  # what `main` prints
 
 
-def _collect(process: subprocess.Popen[bytes], timeout: float) -> str:
+def _collect(process: Process, timeout: float) -> str:
     """Return what a process writes within a time, and never wait for its end: it may have none."""
     assert process.stdout is not None  # noqa: S101  asked for as a pipe
     chunks, until = [], time.monotonic() + timeout

@@ -111,6 +111,50 @@ def test_no_provider_library_is_loaded_by_the_package() -> None:
                 pytest.fail(f"{file.relative_to(ROOT)} imports {module} when it is imported")
 
 
+PROGRAMS = {
+    "util/process.py": "the one home",
+    "drivers/ec2/machine/ssm.py": "a process that outlives us, of which a Popen object would warn",
+    "testing/kill.py": "bake itself, whose death by a signal is what is looked at",
+    "testing/virtualbox/guest_process.py": "a program of its own: it plays a machine's process, and lives as long",
+    "testing/virtualbox/root.py": "the real program behind a stand-in, with its streams and exit code as they are",
+    "testing/virtualbox/startvm_stand_in.py": "the stand-in: a program that becomes, or plays, another one",
+}
+"""The modules that may start a program themselves, and why."""
+
+STARTERS = {
+    "asyncio": ("create_subprocess_exec", "create_subprocess_shell"),
+    "os": ("exec", "fork", "popen", "posix_spawn", "spawn", "startfile", "system"),
+    "pty": ("fork", "spawn"),
+    "subprocess": ("Popen", "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run"),
+}
+"""By module, how the names begin with which Python starts a program."""
+
+
+def starters(file: Path) -> Iterator[str]:
+    """The calls with which a module starts programs."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module in STARTERS:
+            yield from (alias.name for alias in node.names if alias.name.startswith(STARTERS[node.module]))
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            module = node.func.value.id if isinstance(node.func.value, ast.Name) else ""
+            if node.func.attr.startswith(STARTERS.get(module, ())):
+                yield f"{module}.{node.func.attr}"
+
+
+def test_programs_are_started_in_one_place() -> None:
+    """There they have a time limit, an end that reaches their children, and errors that name them."""
+    assert {str(file.relative_to(ROOT)) for file in FILES if any(starters(file))} == PROGRAMS.keys()
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["subprocess.run(['x'])", "os.execvp('x', [])", "from subprocess import Popen", "os.posix_spawn('x', [], {})"],
+)
+def test_a_program_that_is_started_elsewhere_is_seen(tmp_path: Path, line: str) -> None:
+    (tmp_path / "module.py").write_text(f"def start():\n    return 1\n\n{line}\n")
+    assert len(list(starters(tmp_path / "module.py"))) == 1
+
+
 def test_the_public_names_are_in_the_reference() -> None:
     reference = (ROOT.parent / "docs" / "reference.md").read_text(encoding="utf-8")
     for name in bakery.__all__:

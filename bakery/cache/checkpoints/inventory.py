@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import stat
-import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +13,9 @@ from pathlib import Path
 from bakery.cache.inputs.digest import of_json
 from bakery.model import Json
 from bakery.util.files import flush as flush_one
+from bakery.util.process import run_process
 from bakery.util.tools import root
+from bakery.util.waiting import Cancel
 
 
 def entries(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
@@ -116,7 +117,7 @@ def delete_tree(folder: Path) -> None:
     except PermissionError:
         if not root():
             raise
-        subprocess.run([*root(), "rm", "-rf", "--", folder], check=False, capture_output=True)
+        run_process([*root(), "rm", "-rf", "--", str(folder)], cancel=Cancel())
         if folder.exists():
             raise
 

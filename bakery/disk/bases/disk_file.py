@@ -7,19 +7,19 @@ import gzip
 import json
 import lzma
 import shutil
-import subprocess
 import zlib
-from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Literal, cast
 
 from bakery.disk.bases.checksum import Checksum
-from bakery.errors import PreflightError
+from bakery.errors import DriverError, PreflightError
 from bakery.model import Problem
 from bakery.util.context import WorkContext
 from bakery.util.files import replacing, write_whole
 from bakery.util.sparse_files import copy_sparse, digest, disk_space
+from bakery.util.tools import reading
 
 PACKED = (".gz", ".bz2", ".xz", ".zst")
 
@@ -43,12 +43,15 @@ def unpack(packed: Path, to: Path, work: WorkContext) -> None:
     """
     if packed == to:
         return
+    for problem in check_unpacker(packed.name):
+        raise PreflightError(problem.what, hint=problem.hint)
     part = to.with_name(to.name + ".part")
     try:
-        with disk_space(to.parent), _opened(packed) as source, replacing(to, temporary=part) as out:
+        with disk_space(to.parent), replacing(to, temporary=part) as out, _opened(packed) as source:
             copy_sparse(source, out, work, what=f"unpacking {packed.name}")
-    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
-        raise PreflightError(f"{packed.name} cannot be unpacked", why=str(error)) from error
+    except (OSError, EOFError, lzma.LZMAError, zlib.error, DriverError) as error:
+        why = error.why if isinstance(error, DriverError) else str(error)
+        raise PreflightError(f"{packed.name} cannot be unpacked", why=why) from error
     packed.unlink()
 
 
@@ -61,21 +64,8 @@ def _opened(packed: Path) -> AbstractContextManager[IO[bytes]]:
         case ".xz":
             return cast("IO[bytes]", lzma.open(packed))
         case _:
-            return _zstd(packed)
-
-
-@contextmanager
-def _zstd(packed: Path) -> Generator[IO[bytes]]:
-    command = ["zstd", "--decompress", "--stdout", "--quiet", "--", str(packed)]
-    try:
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            assert process.stdout is not None  # noqa: S101  asked for above; for the type checker
-            assert process.stderr is not None  # noqa: S101  the same
-            yield process.stdout
-            if process.wait():
-                raise OSError(process.stderr.read().decode(errors="replace").strip())
-    except FileNotFoundError as error:
-        raise PreflightError(f"{packed.name} needs zstd to be unpacked", hint="apt install zstd") from error
+            words = ("zstd", "--decompress", "--stdout", "--quiet", "--", packed)
+            return reading(words, what=f"unpacking {packed.name}")
 
 
 def detect(path: Path) -> Literal["qcow2", "raw"]:

@@ -6,15 +6,15 @@ import bisect
 import contextlib
 import os
 import re
-import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from bakery.disk.inspect.scan import CHUNK, Pattern, extents
 from bakery.disk.inspect.tools import find, run
 from bakery.errors import DriverError
+from bakery.util.process import run_process
 from bakery.util.waiting import Cancel
 
 SHORTEST: Final = 4
@@ -39,29 +39,17 @@ def places(disk: Path, patterns: Sequence[Pattern], cancel: Cancel) -> list[int]
     patterns_out, patterns_in = os.pipe()
     # The patterns go through a pipe: arguments can be seen by everybody, and a file would outlive a crash.
     words = [program, "-a", "-b", "-o", "-F", "-f", f"/dev/fd/{patterns_out}"]
-    with subprocess.Popen(
-        words,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        pass_fds=[patterns_out],
-        env={"LC_ALL": "C", "PATH": os.defpath},
-    ) as process:
-        os.close(patterns_out)
-        threads = [
-            threading.Thread(target=_write, args=(os.fdopen(patterns_in, "wb"), [b"\n".join(sorted(anchors)) + b"\n"])),
-            threading.Thread(target=_write, args=(process.stdin, feed.chunks())),
-        ]
-        for thread in threads:
-            thread.start()
-        answer = process.stdout.read() if process.stdout else b""
-        for thread in threads:
-            thread.join()
-        said = process.stderr.read() if process.stderr else b""
-    cancel.check()
-    if process.returncode not in (0, _NO_MATCH):
-        raise DriverError("grep cannot search the image", why=said.decode(errors="replace").strip())
-    return sorted({feed.place(int(found)) for found in re.findall(rb"^(\d+):", answer, re.MULTILINE)})
+    writer = threading.Thread(target=_write, args=(patterns_in, b"\n".join(sorted(anchors)) + b"\n"))
+    writer.start()
+    try:
+        environment = {"LC_ALL": "C", "PATH": os.defpath}
+        answer = run_process(words, cancel=cancel, input=feed.chunks(), env=environment, pass_fds=[patterns_out])
+    finally:
+        os.close(patterns_out)  # a writer whose reader has ended without reading all ends, too
+        writer.join()
+    if answer.exited not in (0, _NO_MATCH):
+        raise DriverError("grep cannot search the image", why=answer.stderr.strip())
+    return sorted({feed.place(int(found)) for found in re.findall(r"^(\d+):", answer.stdout, re.MULTILINE)})
 
 
 class _Feed:
@@ -77,7 +65,7 @@ class _Feed:
         self._sent: list[int] = []
         self._from: list[int] = []
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes]:
         total = 0
         with self._disk.open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
@@ -98,12 +86,9 @@ class _Feed:
         return self._from[number] + sent - self._sent[number]
 
 
-def _write(pipe: IO[bytes] | None, chunks: Iterator[bytes] | Sequence[bytes]) -> None:
-    # grep that ends early says why in its exit code.
-    with contextlib.suppress(BrokenPipeError), pipe or contextlib.nullcontext():
-        for chunk in chunks:
-            if pipe:
-                pipe.write(chunk)
+def _write(pipe: int, data: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError), os.fdopen(pipe, "wb") as file:  # grep says in its exit code why it ended
+        file.write(data)
 
 
 def _is_gnu(cancel: Cancel) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
-from bakery.errors import DriverError, PreflightError
-from bakery.util.process import run_process
+from bakery.errors import PreflightError
+from bakery.util import tools
+from bakery.util.context import WorkContext
 from bakery.util.waiting import Cancel
 
 PACKAGES: Final[Mapping[str, str]] = {
@@ -18,15 +19,16 @@ PACKAGES: Final[Mapping[str, str]] = {
     "debugfs": "e2fsprogs",
 }
 """The tools, and the Debian packages that have them."""
-_SBIN: Final = ":/usr/local/sbin:/usr/sbin:/sbin"
+PATIENCE: Final = 3600.0
+"""Seconds: unpacking and listing a large disk takes minutes on a slow host."""
 
 
 def find(tool: str) -> str | None:
     """Return a tool's path; those for administrators count too."""
-    return shutil.which(tool, path=os.environ.get("PATH", os.defpath) + _SBIN)
+    return shutil.which(tool, path=tools.search_path())
 
 
-def run(words: Sequence[str], cancel: Cancel, *, text: str = "", accept: tuple[int, ...] = (0,)) -> str:
+def run(words: Sequence[str], cancel: Cancel, *, text: str = "", accept: Container[int] = (0,)) -> str:
     """Run a tool and return what it wrote.
 
     Args:
@@ -39,12 +41,16 @@ def run(words: Sequence[str], cancel: Cancel, *, text: str = "", accept: tuple[i
         PreflightError: it is not installed.
         DriverError: it failed.
     """
-    program = find(words[0])
-    if program is None:
+    if find(words[0]) is None:
         package = PACKAGES.get(words[0], words[0])
         raise PreflightError(f"{words[0]} is missing on this host", hint=f"apt-get install {package}")
-    env = {**os.environ, "LC_ALL": "C.UTF-8", "DEBUGFS_PAGER": "cat", "PAGER": "cat"}
-    result = run_process([program, *words[1:]], cancel=cancel, input=text.encode(errors="surrogateescape"), env=env)
-    if result.exited not in accept:
-        raise DriverError(f"{words[0]} cannot read the image", why=result.stderr.strip() or result.stdout[-2000:])
-    return result.stdout
+    told = tools.run(
+        words,
+        WorkContext(cache=Path(), cancel=cancel),
+        what=f"reading the image with {words[0]}",
+        stdin=text.encode(errors="surrogateescape"),
+        env={"DEBUGFS_PAGER": "cat", "PAGER": "cat"},
+        accept=accept,
+        timeout=PATIENCE,
+    )
+    return told.decode(errors="replace")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +23,9 @@ from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem,
 from bakery.state.claim import Claim
 from bakery.util import tools
 from bakery.util.context import WorkContext
-from bakery.util.waiting import until
+from bakery.util.process import run_process
+from bakery.util.results import TimedOut
+from bakery.util.waiting import Cancel, until
 
 CONTAINER = "container"
 CONSOLE = "console.log"
@@ -301,8 +302,8 @@ def _require_ready(leader: int) -> None:
         raise NotYet("the container's first process")  # it has not become systemd yet
     words = ["nsenter", "--target", str(leader), "--all", "systemctl", "is-system-running", "--wait"]
     try:
-        said = subprocess.run(words, capture_output=True, text=True, check=False, timeout=LISTEN)
-    except subprocess.TimeoutExpired:
+        said = run_process(words, cancel=Cancel(), timeout=LISTEN)
+    except TimedOut:
         raise NotYet("systemd in the container is starting services") from None
     state = said.stdout.strip()
     if state == "maintenance":

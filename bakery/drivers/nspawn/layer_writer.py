@@ -15,7 +15,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -26,6 +25,8 @@ from bakery.disk.block_changes import copy_data
 from bakery.disk.loop_device import attached, path_of
 from bakery.disk.rooted_path import inside
 from bakery.drivers.nspawn.apply_layer import apply, remove, unlock_all
+from bakery.util.process import run_process
+from bakery.util.waiting import Cancel
 
 OPTIONS = "noload,noatime,nobarrier"
 """`noload`: without the journal, which is for power cuts; the file is thrown away where this does not end in order."""
@@ -97,8 +98,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # process 1 has no signals by default
     try:
         json.dump(write(WriteOrder(**json.load(sys.stdin))), sys.stdout)
-    except (OSError, subprocess.CalledProcessError, shutil.Error) as error:
-        sys.exit(_cause(error))
+    except (OSError, shutil.Error) as error:
+        sys.exit(str(error))
 
 
 def write(order: WriteOrder) -> list[str]:
@@ -108,8 +109,7 @@ def write(order: WriteOrder) -> list[str]:
         The files whose attributes of chattr(1) its file system does not take.
 
     Raises:
-        OSError: the disk in it is too small, or the disk that it is on is full or damaged.
-        CalledProcessError: it cannot be mounted.
+        OSError: the disk in it is too small, cannot be mounted, or the disk that it is on is full or damaged.
     """
     disk, metadata = Path(order.disk), Path(order.metadata)
     with disk.open("xb") as file:
@@ -149,14 +149,10 @@ def _flush(tree: Path) -> None:
 
 
 def _run(*words: str) -> None:
-    subprocess.run(words, check=True, capture_output=True, stdin=subprocess.DEVNULL)
-
-
-def _cause(error: Exception) -> str:
-    if isinstance(error, subprocess.CalledProcessError):
-        said = (error.stderr or error.stdout or b"").decode(errors="replace").strip()
-        return f"{error.cmd[0]}: {said or f'exit code {error.returncode}'}"
-    return str(error)
+    result = run_process(words, cancel=Cancel())
+    if result.failed:
+        said = (result.stderr or result.stdout).strip()
+        raise ChildProcessError(f"{words[0]}: {said or f'exit code {result.exited}'}")
 
 
 if __name__ == "__main__":

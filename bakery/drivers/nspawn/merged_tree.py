@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import tempfile
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from bakery.disk.build import remove
 from bakery.drivers.nspawn.layers import mount_option
 from bakery.errors import DriverError
 from bakery.util.context import WorkContext
-from bakery.util.process import ready
+from bakery.util.process import PIPE, Process, end_group, ready, start_process, wait
 from bakery.util.tools import dies_with_us, root, run
 
 MOUNT = 'set -eu; mount -t overlay overlay -o "ro,lowerdir=$1" "$2"'
@@ -61,9 +58,7 @@ def merged(layers: Sequence[Path], folder: Path, work: WorkContext) -> Generator
 @contextmanager
 def _holder(option: str, point: Path) -> Generator[int]:
     words = [*dies_with_us(), "unshare", "--mount", "sh", "-c", HOLD, "sh", option, str(point)]
-    process = subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    )
+    process = start_process(words, stdin=PIPE, stdout=PIPE, stderr=PIPE)
     assert process.stdin is not None  # noqa: S101  asked for as pipes
     assert process.stdout is not None  # noqa: S101
     assert process.stderr is not None  # noqa: S101
@@ -82,13 +77,10 @@ def _holder(option: str, point: Path) -> Generator[int]:
         _end(process)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: Process) -> None:
     """End the helper: by the end of its input, else by a signal; it is not waited for longer than `PATIENCE`."""
     for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe is not None:
             pipe.close()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(PATIENCE)
-        return
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    if wait(process, PATIENCE) is None:
+        end_group(process)

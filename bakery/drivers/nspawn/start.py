@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from bakery.drivers.nspawn.layers import copy_attributes, mount_option
 from bakery.errors import DriverError
 from bakery.state.ssh_keys import Keys
 from bakery.util import process_attributes
+from bakery.util.process import start_process
 
 HERE = Path(__file__).parent
 MASKED = ("apt-daily.timer", "apt-daily-upgrade.timer", "man-db.timer", "systemd-remount-fs.service")
@@ -132,14 +132,12 @@ class Container:
         environment["PATH"] = f"{environment.get('PATH', os.defpath)}:/usr/sbin:/sbin"
         with console.open("ab") as log:
             try:
-                process = subprocess.Popen(
+                process = start_process(
                     [*process_attributes.words(), *self.command],
-                    stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
                     env=environment,
-                    start_new_session=True,
-                    cwd="/",
+                    cwd=Path("/"),
                     umask=process_attributes.UMASK,
                 )
             except FileNotFoundError as error:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import platform
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ from bakery.util import tools
 from bakery.util.context import WorkContext
 from bakery.util.files import write_whole
 from bakery.util.lock import hold
+from bakery.util.process import Process, start_process
 from bakery.util.waiting import until
 
 PATIENCE = 6.0
@@ -114,9 +114,7 @@ def _probe(native: str, work: WorkContext) -> str:
         words += ["-drive", f"file={disk},format=raw,if=none,id=disk", "-device", "ide-hd,drive=disk,bootindex=0"]
         log = Path(folder) / "log"
         with log.open("wb") as said:
-            guest = subprocess.Popen(
-                [*tools.dies_with_us(), *words], stdin=subprocess.DEVNULL, stdout=said, stderr=said
-            )
+            guest = start_process([*tools.dies_with_us(), *words], stdout=said, stderr=said)
         try:
             return _verdict(guest, log, work)
         finally:
@@ -124,7 +122,7 @@ def _probe(native: str, work: WorkContext) -> str:
             guest.wait()
 
 
-def _verdict(guest: subprocess.Popen[bytes], log: Path, work: WorkContext) -> str:
+def _verdict(guest: Process, log: Path, work: WorkContext) -> str:
     started = time.monotonic()
 
     def ended() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from bakery.errors import DriverError, NotYet
+from bakery.util.process import Process, start_process
 from bakery.util.waiting import Cancel, until
 
 SERIAL, LOG, EXIT = "serial.log", "qemu.log", "qemu.exit"
@@ -32,9 +32,7 @@ def spawn(words: Sequence[str], folder: Path, name: str) -> int:
     """
     with (folder / LOG).open("wb") as log:
         try:
-            child = subprocess.Popen(
-                list(words), cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+            child = start_process(words, cwd=folder, stdout=log, stderr=log)
         except OSError as error:
             raise DriverError(
                 f"{words[0]} cannot be started", why=str(error), hint="`bake doctor` says more"
@@ -44,7 +42,7 @@ def spawn(words: Sequence[str], folder: Path, name: str) -> int:
     return child.pid
 
 
-def _recognised(child: subprocess.Popen[bytes], name: str) -> None:
+def _recognised(child: Process, name: str) -> None:
     """Wait until the process can be told by its command line: the kernel shows it a moment after it was started."""
 
     def shown() -> None:
@@ -54,7 +52,7 @@ def _recognised(child: subprocess.Popen[bytes], name: str) -> None:
     until(shown, what="the start of QEMU", timeout=PATIENCE, cancel=Cancel(), every=(0.001, 0.05))
 
 
-def _reap(child: subprocess.Popen[bytes], note: Path) -> None:
+def _reap(child: Process, note: Path) -> None:
     code = child.wait()
     with suppress(OSError):  # the folder may be gone by now, and the note with it
         note.write_text(f"{code}\n")

@@ -9,8 +9,9 @@ from typing import IO, TYPE_CHECKING, Final, Protocol
 from paramiko.ssh_exception import SSHException
 
 from bakery.model import Result, Stream
-from bakery.util.process import CHUNK, GRACE, PATIENCE, POLL, Collected, Feeder, ready
+from bakery.util.process import GRACE, PATIENCE, POLL, ready
 from bakery.util.results import Lost, TimedOut
+from bakery.util.streams import CHUNK, Collected, Feeder
 
 if TYPE_CHECKING:
     from paramiko import Channel

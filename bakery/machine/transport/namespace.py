@@ -6,7 +6,6 @@ import contextlib
 import os
 import shlex
 import signal
-import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,8 +17,9 @@ from bakery.machine.transport.base import ShellProgram, Transport
 from bakery.machine.transport.frame import Frame
 from bakery.model import Endpoint, Result, Stream
 from bakery.util import process_attributes
-from bakery.util.process import CHUNK, POLL, ready, run_process
+from bakery.util.process import PIPE, POLL, ready, run_process, start_process
 from bakery.util.results import Lost, OnOutput
+from bakery.util.streams import CHUNK
 from bakery.util.waiting import Cancel
 
 ROOTED: Final = 2.0
@@ -219,18 +219,16 @@ class ShellProcess:
     """
 
     def __init__(self, argv: Sequence[str], frame: Frame, env: dict[str, str]) -> None:
-        pipe = subprocess.PIPE
         try:
-            self._process = subprocess.Popen(
+            self._process = start_process(
                 argv,
-                stdin=pipe,
-                stdout=pipe,
-                stderr=pipe,
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=PIPE,
                 env=env,
-                cwd="/",
-                start_new_session=True,
-                bufsize=0,
+                cwd=Path("/"),
                 umask=process_attributes.UMASK,
+                buffered=False,
             )
         except OSError as error:
             raise ConnectError(f"cannot run {shlex.join(argv)}", why=str(error)) from error

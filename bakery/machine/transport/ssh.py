@@ -20,8 +20,9 @@ from bakery.machine.transport.obstacle import ASK, Refusal
 from bakery.machine.transport.remote_shell import LEFTOVERS, PROBE, end_line
 from bakery.machine.transport.stages import NotReached
 from bakery.model import Endpoint, Result
-from bakery.util.process import CHUNK, PATIENCE, Collected, ready
+from bakery.util.process import PATIENCE, ready
 from bakery.util.results import Lost, OnOutput, TimedOut
+from bakery.util.streams import CHUNK, Collected
 from bakery.util.waiting import Cancel
 
 if TYPE_CHECKING:

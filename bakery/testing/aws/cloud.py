@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bakery.testing.aws.guests import Guests
+from bakery.util.process import PIPE, start_process
 
 REGION = "us-east-1"
 BASE = "ami-0000000000000ba5e"
@@ -102,12 +102,8 @@ def aws(
     command = [sys.executable, "-m", "bakery.testing.aws.server", "--consoles", str(folder)]
     environment = {**os.environ, **STRICT, "MOTO_AMIS_PATH": str(amis), "BAKERY_TEST_QUOTAS": json.dumps(quotas or {})}
     with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            command + (["--plain"] if plain else []),
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
+        process = start_process(
+            command + (["--plain"] if plain else []), env=environment, stdin=PIPE, stdout=PIPE, stderr=log
         )
     assert process.stdin is not None
     assert process.stdout is not None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,9 @@ from typing import Any
 from moto.core.exceptions import ServiceException
 from moto.ebs.models import EBSBackend
 from moto.ebs.responses import EBSResponse
+
+from bakery.util import tools
+from bakery.util.context import WorkContext
 
 BLOCK = 512 * 1024
 GIB = 1 << 30
@@ -127,6 +129,7 @@ def disk(ebs: Any, snapshot: str, target: Path) -> Path:
             if not page.get("NextToken"):
                 break
             asked["NextToken"] = page["NextToken"]
-    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(target)], check=True)
+    convert = ("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, target)
+    tools.run(convert, WorkContext(cache=Path()), what="writing an image of the snapshot")
     raw.unlink()
     return target

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
+
+from bakery.util import tools
+from bakery.util.context import WorkContext
+from bakery.util.process import PIPE, Process, start_process, wait
 
 MEMORY = "128"
 SMALLEST = 1 << 20
@@ -30,9 +33,10 @@ class Guest:
         self.disk = folder / f"{name}.qcow2"
         self.console = folder / f"{name}.console"
         self._seed = folder / f"{name}.iso"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
+        self._work = WorkContext(cache=folder)
         create = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(base.resolve()), "-F", "qcow2", str(self.disk)]
-        subprocess.run(create, check=True)
+        tools.run(create, self._work, what="making the guest's disk")
         files = {"meta-data": f"instance-id: {name}\npublic-keys:\n - {key}\n", "user-data": user_data}
         self._seed.write_bytes(seed(files))
 
@@ -44,7 +48,7 @@ class Guest:
     def start(self, addresses: Iterable[str]) -> None:
         """Switch it on; its port 22 is at each address."""
         forwards = "".join(f",hostfwd=tcp:{address}:22-:22" for address in addresses)
-        self._process = subprocess.Popen(
+        self._process = start_process(
             [
                 "qemu-system-x86_64",
                 "-accel",
@@ -69,8 +73,8 @@ class Guest:
                 "-netdev",
                 f"user,id=n,restrict=on{forwards}",
             ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdin=PIPE,
+            stdout=PIPE,
         )
 
     def stop(self) -> None:
@@ -78,9 +82,7 @@ class Guest:
         if self._process is None or not self.on:
             return
         self._say("system_powerdown")
-        try:
-            self._process.wait(DOWN)
-        except subprocess.TimeoutExpired:
+        if wait(self._process, DOWN) is None:
             self.kill()
 
     def kill(self) -> None:
@@ -98,7 +100,7 @@ class Guest:
             self._hold()
         part = target.with_suffix(".part")
         copy = ["qemu-img", "convert", "-U", "-O", "qcow2", str(self.disk), str(part)]
-        subprocess.run(copy, check=True)
+        tools.run(copy, self._work, what="copying the guest's disk")
         part.rename(target)
         if self.on:
             self._say("cont")

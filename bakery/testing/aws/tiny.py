@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
 from pathlib import Path
 
 from filelock import FileLock
+
+from bakery.util.context import WorkContext
+from bakery.util.tools import run
 
 SCRIPT = Path(__file__).with_name("tiny-guest")
 
@@ -18,7 +20,7 @@ def tiny_guest(folder: Path) -> Path:
         folder: a cache; made if it is missing.
 
     Raises:
-        subprocess.CalledProcessError: a package is missing; its standard error says which.
+        DriverError: a package is missing; which one is its last line.
     """
     folder.mkdir(parents=True, exist_ok=True)
     version = hashlib.sha256(SCRIPT.read_bytes()).hexdigest()[:12]
@@ -26,6 +28,6 @@ def tiny_guest(folder: Path) -> Path:
     with FileLock(f"{disk}.lock"):
         if not disk.exists():
             part = disk.with_suffix(".part")
-            subprocess.run(["bash", str(SCRIPT), str(part)], check=True)
+            run(("bash", SCRIPT, part), WorkContext(cache=folder), what="making the tiny guest's disk")
             part.rename(disk)
     return disk

@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,10 @@ from typing import Any, Literal, TypeVar
 
 from bakery.errors import DriverError, PreflightError, RetryableError
 from bakery.testing.folder.faults import Fault, Faults
+from bakery.util.context import WorkContext
 from bakery.util.files import write_whole
+from bakery.util.process import PIPE, STDOUT, start_process
+from bakery.util.tools import run
 
 T = TypeVar("T")
 Kind = Literal["keypairs", "machines", "images"]
@@ -112,7 +114,7 @@ class FolderCloud:
             self._write("images", image, {"id": image, "name": name, "tags": dict(tags), "state": "pending"})
             root = self.path / "machines" / number / "root"
             words = ["tar", "-C", str(root), "--one-file-system", "--warning=no-file-changed"]
-            subprocess.run([*words, "-cf", str(folder / "tree.tar"), "."], check=True, capture_output=True)
+            _run(*words, "-cf", folder / "tree.tar", ".", what="packing the machine's files")
             self._update("images", image, state="available")
             return image
 
@@ -234,6 +236,10 @@ class FolderCloud:
                 shutil.rmtree(folder)  # its maker was killed before the cloud had accepted it
 
 
+def _run(*words: str | Path, what: str) -> bytes:
+    return run(words, WorkContext(cache=Path()), what=what)
+
+
 def make_tree(root: Path, archive: Path | None) -> None:
     """Unpack an image, or make a system of busybox alone.
 
@@ -242,7 +248,7 @@ def make_tree(root: Path, archive: Path | None) -> None:
     """
     root.mkdir()
     if archive is not None:
-        subprocess.run(["tar", "-C", root, "-xf", archive], check=True, capture_output=True)
+        _run("tar", "-C", root, "-xf", archive, what="unpacking the image")
         return
     busybox = next((Path(path) for path in BUSYBOX if Path(path).exists()), None)
     if busybox is None:
@@ -250,7 +256,7 @@ def make_tree(root: Path, archive: Path | None) -> None:
     for name in FOLDERS:
         (root / name).mkdir(parents=True)
     shutil.copy(busybox, root / "bin/busybox")
-    for applet in subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True).stdout.split():
+    for applet in _run(busybox, "--list", what="asking busybox for its programs").decode().split():
         if applet != "busybox":
             (root / "bin" / applet).symlink_to("busybox")
     (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n", encoding="utf-8")
@@ -274,9 +280,7 @@ def start_leader(folder: Path) -> int:
     root = (folder / "root").resolve()
     # forked away from us: a machine of a cloud outlives the program that asked for it
     command = ["setsid", "--fork", *words, "--", "/bin/sh", "-c", LEADER, "machine", str(root)]
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as process:
+    with start_process(command, stdout=PIPE, stderr=STDOUT) as process:
         said = process.stdout.readline() if process.stdout else b""
     for entry in Path("/proc").iterdir() if said == b"up\n" else ():
         if entry.name.isdigit() and _root_of(entry) == root:

@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from bakery.errors import NotYet
 from bakery.testing.virtualbox import session_lock, vdi
 from bakery.testing.virtualbox.guest_process import ALIVE, EXIT, LOG, WORDS
 from bakery.testing.virtualbox.root import ROOT, words
+from bakery.util.process import start_process
 from bakery.util.tools import dies_with_us
 
 PATIENCE = 60.0
@@ -77,12 +77,8 @@ class PlayedGuest:
         }
         (self._folder / WORDS).write_text(json.dumps(plan), encoding="utf-8")
         module = "bakery.testing.virtualbox.guest_process"
-        subprocess.Popen(
-            [sys.executable, "-m", module, str(self._folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+        start_process(
+            [sys.executable, "-m", module, self._folder],
             cwd=self._folder,
             env={**os.environ, "VBOX_PROGRAM_PATH": "/usr/lib/virtualbox"},
         )

@@ -19,6 +19,9 @@ from shlex import quote
 import psutil
 from filelock import FileLock
 
+from bakery.util.context import WorkContext
+from bakery.util.tools import run
+
 PACKAGES = ("virtualbox", "virtualbox-guest-additions-iso", "python3", "ca-certificates")
 NEEDED = ("usr/lib/virtualbox/VBoxManage", "usr/share/virtualbox/VBoxGuestAdditions.iso")
 """Files without which the folder is not whole, or was made before they were asked for."""
@@ -41,16 +44,21 @@ def make(folder: Path) -> Path:
     """Make the folder, or find it: some two minutes, 1 GB; needs root and mmdebstrap.
 
     Raises:
-        subprocess.CalledProcessError: mmdebstrap fails; its standard error says why.
+        DriverError: mmdebstrap fails; with its last lines.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not all((folder / name).exists() for name in NEEDED):
             words = ["mmdebstrap", "--quiet", "--variant=minbase", "--components=main,contrib,non-free"]
             words += ["--aptopt=APT::Install-Recommends 0", "--aptopt=Acquire::Check-Valid-Until 0"]
-            part = folder.with_name(f"{folder.name}.part")
-            subprocess.run(["rm", "-rf", str(part), str(folder)], check=True)
-            subprocess.run([*words, f"--include={','.join(PACKAGES)}", "sid", str(part)], check=True)
+            part, work = folder.with_name(f"{folder.name}.part"), WorkContext(cache=folder.parent)
+            run(("rm", "-rf", part, folder), work, what="removing half a VirtualBox")
+            run(
+                (*words, f"--include={','.join(PACKAGES)}", "sid", part),
+                work,
+                what="unpacking VirtualBox",
+                timeout=3600,
+            )
             part.rename(folder)
     return folder
 

@@ -188,7 +188,7 @@ def test_a_file_system_that_cannot_be_read_is_said_plainly_and_searched_all_the_
 def test_an_image_that_is_none_is_an_error(tmp_path: Path) -> None:
     broken = tmp_path / "broken.qcow2"
     broken.write_bytes(b"QFI\xfb broken")
-    with pytest.raises(DriverError, match="cannot read the image"):
+    with pytest.raises(DriverError, match="reading the image with qemu-img failed"):
         look(broken, "qcow2")
 
 

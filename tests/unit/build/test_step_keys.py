@@ -70,7 +70,7 @@ def code_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def keys(folder: Path, name: str) -> list[str | None]:
-    """The keys of a build: the base's, one after each task that can have one, the tests', the image's."""
+    """The keys of a build: the base's, one after each task that can have one, the image's."""
     (folder / "imagefile.py").write_text(IMAGEFILE, encoding="utf-8")
     recipe = loader.load(folder / "imagefile.py")
     build = plan(recipe, Settings()).build(name)
@@ -89,7 +89,6 @@ def keys(folder: Path, name: str) -> list[str | None]:
     assert again.keys == known  # what was written is found under them
     return [
         *known,
-        step_keys.tests_key(build, recipe, variables, state.cache),
         step_keys.image_key(build, recipe, known[-1] or ""),
     ]
 
@@ -101,7 +100,6 @@ def test_the_keys_of_a_build_are_what_they_have_always_been(tmp_path: Path) -> N
         "s1-06ff1e1961d6f8a980334c87082a5fbd1b4d81c0",
         "s1-145d1f1555c5a84aba8e44087a539dbfd4a0e5fe",
         "s1-edfd4528fa4d555c129b7f05eadb9a8a8f61ed3e",
-        "a02827c88f7458b5ebe20619b00225f0bd47d69714ce8658a0ec5198a5c32b9b",
         "i1-50de5492a1807460e9fa4b08f098938d25f26a1f",
     ]
 
@@ -110,6 +108,5 @@ def test_the_keys_of_an_image_that_is_sealed_otherwise(tmp_path: Path) -> None:
     assert keys(tmp_path, "bare@box") == [
         "base-f3117c001e8fd87b137de383642673b34096f744",
         "s1-9ce9a9cc2f1bf3b1724dcf76461aacf6657e0f97",
-        "4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945",
         "i1-4587453143557a2284e3d03f4742e134f879ab65",
     ]

@@ -13,7 +13,7 @@ from bakery.errors import TaskError
 from bakery.machine.transfer import Hashed, fetch_file, send_folder
 from bakery.model import Result
 from bakery.util.context import WorkContext
-from bakery.util.process import chunks
+from bakery.util.streams import chunks
 
 
 class Far:

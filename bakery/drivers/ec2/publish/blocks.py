@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bakery.errors import DriverError
 from bakery.model import Artifact
+from bakery.util import tools
+from bakery.util.context import WorkContext
 
 SIZE = 512 * 1024
 """Bytes of a block of the EBS direct APIs (docs.aws.amazon.com/ebs/latest/userguide/ebs-accessing-snapshot.html)."""
@@ -35,7 +35,7 @@ class Block:
         return hashlib.sha256(self.data).digest()
 
 
-def raw(artifact: Artifact, folder: Path) -> Path:
+def raw(artifact: Artifact, folder: Path, work: WorkContext) -> Path:
     """Return the image as a raw file: itself, or a sparse copy in `folder`.
 
     Raises:
@@ -44,10 +44,8 @@ def raw(artifact: Artifact, folder: Path) -> Path:
     if artifact.format == "raw":
         return artifact.path
     target = folder / "publish.raw"
-    command = ["qemu-img", "convert", "-f", artifact.format, "-O", "raw", str(artifact.path), str(target)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise DriverError(f"qemu-img cannot read {artifact.path}", why=done.stderr.strip())
+    words = ["qemu-img", "convert", "-f", artifact.format, "-O", "raw", str(artifact.path), str(target)]
+    tools.run(words, work, what=f"reading {artifact.path.name}", timeout=3 * 3600)
     return target
 
 

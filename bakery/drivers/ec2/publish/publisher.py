@@ -65,7 +65,7 @@ class Ec2(Source, Publisher):
     def publish(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
         """Upload the disk and register it under a temporary name."""
         cloud = Ec2Clouds().get(self.account)
-        disk = blocks.raw(artifact, claim.folder)
+        disk = blocks.raw(artifact, claim.folder, claim)
         key = self.encrypt if isinstance(self.encrypt, str) else "" if self.encrypt else None
         if self.by == "s3":
             snapshot = s3_import.upload(cloud, disk, claim, bucket=self.bucket, key=key, timeout=self.image_timeout)
