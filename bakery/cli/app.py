@@ -6,7 +6,6 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any, Final
 
 import click
@@ -17,6 +16,7 @@ from bakery.cli.project import Project
 from bakery.cli.streams import guarded
 from bakery.errors import BakeryError, Interrupted, PostError, UsageError
 from bakery.util.host_errors import trouble
+from bakery.util.suggestions import nearest
 
 COMMANDS: Final = {  # name: (module, one line of help), so that `bake --help` imports none of them
     "build": ("build", "Build, test and keep images; what `bake` alone does."),
@@ -162,7 +162,7 @@ def _code(words: list[str], project: Project) -> int:
 def _meant(words: Sequence[str], error: BakeryError) -> BakeryError:
     """Where an image is not found, the word may have been meant for a command."""
     for word in words if isinstance(error, UsageError) and error.what.startswith("no image matches") else ():
-        near = get_close_matches(word, COMMANDS, n=1)
+        near = nearest(word, COMMANDS)
         if word not in COMMANDS and near and repr(word) in error.what:
-            error.hint = f"did you mean the command `bake {near[0]}`? ({error.hint})"
+            error.hint = f"did you mean the command `bake {near}`? ({error.hint})"
     return error

@@ -12,11 +12,11 @@ import uuid
 from collections import abc
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
-from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
+from bakery.util.suggestions import did_you_mean
 from bakery.util.units import parse_duration
 
 TRUE, FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
@@ -220,8 +220,8 @@ def _made(kind: Any, value: Any, names: set[str]) -> Any:
     table, hints = _table(value), get_type_hints(kind)
     for name in table:
         if name not in names:
-            near = get_close_matches(str(name), names, n=1)
-            raise ValueError(f"{kind.__name__} has no {name}" + (f"; did you mean {near[0]}?" if near else ""))
+            hint = did_you_mean(str(name), sorted(names))
+            raise ValueError("; ".join(filter(None, (f"{kind.__name__} has no {name}", hint))))
     return kind(**{name: convert(item, hints.get(name, Any)) for name, item in table.items()})
 
 

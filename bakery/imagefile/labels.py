@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from difflib import get_close_matches
 
 from bakery.errors import UsageError
+from bakery.util.suggestions import did_you_mean
 from bakery.util.units import parse_size
 
 LABEL = re.compile(r"([A-Za-z][A-Za-z0-9._-]*)(?::(\d+)([KMGT]?))?")
@@ -70,6 +70,5 @@ def refuse_unknown(given: Iterable[str], known: Collection[str]) -> None:
     """
     for name in counts(given):
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(sorted(known)) or 'none'}"
+            hint = did_you_mean(name, sorted(known), otherwise="there are")
             raise UsageError(f"--limit {name}: no build has this label", hint=hint)

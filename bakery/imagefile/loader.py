@@ -9,7 +9,6 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +18,7 @@ from bakery.errors import BakeryError, ImagefileError, Location, UsageError
 from bakery.imagefile import recipe
 from bakery.imagefile.marks import listening, location_of, name_of
 from bakery.imagefile.user_code import UserCodeExit, call_user_code, describe, user_line
+from bakery.util.suggestions import did_you_mean
 
 FILE = "imagefile.py"
 
@@ -140,10 +140,10 @@ def _explained(file: Path, error: BaseException) -> ImagefileError:
         )
     if isinstance(error, ImportError | AttributeError) and (wrong := _missing_name(error)) is not None:
         module, name, known = wrong
-        near = get_close_matches(name, known, n=1)
-        others = "; other systems than Debian are cloud images" if module == "bakery.drivers" else ""
-        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}{others}"
-        return ImagefileError(f"{module} has no {name}", where=where, hint=hint if known else "")
+        hint = did_you_mean(name, known, otherwise="there are") if known else ""
+        if module == "bakery.drivers" and hint.startswith("there are"):
+            hint += "; other systems than Debian are cloud images"
+        return ImagefileError(f"{module} has no {name}", where=where, hint=hint)
     verb, why, hint = describe(error)
     verb = f"{verb} on import" if isinstance(error, UserCodeExit) else "raises on import"
     who = file.name if file.name == "conftest.py" else "the imagefile"
@@ -186,10 +186,7 @@ def _keyword_hint(error: TypeError) -> str:
         return ""
     called, wrong = match.groups()
     known = _keywords(called, error)
-    near = get_close_matches(wrong, known, n=1)
-    if near:
-        return f"did you mean {near[0]}= ?"
-    return f"{called} takes: {', '.join(known)}" if known else ""
+    return did_you_mean(wrong, known, otherwise=f"{called} takes", keyword=True) if known else ""
 
 
 def _keywords(called: str, error: TypeError) -> list[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
 from bakery.errors import ImagefileError, Location
+from bakery.util.suggestions import did_you_mean
 from bakery.util.syntax import parse
 
 Functions = Iterable[tuple[Any, int]]
@@ -71,10 +71,9 @@ def _fields(variables: type) -> set[str]:
 
 def _unknown(variables: type, attribute: ast.Attribute, file: Path) -> ImagefileError:
     known = sorted(name for name in _fields(variables) if not name.startswith("_"))
-    near = get_close_matches(attribute.attr, known, n=1)
     return ImagefileError(
         f"there is no variable {attribute.attr!r}",
         where=Location(file, attribute.lineno),
         why=f"{ast.unparse(attribute)} is read here, and {variables.__name__} has no such field",
-        hint=f"did you mean {near[0]}?" if near else f"variables are: {', '.join(known)}",
+        hint=did_you_mean(attribute.attr, known, otherwise="variables are"),
     )

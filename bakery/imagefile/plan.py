@@ -9,7 +9,6 @@ import fnmatch
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Any
 
 from bakery.errors import BakeryError, ImagefileError, UsageError
@@ -23,6 +22,7 @@ from bakery.imagefile.signatures import takes_variables
 from bakery.imagefile.user_code import call_user_code, repr_of, user_line
 from bakery.imagefile.variables import Cell, Settings, resolve
 from bakery.model import Source
+from bakery.util.suggestions import did_you_mean
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -263,11 +263,13 @@ def _chosen(builds: Sequence[Build], select: Selection) -> list[Build]:
     for pattern in select.images:
         if not any(_names(build, pattern) for build in builds):
             known = sorted({build.spec for build in builds} | {build.image for build in builds})
-            raise UsageError(f"no image matches {pattern!r}", hint=_suggest(pattern, known))
+            raise UsageError(f"no image matches {pattern!r}", hint=did_you_mean(pattern, known, otherwise="there are"))
     sources = sorted({build.source for build in builds})
     for pattern in (*select.only, *select.exclude):
         if not fnmatch.filter(sources, pattern):
-            raise UsageError(f"no source matches {pattern!r}", hint=_suggest(pattern, sources))
+            raise UsageError(
+                f"no source matches {pattern!r}", hint=did_you_mean(pattern, sources, otherwise="there are")
+            )
     chosen = [
         build
         for build in builds
@@ -283,11 +285,6 @@ def _chosen(builds: Sequence[Build], select: Selection) -> list[Build]:
 def _names(build: Build, pattern: str) -> bool:
     exact = pattern in (build.spec, build.image, build.name)  # a name may hold brackets, which a glob would read
     return exact or any(fnmatch.fnmatchcase(name, pattern) for name in (build.spec, build.image, build.name))
-
-
-def _suggest(wrong: str, known: Sequence[str]) -> str:
-    near = get_close_matches(wrong, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
 
 
 def _ordered(chosen: Sequence[Build], linked: Mapping[str, Build]) -> list[Build]:

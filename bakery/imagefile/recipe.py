@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +14,7 @@ from bakery.imagefile import name_checks, unused, variable_class
 from bakery.imagefile.marks import Function, Kind, NewMark, give_alias, location_of, mark_of, name_of, own_name
 from bakery.imagefile.signatures import SUBJECTS, check_signature, takes_variables
 from bakery.imagefile.user_code import repr_of
+from bakery.util.suggestions import did_you_mean, nearest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,8 +185,8 @@ def _check_member(
         right = {"source": "sources", "task": "tasks", "test": "tests"}.get(mark.kind, mark.kind)
         why, hint = f"{name} is marked as a {mark.kind}", f"list it under {right}="
     elif isinstance(thing, str):
-        near = get_close_matches(thing, map(name_of, functions[kind]), n=1)
-        why, hint = "names as strings are not looked up", f"write {near[0] if near else 'the function'} without quotes"
+        near = nearest(thing, map(name_of, functions[kind]))
+        why, hint = "names as strings are not looked up", f"write {near or 'the function'} without quotes"
     else:
         why, hint = f"{name} carries no mark", f"put @bakery.{kind} above it"
     raise ImagefileError(f"{key}= of image {name_of(owner)} holds {name}", why=why, hint=hint, where=location_of(owner))
@@ -196,12 +196,8 @@ def _matrix(owner: Function, matrix: Mapping[str, Sequence[Any]], variables: typ
     known = list(getattr(variables, "__dataclass_fields__", {}))
     for axis, values in matrix.items():
         if axis not in known:
-            near = get_close_matches(str(axis), known, n=1)
-            hint = (
-                f"did you mean {near[0]}?"
-                if near
-                else f"variables are: {', '.join(known) or 'none; add @bakery.variables'}"
-            )
+            none = "" if known else "; add @bakery.variables"
+            hint = did_you_mean(str(axis), known, otherwise="variables are") + none
             raise ImagefileError(
                 f"matrix axis {axis!r} of image {name_of(owner)} is no variable", hint=hint, where=location_of(owner)
             )

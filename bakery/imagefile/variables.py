@@ -10,7 +10,6 @@ import json
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from enum import Enum
 from itertools import product
 from pathlib import Path
@@ -22,6 +21,7 @@ from bakery.imagefile.marks import location_of
 from bakery.imagefile.user_code import repr_of, text_of
 from bakery.imagefile.variable_class import default_of, field_location, hints_of, is_secret, of_class, typed
 from bakery.redaction.secret import Secret
+from bakery.util.suggestions import did_you_mean
 
 PREFIX = "BAKE_VAR_"
 
@@ -152,8 +152,7 @@ def _refuse_unknown(values: Iterable[str], known: list[str], origin: str, cls: t
     for name in values:
         if name in known:
             continue
-        near = get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"variables are: {', '.join(known) or 'none'}"
+        hint = did_you_mean(name, known, otherwise="variables are")
         raise ImagefileError(
             f"unknown variable {name!r} ({origin})", hint=hint, where=location_of(cls) if cls else None
         )

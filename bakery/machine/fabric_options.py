@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from bakery.machine.files import binary
 from bakery.machine.output import hidden_streams
 from bakery.model import Stream
 from bakery.redaction.secret import Secret
+from bakery.util.suggestions import did_you_mean
 
 Input: TypeAlias = "str | bytes | Secret | IO[str] | IO[bytes] | None"
 
@@ -77,8 +77,8 @@ def options_of(given: Mapping[str, Any]) -> RunOptions:
             continue
         if name in REFUSED:
             raise TypeError(f"run() takes no {name}=: {REFUSED[name]}")
-        close = difflib.get_close_matches(name, [*OWN, *FabricOptions.__annotations__], 1)
-        raise TypeError(f"run() takes no {name}=" + (f"; did you mean {close[0]}=?" if close else ""))
+        hint = did_you_mean(name, [*OWN, *FabricOptions.__annotations__], keyword=True)
+        raise TypeError("; ".join(filter(None, (f"run() takes no {name}=", hint))))
     if (encoding := given.get("encoding")) not in (None, "utf-8", "utf8", "UTF-8"):
         raise TypeError(f"encoding={encoding!r}: what machines write is read as UTF-8")
     files: dict[Stream, IO[str]] = {}

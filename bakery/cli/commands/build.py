@@ -178,15 +178,13 @@ def _check_limits(project: Project, plan: Plan, given: tuple[str, ...]) -> None:
 
 def _check_tasks(plan: Plan, names: tuple[str, ...]) -> None:
     """Refuse a name that no task of these builds has: nothing would be run again for it."""
-    from difflib import get_close_matches
-
     from bakery.errors import UsageError
+    from bakery.util.suggestions import did_you_mean
 
     known = list(dict.fromkeys(step.name for build in plan.builds for step in build.steps))
     for name in names:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"tasks are: {', '.join(known) or 'none'}"
+            hint = did_you_mean(name, known, otherwise="tasks are")
             raise UsageError(f"no task is called {name!r} (--refresh-task)", hint=hint)
 
 
