@@ -6,8 +6,9 @@ nothing and no provider's SDK is imported before a machine is made there.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
+
+from bakery.util.lazy import lazy_names
 
 if TYPE_CHECKING:
     from bakery import publish
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
+_HOMES: Final = {
     "Artifact": "bakery.model",
     "Host": "bakery.smoke.host",
     "Hygiene": "bakery.disk.inspect",
@@ -61,19 +62,4 @@ __all__ = [
     "variables",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for."""
-    try:
-        home = _HOMES[name]
-    except KeyError:
-        raise AttributeError(f"module 'bakery' has no attribute {name!r}") from None
-    module = import_module(home)
-    value = module if home == f"bakery.{name}" else getattr(module, name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    """Show what users import, and nothing else."""
-    return __all__
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from bakery.util.lazy import lazy_names
 
 if TYPE_CHECKING:
     from bakery.drivers.ec2.publish.publisher import Ec2
@@ -20,9 +21,4 @@ _HOMES: Final = {
 
 __all__ = ["Ec2", "OpenStack", "Publisher", "VirtualBox"]
 
-
-def __getattr__(name: str) -> Any:
-    """Import what is asked for."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
+
+from bakery.util.lazy import lazy_names
 
 if TYPE_CHECKING:
     from bakery.disk.bases.cloud_image import CloudImage
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from bakery.drivers.virtualbox.options import Appliance, RegisteredMachine
     from bakery.drivers.virtualbox.source import VirtualBox
 
-_HOMES = {
+_HOMES: Final = {
     "Appliance": "bakery.drivers.virtualbox.options",
     "CloudImage": "bakery.disk.bases.cloud_image",
     "Debian": "bakery.disk.bases.debian",
@@ -49,18 +50,4 @@ __all__ = [
     "VirtualBox",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Import a name when it is first asked for."""
-    try:
-        home = _HOMES[name]
-    except KeyError:
-        raise AttributeError(f"module 'bakery.drivers' has no attribute {name!r}") from None
-    value = getattr(import_module(home), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    """Show what users import."""
-    return __all__
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
