@@ -9,38 +9,38 @@ from functools import partial
 from bakery.build.context import RunContext
 from bakery.build.incremental import IncrementalBuild, find_up_to_date_image
 from bakery.build.inspection import inspect_image
-from bakery.build.phases import check_clones_differ, post, seal, smoke, start_test_process, step
+from bakery.build.job import Job
+from bakery.build.phases import check_clones_differ, post, run_task, seal, smoke, start_test_process
 from bakery.build.scope import Scope
 from bakery.cache.checkpoints.lease import Lease
 from bakery.drivers.publisher import Publisher
-from bakery.imagefile.builds import Build
 from bakery.model import Artifact
 
 
-def bake(build: Build, context: RunContext, base: Artifact | None = None) -> Artifact:
+def bake(job: Job, context: RunContext, base: Artifact | None = None) -> Artifact:
     """Launch, provision, seal, capture, relaunch, smoke, keep.
 
     Args:
-        build: what to make.
+        job: what to make.
         context: the run.
         base: the image that the build stands on, where another build made it.
 
     Raises:
         BakeryError: of the family whose exit code says what failed.
     """
-    with Lease(context.store(build.name)) as lease, Scope(context, build) as scope:  # undoes what is still ours
+    with Lease(context.store(job.name)) as lease, Scope(context, job) as scope:  # undoes what is still ours
         course = IncrementalBuild(scope, base, lease)
-        artifact, _ = find_up_to_date_image(context, build, base, ask=True)  # only its tests have changed
+        artifact, _ = find_up_to_date_image(context, job, base, ask=True)  # only its tests have changed
         if artifact is None:
-            artifact = _publish(scope, course, base) if build.publishes else _make(scope, course)
+            artifact = _publish(scope, course, base) if job.build.publishes else _make(scope, course)
         with course.judging(artifact):
             looked = scope.beside(partial(inspect_image, scope, artifact))  # at its file, while a machine boots from it
             if context.options.test:
                 _test(scope, artifact, looked)
             looked.result()
         artifact = scope.keep(course.tested(artifact))  # from here it is the user's
-    for task in build.post:
-        post(scope, task, artifact)
+    for step in scope.job.post:
+        post(scope, step, artifact)
     return artifact
 
 
@@ -51,7 +51,7 @@ def _make(scope: Scope, course: IncrementalBuild) -> Artifact:
         machine = course.start(stack)
         with scope.limited("provision"):
             for task in scope.build.steps:
-                step(scope, course, task, machine)  # is restored, or runs and is saved
+                run_task(scope, course, task, machine)  # is restored, or runs and is saved
         seal(scope, machine)
         return course.sign(scope.capture(machine))
 

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from bakery.build.job import Jobs
 from bakery.build.resume import ResumedRun
 from bakery.cache.checkpoints.store import Store, limit
 from bakery.cache.inputs.external import LocalInput
 from bakery.drivers.registry import Registry
 from bakery.events import Event
-from bakery.imagefile.recipe import Recipe
-from bakery.imagefile.variables import Settings
 from bakery.redaction.redactor import Redactor
 from bakery.reporting.bus import Bus
 from bakery.state.journal import Journal
@@ -92,11 +91,10 @@ class BuildOptions:
 class RunContext:
     """One run's shared things.
 
-    Two of them change: `recipe`, when a failed task is tried again after a fix, and `resumed`, once it is known.
+    Two of them change: `jobs`, when a failed task is tried again after a fix, and `resumed`, once it is known.
     """
 
-    recipe: Recipe
-    settings: Settings
+    jobs: Jobs
     options: BuildOptions
     state: State
     run: RunFolder
@@ -109,6 +107,11 @@ class RunContext:
     asking: threading.Lock = field(default_factory=threading.Lock)
     inputs: set[LocalInput] = field(default_factory=set[LocalInput])
     resumed: ResumedRun | None = None
+
+    @property
+    def imagefile(self) -> Path:
+        """The user's file."""
+        return self.jobs.recipe.file
 
     def work(self, build: str) -> WorkContext:
         """Return what code that makes files needs."""
@@ -123,7 +126,7 @@ class RunContext:
 
     def store(self, build: str) -> Store:
         """Return the checkpoints of the shared cache."""
-        return Store(self.work(build), limit(self.settings.environ))
+        return Store(self.work(build), limit(self.jobs.settings.environ))
 
     def emit(self, event: Event) -> None:
         """Send an event to every reader."""

@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bakery.build.context import BuildOptions
+from bakery.build.job import Job, Jobs
 from bakery.build.step_keys import base_key, look_up_steps
-from bakery.imagefile.builds import Build, ImageRef, Plan, Step
-from bakery.imagefile.plan import variables_of
-from bakery.imagefile.recipe import Recipe
-from bakery.imagefile.variables import Settings
+from bakery.imagefile.builds import Build, ImageRef, Step
 from bakery.state.project import State
 from bakery.util.context import WorkContext
 
@@ -32,31 +30,26 @@ class Explained:
         return f"runs: {'; '.join(self.reasons)}" if self.reasons else "cached"
 
 
-def explain(
-    plan: Plan, recipe: Recipe, settings: Settings, options: BuildOptions, state: State
-) -> Iterator[tuple[Build, list[Explained]]]:
+def explain(jobs: Jobs, options: BuildOptions, state: State) -> Iterator[tuple[Build, list[Explained]]]:
     """Look up every step of every build. Makes nothing, asks no provider.
 
     Args:
-        plan: the builds.
-        recipe: the imagefile.
-        settings: the variables as the user gave them.
+        jobs: the builds.
         options: `cache` and `refresh` count.
         state: where the cache is.
     """
-    for build in plan.builds:
-        yield build, _steps(build, recipe, settings, options, state)
+    for build in jobs.plan.builds:
+        yield build, _steps(jobs[build.name], options, state)
 
 
-def _steps(build: Build, recipe: Recipe, settings: Settings, options: BuildOptions, state: State) -> list[Explained]:
-    base = build.boot.base
+def _steps(job: Job, options: BuildOptions, state: State) -> list[Explained]:
+    base = job.build.boot.base
     if isinstance(base, ImageRef):
         parent = _newest(base.build, state)
     else:
-        parent = base_key(base, WorkContext(cache=state.cache, build=build.name))
-    variables = variables_of(recipe, build, settings)
-    found = look_up_steps(build, recipe, variables, parent, options=options, state=state)
-    return [Explained(step, found.reasons(number)) for number, step in enumerate(build.steps)]
+        parent = base_key(base, WorkContext(cache=state.cache, build=job.name))
+    found = look_up_steps(job, parent, options=options, state=state)
+    return [Explained(step, found.reasons(number)) for number, step in enumerate(job.build.steps)]
 
 
 def _newest(build: str, state: State) -> str | None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
 from bakery.build import package_mirror
 from bakery.build.context import BuildOptions, RunContext
+from bakery.build.job import Job, Task
 from bakery.build.provider_checkpoints import Recalled, list_checkpoints, makes_checkpoint
 from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope
-from bakery.build.step_keys import StepKeys, base_key, function_of, image_key, look_up_steps
+from bakery.build.step_keys import StepKeys, base_key, image_key, look_up_steps
 from bakery.build.verdict_key import files_of, holds, tests_key
 from bakery.build.verdicts import mark_failed, passed, untested
 from bakery.cache import portable_records
@@ -24,10 +25,7 @@ from bakery.cache.steps import Made
 from bakery.disk.bases.base import Base
 from bakery.errors import BakeryError, ConnectError, DriverError, PreflightError, SmokeError
 from bakery.events import Notice, StepEnded
-from bakery.imagefile.builds import Build, Step
-from bakery.imagefile.marks import Function
-from bakery.imagefile.plan import variables_of
-from bakery.imagefile.task_options import TaskOptions
+from bakery.imagefile.builds import Step
 from bakery.model import Artifact, Checkpoint, Source
 from bakery.state import progress
 from bakery.state.progress import BuildProgress, Note
@@ -46,9 +44,8 @@ class IncrementalBuild:
     def __init__(self, scope: Scope, base: Artifact | None, lease: Lease) -> None:
         self.scope = scope
         self.lease = lease
-        build, context = scope.build, scope.context
-        self.boot: Source = build.boot if base is None else build.boot.on(base)
-        self.variables = variables_of(context.recipe, build, context.settings)
+        self.boot: Source = scope.build.boot if base is None else scope.build.boot.on(base)
+        self.variables = scope.job.own_variables()
         self.key: str | None = None
         self._restored = 0
         self._base: str | None = None
@@ -57,6 +54,12 @@ class IncrementalBuild:
         self._stands_on: tuple[str, ...] = ()
         self._recalled = Recalled()
         self._records: list[Record] = []
+
+    def rebind(self, job: Job) -> None:
+        """Go on with functions and values of an imagefile that was read again; those that have run stay."""
+        if job is not self.scope.job:
+            self.scope.job = job
+            self.variables = job.own_variables()
 
     # ---- where it starts ----------------------------------------------------------------------------------------
 
@@ -71,18 +74,12 @@ class IncrementalBuild:
         self._base = parent
         self._chain = self._chained(context.options)
         self.key = self._chain.parent
-        context.inputs.add(LocalInput("file", context.recipe.file))
+        context.inputs.add(LocalInput("file", context.imagefile))
 
     def _chained(self, options: BuildOptions) -> StepKeys:
         scope = self.scope
         return look_up_steps(
-            scope.build,
-            scope.context.recipe,
-            self.variables,
-            self._base,
-            options=options,
-            state=scope.context.state,
-            notes=self._recalled.notes,
+            scope.job, self._base, options=options, state=scope.context.state, notes=self._recalled.notes
         )
 
     def start(self, stack: ExitStack) -> RunningMachine:
@@ -132,7 +129,7 @@ class IncrementalBuild:
             self.scope.emit(
                 StepEnded(step=step.name, index=step.index, seconds=0.0, outcome="cached", reason="nothing changed")
             )
-            made.steps.used(self._task(step), hit)
+            made.steps.used(self.scope.job.task(step).function, hit)
             self._records.append(hit.record)
 
     def _after(self, count: int) -> str:
@@ -237,9 +234,9 @@ class IncrementalBuild:
     # ---- a step that runs ---------------------------------------------------------------------------------------
 
     @contextmanager
-    def traced(self, task: Function) -> Generator[Tracer]:
-        """Watch what a step takes in."""
-        with self._made().steps.tracer(task, self.variables) as tracer:
+    def traced(self, task: Task) -> Generator[Tracer]:
+        """Watch what a task takes in."""
+        with self._made().steps.tracer(task.function, self.variables) as tracer:
             yield tracer
 
     def passed(self, step: Step, tracer: Tracer, running: RunningMachine) -> None:
@@ -247,14 +244,14 @@ class IncrementalBuild:
         if self.key is None:
             return
         steps = self._made().steps
-        options = TaskOptions.of(step.options)
-        made: Made = steps.record(self.key, self._task(step), options, tracer, self.variables)
+        task = self.scope.job.task(step)
+        made: Made = steps.record(self.key, task.function, task.options, tracer, self.variables)
         self.key = made.key
         self._records += [made.record] if made.record else []
         self.scope.context.inputs.update(made.files)
         if made.reasons:
             self.scope.emit(Notice(message=f"{step.name} cannot be cached: {'; '.join(made.reasons)}"))
-        if made.reusable and makes_checkpoint(options, running.driver):
+        if made.reusable and makes_checkpoint(task.options, running.driver):
             self._save(running, made.key)
         self._done = self.scope.build.steps.index(step) + 1
         self._note(running)
@@ -283,9 +280,6 @@ class IncrementalBuild:
             place.keep(checkpoint)
             self._stands_on = (*self._stands_on, key)
 
-    def _task(self, step: Step) -> Function:
-        return function_of(self.scope.context.recipe.image(self.scope.build.spec).tasks, step)
-
     def _made(self) -> StepKeys:
         if self._chain is None:
             self.prepare()
@@ -298,13 +292,13 @@ class IncrementalBuild:
         """Write the content key onto a captured image."""
         if self.key is None:
             return artifact
-        return replace(artifact, key=image_key(self.scope.build, self.scope.context.recipe, self.key))
+        return replace(artifact, key=image_key(self.scope.job, self.key))
 
     def tested(self, artifact: Artifact) -> Artifact:
         """Write onto an image which tests it passed, or that it was not tested."""
         if not self.scope.context.options.test:
             return untested(artifact)
-        return passed(artifact, self.scope, self.variables)
+        return passed(artifact, self.scope)
 
     @contextmanager
     def judging(self, artifact: Artifact) -> Generator[None]:
@@ -319,13 +313,13 @@ class IncrementalBuild:
 
 
 def find_up_to_date_image(
-    context: RunContext, build: Build, base: Artifact | None, *, ask: bool = False
+    context: RunContext, job: Job, base: Artifact | None, *, ask: bool = False
 ) -> tuple[Artifact | None, bool]:
     """Find the image of a build of which nothing has changed, from keys alone.
 
     Args:
         context: the run.
-        build: whose image.
+        job: the build.
         base: the image that it stands on, where another build made it.
         ask: also ask a provider which base is meant (the newest of a name).
 
@@ -334,36 +328,32 @@ def find_up_to_date_image(
     """
     if not context.options.cache or context.options.refresh:
         return None, False
+    build = job.build
     boot = build.boot if base is None else build.boot.on(base)
-    variables: Any = variables_of(context.recipe, build, context.settings)
     work = context.work(build.name)
     parent = base_key(boot.base, work)
     if parent is None and ask and not isinstance(boot.base, Base):
         parent = context.drivers.get(build.driver).prepare(boot, work)
     if parent is None:
         return None, False
-    made = look_up_steps(build, context.recipe, variables, parent, options=context.options, state=context.state)
+    made = look_up_steps(job, parent, options=context.options, state=context.state)
     if len(made.hits) < len(build.steps) or made.last is None:
         return None, False
-    key = image_key(build, context.recipe, made.last)
+    key = image_key(job, made.last)
     for artifact in reversed(context.state.images()):
         if artifact.key == key and artifact.build == build.name and _intact(context, artifact):
             for hit in made.hits:
                 context.inputs.update(hit.files)
-            context.inputs.add(LocalInput("file", context.recipe.file))
-            context.inputs.update(files_of(artifact.data, context.recipe.folder))
-            return artifact, not context.options.test or _verdict_holds(context, build, artifact, variables)
+            context.inputs.add(LocalInput("file", context.imagefile))
+            context.inputs.update(files_of(artifact.data, job.folder))
+            return artifact, not context.options.test or _verdict_holds(job, artifact, context.state.cache)
     return None, False
 
 
-def _verdict_holds(context: RunContext, build: Build, artifact: Artifact, variables: Any) -> bool:
+def _verdict_holds(job: Job, artifact: Artifact, cache: Path) -> bool:
     """Say whether an image passed the tests as they are now."""
-    wanted = tests_key(build, context.recipe, variables, context.state.cache)
-    return (
-        wanted is not None
-        and artifact.data.get("tests") == wanted
-        and holds(artifact.data, context.recipe, variables, context.state.cache)
-    )
+    wanted = tests_key(job, cache)
+    return wanted is not None and artifact.data.get("tests") == wanted and holds(artifact.data, job, cache)
 
 
 def _intact(context: RunContext, artifact: Artifact) -> bool:

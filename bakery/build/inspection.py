@@ -25,7 +25,7 @@ def inspect_image(scope: Scope, artifact: Artifact) -> None:
         SmokeError: something was found, listed file by file.
     """
     context = scope.context
-    options = context.recipe.image(scope.build.spec).options.get("hygiene", True)
+    options = scope.job.options.hygiene
     if artifact.format not in FORMATS or options is False or scope.build.publishes:
         return  # what is published was looked into when it was made
     wanted = options if isinstance(options, Hygiene) else Hygiene()

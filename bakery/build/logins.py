@@ -5,34 +5,32 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from bakery.build.job import Job
 from bakery.errors import ImagefileError
-from bakery.imagefile.builds import Build
-from bakery.imagefile.recipe import Recipe
 from bakery.machine.transport.stages import AGENT
 from bakery.model import Login
 
 
-def login_for(recipe: Recipe, build: Build, role: str, driver: str) -> Login:
+def login_for(job: Job, role: str, driver: str) -> Login:
     """Return how a machine is entered: one that is built as its source says, one that tests as the image says.
 
     Args:
-        recipe: the imagefile.
-        build: whose machine it is.
+        job: whose machine it is.
         role: what it is for: `build`, `smoke`, `clone`.
         driver: who launches it.
 
     Raises:
         ImagefileError: the image says how, and this driver's machines cannot be entered like that.
     """
-    login: Login | None = recipe.image(build.spec).options.get("login")
+    login = job.options.login
     if login is None or role not in ("smoke", "clone"):
         return Login()
     if driver != "qemu":
         raise ImagefileError(
             "@bakery.image(login=...) is for images that are tested under QEMU",
-            why=f"{build.name} is tested by the driver {driver}",
+            why=f"{job.name} is tested by the driver {driver}",
             hint="there the source says who logs in: user=...",
         )
     if login.key in ("", AGENT):
         return login
-    return replace(login, key=str(recipe.folder / Path(login.key).expanduser()))
+    return replace(login, key=str(job.folder / Path(login.key).expanduser()))

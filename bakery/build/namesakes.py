@@ -17,7 +17,7 @@ def made_elsewhere(context: RunContext, build: Build) -> Iterator[Problem]:
         context: the run.
         build: what is to be made.
     """
-    folder, own = context.recipe.folder, context.recipe.file.name
+    folder, own = context.imagefile.parent, context.imagefile.name
     for image in context.state.images():
         other = image.data.get("imagefile", own)
         same_place = image.build.rpartition("@")[2] == build.source or image.driver == build.driver not in LOCAL

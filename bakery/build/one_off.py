@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bakery.build.context import BuildOptions, RunContext
+from bakery.build.job import Job, Jobs
 from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope
 from bakery.build.signals import Signals
@@ -19,9 +20,6 @@ from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, CleanupError, UsageError
 from bakery.events import BuildEnded, BuildStarted, Failed, ResourceChanged, RunEnded, RunStarted
 from bakery.imagefile.builds import Build, Plan
-from bakery.imagefile.plan import missing_secrets, variables_of
-from bakery.imagefile.recipe import Recipe
-from bakery.imagefile.variables import Settings
 from bakery.model import Artifact
 from bakery.redaction.redactor import Redactor
 from bakery.reporting.bus import Bus, Reporter
@@ -35,8 +33,7 @@ class OneOffRun:
     """What visits need of the project.
 
     Args:
-        recipe: the imagefile.
-        settings: the variables as the user gave them.
+        jobs: the builds of the imagefile.
         state: the project's `.bakery`.
         readers: reporters.
         drivers: where drivers come from.
@@ -44,8 +41,7 @@ class OneOffRun:
         deadline: seconds for the whole visit; None for no limit.
     """
 
-    recipe: Recipe
-    settings: Settings
+    jobs: Jobs
     state: State
     readers: Sequence[Reporter]
     drivers: Registry
@@ -70,7 +66,7 @@ class OneOffRun:
         """
 
         def boot(context: RunContext) -> None:
-            with Scope(context, build) as scope, scope.machine(artifact, role="smoke") as running:
+            with Scope(context, self.jobs[build.name]) as scope, scope.machine(artifact, role="smoke") as running:
                 action(scope, running)
 
         return self.go(build, artifact.driver, boot, needs_secrets=needs_secrets)
@@ -90,12 +86,12 @@ class OneOffRun:
         with self._context() as context:
             context.emit(RunStarted(builds=(build.name,), folder=str(context.run.path)))
             context.run.write_about(
-                {"builds": [build.name], "imagefile": str(self.recipe.file), "started": time.time()}
+                {"builds": [build.name], "imagefile": str(self.jobs.recipe.file), "started": time.time()}
             )
             context.emit(BuildStarted(build=build.name, image=build.image, driver=driver, tests=len(build.tests)))
             code = 0
             try:
-                self._learn(build, context.redactor, needed=needs_secrets)
+                self._learn(self.jobs[build.name], needed=needs_secrets)
                 action(context)
             except BakeryError as error:
                 code = error.exit_code
@@ -123,8 +119,7 @@ class OneOffRun:
         try:
             with Journal(run.path, observe=journaled) as journal:
                 context = RunContext(
-                    recipe=self.recipe,
-                    settings=self.settings,
+                    jobs=self.jobs,
                     options=BuildOptions(),
                     state=self.state,
                     run=run,
@@ -140,14 +135,12 @@ class OneOffRun:
             bus.close()
             self.state.hand_over(run.path)
 
-    def _learn(self, build: Build, redactor: Redactor, *, needed: bool) -> None:
+    def _learn(self, job: Job, *, needed: bool) -> None:
         """Know the secrets that tests may print."""
-        variables = variables_of(self.recipe, build, self.settings)
-        if needed and (missing := missing_secrets(Plan(builds=(build,)), [variables])):
-            raise missing[0]
-        for value in build.variables:
-            if value.secret and not value.missing:
-                redactor.add(getattr(variables, value.name), value.name)
+        for error in job.missing_secrets.values() if needed else ():
+            raise error
+        for name, secret in job.secrets.items():
+            self.redactor.add(secret, name)
 
 
 def build_of(artifact: Artifact, plan: Plan, wanted: str | None = None) -> Build:

@@ -202,8 +202,8 @@ def _prerequisites(plan: Plan, context: RunContext) -> Iterable[str]:
     inputs = {
         *context.inputs,
         *context.options.inputs,
-        *(LocalInput("file", path) for path in users_files(context.recipe.folder)),
-        *(LocalInput("file", path) for path in context.settings.files),
+        *(LocalInput("file", path) for path in users_files(context.imagefile.parent)),
+        *(LocalInput("file", path) for path in context.jobs.settings.files),
         *(LocalInput("file", path) for build in plan.builds for path in _files_of_base(build.boot.base)),
     }
     ours = [context.state.folder, context.state.cache]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from bakery.build import package_mirror
 from bakery.build.incremental import IncrementalBuild
+from bakery.build.job import BoundStep
 from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope, user_text
-from bakery.build.step_keys import function_of
 from bakery.errors import (
     BakeryError,
     CleanupError,
@@ -26,10 +26,8 @@ from bakery.errors import (
     UsageError,
 )
 from bakery.events import Notice, Output, StepEnded, StepStarted, TestEnded
-from bakery.imagefile import loader
 from bakery.imagefile.builds import Step
-from bakery.imagefile.plan import call, variables_of
-from bakery.imagefile.task_options import TaskOptions
+from bakery.imagefile.plan import call
 from bakery.imagefile.user_code import describe, user_line
 from bakery.model import Artifact
 from bakery.smoke.identity import SCRIPT, Identity, compare
@@ -40,15 +38,12 @@ if TYPE_CHECKING:
     from bakery.smoke.runner import PytestProcess
 
 
-def variables(scope: Scope) -> Any:
-    """Return the variables' object for this build."""
-    return variables_of(scope.context.recipe, scope.build, scope.context.settings)
-
-
-def step(scope: Scope, course: IncrementalBuild, step: Step, running: RunningMachine) -> None:
+def run_task(scope: Scope, course: IncrementalBuild, step: Step, running: RunningMachine) -> None:
     """Run one task, again after a failure as often as it asks for; nothing where a checkpoint holds its result."""
     if course.is_restored(step):
         return
+    with suppress(ImagefileError):  # another build's fix of the imagefile; where that does not fit, nothing changes
+        course.rebind(scope.context.jobs.latest(scope.job, step))
     while True:
         try:
             _attempts(scope, course, step, running)
@@ -69,20 +64,12 @@ def _decided(scope: Scope, course: IncrementalBuild, step: Step, running: Runnin
     """Ask what to do, and again where the mended imagefile cannot be read: a slip must not cost the machine."""
     while (choice := _ask(scope, step, running, error)) == "retry":
         try:
-            _read_again(scope, course, step)
+            course.rebind(scope.context.jobs.reload(scope.job, step))
         except (ImagefileError, UsageError) as slip:
             error = slip
             continue
         break
     return choice
-
-
-def _read_again(scope: Scope, course: IncrementalBuild, step: Step) -> None:
-    context, build = scope.context, scope.build
-    recipe = loader.load(context.recipe.file)
-    function_of(recipe.image(build.spec).tasks, step)
-    course.variables = variables_of(recipe, build, context.settings)
-    context.recipe = recipe
 
 
 def _attempts(scope: Scope, course: IncrementalBuild, step: Step, running: RunningMachine) -> None:
@@ -93,24 +80,24 @@ def _attempts(scope: Scope, course: IncrementalBuild, step: Step, running: Runni
         on=TaskError,
         first=1,
         longest=30,
-        attempts=TaskOptions.of(step.options).retries + 1,
+        attempts=scope.job.task(step).options.retries + 1,
     )
 
 
 def _once(
     scope: Scope, course: IncrementalBuild, step: Step, running: RunningMachine, history: list[BaseException]
 ) -> None:
-    function = function_of(scope.context.recipe.image(scope.build.spec).tasks, step)
-    options = TaskOptions.of(step.options)
-    machine = running.machine.for_step(step.name, user=options.user or "root", timeout=options.timeout)
+    task = scope.job.task(step)
+    user, timeout = task.options.user or "root", task.options.timeout
+    machine = running.machine.for_step(step.name, user=user, timeout=timeout)
     scope.emit(StepStarted(step=step.name, index=step.index, location=step.where, attempt=len(history) + 1))
     started = time.monotonic()
     course.begins(step, running)
     try:
         scope.context.cancel.check()
-        with course.traced(function) as tracer:
+        with course.traced(task) as tracer:
             variables = tracer.variables(course.variables)
-            call("task", function, (machine,), variables, scope.context.cancel.check)
+            call("task", task.function, (machine,), variables, scope.context.cancel.check)
     except BaseException as error:
         outcome = "cancelled" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
         ended = StepEnded(step=step.name, index=step.index, seconds=time.monotonic() - started, outcome=outcome)  # type: ignore[arg-type]  # one of two literals
@@ -169,10 +156,9 @@ def seal(scope: Scope, running: RunningMachine) -> None:
 
     with scope.phase("seal"):
         progress.forget(running.claim.folder)  # nobody can log in when this is done
-        spec = scope.context.recipe.image(scope.build.spec)
         scope.identity = Identity.parse(running.link.open().run(SCRIPT).stdout)
         package_mirror.leave(running)
-        done = sealed(running.machine, spec.options.get("seal") or Seal())
+        done = sealed(running.machine, scope.job.options.seal or Seal())
         scope.emit(Output(text="\n".join(done), stream="stdout", step="seal"))
 
 
@@ -197,12 +183,12 @@ def smoke(scope: Scope, running: RunningMachine, process: PytestProcess | None =
     Raises:
         SmokeError: a test failed, or could not be run.
     """
-    from bakery.build.smoke_tests import job, summary
+    from bakery.build.smoke_tests import smoke_job, summary
 
     with scope.phase("smoke"):
         from bakery.smoke import run as run_tests
 
-        report = run_tests(job(scope, running, variables(scope)), running.claim, process)
+        report = run_tests(smoke_job(scope, running), running.claim, process)
         scope.tests_read = report.read
         if not report.ok:
             raise SmokeError(summary(report), hint=f"the tests' report is in {scope.context.run.path}")
@@ -223,17 +209,17 @@ def check_clones_differ(scope: Scope, running: RunningMachine, first: Identity) 
             raise SmokeError("two clones of the image are not two machines", why="\n".join(shared))
 
 
-def post(scope: Scope, step: Step, artifact: Artifact) -> None:
+def post(scope: Scope, bound: BoundStep, artifact: Artifact) -> None:
     """Run one post step. The image is kept, whatever happens here.
 
     Raises:
         PostError: it raised.
     """
-    function: Callable[..., Any] = function_of(scope.context.recipe.image(scope.build.spec).post, step)
+    step = bound.step
     scope.emit(StepStarted(step=step.name, index=step.index, location=step.where))
     started = time.monotonic()
     try:
-        call("post", function, (artifact,), variables(scope), scope.context.cancel.check)
+        call("post", bound.function, (artifact,), scope.job.own_variables(), scope.context.cancel.check)
     except Exception as error:
         seconds = time.monotonic() - started
         scope.emit(

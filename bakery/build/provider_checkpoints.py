@@ -36,8 +36,8 @@ def list_checkpoints(scope: Scope, driver: Driver[Any], boot: Source) -> Recalle
 
     A refusal costs time later, never this build.
     """
-    steps, options = scope.build.steps, scope.context.options
-    wanted = any(makes_checkpoint(TaskOptions.of(step.options), driver) for step in steps)
+    options = scope.context.options
+    wanted = any(makes_checkpoint(task.options, driver) for task in scope.job.tasks)
     if not wanted or not options.cache or "*" in options.refresh:
         return Recalled()
     try:

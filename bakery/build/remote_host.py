@@ -7,13 +7,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bakery.build.context import RunContext
+from bakery.build.job import Job
 from bakery.build.one_off import OneOffRun, build_of
 from bakery.errors import ConnectError, SmokeError, UsageError
 from bakery.events import PhaseEnded, PhaseStarted
-from bakery.imagefile.builds import Build, Plan
-from bakery.imagefile.plan import variables_of
 from bakery.model import Artifact, Endpoint
-from bakery.redaction.secret import Secret
 from bakery.state.ssh_keys import Keys
 from bakery.util.context import WorkContext
 
@@ -52,38 +50,36 @@ class RemoteHost:
         )
         return cls(endpoint, Keys(user_private="", user_public="", host_private="", host_public=""))
 
-    def test(self, visit: OneOffRun, plan: Plan, image: str | None) -> int:
+    def test(self, visit: OneOffRun, image: str | None) -> int:
         """Run the tests of an image there; built-in tests are about fresh machines, so they are left out."""
-        build = build_of(Artifact(driver="", id="", name=""), plan, image)
-        return visit.go(build, "ssh", lambda context: self._smoke(context, build), needs_secrets=True)
+        build = build_of(Artifact(driver="", id="", name=""), visit.jobs.plan, image)
+        return visit.go(build, "ssh", lambda context: self._smoke(context, visit.jobs[build.name]), needs_secrets=True)
 
-    def _smoke(self, context: RunContext, build: Build) -> None:
+    def _smoke(self, context: RunContext, job: Job) -> None:
         import time
 
-        from bakery.build.smoke_tests import summary
-        from bakery.smoke import SmokeJob, TestRef, run
+        from bakery.build.smoke_tests import summary, test_refs
+        from bakery.smoke import SmokeJob, run
 
-        variables = variables_of(context.recipe, build, context.settings)
-        secrets = {value.name: getattr(variables, value.name) for value in build.variables if value.secret}
-        job = SmokeJob(
-            imagefile=context.recipe.file,
+        smoke_job = SmokeJob(
+            imagefile=job.imagefile,
             builtin=frozenset(),
             endpoint=self.endpoint,
             keys=self.keys,
-            tests=tuple(TestRef.of(context.recipe, build.spec, test.index) for test in build.tests),
-            variables=variables,
+            tests=test_refs(job),
+            variables=job.variables,
             junit=context.run.path / "smoke.xml",
-            build=build.name,
-            strict_host=bool(context.recipe.image(build.spec).options.get("strict_host", True)),
-            secrets={name: secret.reveal() for name, secret in secrets.items() if isinstance(secret, Secret)},
+            build=job.name,
+            strict_host=job.options.strict_host,
+            secrets={name: secret.reveal() for name, secret in job.secrets.items()},
         )
         started = time.monotonic()
-        context.emit(PhaseStarted(build=build.name, phase="smoke"))
-        work = WorkContext(cache=context.state.cache, cancel=context.cancel, emit=context.emit, build=build.name)
-        report = run(job, work)
+        context.emit(PhaseStarted(build=job.name, phase="smoke"))
+        work = WorkContext(cache=context.state.cache, cancel=context.cancel, emit=context.emit, build=job.name)
+        report = run(smoke_job, work)
         seconds = time.monotonic() - started
         context.emit(
-            PhaseEnded(build=build.name, phase="smoke", seconds=seconds, outcome="ok" if report.ok else "failed")
+            PhaseEnded(build=job.name, phase="smoke", seconds=seconds, outcome="ok" if report.ok else "failed")
         )
         if not report.ok:
             raise SmokeError(summary(report), hint="each failure is explained above")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from bakery.build.inspection import inspect_image
-from bakery.build.phases import smoke, variables
+from bakery.build.phases import smoke
 from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope
 from bakery.build.verdicts import mark_failed, passed
@@ -35,4 +35,4 @@ def retest(scope: Scope, running: RunningMachine, artifact: Artifact) -> None:
         if mark_failed(artifact, scope):
             error.hint = f"the image stays, and is marked as failed; {error.hint}".removesuffix("; ")
         raise
-    scope.context.state.mark_image(passed(artifact, scope, variables(scope)))
+    scope.context.state.mark_image(passed(artifact, scope))

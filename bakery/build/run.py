@@ -14,6 +14,7 @@ from bakery.build.bake import bake
 from bakery.build.capacity import Capacity
 from bakery.build.context import Asks, BuildOptions, RunContext
 from bakery.build.incremental import find_up_to_date_image
+from bakery.build.job import Jobs
 from bakery.build.namesakes import made_elsewhere
 from bakery.build.outputs import made_besides, touch, write_outputs
 from bakery.build.resume import ResumedRun
@@ -24,7 +25,6 @@ from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, CleanupError, Interrupted, PostError, PreflightError
 from bakery.events import ArtifactKept, BuildEnded, BuildStarted, Failed, Notice, RunEnded, RunStarted, Waiting
 from bakery.imagefile.builds import Build, ImageRef, Plan
-from bakery.imagefile.plan import missing_secrets, variables_of
 from bakery.imagefile.recipe import Recipe
 from bakery.imagefile.user_code import text_of
 from bakery.imagefile.variables import Settings
@@ -95,8 +95,7 @@ def build(
     cancel = Cancel(deadline)
     with Journal(folder.path, observe=_observer(bus)) as journal:
         context = RunContext(
-            recipe=recipe,
-            settings=settings,
+            jobs=Jobs(plan, recipe, settings),
             options=options,
             state=state,
             run=folder,
@@ -141,7 +140,7 @@ class _Run:
         context = self.context
         names = tuple(build.name for build in self.plan.builds)
         context.emit(RunStarted(builds=names, folder=str(context.run.path)))
-        context.run.write_about({"builds": list(names), "imagefile": str(context.recipe.file), "started": time.time()})
+        context.run.write_about({"builds": list(names), "imagefile": str(context.imagefile), "started": time.time()})
         for warning in self.plan.warnings:
             context.emit(Notice(level="warning", message=warning))
         try:
@@ -166,16 +165,15 @@ class _Run:
     def _secrets(self) -> None:
         """Know every secret before anything else can print it; refuse to start without one."""
         context = self.context
-        given = [variables_of(context.recipe, build, context.settings) for build in self.plan.builds]
-        missing = missing_secrets(self.plan, given)
+        jobs = [context.jobs[build.name] for build in self.plan.builds]
+        missing = {name: error for job in jobs for name, error in job.missing_secrets.items()}
         if missing:
-            first, *rest = missing
+            first, *rest = missing.values()
             first.why = "\n".join(str(error.what) for error in rest)
             raise first
-        for build, variables in zip(self.plan.builds, given, strict=True):
-            for value in build.variables:
-                if value.secret:
-                    context.redactor.add(getattr(variables, value.name), value.name)
+        for job in jobs:
+            for name, secret in job.secrets.items():
+                context.redactor.add(secret, name)
 
     def _clear_resumed(self) -> None:
         """Destroy what the run that is continued left, but machines to go on with; others live on as checkpoints.
@@ -212,7 +210,7 @@ class _Run:
                 warn_of_base(self.context, build, base)
 
     def _is_up_to_date(self, build: Build, base: Artifact | None, *, ask: bool = False) -> bool:
-        artifact, tested = find_up_to_date_image(self.context, build, base, ask=ask)
+        artifact, tested = find_up_to_date_image(self.context, self.context.jobs[build.name], base, ask=ask)
         if artifact is None or not tested:
             return False
         self.artifacts[build.name] = artifact
@@ -319,7 +317,7 @@ class _Run:
         try:
             if self._is_up_to_date(build, base, ask=True):  # its base is known only now
                 return self.artifacts[build.name]
-            artifact = bake(build, context, base)
+            artifact = bake(context.jobs[build.name], context, base)
         except BaseException as error:  # in a thread of the pool: whatever it is, it is this build's
             raised = self._ours(error)
             self._failed(build.name, raised)

@@ -20,7 +20,6 @@ from bakery.build.running import RunningMachine
 from bakery.drivers.base import Driver
 from bakery.errors import BakeryError, CleanupError, DriverError, Interrupted, PostError
 from bakery.events import Event, Notice, PhaseEnded, PhaseStarted
-from bakery.imagefile.builds import Build
 from bakery.imagefile.user_code import text_of
 from bakery.machine.build_names import BuildNames
 from bakery.model import Artifact, Checkpoint, Handle, Source, to_json
@@ -35,6 +34,7 @@ from bakery.util.retry import retry
 
 if TYPE_CHECKING:
     from bakery.build.context import RunContext
+    from bakery.build.job import Job
     from bakery.drivers.publisher import Publisher
     from bakery.smoke.identity import Identity
     from bakery.smoke.job import Read
@@ -46,9 +46,10 @@ SETTLED = 60.0
 class Scope:
     """The life of one build. Leaving it destroys whatever is still ours, in reverse order."""
 
-    def __init__(self, context: RunContext, build: Build) -> None:
+    def __init__(self, context: RunContext, job: Job) -> None:
         self.context = context
-        self.build = build
+        self.job = job
+        self.build = job.build
         self._holdings: list[ClaimLedger] = []
         self._images: dict[str, ClaimLedger] = {}
         self._count = 0
@@ -133,7 +134,7 @@ class Scope:
             keys=make_keys(f"bakery-{context.run.id}"),
             ledger=held,
             images=context.state.images_folder / self.build.source,
-            login=login_for(context.recipe, self.build, role, driver),
+            login=login_for(self.job, role, driver),
         )
         context.redactor.add(claim.keys.user_private, "build key")
         context.redactor.add(claim.keys.host_private, "host key")
@@ -267,7 +268,7 @@ class Scope:
             claim=claim,
             link=link,
             held=held,
-            machine=Machine(link, self.context.recipe.folder, claim, names=self._names()),
+            machine=Machine(link, self.job.folder, claim, names=self._names()),
         )
         try:
             with self.phase(f"{retry}connect"):
@@ -362,7 +363,7 @@ class Scope:
                 key=artifact.key,
                 build=artifact.build,
                 created=artifact.created,
-                data={**artifact.data, **kept.data, "imagefile": self.context.recipe.file.name},
+                data={**artifact.data, **kept.data, "imagefile": self.job.imagefile.name},
             )
             both.commit()
             self.artifact = kept

@@ -3,48 +3,50 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
+from bakery.build.job import Job
 from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope
-from bakery.redaction.secret import Secret
 from bakery.smoke.job import SmokeJob, SmokeReport, TestRef, builtin
 from bakery.smoke.runner import PytestProcess, PytestStart
 
 
 def start_test_process(scope: Scope) -> PytestProcess:
     """Return the process that runs the tests. As a context manager it starts, and loads while the machine boots."""
-    build, recipe = scope.build, scope.context.recipe
-    tests = [TestRef.of(recipe, build.spec, test.index) for test in build.tests]
-    start = PytestStart.on(recipe.file, _builtin(scope), tests, junit=_junit(scope), build=build.name)
+    job = scope.job
+    start = PytestStart.on(
+        job.imagefile, builtin(job.options.builtin_tests), test_refs(job), junit=_junit(scope), build=job.name
+    )
     return PytestProcess(start)
 
 
-def _builtin(scope: Scope) -> frozenset[str]:
-    return builtin(scope.context.recipe.image(scope.build.spec).options.get("builtin_tests", True))
+def test_refs(job: Job) -> tuple[TestRef, ...]:
+    """Return the tests of a build, as another process finds them."""
+    image = job.build.spec
+    numbers = {id(function): number for number, function in enumerate(job.recipe.image(image).tests)}
+    return tuple(TestRef.of(job.recipe, image, numbers[id(test.function)]) for test in job.tests)
 
 
 def _junit(scope: Scope) -> Path:
-    return scope.context.run.path / "smoke" / f"{quote(scope.build.name, safe='@')}.xml"
+    return scope.context.run.path / "smoke" / f"{quote(scope.job.name, safe='@')}.xml"
 
 
-def job(scope: Scope, running: RunningMachine, variables: Any) -> SmokeJob:
+def smoke_job(scope: Scope, running: RunningMachine) -> SmokeJob:
     """Say what is to be tested on this machine."""
-    build, context = scope.build, scope.context
-    secrets = {value.name: getattr(variables, value.name) for value in build.variables if value.secret}
+    job = scope.job
     return SmokeJob(
-        imagefile=context.recipe.file,
-        tests=tuple(TestRef.of(context.recipe, build.spec, test.index) for test in build.tests),
-        builtin=_builtin(scope),
+        imagefile=job.imagefile,
+        tests=test_refs(job),
+        builtin=builtin(job.options.builtin_tests),
         endpoint=running.driver.endpoint(running.handle),
         keys=running.claim.keys,
-        variables=variables,
-        secrets={name: secret.reveal() for name, secret in secrets.items() if isinstance(secret, Secret)},
+        variables=job.variables,
+        secrets={name: secret.reveal() for name, secret in job.secrets.items()},
         builder=scope.identity,
         junit=_junit(scope),
-        build=build.name,
-        strict_host=bool(context.recipe.image(build.spec).options.get("strict_host", True)),
+        build=job.name,
+        strict_host=job.options.strict_host,
     )
 
 

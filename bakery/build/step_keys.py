@@ -8,13 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bakery.build.context import BuildOptions
+from bakery.build.job import Job
 from bakery.cache.steps import NEVER_RAN, Hit, Miss, Steps, artifact_key, first_parent
 from bakery.disk.bases.base import Base
-from bakery.errors import ImagefileError
 from bakery.imagefile.builds import Build, Step
-from bakery.imagefile.marks import Function, name_of
-from bakery.imagefile.recipe import Recipe
-from bakery.imagefile.task_options import TaskOptions
 from bakery.machine.build_names import FIXED, BuildNames
 from bakery.model import Artifact, Json, to_json
 from bakery.state.project import State
@@ -63,24 +60,6 @@ class StepKeys:
         return self.why or ("a step before it runs",)
 
 
-def function_of(functions: Sequence[Function], step: Step) -> Function:
-    """Find a step's function, also in an imagefile that was changed and read again since the plan was made.
-
-    Raises:
-        ImagefileError: it is not there any more.
-    """
-    if step.index < len(functions) and name_of(functions[step.index]) == step.name:
-        return functions[step.index]
-    found = [function for function in functions if name_of(function) == step.name]
-    if len(found) != 1:
-        raise ImagefileError(
-            f"the imagefile has no task {step.name} any more",
-            why=f"it was read again; the plan names {step.where}",
-            hint="put it back, or start a new build",
-        )
-    return found[0]
-
-
 def settings_of(build: Build) -> dict[str, Json]:
     """Return the source's settings, without its base, which has a key of its own."""
     shown = to_json(build.boot)
@@ -97,9 +76,7 @@ def base_key(base: Any, work: WorkContext) -> str | None:
 
 
 def look_up_steps(
-    build: Build,
-    recipe: Recipe,
-    variables: Any,
+    job: Job,
     parent: str | None,
     *,
     options: BuildOptions,
@@ -109,26 +86,23 @@ def look_up_steps(
     """Look up the steps of a build, up to the first that must run.
 
     Args:
-        build: the build.
-        recipe: the imagefile.
-        variables: the object that its functions get.
+        job: the build.
         parent: the base's content key.
         options: `cache`, `refresh`.
         state: where the cache is.
         notes: what other hosts wrote beside the checkpoints that a provider holds.
     """
-    steps = Steps(state.cache, recipe.folder, build=build.name, environ=_environ(build))
+    steps = Steps(state.cache, job.folder, build=job.name, environ=_environ(job.build))
     for note in notes:
         steps.learn(note)
     if parent is None:
         return StepKeys(steps=steps, parent=None, why=("the base is not made yet",))
-    key = first_parent(parent, driver=build.driver, **settings_of(build))
+    key = first_parent(parent, driver=job.build.driver, **settings_of(job.build))
     made = StepKeys(steps=steps, parent=key)
-    tasks = recipe.image(build.spec).tasks
-    for step in build.steps:
-        refused = _refused(step, options)
-        found = refused or steps.find(made.last or key, tasks[step.index], TaskOptions.of(step.options), variables)
-        made.found.append((step, found))
+    for task in job.tasks:
+        refused = _refused(task.step, options)
+        found = refused or steps.find(made.last or key, task.function, task.options, job.variables)
+        made.found.append((task.step, found))
         if isinstance(found, Miss):
             break
     return made
@@ -149,9 +123,9 @@ def _refused(step: Step, options: BuildOptions) -> Miss | None:
     return None
 
 
-def image_key(build: Build, recipe: Recipe, last: str) -> str:
+def image_key(job: Job, last: str) -> str:
     """Return the key of the image that follows from a last step."""
     from bakery.machine.seal import Seal
 
-    seal = recipe.image(build.spec).options.get("seal") or Seal()
-    return artifact_key(last, to_json(seal), {"image": build.image, **settings_of(build)})
+    seal = job.options.seal or Seal()
+    return artifact_key(last, to_json(seal), {"image": job.build.image, **settings_of(job.build)})

@@ -9,44 +9,37 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from bakery.build.scope import Scope
+from bakery.build.job import Job
 from bakery.cache.inputs import modules
 from bakery.cache.inputs.code import Follower
 from bakery.cache.inputs.digest import Keyed, of_json
 from bakery.cache.inputs.external import Input, Kind, LocalInput, World
 from bakery.cache.inputs.tracer import changed
 from bakery.cache.inputs.values import Unstable
-from bakery.imagefile.builds import Build
 from bakery.imagefile.marks import location_of
 from bakery.imagefile.recipe import Recipe
 from bakery.model import Json
 from bakery.smoke.job import Read, builtin
 from bakery.smoke.shared_fixtures import needed_fixtures
 
-_DECIDING = ("strict_host", "login", "hygiene")
-"""Options of an image that decide what is looked at, and how."""
 
-
-def tests_key(build: Build, recipe: Recipe, variables: Any, cache: Path) -> str | None:
+def tests_key(job: Job, cache: Path) -> str | None:
     """Return the key of an image's tests: when only that has changed, the image stays and is tested again.
 
     Args:
-        build: the image's.
-        recipe: the imagefile.
-        variables: what its tests get.
+        job: the image's build.
         cache: the shared cache folder.
 
     Returns:
         None where some code cannot be followed.
     """
-    image = recipe.image(build.spec)
-    tests = [image.tests[test.index] for test in build.tests]
-    follower = Follower(recipe.folder, Keyed.of(cache))
-    parts: list[Any] = [*tests, *_fixtures(recipe, tests), [image.options.get(name) for name in _DECIDING]]
-    found = [follower.follow(part, variables) for part in parts]
+    tests = [test.function for test in job.tests]
+    deciding = [job.options.strict_host, job.options.login, job.options.hygiene]
+    follower = Follower(job.folder, Keyed.of(cache))
+    found = [follower.follow(part, job.variables) for part in (*tests, *_fixtures(job.recipe, tests), deciding)]
     if any(code.problems for code in found):
         return None
-    wanted = builtin(image.options.get("builtin_tests", True))
+    wanted = builtin(job.options.builtin_tests)
     own: list[Json] = [*sorted(wanted), modules.package("bakery")] if wanted else []
     return of_json([[code.digest for code in found], own])
 
@@ -65,19 +58,18 @@ def _module(file: Path, imagefile: ModuleType) -> ModuleType:
     return next((module for module in candidates if getattr(module, "__file__", None) == str(file)), imagefile)
 
 
-def noted(scope: Scope, read: Iterable[Read], variables: Any) -> list[Json] | None:
+def noted(read: Iterable[Read], job: Job, cache: Path) -> list[Json] | None:
     """Return what tests took in, with digests, as it is written onto their image.
 
     Args:
-        scope: the build's.
         read: what they took in.
-        variables: what they got.
+        job: the image's build.
+        cache: the shared cache folder.
 
     Returns:
         None where something has changed since, or cannot be compared.
     """
-    context = scope.context
-    world = _world(context.recipe.folder, context.state.cache, variables)
+    world = _world(job, cache)
     try:
         inputs = [
             world.now(kind, world.name_of(Path(name)) if _is_path(kind) else name)
@@ -89,14 +81,15 @@ def noted(scope: Scope, read: Iterable[Read], variables: Any) -> list[Json] | No
     return [item.to_json() for item in inputs] if len(inputs) == len([*read]) else None
 
 
-def holds(data: Mapping[str, Any], recipe: Recipe, variables: Any, cache: Path) -> bool:
+def holds(data: Mapping[str, Any], job: Job, cache: Path) -> bool:
     """Say whether what an image's tests took in is as it was.
 
     Args:
         data: the image's.
-        recipe, variables, cache: as for `tests_key`.
+        job: its build.
+        cache: the shared cache folder.
     """
-    world = _world(recipe.folder, cache, variables)
+    world = _world(job, cache)
     try:
         return all(world.now(item.kind, item.name, item).digest == item.digest for item in _items(data))
     except Unstable:
@@ -114,8 +107,8 @@ def _items(data: Mapping[str, Any]) -> Iterator[Input]:
     yield from (Input.from_json(item) for item in cast("list[list[Json]]", data.get("tests_read") or []))
 
 
-def _world(folder: Path, cache: Path, variables: Any) -> World:
-    return World(folder, Keyed.of(cache), variables, os.environ)
+def _world(job: Job, cache: Path) -> World:
+    return World(job.folder, Keyed.of(cache), job.variables, os.environ)
 
 
 def _is_path(kind: Kind) -> bool:

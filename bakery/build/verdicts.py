@@ -21,20 +21,14 @@ DOUBTS: Final = {"untested": "was not tested", "failed": "failed its tests"}
 """Verdicts that whoever stands on an image must hear of, as a sentence says them."""
 
 
-def passed(artifact: Artifact, scope: Scope, variables: Any) -> Artifact:
-    """Write onto an image that it passed the tests as they are now.
-
-    Args:
-        artifact: the image.
-        scope: the build's.
-        variables: what its tests get.
-    """
-    context = scope.context
-    read = noted(scope, scope.tests_read, variables)
-    key = None if read is None else tests_key(scope.build, context.recipe, variables, context.state.cache)
-    kept = replace(artifact, verdict="passed", data={**artifact.data, "tests": key, "tests_read": read})
-    context.inputs.update(files_of(kept.data, context.recipe.folder))
-    return kept
+def passed(artifact: Artifact, scope: Scope) -> Artifact:
+    """Write onto an image that it passed the tests as they are now."""
+    job, run = scope.job, scope.context
+    read = noted(scope.tests_read, job, run.state.cache)
+    key = None if read is None else tests_key(job, run.state.cache)
+    image = replace(artifact, verdict="passed", data={**artifact.data, "tests": key, "tests_read": read})
+    run.inputs.update(files_of(image.data, job.folder))
+    return image
 
 
 def untested(artifact: Artifact) -> Artifact:

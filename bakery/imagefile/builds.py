@@ -80,11 +80,22 @@ class Build:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All builds of a run, those that others stand on first."""
+    """All builds of a run, those that others stand on first.
+
+    Args:
+        builds: what is made, in order.
+        warnings: what the user should know of, a sentence each.
+        version: of the JSON form.
+        variables: the object of each build's values, by the build's name, so that nobody resolves them again. No
+            part of the data: neither shown nor compared.
+    """
 
     builds: tuple[Build, ...]
     warnings: tuple[str, ...] = ()
     version: int = VERSION
+    variables: Mapping[str, Any] = field(
+        default_factory=dict[str, Any], repr=False, compare=False, metadata={"json": False}
+    )
 
     def to_json(self) -> Json:
         """Return the stable JSON form."""

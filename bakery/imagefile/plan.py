@@ -20,7 +20,7 @@ from bakery.imagefile.marks import Function, doc_of, location_of, mark_of, name_
 from bakery.imagefile.recipe import ImageSpec, Recipe
 from bakery.imagefile.signatures import takes_variables
 from bakery.imagefile.user_code import call_user_code, repr_of, user_line
-from bakery.imagefile.variables import Cell, Settings, resolve
+from bakery.imagefile.variables import Cell, Settings, own_copy, resolve
 from bakery.model import Source
 from bakery.util.suggestions import did_you_mean
 
@@ -39,7 +39,7 @@ class Selection:
 @dataclass(frozen=True, kw_only=True)
 class _Draft:
     build: Build
-    cell: Cell
+    variables: Any
 
 
 def plan(recipe: Recipe, settings: Settings, select: Selection | None = None) -> Plan:
@@ -54,16 +54,8 @@ def plan(recipe: Recipe, settings: Settings, select: Selection | None = None) ->
     linked = {build.name: build for build in _link(drafts, recipe)}
     chosen = _chosen(list(linked.values()), select or Selection())
     ordered = _ordered(chosen, linked)
-    return Plan(builds=tuple(ordered), warnings=tuple(_warnings(recipe, settings)))
-
-
-def variables_of(recipe: Recipe, build: Build, settings: Settings) -> Any:
-    """Return the variables' object that the functions of one build get."""
-    spec = recipe.image(build.spec)
-    for cell in resolve(recipe.variables, spec.matrix, settings, recipe.folder):
-        if dict(cell.axes) == dict(build.axes):
-            return cell.variables
-    raise ImagefileError(f"the imagefile no longer has the build {build.name}", where=spec.where)
+    variables = {draft.build.name: draft.variables for draft in drafts}
+    return Plan(builds=tuple(ordered), warnings=tuple(_warnings(recipe, settings)), variables=variables)
 
 
 def call(
@@ -95,7 +87,8 @@ def call(
 
 def _drafts(recipe: Recipe, spec: ImageSpec, settings: Settings) -> list[_Draft]:
     drafts: list[_Draft] = []
-    for cell in resolve(recipe.variables, spec.matrix, settings, recipe.folder):
+    for resolved in resolve(recipe.variables, spec.matrix, settings, recipe.folder):
+        cell = replace(resolved, variables=own_copy(resolved.variables))  # for functions that may change a list in it
         label = ",".join(f"{name}={value}" for name, value in cell.axes.items())
         image = _image_name(spec, cell)
         for function in spec.sources:
@@ -119,7 +112,7 @@ def _drafts(recipe: Recipe, spec: ImageSpec, settings: Settings) -> list[_Draft]
                 publishes=publishes,
                 labels=_labels(function),
             )
-            drafts.append(_Draft(build=build, cell=cell))
+            drafts.append(_Draft(build=build, variables=resolved.variables))
     publications = {draft.build.source for draft in drafts if draft.build.publishes}
     _refuse_tasks(spec, [function for function in spec.sources if name_of(function) in publications])
     return drafts
@@ -311,16 +304,3 @@ def _warnings(recipe: Recipe, settings: Settings) -> list[str]:
         for name in sorted(settings.environ)
         if name.startswith("BAKE_VAR_") and name.removeprefix("BAKE_VAR_").upper() not in known
     ]
-
-
-def missing_secrets(plan: Plan, variables: Sequence[Any]) -> list[ImagefileError]:
-    """Return what is missing, a line each, for pre-flight."""
-    from bakery.imagefile.variables import MissingSecret
-
-    errors: dict[str, ImagefileError] = {}
-    for build, given in zip(plan.builds, variables, strict=True):
-        for value in build.variables:
-            held = getattr(given, value.name, None)
-            if value.missing and isinstance(held, MissingSecret):
-                errors[value.name] = held.error
-    return list(errors.values())

@@ -5,6 +5,7 @@ Low to high: class default, matrix, variable files in order, environment `BAKE_V
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import tomllib
@@ -206,6 +207,22 @@ def _cell(
         told.append(value)
     made = of_class(cls, f"{cls.__name__}, the class of variables,", lambda: cls(**values))
     return Cell(axes={name: _label(values[name]) for name in axes}, values=tuple(told), variables=made)
+
+
+def own_copy(variables: Any) -> Any:
+    """Return an object of the same values whose lists and mappings are its own: who changes one changes no other's.
+
+    Args:
+        variables: the variables' object; None where the imagefile has none.
+    """
+    if variables is None:
+        return None
+    copied = copy.copy(variables)
+    for described in dataclasses.fields(copied):
+        value = getattr(copied, described.name)
+        if not isinstance(value, MissingSecret):
+            object.__setattr__(copied, described.name, copy.deepcopy(value))  # the class is frozen
+    return copied
 
 
 def _label(value: Any) -> Any:

@@ -44,21 +44,21 @@ def plan(
     if as_json or project.json:
         output.out_json(planned.to_json(), project)
         return
+    reasons = _reasons(project, planned, settings) if explain else {}
     for build in planned.builds:
-        reasons = _reasons(project, planned, build, settings) if explain else {}
-        output.out(_build(build, reasons), project)
+        output.out(_build(build, reasons.get(build.name, {})), project)
     for warning in planned.warnings:
         output.note(f"warning: {warning}", project)
 
 
-def _reasons(project: Project, planned: Plan, build: Build, settings: Settings) -> dict[str, str]:
-    """What would happen to each task, by name."""
+def _reasons(project: Project, planned: Plan, settings: Settings) -> dict[str, dict[str, str]]:
+    """Return what would happen to each task, by the build's name and the task's."""
     from bakery.build.context import BuildOptions
     from bakery.build.explain import explain
+    from bakery.build.job import Jobs
 
-    alone = Plan(builds=(build,), warnings=planned.warnings)
-    found = explain(alone, project.recipe, settings, BuildOptions(), project.state)
-    return {item.step.name: str(item) for _, items in found for item in items}
+    explained = explain(Jobs(planned, project.recipe, settings), BuildOptions(), project.state)
+    return {build.name: {item.step.name: str(item) for item in items} for build, items in explained}
 
 
 def _build(build: Build, reasons: dict[str, str]) -> str:

@@ -46,13 +46,15 @@ def ssh(project: Project, /, *, name: str, command: tuple[str, ...], values: Any
 
 def _visit_image(project: Project, name: str, line: str, settings: Settings) -> int:
     """Start a machine of an image, visit it, and return the exit code: the command's, or why there was no visit."""
+    from bakery.build.job import Jobs
     from bakery.build.one_off import OneOffRun, build_of
     from bakery.cli.reporters import readers, screen
     from bakery.machine.shell import open_shell
     from bakery.reporting.terminal import Terminal
 
     artifact = project.state.image(name)
-    build = build_of(artifact, project.plan((), (), (), settings))
+    plan = project.plan((), (), (), settings)
+    build = build_of(artifact, plan)
     shown = screen(project)
     ended: list[int] = []
 
@@ -62,8 +64,7 @@ def _visit_image(project: Project, name: str, line: str, settings: Settings) -> 
             ended.append(_ended(open_shell(endpoint, running.claim.keys, running.claim.folder, line), line))
 
     visit = OneOffRun(
-        recipe=project.recipe,
-        settings=settings,
+        jobs=Jobs(plan, project.recipe, settings),
         state=project.state,
         drivers=project.drivers,
         redactor=project.redactor,

@@ -59,6 +59,7 @@ def test(
     **given: Any,
 ) -> None:
     """Run the smoke tests against an image that exists, on a fresh machine of it; or against a host."""
+    from bakery.build.job import Jobs
     from bakery.build.one_off import OneOffRun, build_of
     from bakery.cli.reporters import exit_code, readers, screen
 
@@ -69,8 +70,7 @@ def test(
     plan = project.plan((), (), (), settings)
     reporters = readers(project, screen(project), project.path(given["junit"]))
     visit = OneOffRun(
-        recipe=project.recipe,
-        settings=settings,
+        jobs=Jobs(plan, project.recipe, settings),
         state=project.state,
         drivers=project.drivers,
         redactor=project.redactor,
@@ -81,7 +81,7 @@ def test(
         from bakery.build.remote_host import RemoteHost
 
         target = RemoteHost.of(host, identity=given["identity"], known_hosts=given["known_hosts"].expanduser())
-        raise click.exceptions.Exit(exit_code(target.test(visit, plan, image), reporters))
+        raise click.exceptions.Exit(exit_code(target.test(visit, image), reporters))
     from bakery.build.retest import retest
 
     found = _artifact(project, artifact or "")

@@ -30,10 +30,11 @@ def why(
     """
     from bakery.build.context import BuildOptions
     from bakery.build.explain import explain
+    from bakery.build.job import Jobs
 
     settings = project.settings(values, var_files)
     planned = project.plan(images, only, exclude, settings)
-    found = list(explain(planned, project.recipe, settings, BuildOptions(), project.state))
+    found = list(explain(Jobs(planned, project.recipe, settings), BuildOptions(), project.state))
     if as_json or project.json:
         builds = [
             {"build": build.name, "steps": [{"step": item.step.name, "reasons": list(item.reasons)} for item in items]}

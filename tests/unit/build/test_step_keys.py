@@ -10,12 +10,12 @@ import pytest
 
 from bakery.build import step_keys
 from bakery.build.context import BuildOptions
+from bakery.build.job import Jobs
 from bakery.cache.inputs.code import Code, Follower
 from bakery.cache.inputs.tracer import Tracer
 from bakery.imagefile import loader
 from bakery.imagefile.marks import name_of
-from bakery.imagefile.plan import plan, variables_of
-from bakery.imagefile.task_options import TaskOptions
+from bakery.imagefile.plan import plan
 from bakery.imagefile.variables import Settings
 from bakery.state.project import State
 
@@ -73,24 +73,19 @@ def keys(folder: Path, name: str) -> list[str | None]:
     """The keys of a build: the base's, one after each task that can have one, the image's."""
     (folder / "imagefile.py").write_text(IMAGEFILE, encoding="utf-8")
     recipe = loader.load(folder / "imagefile.py")
-    build = plan(recipe, Settings()).build(name)
-    variables, state = variables_of(recipe, build, Settings()), State(folder / ".bakery", folder / "cache")
-    found = step_keys.look_up_steps(build, recipe, variables, "debian", options=BuildOptions(), state=state)
+    job, state = Jobs(plan(recipe, Settings()), recipe, Settings())[name], State(folder / ".bakery", folder / "cache")
+    found = step_keys.look_up_steps(job, "debian", options=BuildOptions(), state=state)
     known = [key := found.parent]
-    for step in build.steps:
-        if step.name == "always":
+    for task in job.tasks:
+        if task.step.name == "always":
             continue
-        task = recipe.image(build.spec).tasks[step.index]
-        tracer = Tracer(folder, before=found.steps.code(task, variables))
+        tracer = Tracer(folder, before=found.steps.code(task.function, job.variables))
         tracer.read = {("variable", "release"): None, ("variable", "packages"): None}
         assert key is not None
-        known.append(key := found.steps.record(key, task, TaskOptions.of(step.options), tracer, variables).key)
-    again = step_keys.look_up_steps(build, recipe, variables, "debian", options=BuildOptions(), state=state)
+        known.append(key := found.steps.record(key, task.function, task.options, tracer, job.variables).key)
+    again = step_keys.look_up_steps(job, "debian", options=BuildOptions(), state=state)
     assert again.keys == known  # what was written is found under them
-    return [
-        *known,
-        step_keys.image_key(build, recipe, known[-1] or ""),
-    ]
+    return [*known, step_keys.image_key(job, known[-1] or "")]
 
 
 def test_the_keys_of_a_build_are_what_they_have_always_been(tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from bakery.build.job import Jobs
 from bakery.errors import ImagefileError, UsageError
 from bakery.imagefile import loader
 from bakery.imagefile.builds import ImageRef, Plan
 from bakery.imagefile.conversion import convert
-from bakery.imagefile.plan import Selection, missing_secrets, plan, variables_of
+from bakery.imagefile.plan import Selection, plan
 from bakery.imagefile.recipe import Recipe
 from bakery.imagefile.variables import Settings
 
@@ -139,8 +140,9 @@ def test_the_environment_wins_over_a_file_and_loses_to_the_command_line(make: Ma
 def test_a_plan_needs_no_secret_and_a_build_asks_for_each_that_is_missing(make: Make) -> None:
     recipe = make(FILE)
     made = plan(recipe, Settings())
-    given = [variables_of(recipe, build, Settings()) for build in made.builds]
-    (error,) = missing_secrets(made, given)
+    jobs = Jobs(made, recipe, Settings())
+    assert {name for build in made.builds for name in jobs[build.name].missing_secrets} == {"password"}
+    error = jobs[made.builds[0].name].missing_secrets["password"]
     assert "the secret password is missing" in str(error)
     assert "WEB_PASSWORD" in str(error)
     assert error.where is not None

@@ -14,7 +14,7 @@ import pytest
 
 from bakery.errors import ImagefileError
 from bakery.imagefile import loader
-from bakery.imagefile.plan import plan, variables_of
+from bakery.imagefile.plan import plan
 from bakery.imagefile.recipe import Recipe
 from bakery.imagefile.variables import Settings
 from bakery.model import Endpoint, to_json
@@ -139,7 +139,7 @@ def of_plan(recipe: Recipe, values: dict[str, str] | None = None, files: tuple[P
     made = plan(recipe, settings)
     (shown,) = made.builds[0].variables
     json.dumps(to_json(made))
-    return shown.value, variables_of(recipe, made.builds[0], settings)
+    return shown.value, made.variables[made.builds[0].name]
 
 
 def sent(recipe: Recipe, variables: Any, folder: Path) -> Any:
@@ -340,7 +340,7 @@ def test_an_axis_may_be_of_any_type(load: Load) -> None:
         "web[day=2026-01-01,net=10.0.0.0/8]@here",
         "web[day=2026-01-02,net=10.0.0.0/8]@here",
     ]
-    assert variables_of(recipe, made.builds[1], Settings()).day.day == 2
+    assert made.variables[made.builds[1].name].day.day == 2
     json.dumps(to_json(made))
 
 
