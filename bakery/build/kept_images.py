@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from bakery.build.context import RunContext
 from bakery.drivers.base import Driver
-from bakery.errors import BakeryError, UsageError
-from bakery.model import Artifact
+from bakery.errors import BakeryError, PostError, UsageError
+from bakery.events import Notice
+from bakery.model import Artifact, to_json
 from bakery.state.project import State
+from bakery.util.files import write_whole
+
+
+def write_down(context: RunContext, image: Artifact, note: str) -> None:
+    """Write a kept image into the catalogue, and beside the run. It is kept, whatever happens here.
+
+    Args:
+        context: the run.
+        image: what was kept.
+        note: the name of the run's own file about it.
+
+    Raises:
+        PostError: the catalogue cannot be written.
+    """
+    try:
+        context.state.add_image(image)
+    except OSError as error:
+        raised = PostError(
+            f"the image is kept, but cannot be written into the catalogue: {image.id}",
+            why=str(error),
+            hint="free some space; `bake build` then makes an image that is known",
+        )
+        raised.artifact = image
+        raise raised from error
+    try:
+        write_whole(context.run.path / note, json.dumps(to_json(image), indent=2), durable=True)
+    except OSError as error:
+        context.emit(Notice(build=image.build, level="warning", message=f"{note} is not written: {error}"))
 
 
 def remove(image: Artifact, state: State, drivers: Callable[[str], Driver[Any]]) -> None:

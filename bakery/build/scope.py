@@ -13,23 +13,23 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from bakery.build.background import BackgroundTasks, T
+from bakery.build.kept_images import write_down
 from bakery.build.logins import login_for
 from bakery.build.phase_timeouts import within
 from bakery.build.resume import ResumableMachine
 from bakery.build.running import RunningMachine
 from bakery.drivers.base import Driver
-from bakery.errors import BakeryError, CleanupError, DriverError, Interrupted, PostError
+from bakery.errors import BakeryError, CleanupError, DriverError, Interrupted
 from bakery.events import Event, Notice, PhaseEnded, PhaseStarted
 from bakery.imagefile.user_code import text_of
 from bakery.machine.build_names import BuildNames
-from bakery.model import Artifact, Checkpoint, Handle, Source, to_json
+from bakery.model import Artifact, Checkpoint, Handle, Source
 from bakery.redaction.logs import clean_logs
 from bakery.state import progress
 from bakery.state.claim import Claim
 from bakery.state.destroy import destroy_all
 from bakery.state.ledger import ClaimLedger, MergedLedger
 from bakery.state.ssh_keys import make_keys, save_keys
-from bakery.util.files import write_whole
 from bakery.util.retry import retry
 
 if TYPE_CHECKING:
@@ -367,35 +367,8 @@ class Scope:
             )
             both.commit()
             self.artifact = kept
-            self._write_down(kept, self.context.run.path / f"artifact-{claim.folder.name}.json")
+            write_down(self.context, kept, f"artifact-{claim.folder.name}.json")
             return kept
-
-    def _write_down(self, kept: Artifact, note: Path) -> None:
-        """Write a kept image into the catalogue, and beside the run. It is kept, whatever happens here.
-
-        Raises:
-            PostError: the catalogue cannot be written.
-        """
-        try:
-            self.context.state.add_image(kept)
-        except OSError as error:
-            raised = PostError(
-                f"the image is kept, but cannot be written into the catalogue: {kept.id}",
-                why=str(error),
-                hint="free some space; `bake build` then makes an image that is known",
-            )
-            raised.artifact = kept
-            raise raised from error
-        try:
-            write_whole(note, _text(kept), durable=True)
-        except OSError as error:
-            self.emit(Notice(level="warning", message=f"{note.name} is not written: {error}"))
-
-
-def _text(artifact: Artifact) -> str:
-    import json
-
-    return json.dumps(to_json(artifact), indent=2)
 
 
 def user_text(error: BaseException) -> str:
