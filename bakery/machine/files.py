@@ -25,19 +25,23 @@ digest() {
 }
 """
 
+# The beginning of the scripts whose first argument is a destination, `d`.
+DESTINATION: Final = """
+set -e
+d=$1
+case $d in
+  '~') d=$HOME ;;
+  '~/'*) d=$HOME/${d#'~/'} ;;
+"""
+
 # Arguments: destination, name to use below a folder, mode, owner, size, SHA-256, a word if the file has holes, key.
 # Tells where the file is. The rename makes the change all or nothing; size and digest are checked first, since a
 # connection that breaks ends the stream just as its end does. What is told stands between two keys, apart from what
 # others say.
 UPLOAD: Final = (
     DIGEST
-    + """
-set -e
-d=$1
-case $d in
-  '~') d=$HOME ;;
-  '~/'*) d=$HOME/${d#'~/'} ;;
-  '') d=. ;;
+    + DESTINATION
+    + """  '') d=. ;;
 esac
 case $d in */) [ -d "$d" ] || { echo "$d: no such folder" >&2; exit 1; } ;; esac
 [ ! -d "$d" ] || d=${d%/}/$2
@@ -84,13 +88,9 @@ n=0
 
 # Arguments: destination, owner, key. Reads names of folders, a line each. Makes the destination, and tells the numbers
 # of the owner and the group, and of those folders that are there already, or are links to folders.
-PREPARE: Final = r"""
-set -e
-d=$1
-case $d in
-  '~') d=$HOME ;;
-  '~/'*) d=$HOME/${d#'~/'} ;;
-esac
+PREPARE: Final = (
+    DESTINATION
+    + r"""esac
 mkdir -p -- "$d"
 if [ -n "$2" ]; then
   t=$d/.bakery-$$
@@ -114,17 +114,13 @@ while IFS= read -r p; do
 done
 printf '%s' "$key$told$key"
 """
+)
 
 # Arguments: destination, z for a gzip stream, bytes of all files. Tells the digest of what came.
 UNPACK: Final = (
     DIGEST
-    + """
-set -e
-d=$1
-case $d in
-  '~') d=$HOME ;;
-  '~/'*) d=$HOME/${d#'~/'} ;;
-esac
+    + DESTINATION
+    + """esac
 command -v sha256sum >/dev/null 2>&1 && [ -e /proc/self/fd/1 ] || { echo 'unchecked  -'; exec tar -x"$2" -f - -C "$d"; }
 { { tee /proc/self/fd/3 | digest "$3" >&4; } 3>&1 | tar -x"$2" -f - -C "$d"; } 4>&1
 """

@@ -67,7 +67,7 @@ def _parts(path: str, size: int) -> list[tuple[int, int]]:
     with Path(path).open("rb", buffering=0) as file:
         found = [
             (start // BLOCK * BLOCK, min(size, -(-end // BLOCK) * BLOCK))
-            for start, end in extents.data(file.fileno(), size)
+            for start, end in extents.stored_parts(file.fileno(), size)
         ]
     joined: list[tuple[int, int]] = []
     for start, end in found:
