@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from errno import ENXIO
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from bakery.util.extents import stored_parts
 
 if TYPE_CHECKING:  # a program that is started for each capture imports this
     from bakery.util.context import WorkContext
@@ -59,19 +60,9 @@ def changes(
 
 def stored(path: Path) -> list[range]:
     """Return the blocks of a sparse file that are not holes; more of them where the file system cannot tell."""
-    found: list[range] = []
     with path.open("rb") as file:
-        descriptor, size, at = file.fileno(), os.fstat(file.fileno()).st_size, 0
-        while at < size:
-            try:
-                start = os.lseek(descriptor, at, os.SEEK_DATA)
-            except OSError as error:
-                if error.errno == ENXIO:  # nothing but a hole until the end
-                    break
-                raise
-            at = os.lseek(descriptor, start, os.SEEK_HOLE)
-            found.append(range(start // BLOCK, -(-at // BLOCK)))
-    return union(found, [])
+        parts = list(stored_parts(file.fileno(), os.fstat(file.fileno()).st_size))
+    return union([range(start // BLOCK, -(-end // BLOCK)) for start, end in parts], [])
 
 
 def copy_data(source: Path, to: int) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from errno import ENXIO
 from pathlib import Path
 
 from bakery.util.context import WorkContext
+from bakery.util.extents import stored_parts
 
 CHUNK = 1 << 20
 
@@ -36,14 +36,8 @@ def fingerprint(path: Path, work: WorkContext) -> str:
 
 
 def _with_data(descriptor: int, size: int) -> Iterator[int]:
-    """Numbers of the chunks that are not wholly a hole."""
-    at = 0
-    while at < size:
-        try:
-            start = os.lseek(descriptor, at, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == ENXIO:  # nothing but a hole until the end
-                return
-            raise
-        yield start // CHUNK
-        at = (start // CHUNK + 1) * CHUNK
+    """Yield the numbers of the chunks that are not wholly a hole."""
+    after = 0
+    for start, end in stored_parts(descriptor, size):
+        first, after = max(start // CHUNK, after), -(-end // CHUNK)
+        yield from range(first, after)

@@ -39,10 +39,10 @@ def has_holes(path: str | Path, status: os.stat_result) -> bool:
     if not stat.S_ISREG(status.st_mode) or status.st_size < SMALLEST or is_full(status):
         return False
     with Path(path).open("rb", buffering=0) as file:
-        return sum(end - start for start, end in data(file.fileno(), status.st_size)) < status.st_size
+        return sum(end - start for start, end in stored_parts(file.fileno(), status.st_size)) < status.st_size
 
 
-def data(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+def stored_parts(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
     """Yield start and end of each part that is not a hole.
 
     Source: lseek(2), SEEK_DATA and SEEK_HOLE; where the file system knows no holes, the whole file is one part.
@@ -93,7 +93,7 @@ def copy(source: Path, target: Path) -> None:
     """
     with source.open("rb") as reader, target.open("xb") as writer:
         status = os.fstat(reader.fileno())
-        for start, end in data(reader.fileno(), status.st_size):
+        for start, end in stored_parts(reader.fileno(), status.st_size):
             _copy_part(reader.fileno(), writer.fileno(), start, end)
         os.ftruncate(writer.fileno(), status.st_size)
         if os.fstat(writer.fileno()).st_blocks < status.st_blocks:

@@ -11,9 +11,10 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Final
 
-from bakery.disk.inspect.scan import CHUNK, Pattern, extents
+from bakery.disk.inspect.scan import CHUNK, Pattern
 from bakery.disk.inspect.tools import find, run
 from bakery.errors import DriverError
+from bakery.util.extents import stored_parts
 from bakery.util.process import run_process
 from bakery.util.waiting import Cancel
 
@@ -69,7 +70,7 @@ class _Feed:
         total = 0
         with self._disk.open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
-            for start, end in extents(file.fileno(), size):
+            for start, end in stored_parts(file.fileno(), size):
                 for at in range(start, end, CHUNK):
                     data = os.pread(file.fileno(), min(CHUNK + self._overlap, end - at), at)
                     if self._cancel.reason:

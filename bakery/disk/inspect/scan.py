@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from bakery.util.extents import stored_parts
 
 CHUNK: Final = 1 << 20
 """Bytes searched at once. Small, because nothing else in this process runs during one search."""
@@ -74,23 +75,6 @@ def _gate(starts: Sequence[bytes]) -> re.Pattern[bytes] | None:
     return re.compile(b"|".join(choices))
 
 
-def extents(fd: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield start and end of each part of a file that is not a hole.
-
-    Source: lseek(2), SEEK_DATA and SEEK_HOLE; where the file system knows no holes, the whole file is one part.
-    """
-    at = 0
-    while at < size:
-        try:
-            start = os.lseek(fd, at, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                return  # nothing but a hole up to the end
-            raise
-        at = os.lseek(fd, start, os.SEEK_HOLE)
-        yield start, at
-
-
 def scan(disk: Path, patterns: Sequence[Pattern], step: Callable[[int, int], None]) -> list[Match]:
     """Search all of a raw disk that is not a hole.
 
@@ -103,7 +87,7 @@ def scan(disk: Path, patterns: Sequence[Pattern], step: Callable[[int, int], Non
     hits: list[Match] = []
     with disk.open("rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
-        for start, end in extents(file.fileno(), size):
+        for start, end in stored_parts(file.fileno(), size):
             at = start
             while at < end:
                 step(at, size)

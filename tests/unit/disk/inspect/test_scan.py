@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bakery.disk.inspect.scan import CHUNK, Match, Needles, Pattern, distinct, extents, scan
+from bakery.disk.inspect.scan import CHUNK, Match, Needles, Pattern, distinct, scan
 from bakery.errors import Interrupted
+from bakery.util.extents import stored_parts
 
 
 def quiet(done: int, total: int) -> None:
@@ -62,7 +63,7 @@ def test_holes_are_skipped(tmp_path: Path) -> None:
     assert scan(disk, [Pattern("n", b"needle")], lambda done, _: seen.append(done)) == [Match(1 << 33, "n", 6)]
     assert len(seen) < 10
     with disk.open("rb") as file:
-        assert sum(end - start for start, end in extents(file.fileno(), 1 << 34)) <= 1 << 20
+        assert sum(end - start for start, end in stored_parts(file.fileno(), 1 << 34)) <= 1 << 20
 
 
 def test_a_search_can_be_stopped(tmp_path: Path) -> None:
