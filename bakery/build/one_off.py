@@ -18,13 +18,14 @@ from bakery.build.scope import Scope
 from bakery.build.signals import Signals
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, CleanupError, UsageError
-from bakery.events import BuildEnded, BuildStarted, Failed, ResourceChanged, RunEnded, RunStarted
+from bakery.events import BuildEnded, BuildStarted, ResourceChanged, RunEnded, RunStarted
 from bakery.imagefile.builds import Build, Plan
 from bakery.model import Artifact
 from bakery.redaction.redactor import Redactor
 from bakery.reporting.bus import Bus, Reporter
+from bakery.reporting.summary import failed_event
 from bakery.state.journal import Journal
-from bakery.state.project import RunFolder, State
+from bakery.state.project import State
 from bakery.util.waiting import Cancel
 
 
@@ -95,7 +96,7 @@ class OneOffRun:
                 action(context)
             except BakeryError as error:
                 code = error.exit_code
-                context.emit(_failed(build.name, error, context.run))
+                context.emit(failed_event(error, build=build.name, folder=context.run.path))
             if context.run.replay().live():
                 code = CleanupError.exit_code
             seconds = time.monotonic() - started
@@ -158,17 +159,4 @@ def build_of(artifact: Artifact, plan: Plan, wanted: str | None = None) -> Build
     raise UsageError(
         f"no image of this imagefile belongs to {wanted or artifact.name!r}",
         hint=f"name one with --image: {', '.join(sorted(specs))}",
-    )
-
-
-def _failed(build: str, error: BakeryError, run: RunFolder) -> Failed:
-    return Failed(
-        build=build,
-        error=type(error).__name__,
-        what=error.what,
-        why=error.why,
-        hint=error.hint,
-        location=str(error.where or ""),
-        exit_code=error.exit_code,
-        folder=str(run.path),
     )

@@ -23,7 +23,7 @@ from bakery.build.verdicts import warn_of_base
 from bakery.drivers.publisher import Publisher
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, CleanupError, Interrupted, PostError, PreflightError
-from bakery.events import ArtifactKept, BuildEnded, BuildStarted, Failed, Notice, RunEnded, RunStarted, Waiting
+from bakery.events import ArtifactKept, BuildEnded, BuildStarted, Notice, RunEnded, RunStarted, Waiting
 from bakery.imagefile.builds import Build, ImageRef, Plan
 from bakery.imagefile.recipe import Recipe
 from bakery.imagefile.user_code import text_of
@@ -32,6 +32,7 @@ from bakery.model import Artifact, Needs, Problem, to_json
 from bakery.redaction.redactor import Redactor
 from bakery.reporting.bus import Bus, Reporter
 from bakery.reporting.formatting import counted
+from bakery.reporting.summary import failed_event
 from bakery.state.journal import Journal
 from bakery.state.project import RunFolder, State
 from bakery.util.host_errors import no_space, trouble
@@ -363,18 +364,7 @@ class _Run:
         self.errors[name] = error
         if no_space(self.context.run.path) and "full" not in error.what:
             error.hint = f"the disk under {self.context.run.path} is full. {error.hint}".strip()
-        self.context.emit(
-            Failed(
-                build=name,
-                error=type(error).__name__,
-                what=error.what,
-                why=error.why,
-                hint=error.hint,
-                location=str(error.where or ""),
-                exit_code=error.exit_code,
-                folder=str(self.context.run.path),
-            )
-        )
+        self.context.emit(failed_event(error, build=name, folder=self.context.run.path))
 
     def _exit_code(self) -> int:
         """Leftovers first, since they cost money; then what the user did; then the first failure."""

@@ -49,17 +49,9 @@ def note(text: str, project: Project) -> None:
 
 def error(found: BakeryError, project: Project) -> int:
     """Explain an error, and return its exit code."""
-    from bakery.events import Failed
-    from bakery.reporting.summary import failure_text
+    from bakery.reporting.summary import failed_event, failure_text
 
-    event = Failed(
-        error=type(found).__name__,
-        what=found.what,
-        why=found.why,
-        hint=found.hint,
-        location=str(found.where or ""),
-        exit_code=found.exit_code,
-    )
+    event = failed_event(found)
     if project.json:
         out_json(event.to_json(), project)
     text = project.redact(failure_text(event))

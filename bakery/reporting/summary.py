@@ -7,12 +7,33 @@ from pathlib import Path
 from typing import Final
 
 from bakery import events as e
+from bakery.errors import BakeryError
 from bakery.reporting.formatting import duration, indent, plain
 from bakery.reporting.run_state import BuildState, RunState
 from bakery.util.units import format_size
 
 VERDICTS: Final = {"untested": "not tested", "failed": "tests failed"}
 """What is said of a kept image that did not pass; that one passed goes without saying."""
+
+
+def failed_event(error: BakeryError, *, build: str = "", folder: Path | None = None) -> e.Failed:
+    """Return the event that tells of an error.
+
+    Args:
+        error: what went wrong.
+        build: whose it is; empty for one of the whole run.
+        folder: where the files are that tell more.
+    """
+    return e.Failed(
+        build=build,
+        error=type(error).__name__,
+        what=error.what,
+        why=error.why,
+        hint=error.hint,
+        location=str(error.where or ""),
+        exit_code=error.exit_code,
+        folder=str(folder or ""),
+    )
 
 
 def failure(event: e.Failed, track: BuildState | None = None) -> Iterator[tuple[str, str]]:
