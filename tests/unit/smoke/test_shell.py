@@ -1,55 +1,10 @@
 from __future__ import annotations
 
-import re
-import shlex
-from collections.abc import Callable
-
 import pytest
 
-from bakery.model import Stream
 from bakery.smoke.shell import CommandTimeoutError, Shell
 from bakery.util.results import Lost
-
-Answer = tuple[bytes, bytes, int]
-
-
-class FakePipes:
-    """A machine's shell that understands our frames, and gives its output in pieces of `size` bytes."""
-
-    def __init__(self, answer: Callable[[str], Answer | None], size: int = 3) -> None:
-        self._answer = answer
-        self._size = size
-        self._mark = b""
-        self._queue: list[tuple[Stream, bytes]] = []
-        self.closed = False
-        self.pid = 4711
-
-    def send(self, data: bytes) -> None:
-        if found := re.match(r"PATH=.* m=(\w+)\n", data.decode()):
-            self._mark = found[1].encode()
-            return
-        words = shlex.split(data.decode())
-        for command in (words[at + 1] for at, word in enumerate(words) if word == "-c"):
-            answer = self._answer(command)
-            if answer is not None:
-                self._say(*answer)
-
-    def _say(self, stdout: bytes, stderr: bytes, exited: int) -> None:
-        self._queue.append(("stdout", stdout + self._mark + b"%d;" % exited))
-        self._queue.append(("stderr", stderr + self._mark))
-
-    def receive(self, timeout: float | None) -> list[tuple[Stream, bytes]]:
-        if not self._queue:
-            if self.closed or timeout is None:
-                raise Lost("ended")
-            return []
-        stream, data = self._queue.pop(0)
-        if data[self._size :]:
-            self._queue.insert(0, (stream, data[self._size :]))
-        return [(stream, data[: self._size])]
-
-    def close(self) -> None:
-        self.closed = True
+from tests.unit.smoke.pipes import Answer, FakePipes
 
 
 def shell_of(*pipes: FakePipes) -> Shell:
