@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeAlias
 
 import pytest
@@ -25,10 +26,12 @@ class FakeTools:
     _answers: list[tuple[str, Told]] = field(default_factory=list[tuple[str, Told]])
 
     @classmethod
-    def install(cls, monkeypatch: pytest.MonkeyPatch) -> FakeTools:
-        """Stand in for the real ones."""
+    def install(cls, monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> FakeTools:
+        """Stand in for the real ones, also in modules that have `run` under their own name."""
         fake = cls()
         monkeypatch.setattr("bakery.util.tools.run", fake.run)
+        for module in modules:
+            monkeypatch.setattr(module, "run", fake.run)
         fake.answer("qemu-img info *", _info).answer("qemu-img create *", _create).answer(
             "qemu-img convert *", _convert
         )
