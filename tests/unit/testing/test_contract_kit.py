@@ -77,15 +77,11 @@ def test_what_was_handed_over_is_nobodys_to_undo() -> None:
 )
 def test_each_line_has_a_point_before_and_one_after_it_is_written(stop_at: int, known: list[str | None]) -> None:
     ledger = RecordingLedger(stop_at)
-    lines = (
-        lambda: ledger.intend(FIRST),
-        lambda: ledger.made(replace(FIRST, id="1")),
-        ledger.commit,
-    )
     stopped = False
     try:
-        for line in lines:
-            line()
+        ledger.intend(FIRST)
+        ledger.made(replace(FIRST, id="1"))
+        ledger.commit()
     except Stop:
         stopped = True
     assert stopped == (stop_at < 7)
