@@ -17,6 +17,7 @@ from bakery.model import Json
 from bakery.redaction.secret import Secret
 
 LONGEST = 60
+MOST_BITS = 14_000
 MARK = "__bakery__"
 _LOOKS_SECRET = re.compile(r"pass|secret|token|cred|key", re.IGNORECASE)
 _CALLABLES = (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, type)
@@ -40,11 +41,18 @@ def shown(name: str, value: object) -> str:
         return ""
     if isinstance(value, PurePath):
         return repr(str(value))
+    if _is_huge(value):
+        return ""
     plain = value is None or isinstance(value, (bool, int, float, str))
     if not plain and not (isinstance(value, (list, tuple)) and all(shown("", item) for item in value)):
         return ""
     text = repr(value)
     return text if len(text) <= LONGEST else ""
+
+
+def _is_huge(value: object) -> bool:
+    """Say whether a number has more digits than Python writes as a decimal: 4300, `sys.set_int_max_str_digits`."""
+    return isinstance(value, int) and value.bit_length() > MOST_BITS
 
 
 class Values:
@@ -70,7 +78,7 @@ class Values:
         """
         match value:
             case None | bool() | int() | str() if type(value) in (type(None), bool, int, str):
-                return [type(value).__name__, str(value)]
+                return [type(value).__name__, hex(value) if _is_huge(value) else str(value)]
             case Secret():
                 return ["secret", self._keyed(value.reveal())]
             case float() | complex() | range() | slice():
