@@ -97,7 +97,7 @@ def test_the_lock_is_a_session_that_lasts_until_its_input_ends(
         def closeMachineSession(self, session: str) -> None:  # noqa: N802  the same
             done.append(f"close {session}")
 
-    monkeypatch.setitem(sys.modules, "vboxapi", SimpleNamespace(VirtualBoxManager=Manager))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "vboxapi", SimpleNamespace(VirtualBoxManager=Manager))
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(read=lambda: done.append("waited")))
     session_lock.main("u-1")
     assert done == ["open machine u-1 False", "waited", "close session"]
