@@ -14,6 +14,7 @@ import pytest
 
 from bakery.disk.bases.base import Base
 from bakery.drivers.virtualbox import check
+from bakery.drivers.virtualbox.api import sdk
 from bakery.drivers.virtualbox.api.errors import ServiceUnreachableError, refusal
 from bakery.drivers.virtualbox.options import Appliance, RegisteredMachine
 from bakery.drivers.virtualbox.source import VirtualBox
@@ -52,8 +53,9 @@ def host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tools, "missing", lambda _: iter(()))
 
 
-def box(**replies: list[Reply]) -> TableBox:
-    named = {name.replace("_", " "): answers for name, answers in replies.items()}
+def box(**replies: Reply) -> TableBox:
+    """A VirtualBox that has all, but for what the test says of a verb, with `_` for a blank."""
+    named: dict[str, list[Reply]] = {name.replace("_", " "): [answer] for name, answer in replies.items()}
     return TableBox(
         replies={
             "--version": [ANSWERS["version"].stdout],
@@ -80,12 +82,12 @@ def test_no_virtualbox_is_said_with_where_to_get_it() -> None:
 
 
 def test_an_older_virtualbox_is_said_with_its_version() -> None:
-    (problem,) = problems(box(**{"--version": ["6.1.50r161033\n"]}))
+    (problem,) = problems(box(**{"--version": "6.1.50r161033\n"}))
     assert "VirtualBox 6.1.50 is too old" in problem
 
 
 def test_a_service_that_cannot_be_reached_is_a_problem_and_no_crash() -> None:
-    (problem,) = problems(box(**{"--version": [ServiceUnreachableError("VirtualBox did not answer", why="no")]}))
+    (problem,) = problems(box(**{"--version": ServiceUnreachableError("VirtualBox did not answer", why="no")}))
     assert problem.startswith("VirtualBox did not answer")
 
 
@@ -143,7 +145,7 @@ def test_an_ovf_that_is_none_is_said(tmp_path: Path) -> None:
 
 
 def test_a_registered_machine_is_looked_at() -> None:
-    asked = box(list_vms=[f'"golden" {{{UUID}}}\n'], showvminfo=[info("golden", state="running")])
+    asked = box(list_vms=f'"golden" {{{UUID}}}\n', showvminfo=info("golden", state="running"))
     (problem,) = problems(asked, RegisteredMachine("golden"))
     assert "'golden' is running" in problem
 
@@ -151,7 +153,7 @@ def test_a_registered_machine_is_looked_at() -> None:
 def test_guest_additions_that_this_virtualbox_does_not_bring_are_said() -> None:
     assert problems(box(), guest_additions="attach") == []
     (problem,) = problems(
-        box(**{"list systemproperties": ["Default Guest Additions ISO:     \n"]}), guest_additions="attach"
+        box(**{"list systemproperties": "Default Guest Additions ISO:     \n"}), guest_additions="attach"
     )
     assert "virtualbox-guest-additions-iso" in problem
 
@@ -187,11 +189,11 @@ def test_doctor_says_that_there_is_no_virtualbox() -> None:
 
 def test_doctor_says_which_there_is_and_how_it_is_asked(device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     device.touch()
-    monkeypatch.setattr(check.sdk, "missing", str)
+    monkeypatch.setattr(sdk, "missing", str)
     first, second = said(box())
     assert first.what == "VirtualBox 7.2.22; bakery changes it through VBoxManage, and looks through pyvbox"
     assert second.what == "VirtualBox's kernel module is loaded"
-    monkeypatch.setattr(check.sdk, "missing", lambda: "vboxapi: not there")
+    monkeypatch.setattr(sdk, "missing", lambda: "vboxapi: not there")
     assert "looks through it too (vboxapi: not there)" in said(box())[0].what
 
 
@@ -212,7 +214,7 @@ def test_doctor_says_that_the_device_may_not_be_opened(device: Path, monkeypatch
 
 def test_doctor_says_that_virtualbox_does_not_answer(device: Path) -> None:
     assert not device.exists()
-    (line,) = said(box(**{"--version": [refusal("say its version", "VBoxManage: error: no\n", 1)]}))
+    (line,) = said(box(**{"--version": refusal("say its version", "VBoxManage: error: no\n", 1)}))
     assert "did not say its version" in line.what
 
 

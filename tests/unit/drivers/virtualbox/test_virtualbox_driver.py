@@ -165,7 +165,8 @@ def test_a_source_an_image_of_ours_and_a_checkpoint_can_be_started(tmp_path: Pat
     settings = VirtualBox(base=None, memory="512M").settings()
     ours = Artifact(driver="virtualbox", id=str(tmp_path / "web.ova"), name="web", format="ova", settings=settings)
     saved = Checkpoint(driver="virtualbox", key="k", folder=tmp_path, settings={"source": settings})
-    for number, boot in enumerate((VirtualBox(base=base), ours, saved)):
+    boots: list[VirtualBox | Artifact | Checkpoint] = [VirtualBox(base=base), ours, saved]
+    for number, boot in enumerate(boots):
         folder = tmp_path / str(number)
         folder.mkdir()
         asked, box = driver(showvminfo=[shown(folder)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -244,7 +245,7 @@ def test_a_port_is_one_that_nobody_listens_on(monkeypatch: pytest.MonkeyPatch) -
         free = ports.free_port()
         assert ports.FIRST <= free <= ports.LAST
         turns = iter([taken.getsockname()[1], free])
-        monkeypatch.setattr(ports.random, "randint", lambda *_: next(turns))
+        monkeypatch.setattr(random, "randint", lambda *_: next(turns))
         assert ports.free_port() == free
 
 
@@ -252,6 +253,6 @@ def test_no_free_port_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        monkeypatch.setattr(ports.random, "randint", lambda *_: taken.getsockname()[1])
+        monkeypatch.setattr(random, "randint", lambda *_: taken.getsockname()[1])
         with pytest.raises(DriverError, match="no port of"):
             ports.free_port()

@@ -15,6 +15,7 @@ from typing import Any, Self
 import pytest
 
 from bakery.drivers.qemu.firmware import Firmware
+from bakery.drivers.qemu.monitor import SOCKET
 from bakery.drivers.virtualbox.api.answers import MachineInfo, machine_info
 from bakery.errors import NotYet
 from bakery.testing.virtualbox import guest as played
@@ -49,8 +50,8 @@ def disk(path: Path, kind: int = 1) -> Path:
     return path
 
 
-def command(tmp_path: Path, chain: list[Path] | None = None, **more: str) -> list[str]:
-    return PlayedGuest(tmp_path / "guest", machine(**more), lambda _: chain or [])._command()
+def command(tmp_path: Path, **more: str) -> list[str]:
+    return PlayedGuest(tmp_path / "guest", machine(**more), lambda _: [])._command()
 
 
 def value(words: list[str], option: str) -> str:
@@ -275,7 +276,7 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, A
 def test_it_is_started_beside_us_with_the_lock_of_its_machine(
     guest: PlayedGuest, tmp_path: Path, started: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("BECOMES", played.SOCKET)
+    monkeypatch.setenv("BECOMES", SOCKET)
     guest.start()
     (call,) = started
     assert call["words"][1:] == ["-m", "bakery.testing.virtualbox.guest_process", str(tmp_path / "guest")]
