@@ -108,6 +108,22 @@ class Output(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ItemApplied(Event):
+    """A configuration management tool is done with one of its items: an Ansible task, a Puppet resource, a Salt state.
+
+    `text` says why it failed, or what changed; `location` is a file and line of this host.
+    """
+
+    tool: str
+    item: str
+    outcome: Literal["ok", "changed", "skipped", "failed", "ignored", "unreachable"]
+    seconds: float = 0.0
+    location: str = ""
+    text: str = ""
+    step: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Waiting(Event):
     """What the build is waiting for, and for how long already."""
 

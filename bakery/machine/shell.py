@@ -34,15 +34,23 @@ def shell_command(endpoint: Endpoint, folder: Path, command: str = "") -> list[s
             return entering(int(endpoint.data["pid"]), "-l", *(["-c", command] if command else []))
         case _:
             terminal = ["-t"] if command and sys.stdin.isatty() and sys.stdout.isatty() else []
-            words = ["--", command] if command else []
-            return ["ssh", *_options(endpoint, folder), *terminal, f"{endpoint.user}@{endpoint.host}", *words]
+            options = [*ssh_options(endpoint, str(folder / "id"), folder / "known_hosts"), "-p", str(endpoint.port)]
+            line = ["--", command] if command else []
+            return ["ssh", *options, *terminal, f"{endpoint.user}@{endpoint.host}", *line]
 
 
-def _options(endpoint: Endpoint, folder: Path) -> list[str]:
+def ssh_options(endpoint: Endpoint, key: str, known_hosts: Path) -> list[str]:
+    """Return OpenSSH's options for a machine, its port apart: its own key and host key, nothing of the user's.
+
+    Args:
+        endpoint: where it is.
+        key: the file of the private key that it was given.
+        known_hosts: as written by `known_hosts`.
+    """
     options: dict[str, object] = {
-        "IdentityFile": folder / "id",
+        "IdentityFile": key,
         "IdentitiesOnly": "yes",
-        "UserKnownHostsFile": folder / "known_hosts",
+        "UserKnownHostsFile": known_hosts,
         "StrictHostKeyChecking": "yes",
         "GlobalKnownHostsFile": "/dev/null",
         "ForwardAgent": "no",
@@ -52,10 +60,11 @@ def _options(endpoint: Endpoint, folder: Path) -> list[str]:
     elif endpoint.key:
         options["IdentityFile"] = Path(endpoint.key).expanduser()
     if gateway := endpoint.gateway:
-        way = ["ssh", *_options(gateway, folder), "-W", "[%h]:%p", f"{gateway.user}@{gateway.host}"]
+        words = [*ssh_options(gateway, key, known_hosts), "-p", str(gateway.port)]
+        way = ["ssh", *words, "-W", "[%h]:%p", f"{gateway.user}@{gateway.host}"]
         options["ProxyCommand"] = shlex.join(way)
     words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-    return ["-F", "none", *words, "-p", str(endpoint.port)]
+    return ["-F", "none", *words]
 
 
 def write_login(endpoint: Endpoint, keys: Keys, folder: Path) -> None:
@@ -63,13 +72,18 @@ def write_login(endpoint: Endpoint, keys: Keys, folder: Path) -> None:
     key = folder / "id"
     key.touch(mode=0o600)
     key.write_text(keys.user_private, encoding="utf-8")
+    (folder / "known_hosts").write_text(known_hosts(endpoint), encoding="utf-8")
+
+
+def known_hosts(endpoint: Endpoint) -> str:
+    """Return the host keys of a machine and of the gateways before it, as known_hosts has them."""
     lines: list[str] = []
     hop: Endpoint | None = endpoint
     while hop is not None:
         host = hop.host if hop.port == 22 else f"[{hop.host}]:{hop.port}"  # noqa: PLR2004  SSH's port
         lines += [f"{host} {key}\n" for key in hop.host_key.splitlines()]
         hop = hop.gateway
-    (folder / "known_hosts").write_text("".join(lines), encoding="utf-8")
+    return "".join(lines)
 
 
 def open_shell(endpoint: Endpoint, keys: Keys, folder: Path, command: str = "") -> int:

@@ -9,15 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bakery.provision.ansible_play import ansible
     from bakery.provision.package_install import packages
     from bakery.provision.render import template
 
 _HOMES = {
+    "ansible": "bakery.provision.ansible_play",
     "packages": "bakery.provision.package_install",
     "template": "bakery.provision.render",
 }
 
-__all__ = ["packages", "template"]
+__all__ = ["ansible", "packages", "template"]
 
 
 def __getattr__(name: str) -> Any:

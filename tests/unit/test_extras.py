@@ -24,5 +24,5 @@ def needed_by(extra: str) -> set[str]:
 def test_all_brings_what_every_other_extra_brings() -> None:
     extras = set(metadata("imagebakery").get_all("Provides-Extra") or ())
     others = extras - {"all"}
-    assert {"aws", "openstack"} <= others
+    assert {"ansible", "aws", "openstack"} <= others
     assert needed_by("all") == {name for extra in others for name in needed_by(extra)}

@@ -163,7 +163,9 @@ class Tracer(Observer):
     def _wrote(self, path: Any) -> None:
         """What the step writes before it reads it is its own product, not an input."""
         full = self._absolute(path)
-        if full and ("file", str(full)) not in self.read and not str(full).startswith(self._ignored):
+        if full is None or os.path.isdir(full):  # noqa: PTH112  tempfile.TemporaryFile is opened by its folder's name
+            return
+        if ("file", str(full)) not in self.read and not str(full).startswith(self._ignored):
             self._written.add(full)
 
     def _seen(self, kind: Kind, path: Any) -> None:

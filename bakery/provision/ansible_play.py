@@ -1,0 +1,214 @@
+"""Ansible from this host, over the machine's real endpoint: no proxy, no guessed verdict."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from bakery.machine.access import MachineAccess, access
+from bakery.provision.ansible_events import Told, listening
+from bakery.provision.ansible_host import AnsibleProgram, end_masters, find_program, remote_folder, settings
+from bakery.provision.ansible_inventory import inventory as own_inventory
+from bakery.provision.ansible_inventory import reaching
+from bakery.provision.ansible_requirements import installed
+from bakery.provision.ansible_verdict import judge
+from bakery.provision.ansible_words import PlayOptions, words
+from bakery.provision.items import Applied, Item, announce, settle
+from bakery.provision.secret_files import SecretFiles
+from bakery.redaction.secret import Secret
+from bakery.util.observer import note_input
+
+if TYPE_CHECKING:
+    from bakery.machine.machine import Machine
+
+Paths: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
+
+
+def ansible(
+    m: Machine,
+    playbook: Paths,
+    *,
+    host: str = "default",
+    groups: Sequence[str] = (),
+    inventory: Paths = (),
+    extra_vars: Mapping[str, Any] | None = None,
+    vars_files: Paths = (),
+    vault: Secret | str | os.PathLike[str] | Mapping[str, Secret | str | os.PathLike[str]] | None = None,
+    tags: Sequence[str] = (),
+    skip_tags: Sequence[str] = (),
+    limit: str = "",
+    start_at_task: str = "",
+    requirements: str | os.PathLike[str] | None = None,
+    offline: bool = False,
+    roles_path: Paths = (),
+    collections_path: Paths = (),
+    config: str | os.PathLike[str] | None = None,
+    python: str = "",
+    env: Mapping[str, str] | None = None,
+    verbosity: int = 0,
+    check: bool = False,
+    options: Sequence[str] = (),
+    program: str = "",
+    timeout: float | None = None,
+) -> Applied:
+    """Run a playbook of this host on the machine, by ansible-core on this host (2.19 or later).
+
+    The verdict comes from what Ansible tells of each task, not from its exit code: a playbook that ran nothing is a
+    failure, whatever the exit code says. Paths are relative to the imagefile's folder.
+
+    Args:
+        m: the machine.
+        playbook: the playbook, or several.
+        host: the name by which plays and `host_vars` know the machine.
+        groups: those that it belongs to, for `hosts: web` and `group_vars`.
+        inventory: the project's own, for its variables; no other host of it is ever touched.
+        extra_vars: variables, of JSON's types; a `Secret` anywhere in them is handed over in memory.
+        vars_files: files of variables, vaulted or not.
+        vault: the password of vaulted files, a file that holds it, or several by vault id.
+        tags: run these only.
+        skip_tags: do not run these.
+        limit: a pattern that the machine must match as well.
+        start_at_task: begin here.
+        requirements: roles and collections for ansible-galaxy, kept in the cache.
+        offline: True downloads nothing; what the requirements name must be files here, or in the cache.
+        roles_path: more folders with roles.
+        collections_path: more folders with collections.
+        config: the ansible.cfg; the nearest one from the playbook's folder up to the imagefile's when None.
+        python: the interpreter on the machine; found there when empty.
+        env: more environment for Ansible.
+        verbosity: 0 to 6, as so many -v.
+        check: True changes nothing, and tells what would be changed.
+        options: more words for ansible-playbook.
+        program: the ansible-playbook to use; that beside this Python, else the one on PATH, when empty.
+        timeout: seconds for the whole of it.
+
+    Raises:
+        TaskError: a task failed, with the module's message and the play's file and line; the machine was not reached;
+            nothing was run; or Ansible could not read something.
+        PreflightError: no ansible-core on this host.
+        DriverError: the machine died.
+    """
+    inside = access(m)
+    play = PlayOptions(
+        playbooks=_paths(inside, playbook),
+        host=host,
+        groups=tuple(groups),
+        inventories=_paths(inside, inventory),
+        extra_vars=extra_vars or {},
+        vars_files=_paths(inside, vars_files),
+        vault=_vaults(inside, vault),
+        tags=tuple(tags),
+        skip_tags=tuple(skip_tags),
+        limit=limit,
+        start_at_task=start_at_task,
+        verbosity=verbosity,
+        check=check,
+        more=tuple(options),
+    )
+    project = AnsibleProject(
+        program=find_program(program),
+        config=_config(inside, config, play.playbooks[0]),
+        roles=_paths(inside, roles_path),
+        collections=_paths(inside, collections_path),
+        requirements=None if requirements is None else _paths(inside, requirements)[0],
+        offline=offline or inside.work.offline,
+        env=dict(env or {}),
+        python=python,
+    )
+    return _play(m, inside, play, project, inside.limit(timeout))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnsibleProject:
+    """What surrounds a play: the program, its configuration, and where roles and collections come from."""
+
+    program: AnsibleProgram
+    config: Path | None = None
+    roles: tuple[Path, ...] = ()
+    collections: tuple[Path, ...] = ()
+    requirements: Path | None = None
+    offline: bool = False
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    python: str = ""
+
+
+def _play(
+    m: Machine, inside: MachineAccess, play: PlayOptions, project: AnsibleProject, timeout: float | None
+) -> Applied:
+    def heard(item: Item) -> None:
+        announce(inside, "ansible", item)
+
+    with _folder() as folder, SecretFiles(folder) as secrets, reaching(inside, folder, secrets) as way:
+        if project.python:
+            way["ansible_python_interpreter"] = project.python
+        (folder / "hosts.json").write_text(own_inventory(play.host, play.groups, way), encoding="utf-8")
+        roles, collections = project.roles, project.collections
+        if project.requirements is not None:
+            fetched = installed(inside, project.program, project.requirements, folder, offline=project.offline)
+            roles, collections = (fetched / "roles", *roles), (fetched, *collections)
+        env = {**settings(project.config, folder, roles, collections), **project.env}
+        try:
+            with listening(heard) as (descriptor, told):
+                result = project.program.run(
+                    inside,
+                    "playbook",
+                    words(play, folder / "hosts.json", secrets),
+                    env=env,
+                    cwd=_home(inside, project.config),
+                    descriptor=descriptor,
+                    timeout=timeout,
+                )
+        finally:
+            end_masters(folder)
+        told.note_inputs((str(folder), *project.program.folders))
+        if not any(item.outcome == "unreachable" for item in told.items):
+            m.run(["rm", "-rf", "--", remote_folder(folder)], user="root", hide=True)
+        judge(inside, play, told, result)
+        return _done(inside, told)
+
+
+def _done(inside: MachineAccess, told: Told) -> Applied:
+    for name in told.idle:
+        inside.work.notice(f"ansible: no host matches the play {name}")
+    rescued = (replace(item, outcome="ignored") if item.outcome == "failed" else item for item in told.items)
+    return settle(inside, "ansible", tuple(rescued))
+
+
+@contextmanager
+def _folder() -> Generator[Path]:
+    """Make a private folder of a short name: sockets in it may have 100 characters."""
+    with tempfile.TemporaryDirectory(prefix="bakery-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+def _paths(inside: MachineAccess, given: Paths) -> tuple[Path, ...]:
+    each = [given] if isinstance(given, str | os.PathLike) else given
+    return tuple(Path(os.path.abspath(inside.folder / Path(path).expanduser())) for path in each)  # noqa: PTH100  resolve() would follow links
+
+
+def _vaults(inside: MachineAccess, given: Any) -> dict[str, Secret | Path]:
+    if given is None:
+        return {}
+    each = given if isinstance(given, Mapping) else {"default": given}
+    return {name: one if isinstance(one, Secret) else _paths(inside, one)[0] for name, one in each.items()}
+
+
+def _config(inside: MachineAccess, given: str | os.PathLike[str] | None, playbook: Path) -> Path | None:
+    """Find the project's ansible.cfg; the user's own and the host's are not read, so that all hosts build alike."""
+    if given is not None:
+        return _paths(inside, given)[0]
+    folders = [folder for folder in playbook.parents if folder.is_relative_to(inside.folder)] or [playbook.parent]
+    for folder in folders:
+        note_input("file", str(folder / "ansible.cfg"))
+        if (folder / "ansible.cfg").is_file():
+            return folder / "ansible.cfg"
+    return None
+
+
+def _home(inside: MachineAccess, config: Path | None) -> Path:
+    return inside.folder if config is None else config.parent

@@ -1,0 +1,1 @@
+"""Callback plugins; `launcher.py` makes the folder known to Ansible."""

@@ -1,0 +1,1 @@
+"""Connection plugins; `launcher.py` makes the folder known to Ansible."""

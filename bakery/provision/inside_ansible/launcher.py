@@ -1,0 +1,104 @@
+"""Starts one of Ansible's programs, and tells bakery what it reads on this host.
+
+Python's audit hooks see each file that Ansible and its workers open, which no callback is told; they must be there
+before the inventory is read. Messages are JSON objects, one a datagram, to the socket that BAKERY_EVENTS_FD names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from importlib import import_module
+from typing import Any
+
+HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120  pathlib would import more than Ansible needs
+REACH = ("ssh", "scp", "sftp", "sshpass", "nsenter", "env", "prlimit", "chrt", "nice", "choom", "setpriv")
+OWN = (*REACH, "ldconfig", "gcc", "cc", "objdump", "ld")
+"""Programs that Ansible starts to reach a machine, and those by which Python finds its C library."""
+
+
+class Channel:
+    """Sends messages to bakery; each only once, where it says what was read."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._socket = socket.socket(fileno=descriptor)
+        self._socket.set_inheritable(False)
+        self._told: set[tuple[str, str]] = {
+            (kind, name)
+            for path in sys.path  # where Ansible looks for collections among Python's packages
+            for kind in ("file", "listing")
+            for name in (os.path.abspath(path), os.path.abspath(os.path.join(path, "ansible_collections")))  # noqa: PTH100, PTH118
+        }
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send one message."""
+        self._socket.sendall(json.dumps(message, default=str).encode(errors="replace"))
+
+    def read(self, kind: str, what: Any) -> None:
+        """Tell of something that was looked at."""
+        if isinstance(what, (str, bytes, os.PathLike)):
+            name = os.path.abspath(os.fsdecode(what)) if kind in ("file", "listing", "wrote") else str(what)  # noqa: PTH100
+            if (kind, name) not in self._told:
+                self._told.add((kind, name))
+                self.send({"type": "read", "kind": kind, "name": name})
+
+
+def watch(channel: Channel) -> None:
+    """Tell of each file that is opened or looked for, each folder that is listed, and each program that is started."""
+    plain = os.stat
+
+    def stat(path: Any, *args: Any, **options: Any) -> os.stat_result:
+        channel.read("file", path)
+        return plain(path, *args, **options)
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        if event == "open":
+            mode, flags = str(args[1]), args[2] if isinstance(args[2], int) else 0
+            writes = flags & (os.O_WRONLY | os.O_RDWR) if args[1] is None else mode[:1] in "wxa"
+            channel.read("wrote" if writes else "file", args[0])
+        elif event in ("os.listdir", "os.scandir"):
+            channel.read("listing", "." if args[0] is None else args[0])
+        elif event == "subprocess.Popen":
+            program = os.path.basename(os.fsdecode(args[0]))  # noqa: PTH119
+            if program not in OWN:
+                channel.read("program", program)
+
+    for known in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks):
+        if plain in known:
+            known.add(stat)
+    os.stat = stat
+    sys.addaudithook(hook)
+
+
+def watch_environment(channel: Channel) -> None:
+    """Tell of each variable of this environment that a play asks for."""
+    lookup = import_module("ansible.plugins.lookup.env").LookupModule
+    plain = lookup.run
+
+    def run(self: Any, terms: Any, *args: Any, **options: Any) -> Any:
+        for term in terms:
+            channel.read("env", str(term).split()[0])
+        return plain(self, terms, *args, **options)
+
+    lookup.run = run
+
+
+def main() -> None:
+    """Run `ansible-NAME ARGUMENTS`; the first argument is the name."""
+    sys.path[:] = [path for path in sys.path if path != HERE]
+    channel = Channel(int(os.environ.pop("BAKERY_EVENTS_FD")))
+    name = sys.argv[1]
+    command = import_module(f"ansible.cli.{name}")
+    loaders = import_module("ansible.plugins.loader")
+    for kind in ("callback", "connection"):
+        getattr(loaders, f"{kind}_loader").add_directory(os.path.join(HERE, kind))  # noqa: PTH118
+    watch(channel)
+    watch_environment(channel)
+    sys.modules["bakery_channel"] = channel  # type: ignore[assignment]  # where the callback finds it
+    command.main([f"ansible-{name}", *sys.argv[2:]])
+
+
+if __name__ == "__main__":
+    main()
