@@ -10,23 +10,23 @@ T = TypeVar("T")
 
 
 class BackgroundTasks:
-    """Work begun and not yet waited for. Whoever begins some must call `settle` before the end."""
+    """Work that was started and not yet waited for. Whoever starts some must call `wait` before the end."""
 
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
-        self._begun: list[Future[object]] = []
+        self._futures: list[Future[object]] = []
 
-    def begin(self, work: Callable[[], T]) -> Future[T]:
-        """Begin some."""
+    def start(self, work: Callable[[], T]) -> Future[T]:
+        """Start some work, and return its future."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(thread_name_prefix="aside")
         future = self._pool.submit(work)
-        self._begun.append(future)  # type: ignore[arg-type]  # nobody puts a result into it
+        self._futures.append(future)  # type: ignore[arg-type]  # nobody puts a result into it
         return future
 
-    def settle(self) -> None:
-        """Wait until all of it is done, however it ended; whoever began it asks for its result."""
-        wait(self._begun)
+    def wait(self) -> None:
+        """Wait until all of it is done, however it ended; whoever started it asks for its result."""
+        wait(self._futures)
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None

@@ -97,7 +97,7 @@ class RunContext:
     jobs: Jobs
     options: BuildOptions
     state: State
-    run: RunFolder
+    folder: RunFolder
     journal: Journal
     bus: Bus
     redactor: Redactor

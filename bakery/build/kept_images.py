@@ -15,11 +15,11 @@ from bakery.state.project import State
 from bakery.util.files import write_whole
 
 
-def write_down(context: RunContext, image: Artifact, note: str) -> None:
+def write_down(run: RunContext, image: Artifact, note: str) -> None:
     """Write a kept image into the catalogue, and beside the run. It is kept, whatever happens here.
 
     Args:
-        context: the run.
+        run: the run.
         image: what was kept.
         note: the name of the run's own file about it.
 
@@ -27,7 +27,7 @@ def write_down(context: RunContext, image: Artifact, note: str) -> None:
         PostError: the catalogue cannot be written.
     """
     try:
-        context.state.add_image(image)
+        run.state.add_image(image)
     except OSError as error:
         raised = PostError(
             f"the image is kept, but cannot be written into the catalogue: {image.id}",
@@ -37,9 +37,9 @@ def write_down(context: RunContext, image: Artifact, note: str) -> None:
         raised.artifact = image
         raise raised from error
     try:
-        write_whole(context.run.path / note, json.dumps(to_json(image), indent=2), durable=True)
+        write_whole(run.folder.path / note, json.dumps(to_json(image), indent=2), durable=True)
     except OSError as error:
-        context.emit(Notice(build=image.build, level="warning", message=f"{note} is not written: {error}"))
+        run.emit(Notice(build=image.build, level="warning", message=f"{note} is not written: {error}"))
 
 
 def remove(image: Artifact, state: State, drivers: Callable[[str], Driver[Any]]) -> None:

@@ -10,15 +10,15 @@ from bakery.imagefile.builds import Build
 from bakery.model import Problem
 
 
-def made_elsewhere(context: RunContext, build: Build) -> Iterator[Problem]:
+def made_elsewhere(run: RunContext, build: Build) -> Iterator[Problem]:
     """Find an image of another imagefile in this folder that a new one would take the place of.
 
     Args:
-        context: the run.
+        run: the run.
         build: what is to be made.
     """
-    folder, own = context.imagefile.parent, context.imagefile.name
-    for image in context.state.images():
+    folder, own = run.imagefile.parent, run.imagefile.name
+    for image in run.state.images():
         other = image.data.get("imagefile", own)
         same_place = image.build.rpartition("@")[2] == build.source or image.driver == build.driver not in LOCAL
         if image.name == build.image and same_place and other != own and (folder / other).is_file():

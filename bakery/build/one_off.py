@@ -66,8 +66,8 @@ class OneOffRun:
             needs_secrets: True where it gets the variables, so that none may be missing.
         """
 
-        def boot(context: RunContext) -> None:
-            with Scope(context, self.jobs[build.name]) as scope, scope.machine(artifact, role="smoke") as running:
+        def boot(run: RunContext) -> None:
+            with Scope(run, self.jobs[build.name]) as scope, scope.machine(artifact, role="smoke") as running:
                 action(scope, running)
 
         return self.go(build, artifact.driver, boot, needs_secrets=needs_secrets)
@@ -84,32 +84,32 @@ class OneOffRun:
             needs_secrets: True where none may be missing.
         """
         started = time.monotonic()
-        with self._context() as context:
-            context.emit(RunStarted(builds=(build.name,), folder=str(context.run.path)))
-            context.run.write_about(
+        with self._context() as run:
+            run.emit(RunStarted(builds=(build.name,), folder=str(run.folder.path)))
+            run.folder.write_about(
                 {"builds": [build.name], "imagefile": str(self.jobs.recipe.file), "started": time.time()}
             )
-            context.emit(BuildStarted(build=build.name, image=build.image, driver=driver, tests=len(build.tests)))
+            run.emit(BuildStarted(build=build.name, image=build.image, driver=driver, tests=len(build.tests)))
             code = 0
             try:
                 self._learn(self.jobs[build.name], needed=needs_secrets)
-                action(context)
+                action(run)
             except BakeryError as error:
                 code = error.exit_code
-                context.emit(failed_event(error, build=build.name, folder=context.run.path))
-            if context.run.replay().live():
+                run.emit(failed_event(error, build=build.name, folder=run.folder.path))
+            if run.folder.replay().live():
                 code = CleanupError.exit_code
             seconds = time.monotonic() - started
             with suppress(OSError):  # on a full disk
-                context.run.write_about({**context.run.about(), "ended": time.time(), "exit_code": code})
-            context.emit(BuildEnded(build=build.name, outcome="failed" if code else "ok", seconds=seconds))
-            context.emit(RunEnded(seconds=seconds, exit_code=code))
+                run.folder.write_about({**run.folder.about(), "ended": time.time(), "exit_code": code})
+            run.emit(BuildEnded(build=build.name, outcome="failed" if code else "ok", seconds=seconds))
+            run.emit(RunEnded(seconds=seconds, exit_code=code))
             return code
 
     @contextmanager
     def _context(self) -> Generator[RunContext]:
-        run = self.state.new_run()
-        bus = Bus(run.id, self.redactor)
+        folder = self.state.new_run()
+        bus = Bus(folder.id, self.redactor)
         for reader in self.readers:
             bus.add(reader)
         cancel = Cancel(time.monotonic() + self.deadline if self.deadline else None)
@@ -118,23 +118,23 @@ class OneOffRun:
             bus.emit(ResourceChanged(build=resource.build, op=op, resource=str(resource)))
 
         try:
-            with Journal(run.path, observe=journaled) as journal:
-                context = RunContext(
+            with Journal(folder.path, observe=journaled) as journal:
+                run = RunContext(
                     jobs=self.jobs,
                     options=BuildOptions(),
                     state=self.state,
-                    run=run,
+                    folder=folder,
                     journal=journal,
                     bus=bus,
                     redactor=self.redactor,
                     drivers=self.drivers,
                     cancel=cancel,
                 )
-                with Signals(cancel, context.emit):
-                    yield context
+                with Signals(cancel, run.emit):
+                    yield run
         finally:
             bus.close()
-            self.state.hand_over(run.path)
+            self.state.hand_over(folder.path)
 
     def _learn(self, job: Job, *, needed: bool) -> None:
         """Know the secrets that tests may print."""

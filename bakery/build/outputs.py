@@ -92,20 +92,20 @@ def _files_of_base(base: Any) -> Iterator[Path]:
                 yield Path(unquote(parts.path))
 
 
-def write_outputs(plan: Plan, artifacts: Mapping[str, Artifact], context: RunContext) -> None:
+def write_outputs(plan: Plan, artifacts: Mapping[str, Artifact], run: RunContext) -> None:
     """Write the artifact and the dependency file that the options ask for.
 
     Raises:
         PostError: the image is not a file, or cannot be written there.
     """
-    output, depfile = context.options.output, context.options.depfile
+    output, depfile = run.options.output, run.options.depfile
     last = artifacts.get(_ends(plan)[-1].name)
     try:
         if output is not None and last is not None:
-            _place(last, output, context)
+            _place(last, output, run)
         if depfile is not None:
             depfile.parent.mkdir(parents=True, exist_ok=True)
-            text = rule(_targets(last, context), _prerequisites(plan, context))
+            text = rule(_targets(last, run), _prerequisites(plan, run))
             if not depfile.exists() or depfile.read_bytes() != os.fsencode(text):
                 write_whole(depfile, text, durable=True)
     except OSError as error:
@@ -119,7 +119,7 @@ def _fate(image: Artifact | None) -> str:
 # ---- the image ------------------------------------------------------------------------------------------------------
 
 
-def _place(artifact: Artifact, output: Path, context: RunContext) -> None:
+def _place(artifact: Artifact, output: Path, run: RunContext) -> None:
     """Put a copy of the image where it is wanted, whole or not at all; nothing is written where it is there already.
 
     A copy and no link: whoever boots the file writes to it, and the kept image must stay what was tested.
@@ -129,10 +129,10 @@ def _place(artifact: Artifact, output: Path, context: RunContext) -> None:
     target = Path(os.path.realpath(output))
     if target.exists() and not target.is_file():
         raise PostError(f"-o {output}: it is no file", hint=_fate(artifact))
-    if any(item.path == target and item.kind == "file" for item in context.inputs):
+    if any(item.path == target and item.kind == "file" for item in run.inputs):
         raise PostError(f"-o {output}: the image depends on that file", hint=_fate(artifact))
-    work = context.work(artifact.build)
-    if _is_copy(artifact, target, context):
+    work = run.work(artifact.build)
+    if _is_copy(artifact, target, run):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -143,12 +143,12 @@ def _place(artifact: Artifact, output: Path, context: RunContext) -> None:
         raise
 
 
-def _is_copy(artifact: Artifact, target: Path, context: RunContext) -> bool:
+def _is_copy(artifact: Artifact, target: Path, run: RunContext) -> bool:
     """Say whether the file is the image already, and no link to it."""
     if not artifact.sha256 or not target.is_file() or target.samefile(artifact.path):
         return False
     same_size = target.stat().st_size == artifact.path.stat().st_size
-    return same_size and digest(target, "sha256", context.work(artifact.build)) == artifact.sha256
+    return same_size and digest(target, "sha256", run.work(artifact.build)) == artifact.sha256
 
 
 def made_besides(options: BuildOptions) -> list[Path]:
@@ -156,22 +156,22 @@ def made_besides(options: BuildOptions) -> list[Path]:
     return [Path(os.path.realpath(path)) for path in (options.output, options.depfile) if path is not None]
 
 
-def touch(context: RunContext) -> None:
+def touch(run: RunContext) -> None:
     """Date the output, as the last thing that a run does, so that Make sees what it must.
 
     It is newer than all inputs, also when nothing had changed, and than the folder that it was written into; but
     older than an input that was edited while the image was being made, which may have been read before.
 
     Args:
-        context: the run.
+        run: the run.
     """
-    if context.options.output is None:
+    if run.options.output is None:
         return
-    inputs = context.inputs | context.options.inputs
-    edited = [at for at in map(_edited, inputs) if at > context.options.began * 1e9]
+    inputs = run.inputs | run.options.inputs
+    edited = [at for at in map(_edited, inputs) if at > run.options.began * 1e9]
     when = min([time.time_ns(), *(at - 1 for at in edited)])
     with suppress(OSError):
-        os.utime(os.path.realpath(context.options.output), ns=(when, when))
+        os.utime(os.path.realpath(run.options.output), ns=(when, when))
 
 
 def _edited(item: LocalInput) -> int:
@@ -185,9 +185,9 @@ def _edited(item: LocalInput) -> int:
 # ---- the dependency file --------------------------------------------------------------------------------------------
 
 
-def _targets(last: Artifact | None, context: RunContext) -> Iterator[str]:
+def _targets(last: Artifact | None, run: RunContext) -> Iterator[str]:
     """Yield what the Makefile may call the image: as `-o` was written, and as it is seen from where `bake` started."""
-    options = context.options
+    options = run.options
     if options.output is None:
         made = Path(last.id) if last is not None and last.id.startswith("/") else options.depfile
         if made is not None:
@@ -198,14 +198,14 @@ def _targets(last: Artifact | None, context: RunContext) -> Iterator[str]:
         yield os.path.relpath(options.output, Path.cwd())
 
 
-def _prerequisites(plan: Plan, context: RunContext) -> Iterable[str]:
+def _prerequisites(plan: Plan, run: RunContext) -> Iterable[str]:
     inputs = {
-        *context.inputs,
-        *context.options.inputs,
-        *(LocalInput("file", path) for path in users_files(context.imagefile.parent)),
-        *(LocalInput("file", path) for path in context.jobs.settings.files),
+        *run.inputs,
+        *run.options.inputs,
+        *(LocalInput("file", path) for path in users_files(run.imagefile.parent)),
+        *(LocalInput("file", path) for path in run.jobs.settings.files),
         *(LocalInput("file", path) for build in plan.builds for path in _files_of_base(build.boot.base)),
     }
-    ours = [context.state.folder, context.state.cache]
-    ours += [path for path in (context.options.output, context.options.depfile) if path is not None]
+    ours = [run.state.folder, run.state.cache]
+    ours += [path for path in (run.options.output, run.options.depfile) if path is not None]
     return (near(path, Path.cwd()) for path in prerequisites(inputs, ours))

@@ -14,8 +14,8 @@ from bakery.model import Checkpoint, Source
 
 
 @dataclass(frozen=True)
-class Recalled:
-    """What a provider holds of one build.
+class ProviderCheckpoints:
+    """The checkpoints that a provider holds of one build.
 
     Args:
         checkpoints: by the key of the last step inside.
@@ -31,17 +31,17 @@ def makes_checkpoint(options: TaskOptions, driver: Driver[Any]) -> bool:
     return not driver.checkpoints_cost if options.checkpoint is None else options.checkpoint
 
 
-def list_checkpoints(scope: Scope, driver: Driver[Any], boot: Source) -> Recalled:
+def list_checkpoints(scope: Scope, driver: Driver[Any], boot: Source) -> ProviderCheckpoints:
     """Ask the provider for the checkpoints of this build; not where none of its steps would have made one.
 
     A refusal costs time later, never this build.
     """
-    options = scope.context.options
+    options = scope.run.options
     wanted = any(makes_checkpoint(task.options, driver) for task in scope.job.tasks)
     if not wanted or not options.cache or "*" in options.refresh:
-        return Recalled()
+        return ProviderCheckpoints()
     try:
-        found = list(driver.list_checkpoints(boot, scope.build.name))
+        checkpoints = list(driver.list_checkpoints(boot, scope.build.name))
     except BakeryError as error:
         scope.emit(
             Notice(
@@ -50,5 +50,7 @@ def list_checkpoints(scope: Scope, driver: Driver[Any], boot: Source) -> Recalle
                 hint="this build may take longer",
             )
         )
-        return Recalled()
-    return Recalled({checkpoint.key: checkpoint for checkpoint, _ in found}, tuple(note for _, note in found if note))
+        return ProviderCheckpoints()
+    return ProviderCheckpoints(
+        {checkpoint.key: checkpoint for checkpoint, _ in checkpoints}, tuple(note for _, note in checkpoints if note)
+    )

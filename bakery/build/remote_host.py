@@ -53,13 +53,14 @@ class RemoteHost:
     def test(self, visit: OneOffRun, image: str | None) -> int:
         """Run the tests of an image there; built-in tests are about fresh machines, so they are left out."""
         build = build_of(Artifact(driver="", id="", name=""), visit.jobs.plan, image)
-        return visit.go(build, "ssh", lambda context: self._smoke(context, visit.jobs[build.name]), needs_secrets=True)
+        return visit.go(build, "ssh", lambda run: self._smoke(run, visit.jobs[build.name]), needs_secrets=True)
 
-    def _smoke(self, context: RunContext, job: Job) -> None:
+    def _smoke(self, run: RunContext, job: Job) -> None:
         import time
 
         from bakery.build.smoke_tests import summary, test_refs
-        from bakery.smoke import SmokeJob, run
+        from bakery.smoke import SmokeJob
+        from bakery.smoke import run as run_tests
 
         smoke_job = SmokeJob(
             imagefile=job.imagefile,
@@ -68,19 +69,17 @@ class RemoteHost:
             keys=self.keys,
             tests=test_refs(job),
             variables=job.variables,
-            junit=context.run.path / "smoke.xml",
+            junit=run.folder.path / "smoke.xml",
             build=job.name,
             strict_host=job.options.strict_host,
             secrets={name: secret.reveal() for name, secret in job.secrets.items()},
         )
         started = time.monotonic()
-        context.emit(PhaseStarted(build=job.name, phase="smoke"))
-        work = WorkContext(cache=context.state.cache, cancel=context.cancel, emit=context.emit, build=job.name)
-        report = run(smoke_job, work)
+        run.emit(PhaseStarted(build=job.name, phase="smoke"))
+        work = WorkContext(cache=run.state.cache, cancel=run.cancel, emit=run.emit, build=job.name)
+        report = run_tests(smoke_job, work)
         seconds = time.monotonic() - started
-        context.emit(
-            PhaseEnded(build=job.name, phase="smoke", seconds=seconds, outcome="ok" if report.ok else "failed")
-        )
+        run.emit(PhaseEnded(build=job.name, phase="smoke", seconds=seconds, outcome="ok" if report.ok else "failed"))
         if not report.ok:
             raise SmokeError(summary(report), hint="each failure is explained above")
 

@@ -27,12 +27,12 @@ def retest(scope: Scope, running: RunningMachine, artifact: Artifact) -> None:
     if artifact.build != scope.build.name:  # somebody else's disk, or another image's tests: no verdict on it
         smoke(scope, running)
         return
-    looked = scope.beside(partial(inspect_image, scope, artifact))
+    inspection = scope.in_background(partial(inspect_image, scope, artifact))
     try:
         smoke(scope, running)
-        looked.result()
+        inspection.result()
     except SmokeError as error:
         if mark_failed(artifact, scope):
             error.hint = f"the image stays, and is marked as failed; {error.hint}".removesuffix("; ")
         raise
-    scope.context.state.mark_image(passed(artifact, scope))
+    scope.run.state.mark_image(passed(artifact, scope))

@@ -13,12 +13,12 @@ from typing import Any
 from bakery.build.bake import bake
 from bakery.build.capacity import Capacity
 from bakery.build.context import Asks, BuildOptions, RunContext
-from bakery.build.incremental import find_up_to_date_image
 from bakery.build.job import Jobs
 from bakery.build.namesakes import made_elsewhere
 from bakery.build.outputs import made_besides, touch, write_outputs
 from bakery.build.resume import ResumedRun
 from bakery.build.signals import Signals
+from bakery.build.up_to_date import find_up_to_date_image
 from bakery.build.verdicts import warn_of_base
 from bakery.drivers.publisher import Publisher
 from bakery.drivers.registry import Registry
@@ -95,11 +95,11 @@ def build(
     deadline = time.monotonic() + options.deadline if options.deadline else None
     cancel = Cancel(deadline)
     with Journal(folder.path, observe=_observer(bus)) as journal:
-        context = RunContext(
+        run = RunContext(
             jobs=Jobs(plan, recipe, settings),
             options=options,
             state=state,
-            run=folder,
+            folder=folder,
             journal=journal,
             bus=bus,
             redactor=redactor,
@@ -108,12 +108,12 @@ def build(
             ask=ask,
         )
         try:
-            with Signals(cancel, context.emit):
-                outcome = _Run(plan, context).go()
+            with Signals(cancel, run.emit):
+                outcome = _Run(plan, run).go()
         finally:
             bus.close()
         if outcome.exit_code == 0:
-            touch(context)
+            touch(run)
         state.hand_over(folder.path, state.images_folder, *made_besides(options))
         return outcome
 
@@ -127,9 +127,9 @@ def _observer(bus: Bus) -> Any:
 class _Run:
     """The scheduler's state while a run goes on."""
 
-    def __init__(self, plan: Plan, context: RunContext) -> None:
+    def __init__(self, plan: Plan, run: RunContext) -> None:
         self.plan = plan
-        self.context = context
+        self.run = run
         self.artifacts: dict[str, Artifact] = {}
         self.errors: dict[str, BakeryError] = {}
         self.left: list[CleanupError] = []
@@ -138,12 +138,12 @@ class _Run:
     def go(self) -> Outcome:
         """Pre-flight, build, account."""
         started = time.monotonic()
-        context = self.context
+        run = self.run
         names = tuple(build.name for build in self.plan.builds)
-        context.emit(RunStarted(builds=names, folder=str(context.run.path)))
-        context.run.write_about({"builds": list(names), "imagefile": str(context.imagefile), "started": time.time()})
+        run.emit(RunStarted(builds=names, folder=str(run.folder.path)))
+        run.folder.write_about({"builds": list(names), "imagefile": str(run.imagefile), "started": time.time()})
         for warning in self.plan.warnings:
-            context.emit(Notice(level="warning", message=warning))
+            run.emit(Notice(level="warning", message=warning))
         try:
             self._secrets()
             self._clear_resumed()
@@ -151,22 +151,22 @@ class _Run:
             self._preflight()
             self._build_all()
             if len(self.errors) == 0:
-                write_outputs(self.plan, self.artifacts, context)
+                write_outputs(self.plan, self.artifacts, run)
         except (BakeryError, OSError) as error:
             self._failed("", self._ours(error))
         finally:
             self._let_go_of_resumed()
         code = self._exit_code()
         with suppress(OSError):  # on a full disk
-            context.run.write_about({**context.run.about(), "ended": time.time(), "exit_code": code})
-        context.emit(RunEnded(seconds=time.monotonic() - started, exit_code=code))
+            run.folder.write_about({**run.folder.about(), "ended": time.time(), "exit_code": code})
+        run.emit(RunEnded(seconds=time.monotonic() - started, exit_code=code))
         made = {build.name: self.artifacts[build.name] for build in self.plan.builds if build.name in self.artifacts}
-        return Outcome(exit_code=code, run=context.run, artifacts=made, errors=self.errors)
+        return Outcome(exit_code=code, run=run.folder, artifacts=made, errors=self.errors)
 
     def _secrets(self) -> None:
         """Know every secret before anything else can print it; refuse to start without one."""
-        context = self.context
-        jobs = [context.jobs[build.name] for build in self.plan.builds]
+        run = self.run
+        jobs = [run.jobs[build.name] for build in self.plan.builds]
         missing = {name: error for job in jobs for name, error in job.missing_secrets.items()}
         if missing:
             first, *rest = missing.values()
@@ -174,7 +174,7 @@ class _Run:
             raise first
         for job in jobs:
             for name, secret in job.secrets.items():
-                context.redactor.add(secret, name)
+                run.redactor.add(secret, name)
 
     def _clear_resumed(self) -> None:
         """Destroy what the run that is continued left, but machines to go on with; others live on as checkpoints.
@@ -184,20 +184,20 @@ class _Run:
             JournalDamaged: nobody knows what it left.
             CleanupError: something of it cannot be destroyed.
         """
-        context = self.context
-        if context.options.resume is None:
+        run = self.run
+        if run.options.resume is None:
             return
-        context.resumed = ResumedRun(context.state.run(context.options.resume), context.drivers.get, context.cancel)
-        gone = context.resumed.clear({build.name for build in self.plan.builds})
+        run.resumed = ResumedRun(run.state.run(run.options.resume), run.drivers.get, run.cancel)
+        gone = run.resumed.clear({build.name for build in self.plan.builds})
         done = f", after destroying {counted(gone, 'thing')} that it left" if gone else ""
-        context.emit(Notice(message=f"continuing {context.resumed.run.id}{done}"))
+        run.emit(Notice(message=f"continuing {run.resumed.run.id}{done}"))
 
     def _let_go_of_resumed(self) -> None:
         """Destroy what nobody went on with; before any build began it is left for another attempt."""
-        if self.context.resumed is not None:
+        if self.run.resumed is not None:
             try:
-                for notice in self.context.resumed.close(spare=not self.began):
-                    self.context.emit(notice)
+                for notice in self.run.resumed.close(spare=not self.began):
+                    self.run.emit(notice)
             except CleanupError as error:
                 self._failed("", error)
 
@@ -208,14 +208,15 @@ class _Run:
             if build.after and base is None:
                 continue
             if self._is_up_to_date(build, base):
-                warn_of_base(self.context, build, base)
+                warn_of_base(self.run, build, base)
 
     def _is_up_to_date(self, build: Build, base: Artifact | None, *, ask: bool = False) -> bool:
-        artifact, tested = find_up_to_date_image(self.context, self.context.jobs[build.name], base, ask=ask)
-        if artifact is None or not tested:
+        image = find_up_to_date_image(self.run.jobs[build.name], self.run, base, ask=ask)
+        if image is None or not image.tested:
             return False
+        artifact = image.artifact
         self.artifacts[build.name] = artifact
-        self.context.emit(
+        self.run.emit(
             BuildEnded(build=build.name, outcome="cached", seconds=0.0, artifact=_json(artifact), reason="up to date")
         )
         return True
@@ -227,11 +228,11 @@ class _Run:
         """Look at every build's host or provider before anything is made; all problems at once."""
         found: list[tuple[Build, Problem]] = []
         for build in self._left_to_do():
-            self.context.cancel.check()
-            driver = self.context.drivers.get(build.driver)
+            self.run.cancel.check()
+            driver = self.run.drivers.get(build.driver)
             found += [(build, problem) for problem in self._too_large(build)]
             boot = build.boot
-            taken = [*driver.name_conflicts(boot, build.image), *made_elsewhere(self.context, build)]
+            taken = [*driver.name_conflicts(boot, build.image), *made_elsewhere(self.run, build)]
             found += [(build, problem) for problem in taken]
             if isinstance(boot, Publisher):
                 found += [(build, problem) for problem in boot.check()]
@@ -239,7 +240,7 @@ class _Run:
                 found += [(build, problem) for problem in driver.check(boot)]
         for build, problem in found:
             if not problem.fatal:
-                self.context.emit(Notice(build=build.name, level="warning", message=problem.what, hint=problem.hint))
+                self.run.emit(Notice(build=build.name, level="warning", message=problem.what, hint=problem.hint))
         fatal = [(build, problem) for build, problem in found if problem.fatal]
         lines = list(dict.fromkeys(_line(build, problem) for build, problem in fatal))
         if len(lines) == 1:
@@ -253,14 +254,14 @@ class _Run:
     def _build_all(self) -> None:
         """Start what is ready and fits; a failed build stops only what stands on it."""
         self.began = True
-        capacity = Capacity(self.context.options.jobs, self.context.options.limits)
+        capacity = Capacity(self.run.options.jobs, self.run.options.limits)
         waiting = self._left_to_do()
         told: set[str] = set()
         running: dict[Future[Artifact | None], Build] = {}
         with ThreadPoolExecutor(max_workers=max(1, len(waiting)), thread_name_prefix="build") as pool:
             while waiting or running:
                 for build in list(waiting):
-                    if self._pruned(build) or self.context.cancel.reason:
+                    if self._pruned(build) or self.run.cancel.reason:
                         waiting.remove(build)
                     elif not self._ready(build):
                         continue
@@ -269,21 +270,21 @@ class _Run:
                         running[pool.submit(self._one, build)] = build
                     elif build.name not in told:
                         told.add(build.name)
-                        self.context.emit(Waiting(build=build.name, what=capacity.lacks(needs)))
+                        self.run.emit(Waiting(build=build.name, what=capacity.lacks(needs)))
                 done, _ = wait(running, timeout=POLL, return_when=FIRST_COMPLETED)
                 for future in done:
                     capacity.give_back(running.pop(future).name)
                     future.result()
-        if self.context.cancel.reason and not self.errors:
-            raise Interrupted(self.context.cancel.reason)
+        if self.run.cancel.reason and not self.errors:
+            raise Interrupted(self.run.cancel.reason)
 
     def _needs(self, build: Build) -> Needs:
-        needs = self.context.drivers.get(build.driver).needs(build.boot)
+        needs = self.run.drivers.get(build.driver).needs(build.boot)
         return needs.taking({build.driver: 1, **build.labels})
 
     def _too_large(self, build: Build) -> Iterator[Problem]:
         """What a build takes more of than there is: it would wait for ever."""
-        limits = self.context.options.limits
+        limits = self.run.options.limits
         for name, count in self._needs(build).labels:
             if count > limits.get(name, count):
                 yield Problem(what=f"it takes {count} of {name}, and the limit is {limits[name]}", hint="see --limit")
@@ -297,14 +298,14 @@ class _Run:
             return False
         error = PreflightError(f"not built, because {broken[0]} failed")
         self.errors[build.name] = error
-        self.context.emit(BuildEnded(build=build.name, outcome="skipped", seconds=0.0, reason=error.what))
+        self.run.emit(BuildEnded(build=build.name, outcome="skipped", seconds=0.0, reason=error.what))
         return True
 
     def _one(self, build: Build) -> Artifact | None:
         """One worker: everything that can go wrong with one build ends here, and disturbs no other."""
         started = time.monotonic()
-        context = self.context
-        context.emit(
+        run = self.run
+        run.emit(
             BuildStarted(
                 build=build.name,
                 image=build.image,
@@ -314,22 +315,22 @@ class _Run:
             )
         )
         base = self.artifacts[build.after[0]] if build.after else None
-        warn_of_base(context, build, base)
+        warn_of_base(run, build, base)
         try:
             if self._is_up_to_date(build, base, ask=True):  # its base is known only now
                 return self.artifacts[build.name]
-            artifact = bake(context.jobs[build.name], context, base)
+            artifact = bake(run.jobs[build.name], run, base)
         except BaseException as error:  # in a thread of the pool: whatever it is, it is this build's
             raised = self._ours(error)
             self._failed(build.name, raised)
             outcome = "cancelled" if isinstance(raised, Interrupted) else "failed"
             seconds = time.monotonic() - started
-            context.emit(BuildEnded(build=build.name, outcome=outcome, seconds=seconds, reason=raised.what))  # type: ignore[arg-type]  # one of two literals
+            run.emit(BuildEnded(build=build.name, outcome=outcome, seconds=seconds, reason=raised.what))  # type: ignore[arg-type]  # one of two literals
             if isinstance(raised, PostError) and raised.artifact is not None:
                 self.artifacts[build.name] = raised.artifact
             return None
         self.artifacts[build.name] = artifact
-        context.emit(
+        run.emit(
             ArtifactKept(
                 build=build.name,
                 name=artifact.name,
@@ -341,7 +342,7 @@ class _Run:
             )
         )
         seconds = time.monotonic() - started
-        context.emit(BuildEnded(build=build.name, outcome="ok", seconds=seconds, artifact=_json(artifact)))
+        run.emit(BuildEnded(build=build.name, outcome="ok", seconds=seconds, artifact=_json(artifact)))
         return artifact
 
     def _ours(self, error: BaseException) -> BakeryError:
@@ -350,8 +351,8 @@ class _Run:
             return error
         if (known := trouble(error)) is not None:
             return known
-        path = self.context.run.path / "crash.txt"
-        text = self.context.redactor("".join(traceback.format_exception(error)))
+        path = self.run.folder.path / "crash.txt"
+        text = self.run.redactor("".join(traceback.format_exception(error)))
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
         return BakeryError(
@@ -362,13 +363,13 @@ class _Run:
 
     def _failed(self, name: str, error: BakeryError) -> None:
         self.errors[name] = error
-        if no_space(self.context.run.path) and "full" not in error.what:
-            error.hint = f"the disk under {self.context.run.path} is full. {error.hint}".strip()
-        self.context.emit(failed_event(error, build=name, folder=self.context.run.path))
+        if no_space(self.run.folder.path) and "full" not in error.what:
+            error.hint = f"the disk under {self.run.folder.path} is full. {error.hint}".strip()
+        self.run.emit(failed_event(error, build=name, folder=self.run.folder.path))
 
     def _exit_code(self) -> int:
         """Leftovers first, since they cost money; then what the user did; then the first failure."""
-        left = self.context.run.replay().live()
+        left = self.run.folder.replay().live()
         if any(entry.op != "held" for entry in left):
             return CleanupError.exit_code
         codes = [error.exit_code for error in self.errors.values()]

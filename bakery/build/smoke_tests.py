@@ -29,7 +29,7 @@ def test_refs(job: Job) -> tuple[TestRef, ...]:
 
 
 def _junit(scope: Scope) -> Path:
-    return scope.context.run.path / "smoke" / f"{quote(scope.job.name, safe='@')}.xml"
+    return scope.run.folder.path / "smoke" / f"{quote(scope.job.name, safe='@')}.xml"
 
 
 def smoke_job(scope: Scope, running: RunningMachine) -> SmokeJob:

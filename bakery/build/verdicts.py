@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +13,7 @@ from bakery.build.context import RunContext
 from bakery.build.scope import Scope
 from bakery.build.verdict_key import files_of, noted, tests_key
 from bakery.disk.bases.cloud_image import CloudImage
-from bakery.errors import BakeryError
+from bakery.errors import BakeryError, SmokeError
 from bakery.events import Notice
 from bakery.imagefile.builds import Build
 from bakery.model import Artifact
@@ -23,12 +25,29 @@ DOUBTS: Final = {"untested": "was not tested", "failed": "failed its tests"}
 
 def passed(artifact: Artifact, scope: Scope) -> Artifact:
     """Write onto an image that it passed the tests as they are now."""
-    job, run = scope.job, scope.context
+    job, run = scope.job, scope.run
     read = noted(scope.tests_read, job, run.state.cache)
     key = None if read is None else tests_key(job, run.state.cache)
     image = replace(artifact, verdict="passed", data={**artifact.data, "tests": key, "tests_read": read})
     run.inputs.update(files_of(image.data, job.folder))
     return image
+
+
+def with_verdict(scope: Scope, artifact: Artifact) -> Artifact:
+    """Write onto an image which tests it passed, or that it was not tested."""
+    return passed(artifact, scope) if scope.run.options.test else untested(artifact)
+
+
+@contextmanager
+def judging(scope: Scope, artifact: Artifact) -> Generator[None]:
+    """Say what becomes of an image whose tests or inspection fail; one that was kept before is marked so."""
+    try:
+        yield
+    except SmokeError as error:
+        kept = mark_failed(artifact, scope)
+        fate = "the image was kept before, and is marked as failed" if kept else "no image was kept"
+        error.hint = f"{fate}; {error.hint}".removesuffix("; ")
+        raise
 
 
 def untested(artifact: Artifact) -> Artifact:
@@ -40,7 +59,7 @@ def untested(artifact: Artifact) -> Artifact:
 
 def mark_failed(artifact: Artifact, scope: Scope) -> bool:
     """Write into the catalogue that an image failed, and return whether it is there."""
-    state = scope.context.state
+    state = scope.run.state
     if all(image.id != artifact.id for image in state.images()):
         return False
     try:
@@ -50,17 +69,17 @@ def mark_failed(artifact: Artifact, scope: Scope) -> bool:
     return True
 
 
-def warn_of_base(context: RunContext, build: Build, base: Artifact | None) -> None:
+def warn_of_base(run: RunContext, build: Build, base: Artifact | None) -> None:
     """Warn where an image stands on one that nobody has tested, or that failed its tests.
 
     Args:
-        context: the run.
+        run: the run.
         build: the one that stands on another.
         base: what another build of this run made for it.
     """
     image = base or _kept_elsewhere(build.boot.base)
     if image is not None and image.verdict in DOUBTS:
-        context.emit(
+        run.emit(
             Notice(
                 build=build.name,
                 level="warning",

@@ -1,0 +1,65 @@
+"""From a machine, or a file, to an image that is the user's: made under a temporary name, kept once it is tested."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from bakery.build.kept_images import write_down
+from bakery.build.running import RunningMachine
+from bakery.build.scope import Scope
+from bakery.drivers.publisher import Publisher
+from bakery.model import Artifact
+from bakery.state.ledger import ClaimLedger, MergedLedger
+
+
+def capture(scope: Scope, running: RunningMachine) -> Artifact:
+    """Power off through the guest and make an image under a temporary name; ours until it is kept."""
+    with scope.phase("capture"):
+        running.link.close()
+        scope.machines.prepare_test(running.driver)
+        claim, ledger = scope.claims.new("image", running.driver.name)
+        return _taken(scope, running.driver.capture(running.handle, scope.build.image, claim), ledger)
+
+
+def publish(scope: Scope, image: Artifact | None) -> Artifact:
+    """Take the image of another build to a provider, as it is, under a temporary name; ours until it is kept."""
+    publisher = scope.build.boot
+    assert isinstance(publisher, Publisher)  # noqa: S101  that is what such a build is
+    assert image is not None  # noqa: S101  it stands on the build that makes it
+    with scope.phase("publish"):
+        scope.machines.prepare_test(scope.run.drivers.get(publisher.driver))
+        claim, ledger = scope.claims.new("image", publisher.driver)
+        return _taken(scope, publisher.publish(image, scope.build.image, claim), ledger)
+
+
+def _taken(scope: Scope, image: Artifact, ledger: ClaimLedger) -> Artifact:
+    scope.images[image.id] = ledger
+    return replace(image, build=scope.build.name, created=image.created or datetime.now(UTC))
+
+
+def keep(scope: Scope, image: Artifact) -> Artifact:
+    """Make the tested image the user's: final name, copies, catalogue. No clean-up touches it afterwards.
+
+    Raises:
+        PostError: it is kept, and cannot be written into the catalogue.
+    """
+    if image.id not in scope.images:  # it was kept before, and only tested again
+        scope.run.state.add_image(image)
+        return image
+    with scope.phase("keep"):
+        scope.machines.end_those_done_with()
+        driver = scope.run.drivers.get(image.driver)
+        claim, ledger = scope.claims.new("keep", image.driver)
+        both = replace(claim, ledger=MergedLedger(ledger, scope.images.pop(image.id)))
+        kept = driver.keep(image, scope.build.image, both)
+        kept = replace(
+            kept,
+            key=image.key,
+            build=image.build,
+            created=image.created,
+            data={**image.data, **kept.data, "imagefile": scope.job.imagefile.name},
+        )
+        both.commit()
+        write_down(scope.run, kept, f"artifact-{claim.folder.name}.json")
+        return kept
