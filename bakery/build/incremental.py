@@ -53,6 +53,7 @@ class IncrementalBuild:
         if job is not self.scope.job:
             self.scope.job = job
             self.variables = job.own_variables()
+            self._keys().steps.read_again()
 
     # ---- where it starts ----------------------------------------------------------------------------------------
 

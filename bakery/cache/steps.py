@@ -98,6 +98,10 @@ class Steps:
         self._follower = Follower(root, self._keyed)
         self._notes: dict[str, list[Noted]] = {}
 
+    def read_again(self) -> None:
+        """Forget the source files: one was edited, and what it holds was imported anew."""
+        self._follower = Follower(self._root, self._keyed)
+
     def learn(self, text: str) -> None:
         """Take in what another host noted beside a checkpoint: steps found here may turn out to have run there."""
         for noted in read(text):
