@@ -26,8 +26,8 @@ from bakery.machine.transport.stages import NotReached
 from bakery.model import Endpoint, Result
 from bakery.state.ssh_keys import Keys
 from bakery.util.context import WorkContext
-from bakery.util.process import chunks
 from bakery.util.results import Lost, OnOutput, TimedOut
+from bakery.util.streams import chunks
 from bakery.util.waiting import Cancel
 from tests.unit.clock import Clock
 
