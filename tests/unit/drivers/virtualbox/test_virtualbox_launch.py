@@ -67,7 +67,7 @@ def launched(
         }
     )
     mine = under(folder)
-    job = launch.Job(box=box, source=VirtualBox.from_settings(options), base=base, claim=mine)
+    job = launch.LaunchJob(box=box, source=VirtualBox.from_settings(options), base=base, claim=mine)
     return box, launch.launch(job), mine
 
 
@@ -109,7 +109,7 @@ def test_the_machine_is_written_down_with_its_uuid_before_virtualbox_hears_of_it
 ) -> None:
     ledger = RecordingLedger(stop_at=2)
     box = TableBox()
-    job = launch.Job(box=box, source=VirtualBox(base=None), base=disk, claim=replace(under(tmp_path), ledger=ledger))
+    job = launch.LaunchJob(box=box, source=VirtualBox(base=None), base=disk, claim=replace(under(tmp_path), ledger=ledger))
     with pytest.raises(Stop):
         launch.launch(job)
     assert box.asked == []
@@ -243,7 +243,7 @@ def test_whatever_virtualbox_refuses_the_journal_knows_the_machine(
     box = TableBox(replies={"showvminfo": [shown(tmp_path)], "--version": ["7.2.22\n"], verb: [refuse(verb)]})
     mine = under(tmp_path)
     with pytest.raises(DriverError, match=verb):
-        launch.launch(launch.Job(box=box, source=VirtualBox(base=None), base=disk, claim=mine))
+        launch.launch(launch.LaunchJob(box=box, source=VirtualBox(base=None), base=disk, claim=mine))
     assert isinstance(mine.ledger, RecordingLedger)
     assert len(mine.ledger.resources) == 1
     assert box.verbs()[-1] == verb
