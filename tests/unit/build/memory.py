@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 import pytest
 
 import bakery.machine.transport.ssh
-from bakery.build.context import Asks, BuildOptions, RunContext
+from bakery.build.context import BuildOptions, RunContext
 from bakery.build.job import Jobs
 from bakery.drivers.base import Driver
 from bakery.drivers.registry import Registry
@@ -145,7 +145,7 @@ class Project:
         """Its `.bakery`."""
         return State(self.folder / ".bakery", self.folder / "cache")
 
-    def run(self, *, ask: Asks | None = None, cancel: Cancel | None = None, **options: Any) -> RunContext:
+    def run(self, *, ask: Any = None, cancel: Cancel | None = None, **options: Any) -> RunContext:
         """Begin a run; smoke tests are another room's, so it tests only where that is said."""
         recipe = loader.load(self.folder / "imagefile.py")
         jobs = Jobs(plan(recipe, Settings()), recipe, Settings())
@@ -175,8 +175,8 @@ class Project:
 
     def close(self) -> None:
         """End the runs."""
-        for journal in self.open_journals:
-            journal.close()
+        while self.open_journals:
+            self.open_journals.pop().close()
 
     def of(self, kind: type[E]) -> list[E]:
         """The events of a kind."""
