@@ -54,11 +54,6 @@ class Identity:
         """Return JSON data."""
         return {"machine_id": self.machine_id, "host_keys": sorted(self.host_keys)}
 
-    @classmethod
-    def from_wire(cls, data: dict[str, Any]) -> Self:
-        """Read what `to_wire` returned."""
-        return cls(machine_id=data["machine_id"], host_keys=frozenset(data["host_keys"]))
-
 
 def key_blob(line: str) -> str:
     """Return the base64 part of a public key line, also of one with options in front; empty where there is none."""

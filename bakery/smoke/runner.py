@@ -17,6 +17,7 @@ from typing import IO, Any, Final, Self
 from bakery import errors
 from bakery.errors import Location, SmokeError
 from bakery.events import TestEnded
+from bakery.model import from_json
 from bakery.smoke import wire
 from bakery.smoke.identity import Identity
 from bakery.smoke.job import Read, SmokeJob, SmokeReport, TestRef, TestResult
@@ -272,7 +273,7 @@ class _Outcome:
                 kind = getattr(errors, name, SmokeError)
                 self._trouble = (SmokeError if kind is errors.BakeryError else kind)(what, why=why, hint=hint)
             case {"type": "machine", "identity": dict(identity), "round_trips": int(trips)}:
-                self.identity, self.round_trips = Identity.from_wire(identity), trips
+                self.identity, self.round_trips = from_json(Identity, identity), trips
             case {"type": "read", "inputs": list(read)}:
                 self.read = [(kind, name, look and tuple(look)) for kind, name, look in read]
             case {"type": "done", "status": int(status)}:

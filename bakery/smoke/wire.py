@@ -7,16 +7,13 @@ import json
 import typing
 from collections.abc import Mapping
 from enum import Enum
-from pathlib import Path
 from typing import Any, Final
 
 from bakery.errors import ImagefileError
 from bakery.imagefile.conversion import convert, from_plain, to_plain
-from bakery.model import Endpoint
+from bakery.model import from_json
 from bakery.redaction.secret import Secret
-from bakery.smoke.identity import Identity
-from bakery.smoke.job import SmokeJob, TestRef
-from bakery.state.ssh_keys import Keys
+from bakery.smoke.job import SmokeJob
 
 _TAG: Final = "__secret__"
 
@@ -47,21 +44,7 @@ def dump(job: SmokeJob) -> bytes:
 
 def load(line: bytes) -> SmokeJob:
     """Read what `dump` returned; `variables` holds plain data until `rebuild` has the class for them."""
-    data = json.loads(line)
-    return SmokeJob(
-        imagefile=Path(data["imagefile"]),
-        tests=tuple(_test(test) for test in data["tests"]),
-        builtin=frozenset(data["builtin"]),
-        endpoint=_endpoint(data["endpoint"]),
-        keys=Keys(**data["keys"]),
-        variables=data["variables"],
-        secrets=data["secrets"],
-        builder=data["builder"] and Identity.from_wire(data["builder"]),
-        junit=Path(data["junit"]),
-        timeout=data["timeout"],
-        build=data["build"],
-        strict_host=data["strict_host"],
-    )
+    return from_json(SmokeJob, json.loads(line))
 
 
 def rebuild(cls: type | None, data: Mapping[str, Any] | None) -> Any:
@@ -131,14 +114,3 @@ def _secrets(values: Mapping[str, Any]) -> dict[str, str]:
         if isinstance(value, Secret):
             value.watch(lambda member, name=name: learn(name, member))  # type: ignore[misc]  # the default binds it early
     return found
-
-
-def _test(data: Mapping[str, Any]) -> TestRef:
-    values: dict[str, Any] = {**data, "file": Path(data["file"])}
-    return TestRef(**values)
-
-
-def _endpoint(data: Mapping[str, Any]) -> Endpoint:
-    gateway = data["gateway"]
-    values: dict[str, Any] = {**data, "gateway": gateway and _endpoint(gateway)}
-    return Endpoint(**values)

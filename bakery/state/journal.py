@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from bakery.errors import BakeryError
-from bakery.model import Resource, to_json
+from bakery.model import Resource, from_json, to_json
 from bakery.util.files import flush
 
 VERSION = 1
@@ -86,8 +86,7 @@ def decode(line: bytes) -> tuple[Op, Resource]:
         raise ValueError("the checksum does not match")
     if body["v"] > VERSION:
         raise ValueError(f"written by a newer bakery (journal version {body['v']})")
-    known = Resource.__dataclass_fields__
-    return body["op"], Resource(**{name: value for name, value in body["resource"].items() if name in known})
+    return body["op"], from_json(Resource, body["resource"])
 
 
 def replay(path: Path) -> Replay:

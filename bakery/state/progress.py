@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bakery.model import Handle, Resource, to_json
+from bakery.model import Handle, from_json, to_json
 from bakery.util.files import write_whole
 
 FILE: Final = "progress.json"
@@ -62,16 +62,7 @@ def read(folder: Path) -> Note | None:
         data = json.loads((folder / FILE).read_text(encoding="utf-8"))
         if data["version"] != VERSION:
             return None
-        known = data["progress"]
-        return Note(
-            name=data["name"],
-            build=data["build"],
-            handle=handle_from_json(data["handle"]),
-            things=tuple((kind, key) for kind, key in data["things"]),
-            progress=BuildProgress(
-                done=known["done"], key=known["key"], stands_on=tuple(known["stands_on"]), began=known["began"]
-            ),
-        )
+        return from_json(Note, data)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -79,17 +70,6 @@ def read(folder: Path) -> Note | None:
 def forget(folder: Path) -> None:
     """Delete it: nobody may go on with the machine from here."""
     (folder / FILE).unlink(missing_ok=True)
-
-
-def handle_from_json(data: Mapping[str, Any]) -> Handle:
-    """Read what `to_json` wrote."""
-    known = _plain(data)
-    folder, resource = Path(known.pop("folder")), Resource(**_plain(known.pop("resource")))
-    return Handle(**known, folder=folder, resource=resource)
-
-
-def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in data.items() if name != "type"}
 
 
 def _json(note: Note) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bakery.model import from_json
 from bakery.util.files import write_whole
 
 
@@ -54,5 +55,9 @@ def save_keys(keys: Keys, folder: Path) -> None:
 
 
 def read_keys(folder: Path) -> Keys:
-    """Read them back."""
-    return Keys(**json.loads((folder / "keys.json").read_text(encoding="utf-8")))
+    """Read a machine's keys.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    return from_json(Keys, json.loads((folder / "keys.json").read_text(encoding="utf-8")))

@@ -27,9 +27,8 @@ import pytest
 from bakery.drivers.base import Driver
 from bakery.machine.command import Command
 from bakery.machine.transport.link import Link
-from bakery.model import Artifact, Handle, Resource, Source, Where, to_json
+from bakery.model import Artifact, Handle, Resource, Source, Where, from_json, to_json
 from bakery.state.claim import Claim
-from bakery.state.progress import handle_from_json
 from bakery.state.ssh_keys import make_keys
 
 Exists = Callable[[], set[str]]
@@ -266,7 +265,7 @@ class DriverContract:
             handle = driver.launch(source, made)
             Link(lambda: driver.endpoint(handle), made.keys, made).open().close()
             other = self.driver_class()  # as in another process, after this one was killed
-            known = handle_from_json(json.loads(json.dumps(to_json(handle))))
+            known = from_json(Handle, json.loads(json.dumps(to_json(handle))))
             link = Link(lambda: other.endpoint(known), made.keys, made, console=lambda: other.console(known))
             link.open().end_leftovers()
             assert link.open().run("echo here").stdout == "here\n"

@@ -12,7 +12,7 @@ from bakery.drivers.nspawn import disk_to_tree
 from bakery.drivers.nspawn.source import Rooted
 from bakery.drivers.qemu.machine_spec import MachineSpec
 from bakery.errors import DriverError
-from bakery.model import Artifact, Problem
+from bakery.model import Artifact, Problem, from_json
 from bakery.util.context import WorkContext
 from bakery.util.sparse_files import digest
 
@@ -64,5 +64,5 @@ def _disk(image: Artifact, work: WorkContext) -> BaseDisk:
         path=image.path,
         format="raw" if image.format == "raw" else "qcow2",
         key=image.sha256 or digest(image.path, "sha256", work),
-        login="credentials" if MachineSpec.from_json(image.settings).login == "credentials" else "nocloud",
+        login="credentials" if from_json(MachineSpec, image.settings).login == "credentials" else "nocloud",
     )

@@ -19,7 +19,7 @@ from bakery.drivers.nspawn.start import Container
 from bakery.drivers.qemu import acceleration
 from bakery.drivers.qemu.machine_spec import MachineSpec, compression
 from bakery.errors import DriverError, NotYet
-from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Where
+from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Where, from_json
 from bakery.state.claim import Claim
 from bakery.util import tools
 from bakery.util.context import WorkContext
@@ -158,7 +158,7 @@ class NspawnDriver(Driver[Nspawn]):
     def capture(self, handle: Handle, name: str, claim: Claim) -> Artifact:
         """Power off, put the layers together, and make the same kind of disk as a virtual machine has."""
         self._power_off(handle, claim)
-        folder, shape = handle.folder / CONTAINER, MachineSpec.from_json(handle.settings)
+        folder, shape = handle.folder / CONTAINER, from_json(MachineSpec, handle.settings)
         layers = [folder / "upper", *(Path(layer) for layer in (handle.data["layer"],) if layer)]
 
         def write(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,11 +12,11 @@ from typing import Any
 
 from bakery.drivers.qemu import power
 from bakery.drivers.qemu.command import DEVICE
-from bakery.drivers.qemu.layers import Layer, Layers, add, layers_from, node
+from bakery.drivers.qemu.layers import Layer, Layers, add, node
 from bakery.drivers.qemu.machine_spec import MachineIdentity, MachineSpec
 from bakery.drivers.qemu.monitor import Monitor
 from bakery.errors import DriverError, NotYet
-from bakery.model import Checkpoint, Handle
+from bakery.model import Checkpoint, Handle, from_json
 from bakery.state.claim import Claim
 from bakery.state.ssh_keys import save_keys
 from bakery.util.context import WorkContext
@@ -47,17 +47,6 @@ class Saved:
     layers: tuple[Layer, ...]
     host_key: str
     qemu: str
-
-    @classmethod
-    def from_json(cls, settings: Mapping[str, Any]) -> Saved:
-        """Read what `to_json` wrote."""
-        return cls(
-            shape=MachineSpec.from_json(settings["shape"]),
-            identity=MachineIdentity.from_json(settings["identity"]),
-            layers=layers_from(settings["layers"]),
-            host_key=settings["host_key"],
-            qemu=settings["qemu"],
-        )
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -101,8 +90,8 @@ def save(handle: Handle, key: str, folder: Path, claim: Claim, *, host_key: str)
                 raise
     save_keys(claim.keys, folder)
     saved = Saved(
-        shape=MachineSpec.from_json(handle.settings),
-        identity=MachineIdentity.from_json(handle.data),
+        shape=from_json(MachineSpec, handle.settings),
+        identity=from_json(MachineIdentity, handle.data),
         layers=layers.shared,
         host_key=host_key,
         qemu=version,

@@ -25,7 +25,7 @@ from bakery.drivers.qemu.monitor import SOCKET, Monitor, QmpError
 from bakery.drivers.qemu.source import Qemu
 from bakery.errors import DriverError, ImagefileError, NotYet
 from bakery.machine.transport import learned_key
-from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Where
+from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Where, from_json
 from bakery.state.claim import Claim
 from bakery.state.ssh_keys import read_keys
 from bakery.util import tools
@@ -79,7 +79,7 @@ class QemuDriver(Driver[Qemu]):
         shape = (
             MachineSpec.of(boot, "")
             if isinstance(boot, Qemu)
-            else MachineSpec.from_json(boot.settings.get("shape", boot.settings))
+            else from_json(MachineSpec, boot.settings.get("shape", boot.settings))
         )
         return Needs(memory=shape.memory, cpus=shape.cpus, labels=acceleration.labels(shape.accel))
 
@@ -112,9 +112,9 @@ class QemuDriver(Driver[Qemu]):
     def _stands_on(self, boot: Qemu | Artifact, claim: Claim) -> tuple[MachineSpec, Layer, int]:
         """The shape of the machine, the disk under it, and the size that was asked for."""
         if isinstance(boot, Artifact):
-            return MachineSpec.from_json(boot.settings), _layer(boot), 0
+            return from_json(MachineSpec, boot.settings), _layer(boot), 0
         if isinstance(boot.base, Artifact):
-            inside = MachineSpec.from_json(boot.base.settings)
+            inside = from_json(MachineSpec, boot.base.settings)
             return MachineSpec.of(boot, inside.login), _layer(boot.base), boot.disk_bytes
         if isinstance(boot.base, Base):
             disk = boot.base.disk(claim)
@@ -168,7 +168,7 @@ class QemuDriver(Driver[Qemu]):
     def _resume(self, boot: Checkpoint, claim: Claim) -> Handle:
         if boot.folder is None:
             raise DriverError("this checkpoint has no files", why=boot.key)
-        saved = checkpoints.Saved.from_json(boot.settings)
+        saved = from_json(checkpoints.Saved, boot.settings)
         handle = self._start(saved.shape, saved.identity, saved.layers, claim, host_key=saved.host_key, restored=True)
         checkpoints.load(handle, boot.folder, saved, claim)
         return restore.restore_machine(handle, self.endpoint, read_keys(boot.folder), claim)
@@ -240,7 +240,7 @@ class QemuDriver(Driver[Qemu]):
     def capture(self, handle: Handle, name: str, claim: Claim) -> Artifact:
         """Power the machine off through its guest, and write its disk as one file under a temporary name."""
         power.off(handle, claim)
-        shape = MachineSpec.from_json(handle.settings)
+        shape = from_json(MachineSpec, handle.settings)
         disk = node(Layers.read(handle.folder).all(handle.folder))
         return image_files.write(
             disk,

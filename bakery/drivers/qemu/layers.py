@@ -11,6 +11,7 @@ from typing import Any
 from bakery.disk import qemuimg
 from bakery.disk.qemuimg import Format
 from bakery.errors import DriverError
+from bakery.model import from_json
 from bakery.util.context import WorkContext
 from bakery.util.files import write_whole
 
@@ -47,8 +48,7 @@ class Layers:
     @classmethod
     def read(cls, folder: Path) -> Layers:
         """Read what `write` wrote."""
-        noted = json.loads((folder / FILE).read_text())
-        return cls(shared=layers_from(noted["shared"]), top=noted["top"])
+        return from_json(cls, json.loads((folder / FILE).read_text()))
 
     def write(self, folder: Path) -> None:
         """Write it down."""
@@ -57,11 +57,6 @@ class Layers:
     def all(self, folder: Path) -> tuple[Layer, ...]:
         """Every layer, with whole paths, the lowest first."""
         return (*self.shared, Layer(str(folder.absolute() / self.top), "qcow2"))
-
-
-def layers_from(noted: Sequence[dict[str, Any]]) -> tuple[Layer, ...]:
-    """Read layers out of JSON."""
-    return tuple(Layer(entry["file"], entry["format"]) for entry in noted)
 
 
 def must_exist(layers: Sequence[Layer]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 from uuid import uuid4
@@ -57,12 +56,6 @@ class MachineSpec:
         taken = {f.name: getattr(source, f.name) for f in fields(cls) if f.name not in {"memory", "login", "port"}}
         return cls(memory=source.memory_bytes, login=login, **taken)
 
-    @classmethod
-    def from_json(cls, settings: Mapping[str, Any]) -> MachineSpec:
-        """Read what `to_json` wrote; entries of other drivers are passed over."""
-        known: dict[str, Any] = {f.name: settings[f.name] for f in fields(cls) if f.name in settings}
-        return cls(qemu_args=tuple(known.pop("qemu_args", ())), **known)
-
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         return {**asdict(self), "qemu_args": list(self.qemu_args)}
@@ -101,8 +94,3 @@ class MachineIdentity:
         """A new one, left to chance within QEMU's own range of cards."""
         mac = "52:54:00:" + ":".join(f"{octet:02x}" for octet in secrets.token_bytes(3))
         return cls(accel=accel, uuid=str(uuid4()), mac=mac, instance=instance)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> MachineIdentity:
-        """Read it out of a handle's data or a checkpoint's settings."""
-        return cls(**{f.name: data[f.name] for f in fields(cls)})

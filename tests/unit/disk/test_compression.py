@@ -12,6 +12,7 @@ from bakery.drivers.nspawn.source import Nspawn
 from bakery.drivers.qemu.machine_spec import MachineSpec, compression
 from bakery.drivers.qemu.source import Qemu
 from bakery.errors import DriverError, ImagefileError
+from bakery.model import from_json
 
 
 def header(folder: Path, version: int, kind: bytes) -> Path:
@@ -37,9 +38,9 @@ def test_every_local_source_offers_the_choice_and_refuses_others(source: type[Qe
 
 
 def test_a_machine_remembers_it_for_its_images() -> None:
-    shape = MachineSpec.from_json(MachineSpec.of(Qemu(base=None, compression="zlib"), "nocloud").to_json())
+    shape = from_json(MachineSpec, MachineSpec.of(Qemu(base=None, compression="zlib"), "nocloud").to_json())
     assert compression(shape) == "zlib"
-    assert compression(MachineSpec.from_json({})) == "zstd"
+    assert compression(from_json(MachineSpec, {})) == "zstd"
     assert Nspawn(base=None, compression="none").shape("nocloud").compression == "none"
     with pytest.raises(DriverError, match="cannot be compressed"):
         compression(MachineSpec(compression="lz4"))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bakery.errors import ImagefileError, UsageError
-from bakery.model import Endpoint
+from bakery.model import Endpoint, from_json
 from bakery.redaction.secret import Secret
 from bakery.smoke import BUILTIN, Identity, SmokeJob, SmokeReport, TestRef, TestResult, builtin, compare, wire
 from bakery.smoke import builtin as select
@@ -132,7 +132,7 @@ def test_an_identity_is_read_from_what_the_script_prints() -> None:
     found = Identity.parse(text)
     assert found.machine_id == "abc"
     assert found.host_keys == {fingerprint(KEY), "digest 00ff"}
-    assert Identity.from_wire(json.loads(json.dumps(found.to_wire()))) == found
+    assert from_json(Identity, json.loads(json.dumps(found.to_wire()))) == found
     assert Identity.parse("").machine_id is None
     assert Identity.parse("machine-id \n").machine_id == ""
 

@@ -14,7 +14,7 @@ from bakery.drivers.qemu.layers import Layers
 from bakery.drivers.qemu.machine_spec import MachineIdentity, MachineSpec
 from bakery.drivers.qemu.restore import script
 from bakery.errors import DriverError, NotYet
-from bakery.model import Checkpoint, Handle
+from bakery.model import Checkpoint, Handle, from_json
 from bakery.state.claim import Claim
 from bakery.state.ssh_keys import make_keys
 from tests.unit.drivers.qemu.fake_qemu import FakeQemu
@@ -55,9 +55,9 @@ def test_a_checkpoint_takes_the_layer_and_the_machine_writes_on_to_another(
     assert (tmp_path / "step" / "disk.qcow2").stat().st_mode & 0o777 == 0o400
     grown = Layers.read(folder)
     assert [Path(layer.file).name for layer in grown.all(folder)] == ["base.qcow2", "disk.qcow2", "disk-2.qcow2"]
-    saved = checkpoints.Saved.from_json(json.loads(json.dumps(checkpoint.settings)))
+    saved = from_json(checkpoints.Saved, json.loads(json.dumps(checkpoint.settings)))
     assert (saved.layers, saved.qemu, saved.identity.uuid) == (grown.shared, "7.2.1 Debian", "u")
-    assert checkpoints.Saved.from_json(saved.to_json()) == saved
+    assert from_json(checkpoints.Saved, saved.to_json()) == saved
     assert saving.status == "running"
     orders = [name for name in saving.questions if not name.startswith("query")]
     assert orders == ["stop", "blockdev-add", "blockdev-snapshot", "migrate-set-parameters", "migrate", "cont"]

@@ -10,7 +10,7 @@ from bakery.drivers.qemu.driver import QemuDriver
 from bakery.drivers.qemu.machine_spec import MachineIdentity, MachineSpec
 from bakery.drivers.qemu.source import Qemu, size
 from bakery.errors import ImagefileError
-from bakery.model import Artifact, Checkpoint, Needs
+from bakery.model import Artifact, Checkpoint, Needs, from_json
 
 
 @pytest.mark.parametrize(
@@ -57,12 +57,14 @@ def test_a_list_of_words_becomes_a_tuple_so_that_sources_compare_and_hash() -> N
 
 def test_a_shape_survives_the_artifacts_json() -> None:
     shape = MachineSpec.of(Qemu(base=None, memory="2G", qemu_args=("-s",), firmware="uefi"), "credentials")
-    assert MachineSpec.from_json(shape.to_json()) == shape
+    assert from_json(MachineSpec, shape.to_json()) == shape
     assert shape.memory == 2 << 30
 
 
 def test_settings_of_another_driver_make_a_shape_of_defaults() -> None:
-    assert MachineSpec.from_json({"login": "credentials", "region": "eu-central-1"}) == MachineSpec(login="credentials")
+    assert from_json(MachineSpec, {"login": "credentials", "region": "eu-central-1"}) == MachineSpec(
+        login="credentials"
+    )
 
 
 def test_no_two_identities_are_the_same_and_none_has_qemus_own_card() -> None:
@@ -70,7 +72,7 @@ def test_no_two_identities_are_the_same_and_none_has_qemus_own_card() -> None:
     assert one.uuid != other.uuid
     assert one.mac != other.mac
     assert "52:54:00:12:34:56" not in (one.mac, other.mac)
-    assert MachineIdentity.from_json({"accel": "tcg", "uuid": "u", "mac": "m", "instance": "a", "pid": 1}).uuid == "u"
+    assert from_json(MachineIdentity, {"accel": "tcg", "uuid": "u", "mac": "m", "instance": "a", "pid": 1}).uuid == "u"
 
 
 def test_the_scheduler_hears_what_a_machine_needs_whatever_it_starts_from() -> None:
