@@ -174,6 +174,6 @@ def _fields(text: str) -> Iterable[tuple[str, str]]:
 
 
 def _bits(mask: str, first: int = 0) -> Iterable[int]:
-    """The numbers of the bits that are set in a hexadecimal mask, whose lowest bit has the number `first`."""
+    """Return the numbers of the bits that are set in a hexadecimal mask, whose lowest bit has the number `first`."""
     value = int(mask, 16)
     return (at + first for at in range(value.bit_length()) if value >> at & 1)

@@ -85,7 +85,7 @@ def disk_space(folder: Path) -> Generator[None]:
 
 
 def describe(path: Path) -> str:
-    """A hint for a file with the wrong content: a web page in place of an image is the usual case."""
+    """Return a hint for a file with the wrong content: a web page in place of an image is the usual case."""
     with path.open("rb") as file:
         head = file.read(200)
     text = head.decode("ascii", errors="replace").strip().lower()
