@@ -51,7 +51,7 @@ def _long_enough(found: set[str]) -> frozenset[str]:
 
 
 def _parts(text: str) -> Iterator[str]:
-    """The value, the value as `$(...)` or `.strip()` leave it, and its lines."""
+    """Yield the value, the value as `$(...)` or `.strip()` leave it, and its lines."""
     yield text
     yield text.strip()
     lines = text.splitlines()

@@ -34,7 +34,7 @@ class _Named:
 
     @classmethod
     def merged(cls, parts: Sequence[_Named]) -> _Named:
-        """All of them; what was known first keeps its name."""
+        """Return all secrets; what was known first keeps its name."""
         made = cls(sum(part.values for part in parts), {}, {})
         for part in reversed(parts):
             made.plain.update(part.plain)
@@ -69,7 +69,7 @@ class _Known:
     groups: tuple[_EncodingGroup, ...] = ()
 
     def plus(self, text: str, name: str) -> _Known:
-        """The same and one value more."""
+        """Return what is known with one value more."""
         found = forms(text)
         wrapped = (form for form in found.wrapped if len(form) >= _SHORTEST_WRAPPED)
         new = _Named(1, dict.fromkeys(found.plain, name), dict.fromkeys(wrapped, name))
@@ -85,12 +85,12 @@ class _Known:
         return max((group.longest for group in self.groups), default=0)
 
     def plain(self) -> Iterator[tuple[str, str]]:
-        """Each form with its name."""
+        """Yield each form with its name."""
         for group in self.groups:
             yield from group.plain.items()
 
     def name(self, form: str) -> str:
-        """What a form was called first, where two secrets have it."""
+        """Return what a form was called first, where two secrets have it."""
         return next(group.plain[form] for group in self.groups if form in group.plain)
 
 
@@ -169,7 +169,7 @@ class Redactor:
         return "".join([*parts, text[at:]])
 
     def _mark(self, name: str) -> str:
-        """The text shown instead; a plainer one where the mark itself would tell (a secret called by its value)."""
+        """Return the text shown instead; a plainer one where the mark would tell (a secret called by its value)."""
         candidates = (f"[secret {name}]" if name else "[secret]", "[***]", "█")
         return next((mark for mark in candidates if not any(form in mark for form, _ in self._known.plain())), "")
 
@@ -221,7 +221,7 @@ def _join(text: str) -> tuple[str, list[int]]:
 
 
 def _breaks(form: str) -> Iterator[int]:
-    """Where a form that has several lines can be cut behind a line."""
+    """Yield where a form that has several lines can be cut behind a line."""
     return (at.end() for at in re.finditer("\n", form[:-1]))
 
 
