@@ -71,7 +71,7 @@ def destroy_all(
 
 
 def _waves(resources: list[Resource], driver: Callable[[str], Destroyer]) -> Iterator[list[Resource]]:
-    """What may go at the same time, driver by driver; one whose driver cannot be had fails alone, in its turn."""
+    """Yield what may go at the same time, driver by driver; one whose driver cannot be had fails alone, in its turn."""
     for name in dict.fromkeys(resource.driver for resource in reversed(resources)):
         own = [resource for resource in resources if resource.driver == name]
         try:

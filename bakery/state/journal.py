@@ -56,7 +56,7 @@ class Replay:
     damaged: list[int] = field(default_factory=list[int])
 
     def live(self) -> list[JournalEntry]:
-        """What may still exist, oldest first."""
+        """Return what may still exist, oldest first."""
         return [entry for entry in self.entries if entry.op in LIVE]
 
 
@@ -184,7 +184,7 @@ class Journal:
         os.close(self._lock)
 
     def __enter__(self) -> Self:
-        """Return itself."""
+        """Return the journal."""
         return self
 
     def __exit__(

@@ -16,12 +16,12 @@ class ClaimLedger:
     resources: dict[tuple[str, str], Resource] = field(default_factory=dict[tuple[str, str], Resource])
 
     def intend(self, resource: Resource) -> None:
-        """Write it down, then remember it."""
+        """Write down that a thing is about to be made."""
         self.resources[resource.kind, resource.key] = resource
         self.journal.intend(resource)
 
     def made(self, resource: Resource) -> None:
-        """The same, with its id."""
+        """Write down that a thing exists, under the id that its provider gave it."""
         self.resources[resource.kind, resource.key] = resource
         self.journal.made(resource)
 
@@ -51,11 +51,11 @@ class MergedLedger:
     image: ClaimLedger
 
     def intend(self, resource: Resource) -> None:
-        """As a new thing."""
+        """Write down that a new thing is about to be made."""
         self.new.intend(resource)
 
     def made(self, resource: Resource) -> None:
-        """The same, with its id."""
+        """Write down that a thing exists, under the id that its provider gave it."""
         self.new.made(resource)
 
     def kept(self, resource: Resource) -> None:

@@ -77,7 +77,7 @@ class RunFolder:
         return found
 
     def write_about(self, data: Mapping[str, Any]) -> None:
-        """Write it."""
+        """Write what the run says of itself, for `about`."""
         write_whole(self.path / "run.json", json.dumps(data, indent=2, sort_keys=True), durable=True)
 
 
@@ -139,14 +139,14 @@ class State:
             return RunFolder(path)
 
     def _newest(self) -> datetime:
-        """A second after the newest run's name."""
+        """Return a second after the newest run's name."""
         for run in reversed(self.runs()):
             with suppress(ValueError):
                 return datetime.strptime(f"{run.id[:15]}+0000", "%Y%m%d-%H%M%S%z") + timedelta(seconds=1)
         return datetime.fromtimestamp(0, UTC)
 
     def runs(self) -> list[RunFolder]:
-        """All runs, oldest first."""
+        """Return all runs, oldest first."""
         if not self.runs_folder.is_dir():
             return []
         return [RunFolder(path) for path in sorted(self.runs_folder.iterdir()) if path.is_dir()]
@@ -177,7 +177,7 @@ class State:
         return self.folder / "catalogue.json"
 
     def images(self) -> list[Artifact]:
-        """What was built here and is not removed, oldest first.
+        """Return what was built here and is not removed, oldest first.
 
         Raises:
             PreflightError: the catalogue is damaged. Nothing is guessed from it.
