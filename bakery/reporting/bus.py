@@ -31,7 +31,7 @@ class Reporter(Protocol):
         """Take one event; called under the bus's lock, so be quick."""
 
     def close(self) -> None:
-        """The run is over: write what is still to be written."""
+        """Write what is still to be written: the run is over."""
 
 
 E_ = TypeVar("E_", bound=Event)

@@ -53,7 +53,7 @@ def duration(seconds: float) -> str:
 
 
 def done(what: str, count: float, total: float, unit: str) -> str:
-    """`downloading debian.qcow2 43 % of 500.0 MiB`."""
+    """Say how far something is: `downloading debian.qcow2 43 % of 500.0 MiB`."""
     if total:
         return f"{what} {min(100, 100 * count / total):.0f} % of {format_size(total, unit)}"
     return f"{what} {format_size(count, unit)}"

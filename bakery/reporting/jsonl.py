@@ -22,12 +22,12 @@ class JsonLines:
         self._stream = stream
 
     def read(self, event: e.Event) -> None:
-        """Write it."""
+        """Write an event as a line."""
         self._stream.write(line(event))
         self._stream.flush()
 
     def close(self) -> None:
-        """Nothing is left to be written."""
+        """Do nothing: every line is written when it comes."""
 
 
 class JsonFile:

@@ -32,7 +32,7 @@ class Line:
     note: str = ""
 
     def __str__(self) -> str:
-        """The line as plain text, without time and build."""
+        """Return the line as plain text, without time and build."""
         word = {"failed": "FAILED: ", "warning": "warning: ", "output": "| ", "detail": "| "}.get(self.kind, "")
         mark = {"ok": ": ok", "cached": ": cached", "skipped": ": skipped", "cancelled": ": cancelled"}.get(
             self.kind, ""
@@ -107,7 +107,7 @@ def _work(event: e.Event, track: BuildState, *, starts: bool) -> Iterator[Line]:
 
 
 def _ended(event: e.StepEnded, track: BuildState) -> Line:
-    """A step's end. The reason says why it failed, or, for one that went well, why it had to run at all."""
+    """Return a step's end. The reason says why it failed, or, for one that went well, why it had to run at all."""
     reason = plain(event.reason).strip().partition("\n")[0]
     text = _step(track, event.step, 1)
     if event.outcome == "ok":

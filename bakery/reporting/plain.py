@@ -37,7 +37,7 @@ class Log:
         self._stream.flush()
 
     def close(self) -> None:
-        """Nothing is left to be written."""
+        """Do nothing: every line is written when it comes."""
 
     def write(self, text: str, at: float, build: str = "") -> None:
         """Write one entry; its further lines are indented already."""

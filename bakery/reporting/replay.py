@@ -47,5 +47,5 @@ def _kinds(kind: type[e.Event]) -> Iterator[type[e.Event]]:
 
 
 def _type(kind: type[e.Event]) -> str:
-    """The name of a kind in JSON; the property needs no other field."""
+    """Return the name of a kind in JSON; the property needs no other field."""
     return object.__new__(kind).type

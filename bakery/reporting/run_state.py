@@ -82,7 +82,7 @@ class BuildState:
         return found
 
     def last_lines(self, count: int = TAIL) -> list[str]:
-        """The end of what was written in the step or phase that failed."""
+        """Return the end of what was written in the step or phase that failed."""
         failed = [bar for bar in self.bars if bar.outcome == "failed" and bar.lines]
         return list(failed[-1].lines)[-count:] if failed else []
 
@@ -121,11 +121,11 @@ class RunState:
                 pass
 
     def track(self, event: e.Event) -> BuildState:
-        """The build that an event belongs to."""
+        """Return the build that an event belongs to."""
         return self.tracks.setdefault(event.build, BuildState(event.build, event.time))
 
     def all_failures(self) -> list[e.Failed]:
-        """What went wrong, of the run and of every build."""
+        """Return what went wrong, of the run and of every build."""
         return [*self.failures, *(track.failure for track in self.tracks.values() if track.failure)]
 
     def _of_build(self, track: BuildState, event: e.Event) -> None:
@@ -169,7 +169,7 @@ class RunState:
 
 
 def _artifact(event: e.BuildEnded) -> e.ArtifactKept | None:
-    """The image of a build that found nothing to do: it was kept by an earlier run."""
+    """Return the image of a build that found nothing to do: it was kept by an earlier run."""
     if not event.artifact.get("id"):
         return None
     given = {name: event.artifact.get(name) or "" for name in ("name", "id", "format", "sha256", "verdict")}
@@ -177,7 +177,7 @@ def _artifact(event: e.BuildEnded) -> e.ArtifactKept | None:
 
 
 def _end(track: BuildState, name: str, kind: Literal["phase", "step"], event: e.PhaseEnded | e.StepEnded) -> Span:
-    """The bar that ends now; one that never began (a cached step) begins and ends at once."""
+    """Return the bar that ends now; one that never began (a cached step) begins and ends at once."""
     for bar in reversed(track.bars):
         if bar.open and bar.name == name and bar.kind == kind:
             return bar

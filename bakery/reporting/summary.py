@@ -63,12 +63,12 @@ def failure_text(event: e.Failed, track: BuildState | None = None) -> str:
 
 
 def outcome(track: BuildState) -> str:
-    """How a build ended, as events and styles name it."""
+    """Say how a build ended, as events and styles name it."""
     return track.outcome or "unfinished"
 
 
 def word(track: BuildState) -> str:
-    """How a build ended, as a person reads it."""
+    """Say how a build ended, as a person reads it."""
     return "up to date" if track.outcome == "cached" else outcome(track)
 
 

@@ -139,7 +139,7 @@ class Terminal:
         table.add_row(row, Text(_doing(track)), Text(self._detail(track, now), style="dim"), elapsed)
 
     def _detail(self, track: BuildState, now: float) -> str:
-        """What it waits for, how far it is, or the last line that a command wrote."""
+        """Return what it waits for, how far it is, or the last line that a command wrote."""
         if track.progress and (not track.waiting or track.progress.time >= track.waiting.time):
             p = track.progress
             return plain(done(p.what, p.done, p.total, p.unit))
