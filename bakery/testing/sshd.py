@@ -74,8 +74,11 @@ class Server:
         return "\n".join(event.text for event in self.events if isinstance(event, Output))
 
     def sessions(self) -> list[int]:
-        """The processes that serve connections."""
-        return [child.pid for child in psutil.Process(self.process.pid).children()]
+        """Return the processes that serve connections; none once the server has ended."""
+        try:
+            return [child.pid for child in psutil.Process(self.process.pid).children()]
+        except psutil.NoSuchProcess:
+            return []
 
     def stop(self) -> None:
         """End the server and what serves connections."""
