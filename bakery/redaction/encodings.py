@@ -46,8 +46,8 @@ def forms(text: str) -> Forms:
     return Forms(_long_enough(plain | wrapped), _long_enough(wrapped))
 
 
-def _long_enough(found: set[str]) -> frozenset[str]:
-    return frozenset(form for form in found if len(form.strip()) >= SHORTEST)
+def _long_enough(encodings: set[str]) -> frozenset[str]:
+    return frozenset(form for form in encodings if len(form.strip()) >= SHORTEST)
 
 
 def _parts(text: str) -> Iterator[str]:

@@ -35,11 +35,11 @@ class _Named:
     @classmethod
     def merged(cls, parts: Sequence[_Named]) -> _Named:
         """Return all secrets; what was known first keeps its name."""
-        made = cls(sum(part.values for part in parts), {}, {})
+        union = cls(sum(part.values for part in parts), {}, {})
         for part in reversed(parts):
-            made.plain.update(part.plain)
-            made.wrapped.update(part.wrapped)
-        return made
+            union.plain.update(part.plain)
+            union.wrapped.update(part.wrapped)
+        return union
 
 
 class _EncodingGroup:
@@ -70,9 +70,9 @@ class _Known:
 
     def plus(self, text: str, name: str) -> _Known:
         """Return what is known with one value more."""
-        found = forms(text)
-        wrapped = (form for form in found.wrapped if len(form) >= _SHORTEST_WRAPPED)
-        new = _Named(1, dict.fromkeys(found.plain, name), dict.fromkeys(wrapped, name))
+        encodings = forms(text)
+        wrapped = (form for form in encodings.wrapped if len(form) >= _SHORTEST_WRAPPED)
+        new = _Named(1, dict.fromkeys(encodings.plain, name), dict.fromkeys(wrapped, name))
         kept = [*self.groups]
         while [group.named.values for group in kept[1 - _MERGE :]] == [new.values] * (_MERGE - 1):
             new = _Named.merged([*(group.named for group in kept[1 - _MERGE :]), new])
@@ -120,10 +120,10 @@ class Redactor:
     def __call__(self, text: str) -> str:
         """Return the text without any secret."""
         for _ in range(_MARK_TRIES):
-            found = list(self.spans(text))
-            if not found:
+            spans = list(self.spans(text))
+            if not spans:
                 return text
-            text = self._replace(text, found)
+            text = self._replace(text, spans)
         return self._mark("")  # marks and what surrounds them keep forming a secret: show nothing of it
 
     def lines(self) -> LineBuffer:
@@ -136,11 +136,11 @@ class Redactor:
 
     def spans(self, text: str) -> Iterator[Span]:
         """Yield where secrets are: sorted, overlapping ones merged."""
-        found = sorted([*_plain(self._known, text), *_broken(self._known, text)])
-        while found:
-            start, end, name = found.pop(0)
-            while found and found[0][0] < end:
-                end = max(end, found.pop(0)[1])
+        pending = sorted([*_plain(self._known, text), *_broken(self._known, text)])
+        while pending:
+            start, end, name = pending.pop(0)
+            while pending and pending[0][0] < end:
+                end = max(end, pending.pop(0)[1])
             yield start, end, name
 
     def open_end(self, text: str) -> int:
@@ -161,9 +161,9 @@ class Redactor:
         """The length of the longest known form, in characters."""
         return self._known.longest
 
-    def _replace(self, text: str, found: list[Span]) -> str:
+    def _replace(self, text: str, spans: list[Span]) -> str:
         parts, at = list[str](), 0
-        for start, end, name in found:
+        for start, end, name in spans:
             parts += [text[at:start], self._mark(name)]
             at = end
         return "".join([*parts, text[at:]])
@@ -174,10 +174,10 @@ class Redactor:
         return next((mark for mark in candidates if not any(form in mark for form, _ in self._known.plain())), "")
 
 
-def _gate(found: Iterable[str]) -> re.Pattern[str]:
+def _gate(encodings: Iterable[str]) -> re.Pattern[str]:
     """Compile the beginnings of all forms, grouped by their first character: half as slow as a flat list."""
     groups: dict[str, set[str]] = {}
-    for form in found:
+    for form in encodings:
         groups.setdefault(form[0], set()).add(re.escape(form[1:_PREFIX]))
     return re.compile("|".join(f"{re.escape(first)}(?:{'|'.join(rest)})" for first, rest in sorted(groups.items())))
 
