@@ -98,10 +98,10 @@ def _one(
         swept.alive.append(folder.id)
         return
     with journal:
-        found = folder.replay()
-        if found.damaged:
-            swept.damaged[folder.id] = found.damaged
-        live = found.live()
+        replayed = folder.replay()
+        if replayed.damaged:
+            swept.damaged[folder.id] = replayed.damaged
+        live = replayed.live()
         if any(entry.op == "held" for entry in live) and not named:
             swept.held.append(folder.id)
             live = [entry for entry in live if entry.op != "held"]

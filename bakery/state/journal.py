@@ -94,7 +94,7 @@ def replay(path: Path) -> Replay:
 
     A last line without its end was torn by a crash before the thing it speaks of was begun: it is left out.
     """
-    found = Replay()
+    replayed = Replay()
     places: dict[tuple[str, str, str], int] = {}
     data = path.read_bytes() if path.exists() else b""
     lines = data.split(b"\n")
@@ -102,12 +102,12 @@ def replay(path: Path) -> Replay:
         try:
             op, resource = decode(line)
         except (ValueError, KeyError, TypeError):
-            found.damaged.append(number)
+            replayed.damaged.append(number)
             continue
         entry = JournalEntry(op=op, resource=resource, number=number)
-        place = places.setdefault(_identity(resource), len(found.entries))
-        found.entries[place : place + 1] = [entry]
-    return found
+        place = places.setdefault(_identity(resource), len(replayed.entries))
+        replayed.entries[place : place + 1] = [entry]
+    return replayed
 
 
 class Journal:

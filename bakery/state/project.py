@@ -71,10 +71,10 @@ class RunFolder:
     def about(self) -> dict[str, Any]:
         """Return what the run wrote of itself: builds, start, options; empty for one that never got that far."""
         try:
-            found: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+            description: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):  # none, or damaged
             return {}
-        return found
+        return description
 
     def write_about(self, data: Mapping[str, Any]) -> None:
         """Write what the run says of itself, for `about`."""
@@ -157,18 +157,18 @@ class State:
         Raises:
             UsageError: none, or several.
         """
-        found = [run for run in self.runs() if name in run.id]
-        exact = [run for run in found if run.id == name]
-        if len(exact or found) == 1:
-            run = (exact or found)[0]
+        matching = [run for run in self.runs() if name in run.id]
+        exact = [run for run in matching if run.id == name]
+        if len(exact or matching) == 1:
+            run = (exact or matching)[0]
             if not run.readable:
                 raise PreflightError(
                     f"the run {run.id} cannot be read: it belongs to another user",
                     hint="it was made with sudo, perhaps: say the same with sudo",
                 )
             return run
-        known = ", ".join(run.id for run in (found or self.runs()[-5:])) or "none"
-        raise UsageError(f"{'several runs match' if found else 'no run matches'} {name!r}", hint=f"runs: {known}")
+        known = ", ".join(run.id for run in (matching or self.runs()[-5:])) or "none"
+        raise UsageError(f"{'several runs match' if matching else 'no run matches'} {name!r}", hint=f"runs: {known}")
 
     # ---- the catalogue ------------------------------------------------------------------------------------------
 
@@ -223,9 +223,9 @@ class State:
             UsageError: there is none.
         """
         images = self.images()
-        for found in reversed(images):
-            if name in (found.id, found.build, found.name):
-                return found
+        for candidate in reversed(images):
+            if name in (candidate.id, candidate.build, candidate.name):
+                return candidate
         spec = [image for image in images if image.build.partition("[")[0].partition("@")[0] == name]
         if spec:
             return spec[-1]
