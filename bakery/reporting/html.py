@@ -47,7 +47,7 @@ def page(board: RunState) -> str:
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    made = Environment(
+    environment = Environment(
         loader=PackageLoader("bakery.reporting"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -55,8 +55,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     filters: dict[str, Any] = {"counted": counted, "duration": duration, "plain": plain}
-    made.filters.update(filters)
-    return made
+    environment.filters.update(filters)
+    return environment
 
 
 def _track(board: RunState, track: BuildState, total: float) -> dict[str, Any]:

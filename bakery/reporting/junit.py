@@ -77,11 +77,11 @@ def _case(track: BuildState, test: e.TestEnded) -> ET.Element:
     tag = {"failed": "failure", "error": "error", "skipped": "skipped"}.get(test.outcome)
     if tag:
         text = plain(test.text)
-        found = ET.SubElement(case, tag, message=text.strip().partition("\n")[0])
-        found.text = text
+        element = ET.SubElement(case, tag, message=text.strip().partition("\n")[0])
+        element.text = text
     return case
 
 
 def _error(case: ET.Element, failed: e.Failed, track: BuildState | None) -> None:
-    found = ET.SubElement(case, "error", type=plain(failed.error), message=plain(failed.what))
-    found.text = failure_text(failed, track)
+    element = ET.SubElement(case, "error", type=plain(failed.error), message=plain(failed.what))
+    element.text = failure_text(failed, track)

@@ -73,13 +73,13 @@ class BuildState:
 
     def phases(self) -> dict[str, float]:
         """Seconds a phase, in order; all tasks together are `provision`, all post steps `post`."""
-        found: dict[str, float] = {}
+        seconds: dict[str, float] = {}
         for bar in self.bars:
             name = bar.name if bar.kind == "phase" else "provision" if bar.name in self.steps else "post"
             if name in ("provision", "post") and bar.kind == "phase":
                 continue  # its steps say it already
-            found[name] = found.get(name, 0.0) + (bar.seconds or 0.0)
-        return found
+            seconds[name] = seconds.get(name, 0.0) + (bar.seconds or 0.0)
+        return seconds
 
     def last_lines(self, count: int = TAIL) -> list[str]:
         """Return the end of what was written in the step or phase that failed."""
