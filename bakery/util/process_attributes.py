@@ -102,18 +102,18 @@ def words(inherited: Inherited | None = None) -> list[str]:
         inherited: what is to be changed; this process's attributes when None.
     """
     now = inherited or Inherited.ours()
-    found: list[str] = []
+    prefix: list[str] = []
     if now.groups and CAP_SETGID in now.capabilities:
-        found += ["setpriv", "--clear-groups", "--"]
+        prefix += ["setpriv", "--clear-groups", "--"]
     if now.oom_score:
-        found += ["choom", "-n", "0", "--"]
+        prefix += ["choom", "-n", "0", "--"]
     if not now.normal and CAP_SYS_NICE in now.capabilities:
-        found += ["chrt", "--other", "0"]
+        prefix += ["chrt", "--other", "0"]
     if now.niceness and (now.niceness < 0 or CAP_SYS_NICE in now.capabilities):
-        found += ["nice", f"--adjustment={-now.niceness}"]
+        prefix += ["nice", f"--adjustment={-now.niceness}"]
     if changes := [f"--{name}={_text(soft)}:{_text(hard)}" for name, (soft, hard) in _changes(now)]:
-        found += ["prlimit", *changes]
-    return [*found, "env", "--default-signal"] if now.ignored else found
+        prefix += ["prlimit", *changes]
+    return [*prefix, "env", "--default-signal"] if now.ignored else prefix
 
 
 def kept(inherited: Inherited | None = None) -> list[str]:
