@@ -38,7 +38,7 @@ class BaseEntry:
 
 
 def ls(cache: Path) -> list[BaseEntry]:
-    """All bases and downloads, the least recently used first."""
+    """Return all bases and downloads, the least recently used first."""
     return sorted(_entries(cache, lambda _: True), key=lambda entry: entry.used)
 
 
@@ -64,8 +64,8 @@ def prune(store: Store, older_than: float) -> list[BaseEntry]:
         What was removed.
     """
     cache = store.work.cache
-    found = sorted(_entries(cache, store.is_ours), key=lambda entry: entry.used)
-    old = [entry for entry in found if time.time() - entry.used >= older_than]
+    entries = sorted(_entries(cache, store.is_ours), key=lambda entry: entry.used)
+    old = [entry for entry in entries if time.time() - entry.used >= older_than]
     if not old:
         return []
     needed = [*_open_files(), *_under_checkpoints(store)]
@@ -97,11 +97,11 @@ def sweep(cache: Path, *, dry_run: bool = False) -> list[str]:
 
 
 def _half_made(folder: Path) -> list[Path]:
-    """What is in a base's folder only while somebody works on it, or was when he was killed."""
-    found = [path for pattern in HALF_MADE for path in (*folder.glob(pattern), *folder.glob(f"*/{pattern}"))]
+    """Return what is in a base's folder only while somebody works on it, or was when he was killed."""
+    paths = [path for pattern in HALF_MADE for path in (*folder.glob(pattern), *folder.glob(f"*/{pattern}"))]
     tree = folder / "tree"  # of an image: it is made in place, and a note beside it says that it is whole
     unpacked = folder.name.startswith("image-") and tree.is_dir()
-    return [*found, tree] if unpacked and not (folder / "ready.json").exists() else found
+    return [*paths, tree] if unpacked and not (folder / "ready.json").exists() else paths
 
 
 def _remove(path: Path) -> None:
@@ -148,7 +148,7 @@ def _empty(folder: Path) -> bool:
 
 
 def _open_files() -> Iterator[Path]:
-    """What processes of this host have open, and what is mounted: machines run on bases that nobody holds a lock of."""
+    """Yield what processes have open, and what is mounted: machines run on bases that nobody holds a lock of."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             for link in (process / "fd").iterdir():

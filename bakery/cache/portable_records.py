@@ -66,10 +66,10 @@ def read(text: str) -> Iterator[Noted]:
 
 def _unpacked(text: str) -> bytes:
     unpacker = zlib.decompressobj()
-    found = unpacker.decompress(base64.b64decode(text, validate=True), LARGEST)
+    unpacked = unpacker.decompress(base64.b64decode(text, validate=True), LARGEST)
     if unpacker.unconsumed_tail:
         raise ValueError("too large")
-    return found
+    return unpacked
 
 
 def _noted(prekey: Any, key: Any, made: Any, inputs: Any) -> Noted:

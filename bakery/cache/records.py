@@ -45,7 +45,7 @@ class Record:
     prekey: str = ""
 
     def to_json(self) -> dict[str, Json]:
-        """A JSON object."""
+        """Return a JSON object."""
         plain: dict[str, Json] = {"key": self.key, "parent": self.parent, "made": self.made}
         tables: dict[str, Json] = {"options": dict(self.options), "code": dict(self.code), "shown": dict(self.shown)}
         plain |= {"problems": [*self.problems], "prekey": self.prekey}
@@ -67,7 +67,7 @@ class Records:
         self._folder = cache / "records"
 
     def under(self, prekey: str) -> list[Record]:
-        """All runs with this code, these options and this parent, the newest first."""
+        """Return all runs with this code, these options and this parent, the newest first."""
         return self._read(self._by_key(prekey))
 
     def add(self, prekey: str, record: Record) -> None:
@@ -81,12 +81,12 @@ class Records:
             _write(path, [record, *others][:MOST])
 
     def last(self, slot: str) -> Record | None:
-        """The last run of a step of a build, however much has changed since; to tell what did."""
-        found = self._read(self._by_slot(slot))
-        return found[0] if found else None
+        """Return the last run of a step of a build, however much has changed since; to tell what did."""
+        records = self._read(self._by_slot(slot))
+        return records[0] if records else None
 
     def set_last(self, slot: str, record: Record) -> None:
-        """Remember it."""
+        """Remember the last run of a step of a build."""
         path = self._by_slot(slot)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _write(path, [record])

@@ -238,7 +238,7 @@ class Steps:
 
 
 def first_parent(base: str, **settings: Json) -> str:
-    """The parent of the first step: the base's content key, and what else decides how the machine is set up.
+    """Return the parent of the first step: the base's content key, and what else decides how the machine is set up.
 
     Args:
         base: `BaseDisk.key`, or the key of the image that it stands on.
@@ -248,7 +248,7 @@ def first_parent(base: str, **settings: Json) -> str:
 
 
 def artifact_key(last_step: str, seal: Json, settings: Mapping[str, Json]) -> str:
-    """The key of a finished image: its last step, how it is sealed, and how it is captured (format, disk size)."""
+    """Return the key of a finished image: its last step, how it is sealed, how it is captured (format, disk size)."""
     return f"i1-{of_json([VERSION, last_step, seal, dict(settings)])[:40]}"
 
 

@@ -18,10 +18,10 @@ def differences(old: Record, new: Record, *, step_prefix: str) -> list[str]:
         new: what would be taken in now.
         step_prefix: how the keys of steps begin, to tell them from those of bases.
     """
-    found = [*_inputs(old.inputs, new.inputs), *_code(old, new), *_options(old, new)]
+    reasons = [*_inputs(old.inputs, new.inputs), *_code(old, new), *_options(old, new)]
     if old.parent != new.parent:
-        found.append("a step before it changed" if new.parent.startswith(step_prefix) else "base image is newer")
-    return found or ["its result is no longer in the cache"]
+        reasons.append("a step before it changed" if new.parent.startswith(step_prefix) else "base image is newer")
+    return reasons or ["its result is no longer in the cache"]
 
 
 def _inputs(old: tuple[Input, ...], new: tuple[Input, ...]) -> Iterator[str]:

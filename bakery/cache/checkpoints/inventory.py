@@ -22,8 +22,8 @@ def entries(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Yield all that is in a folder, by relative name; links are not followed."""
     pending = [str(folder)]
     while pending:
-        with os.scandir(pending.pop()) as found:
-            for entry in found:
+        with os.scandir(pending.pop()) as listing:
+            for entry in listing:
                 yield os.path.relpath(entry.path, folder), entry.stat(follow_symlinks=False)
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(entry.path)

@@ -23,7 +23,7 @@ class CheckpointPlace:
     kept: bool = False
 
     def keep(self, checkpoint: Checkpoint) -> None:
-        """The checkpoint is whole."""
+        """Take note that the checkpoint is whole."""
         self._lease.kept(self, checkpoint)
 
 

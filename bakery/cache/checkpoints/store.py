@@ -31,7 +31,7 @@ LIMIT: Final = 20 << 30
 
 
 def limit(environ: Mapping[str, str]) -> int:
-    """How many bytes checkpoints may take: `BAKERY_CACHE_LIMIT` (`20G`, `500M`), else 20 GiB.
+    """Say how many bytes checkpoints may take: `BAKERY_CACHE_LIMIT` (`20G`, `500M`), else 20 GiB.
 
     Raises:
         ImagefileError: it is no size.
@@ -87,7 +87,7 @@ class Store:
         """What `prune` left alone because it is another user's."""
 
     def ls(self) -> list[CacheEntry]:
-        """All whole checkpoints, the least recently used first."""
+        """Return all whole checkpoints, the least recently used first."""
         return sorted(self._entries(), key=lambda entry: entry.used)
 
     def _entries(self) -> Iterator[CacheEntry]:
@@ -184,12 +184,12 @@ class Store:
     # ---- for leases -----------------------------------------------------------------------------------------
 
     def lock(self, key: str) -> Flock:
-        """The checkpoint's lock."""
+        """Return the checkpoint's lock."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return Flock(self.folder / f"{key}.lock")
 
     def manifest(self, key: str) -> dict[str, Any] | None:
-        """What is written about a checkpoint; None where there is none, or a damaged one."""
+        """Return what is written about a checkpoint; None where there is none, or a damaged one."""
         try:
             return manifest.decode((self.folder / key / manifest.FILE).read_bytes())
         except OSError:
@@ -221,7 +221,7 @@ class Store:
             file.write(manifest.encode(data).encode())
 
     def fault(self, key: str) -> str:
-        """What is wrong with a checkpoint; empty for a good one."""
+        """Return what is wrong with a checkpoint; empty for a good one."""
         data = self.manifest(key)
         if data is None:
             return "it was not finished"
@@ -235,14 +235,14 @@ class Store:
         return ""
 
     def _needs(self, checkpoint: Checkpoint) -> Iterator[Path]:
-        """The files outside its folder that its settings name. Made anew, they need not be the same bytes."""
+        """Yield the files outside its folder that its settings name. Made anew, they need not be the same bytes."""
         own = self.folder / checkpoint.key
         for path in _paths(to_json(checkpoint)):
             if path.is_relative_to(self.work.cache) and not path.is_relative_to(own):
                 yield path
 
     def _others(self, checkpoint: Checkpoint) -> set[str]:
-        """The checkpoints among them."""
+        """Return the other checkpoints among these files."""
         inside = (path.relative_to(self.folder) for path in self._needs(checkpoint) if path.is_relative_to(self.folder))
         return {path.parts[0] for path in inside if path.parts}
 
@@ -276,7 +276,7 @@ def _identity(path: Path) -> list[Json] | None:
 
 
 def boot_id() -> str:
-    """What Linux calls this run of its kernel; empty elsewhere."""
+    """Return what Linux calls this run of its kernel; empty elsewhere."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

@@ -77,7 +77,7 @@ class Code:
         return of_json(dict(self.items))
 
     def changed_since(self, before: Code) -> list[str]:
-        """What the step changed in the program itself, so that running it and skipping it are not the same."""
+        """Return what the step changed in the program itself: running it and skipping it are not the same then."""
         labels = {*self.items, *before.items} - self.foreign - before.foreign
         return sorted(label for label in labels if self.items.get(label) != before.items.get(label))
 
@@ -126,7 +126,7 @@ class Walk:
     _met: dict[int, tuple[str, object]] = field(default_factory=dict[int, tuple[str, object]])
 
     def __post_init__(self) -> None:
-        """The digester of values asks back for functions, classes and modules inside them."""
+        """Make the digester of values, which asks back for functions, classes and modules inside them."""
         self._values = Values(self.keyed, self.root, self.reference)
 
     def start(self, function: Callable[..., Any], variables: object) -> None:
@@ -142,7 +142,7 @@ class Walk:
     # ---- items ----------------------------------------------------------------------------------------------
 
     def reference(self, thing: Any) -> Json:
-        """What stands for a function, class or module inside something else."""
+        """Return what stands for a function, class or module inside something else."""
         if isinstance(thing, ModuleType):
             return self._module(thing)
         if isinstance(thing, FunctionType):
@@ -154,7 +154,7 @@ class Walk:
         return ["package", modules.package(name), name, qualname]
 
     def _function_reference(self, function: FunctionType) -> Json:
-        """The user's function; a package's; or one that a package's decorator made around something."""
+        """Return the user's function; a package's; or one that a package's decorator made around something."""
         code, home = function.__code__, str(function.__globals__.get("__name__", ""))
         if self._users_code(code, home):
             return self._once(
@@ -202,7 +202,7 @@ class Walk:
             self._follow(reference, function, where)
 
     def _item(self, label: str, name: str, value: Any) -> None:
-        """A named value: what it refers to, or itself."""
+        """Take in a named value: what it refers to, or itself."""
         if isinstance(value, (FunctionType, type, ModuleType)):
             self.items[label] = of_json(self.reference(value))
         else:
@@ -234,7 +234,7 @@ class Walk:
         self.items[label] = of_json([form, order, bases])
 
     def _module(self, module: ModuleType) -> Json:
-        """A module that is handed on as a whole: anything in it may be used."""
+        """Return a module that is handed on as a whole: anything in it may be used."""
         if not modules.is_users(getattr(module, "__file__", None)):
             return ["package", modules.package(module.__name__)]
         where = self._label(modules.module_file(module))
@@ -290,7 +290,7 @@ class Walk:
             self.problems.append(f"{where} uses {name}, and what that reaches cannot be followed")
 
     def _import(self, reference: Reference, package: str, where: str) -> None:
-        """An import inside a function: the user's module is loaded now, as it would be at the top of the file."""
+        """Follow an import inside a function: the user's module is loaded now, as one at the top of the file is."""
         name = "." * reference.level + reference.name
         try:
             full = importlib.util.resolve_name(name, package)
@@ -315,7 +315,7 @@ def _empty(cell: CellType) -> bool:
 
 
 def _made(value: object, fields: object) -> bool:
-    """True for methods that `dataclass` wrote: the fields, which are followed, decide what they do."""
+    """Say whether `dataclass` wrote a method: the fields, which are followed, decide what it does."""
     code = getattr(getattr(value, "__wrapped__", value), "__code__", None)
     return bool(fields) and code is not None and code.co_filename == "<string>"
 

@@ -52,7 +52,7 @@ class Input:
     look: tuple[int, ...] = ()
 
     def to_json(self) -> Json:
-        """A short list."""
+        """Return a short list."""
         return [self.kind, self.name, self.digest, self.shown, list(self.look)]
 
     @classmethod
@@ -106,7 +106,7 @@ class World:
         return _file(path, name, known)
 
     def name_of(self, path: Path) -> str:
-        """A path's name in records: the same in every checkout."""
+        """Return a path's name in records: the same in every checkout."""
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
 
     def _variable(self, name: str) -> Input:
@@ -157,23 +157,23 @@ def _listing(path: Path) -> str:
 def _tree(path: Path, name: str, known: Input | None) -> Input:
     """Everything that reaches a machine when a file or folder is copied: names, modes, links, contents."""
     try:
-        found = [("", path.lstat()), *(inventory.entries(path) if path.is_dir() else ())]
-        seen = _look_at_all(found)
+        entries = [("", path.lstat()), *(inventory.entries(path) if path.is_dir() else ())]
+        seen = _look_at_all(entries)
         if known and seen and known.look == seen:
             return known
-        content: dict[str, Json] = {inner: _entry(Path(path, inner)) for inner, _ in found}
+        content: dict[str, Json] = {inner: _entry(Path(path, inner)) for inner, _ in entries}
         return Input("tree", name, digest.of_json(content), look=seen)
     except OSError as error:
         return Input("tree", name, MISSING if isinstance(error, FileNotFoundError) else f"unreadable {error.errno}")
 
 
-def _look_at_all(found: list[tuple[str, os.stat_result]]) -> tuple[int, ...]:
-    """What `look` sees, of a whole tree in one number."""
-    if time.time_ns() - max(max(info.st_mtime_ns, info.st_ctime_ns) for _, info in found) < RACY:
+def _look_at_all(entries: list[tuple[str, os.stat_result]]) -> tuple[int, ...]:
+    """Return what `look` sees, of a whole tree in one number."""
+    if time.time_ns() - max(max(info.st_mtime_ns, info.st_ctime_ns) for _, info in entries) < RACY:
         return ()
-    if any(stat.S_ISLNK(info.st_mode) for _, info in found):
+    if any(stat.S_ISLNK(info.st_mode) for _, info in entries):
         return ()  # what a link points to has its own dates
-    seen = [(name, i.st_mode, i.st_size, i.st_mtime_ns, i.st_ctime_ns, i.st_ino) for name, i in sorted(found)]
+    seen = [(name, i.st_mode, i.st_size, i.st_mtime_ns, i.st_ctime_ns, i.st_ino) for name, i in sorted(entries)]
     return (int(hashlib.sha256(repr(seen).encode(errors="surrogateescape")).hexdigest()[:15], 16),)
 
 

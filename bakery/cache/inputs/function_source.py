@@ -75,7 +75,7 @@ _Node = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def _bare(node: _Node) -> _Node:
-    """The function alone: its decorators have acted already, and its name does nothing."""
+    """Return the function alone: its decorators have acted already, and its name does nothing."""
     bare = copy.copy(node)
     bare.decorator_list, bare.name = [], "_"
     return bare
@@ -93,13 +93,13 @@ def _first_line(node: _Node) -> int:
 
 def _unique(items: Iterable[tuple[str, int, T]]) -> dict[_Place, T]:
     """By name and line; two that share both cannot be told apart and are left out."""
-    found: dict[_Place, T] = {}
+    by_place: dict[_Place, T] = {}
     twice: set[_Place] = set()
     for name, line, item in items:
-        if (name, line) in found:
+        if (name, line) in by_place:
             twice.add((name, line))
-        found[name, line] = item
-    return {place: item for place, item in found.items() if place not in twice}
+        by_place[name, line] = item
+    return {place: item for place, item in by_place.items() if place not in twice}
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
@@ -110,7 +110,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def _constant(value: object) -> Json:
-    """A constant of byte code: only a few types occur, and sets have no order."""
+    """Return a constant of byte code: only a few types occur, and sets have no order."""
     if isinstance(value, frozenset):
         return ["frozenset", *sorted(repr(item) for item in value)]
     if isinstance(value, tuple):
@@ -157,7 +157,7 @@ def references(code: CodeType) -> Iterator[Reference]:
 
 
 def _imports(steps: list[dis.Instruction]) -> int:
-    """How many instructions after an import still belong to it: each name is loaded and stored."""
+    """Say how many instructions after an import still belong to it: each name is loaded and stored."""
     for index, step in enumerate(steps):
         if not step.opname.startswith(("IMPORT_FROM", "STORE_")):
             return index

@@ -60,7 +60,7 @@ def lies_in_users_files(name: str) -> bool:
 
 @cache
 def package(name: str) -> str:
-    """What stands for a foreign module: `python 3.11`, `requests 2.32.3`."""
+    """Return what stands for a foreign module: `python 3.11`, `requests 2.32.3`."""
     top = name.partition(".")[0]
     if top in sys.stdlib_module_names or top == "builtins":
         return f"python {sys.version_info.major}.{sys.version_info.minor}"
@@ -92,11 +92,11 @@ def users_files(folder: Path) -> Iterator[Path]:
 
 
 def label(file: str, root: Path) -> str:
-    """A source file's name in messages and keys: the same in every checkout."""
+    """Return a source file's name in messages and keys: the same in every checkout."""
     path = Path(file)
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
 def module_file(module: ModuleType) -> str:
-    """The module's source file."""
+    """Return the module's source file."""
     return module.__file__ or f"<{module.__name__}>"

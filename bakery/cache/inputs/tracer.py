@@ -77,7 +77,7 @@ class Tracer(Observer):
     # ---- what is told ---------------------------------------------------------------------------------------
 
     def file(self, path: str | Path) -> None:
-        """A file was read, or a folder with all that is in it."""
+        """Note that a file was read, or a folder with all that is in it."""
         path = Path(os.path.abspath(self.root / path))  # noqa: PTH100  Path.resolve would follow links
         self._note("tree" if path.is_dir() else "file", path)
 
@@ -89,11 +89,11 @@ class Tracer(Observer):
             self._note(kind, Path(name))
 
     def output(self, path: str | Path) -> None:
-        """A file was written."""
+        """Note that a file was written."""
         self._wrote(self.root / path)
 
     def left_behind(self) -> list[Path]:
-        """What it wrote on this host that is still there; a temporary file that stays harms nobody."""
+        """Return what it wrote on this host that is still there; a temporary file that stays harms nobody."""
         temporary = Path(tempfile.gettempdir()).resolve()
         return sorted(
             path
@@ -111,11 +111,11 @@ class Tracer(Observer):
         return _proxy(v, self) if is_dataclass(v) and not isinstance(v, type) else v
 
     def variable(self, name: str) -> None:
-        """A variable was asked for."""
+        """Note that a variable was asked for."""
         self.read.setdefault(("variable", name), None)
 
     def environment(self, name: str | None) -> None:
-        """An environment variable was asked for, or all of them."""
+        """Note that an environment variable was asked for, or all of them."""
         with untraced():
             if _user_asks():
                 self.read.setdefault(("environ", "") if name is None else ("env", name), None)
@@ -127,7 +127,7 @@ class Tracer(Observer):
                 self._seen("file", path)
 
     def follow(self, run: Callable[[], None]) -> Callable[[], None]:
-        """A thread that the step starts is a part of it; one that bakery starts for it is not."""
+        """Follow a thread that the step starts, which is a part of it; one that bakery starts for it is not."""
         with untraced():
             if not _user_asks():
                 return run
@@ -161,7 +161,7 @@ class Tracer(Observer):
             self._seen("listing", "." if path is None else path)
 
     def _wrote(self, path: Any) -> None:
-        """What the step writes before it reads it is its own product, not an input."""
+        """Note what the step writes: if it reads it only later, it is its own product, not an input."""
         full = self._absolute(path)
         if full is None or os.path.isdir(full):  # noqa: PTH112  tempfile.TemporaryFile is opened by its folder's name
             return
@@ -250,8 +250,8 @@ def _proxy(v: T, tracer: Tracer) -> T:
             return cls  # so that it equals, and shows as, what it stands for
         return object.__getattribute__(me, name)
 
-    made = type(cls.__name__, (cls,), {"__getattribute__": read, "__module__": cls.__module__, "__slots__": ()})
-    proxy: Any = object.__new__(made)
+    watched = type(cls.__name__, (cls,), {"__getattribute__": read, "__module__": cls.__module__, "__slots__": ()})
+    proxy: Any = object.__new__(watched)
     for name in names:
         object.__setattr__(proxy, name, getattr(v, name))
     return cast("T", proxy)

@@ -36,7 +36,7 @@ class Unstable(Exception):  # noqa: N818  a finding, not a fault
 
 
 def shown(name: str, value: object) -> str:
-    """A short text of a plain value, for `bake why`; empty where it is long, or may be confidential."""
+    """Return a short text of a plain value, for `bake why`; empty where it is long, or may be confidential."""
     if _LOOKS_SECRET.search(name):
         return ""
     if isinstance(value, PurePath):
@@ -125,7 +125,7 @@ class Values:
         return self._wrapper(value)
 
     def _wrapper(self, value: Any) -> Json:
-        """What stands around functions."""
+        """Return what stands for that which stands around functions."""
         match value:
             case types.MethodType():
                 return ["method", self.form(value.__func__), self.form(value.__self__)]
