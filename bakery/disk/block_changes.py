@@ -74,19 +74,19 @@ def copy_data(source: Path, to: int) -> None:
 
 def differing(one: Path, other: Path, blocks: Iterable[range], work: WorkContext) -> list[range]:
     """Return those of the blocks whose content is not the same in both files."""
-    found: list[range] = []
+    ranges: list[range] = []
     with one.open("rb") as first, other.open("rb") as second:
         for part in _chunks(blocks):
             work.cancel.check()
             size, at = len(part) * BLOCK, part.start * BLOCK
             mine, theirs = os.pread(first.fileno(), size, at), os.pread(second.fileno(), size, at)
             if mine != theirs:
-                found += (
+                ranges += (
                     range(part.start + number, part.start + number + 1)
                     for number in range(len(part))
                     if mine[number * BLOCK : (number + 1) * BLOCK] != theirs[number * BLOCK : (number + 1) * BLOCK]
                 )
-    return union(found, [])
+    return union(ranges, [])
 
 
 def _chunks(blocks: Iterable[range]) -> Iterator[range]:
@@ -97,18 +97,18 @@ def _chunks(blocks: Iterable[range]) -> Iterator[range]:
 
 def union(some: Iterable[range], others: Iterable[range]) -> list[range]:
     """Return the blocks of either list, neighbours as one range."""
-    found: list[range] = []
+    ranges: list[range] = []
     for part in sorted((part for part in (*some, *others) if part), key=lambda part: part.start):
-        if found and part.start <= found[-1].stop:
-            found[-1] = range(found[-1].start, max(found[-1].stop, part.stop))
+        if ranges and part.start <= ranges[-1].stop:
+            ranges[-1] = range(ranges[-1].start, max(ranges[-1].stop, part.stop))
         else:
-            found.append(part)
-    return found
+            ranges.append(part)
+    return ranges
 
 
 def without(some: Sequence[range], others: Sequence[range]) -> list[range]:
     """Return the blocks of the first list that are not in the second; both ascending and without overlaps."""
-    found: list[range] = []
+    ranges: list[range] = []
     number = 0
     for part in some:
         start = part.start
@@ -117,12 +117,12 @@ def without(some: Sequence[range], others: Sequence[range]) -> list[range]:
         at = number
         while at < len(others) and others[at].start < part.stop:
             if others[at].start > start:
-                found.append(range(start, others[at].start))
+                ranges.append(range(start, others[at].start))
             start = max(start, others[at].stop)
             at += 1
         if start < part.stop:
-            found.append(range(start, part.stop))
-    return found
+            ranges.append(range(start, part.stop))
+    return ranges
 
 
 def both(some: Sequence[range], others: Sequence[range]) -> list[range]:

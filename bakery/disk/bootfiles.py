@@ -37,15 +37,15 @@ def kernels(tree: Path) -> list[str]:
     Raises:
         DriverError: there is none, or one has no initramfs.
     """
-    found = [path.name.removeprefix("vmlinuz-") for path in inside(tree, "boot").glob("vmlinuz-*")]
-    if not found:
+    versions = [path.name.removeprefix("vmlinuz-") for path in inside(tree, "boot").glob("vmlinuz-*")]
+    if not versions:
         raise DriverError(
             "the tree has no kernel", why=f"{tree}/boot has no vmlinuz-*", hint="install linux-image-amd64 in it"
         )
-    for release in found:
+    for release in versions:
         if not inside(tree, f"boot/initrd.img-{release}").exists():
             raise DriverError(f"the kernel {release} has no initramfs", hint="run `update-initramfs -c -k all` in it")
-    return sorted(found, key=_by_version, reverse=True)
+    return sorted(versions, key=_by_version, reverse=True)
 
 
 def _by_version(release: str) -> tuple[tuple[int, str], ...]:

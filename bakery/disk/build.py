@@ -85,7 +85,7 @@ def rounded(size: int) -> int:
 
 @contextmanager
 def _folder(tree: Path, out: Path, work: WorkContext) -> Generator[Path]:
-    """The tree as a folder: unpacked beside `out` while the block runs, if it is an archive."""
+    """Yield the tree as a folder: unpacked beside `out` while the block runs, if it is an archive."""
     if tree.is_dir():
         yield tree
         return

@@ -73,8 +73,8 @@ def make(
         env={"MKE2FS_CONFIG": str(config)},
         hint=f"the disk is {layout.size >> 20} MiB; is it large enough for the tree?",
     )
-    found = ext4_exact.survey(tree, work)
-    ext4_exact.repair(disk, layout.root.start, found, flags=flags or {}, folder=folder, work=work)
+    survey = ext4_exact.survey(tree, work)
+    ext4_exact.repair(disk, layout.root.start, survey, flags=flags or {}, folder=folder, work=work)
 
 
 def write(disk: Path, layout: Layout, files: dict[str, str], folder: Path, work: WorkContext) -> None:
@@ -101,6 +101,6 @@ def write(disk: Path, layout: Layout, files: dict[str, str], folder: Path, work:
     place = f"{disk}?offset={layout.root.start}"
     run(("debugfs", "-w", "-f", commands, place), work, what="writing into the root file system")
     for path, text in files.items():  # debugfs ends with 0 whatever happened
-        found = run(("debugfs", "-R", f'cat "{path}"', place), work, what=f"reading {path} back")
-        if found != text.encode():
+        written = run(("debugfs", "-R", f'cat "{path}"', place), work, what=f"reading {path} back")
+        if written != text.encode():
             raise AssertionError(f"{path} was not written into {disk}")

@@ -28,13 +28,15 @@ def survey(tree: Path, work: WorkContext) -> Survey:
     return Survey.from_json(run(words, work, what="looking at the files", env={"PYTHONPATH": path}))
 
 
-def repair(disk: Path, start: int, found: Survey, *, flags: Mapping[str, int], folder: Path, work: WorkContext) -> None:
+def repair(
+    disk: Path, start: int, repairs: Survey, *, flags: Mapping[str, int], folder: Path, work: WorkContext
+) -> None:
     """Give files back what mke2fs took: blocks of zeros, dates, links of symbolic links, chattr(1)'s attributes.
 
     Args:
         disk: the disk.
         start: where in it the file system begins, in bytes.
-        found: what is to be put right.
+        repairs: what is to be put right.
         flags: path to attributes, as in `bakery.util.inode_flags`.
         folder: for scratch files.
         work: can cancel it; is told of what cannot be put right.
@@ -44,14 +46,16 @@ def repair(disk: Path, start: int, found: Survey, *, flags: Mapping[str, int], f
     """
     system = Ext4(disk, DiskVolume(number=1, start=start, size=0, kind="ext4"), work.cancel)
     inodes = {entry.path: entry.inode for entry in system.walk("/")} | {"/": system.top().inode}
-    wanted = {path for path, *_ in (*found.full, *found.times)} | {*flags}.union(*found.links)
-    missing = sorted((wanted - inodes.keys()) | {name for names in found.links for name in names if not _can_say(name)})
+    wanted = {path for path, *_ in (*repairs.full, *repairs.times)} | {*flags}.union(*repairs.links)
+    missing = sorted(
+        (wanted - inodes.keys()) | {name for names in repairs.links for name in names if not _can_say(name)}
+    )
     flagged = [path for path in flags if path in inodes]
     known_flags = dict(zip(flagged, system.flags([inodes[path] for path in flagged]), strict=True))
     script = [
-        *_links(found.links, inodes),
-        *_full(found.full, inodes),
-        *_times(found.times, inodes),
+        *_links(repairs.links, inodes),
+        *_full(repairs.full, inodes),
+        *_times(repairs.times, inodes),
         *(f"sif <{inodes[path]}> flags {known_flags[path] | flags[path]:#x}" for path in known_flags),
     ]
     _run(script, f"{disk}?offset={start}", folder, work)
@@ -79,7 +83,7 @@ def _links(groups: Iterable[list[str]], inodes: Mapping[str, int]) -> Iterator[s
 
 
 def _can_say(name: str) -> bool:
-    """Whether debugfs can be told of a name: it knows quotes, but no quote inside of them."""
+    """Say whether debugfs can be told of a name: it knows quotes, but no quote inside of them."""
     return not set('"\\\n') & set(name)
 
 

@@ -84,7 +84,7 @@ class Image:
         return cls(path, bits, size, l1_at, tables, clusters)
 
     def used(self, entry: int) -> Iterator[int]:
-        """The numbers of the clusters in the file that a cluster of the guest is stored in."""
+        """Yield the numbers of the clusters in the file that a cluster of the guest is stored in."""
         if entry & COMPRESSED:
             shift = 62 - (self.bits - 8)
             at = entry & ((1 << shift) - 1)
@@ -97,10 +97,10 @@ class Image:
 
 def _entries(data: bytes) -> array[int]:
     """Numbers of 64 bits, big endian in the file."""
-    made = array("Q", data)
+    table = array("Q", data)
     if sys.byteorder == "little":
-        made.byteswap()
-    return made
+        table.byteswap()
+    return table
 
 
 def packed(entries: array[int]) -> bytes:
@@ -209,7 +209,7 @@ class _Joined:
 
 
 def _patched(path: Path, size: int, patches: list[tuple[int, bytes]], work: WorkContext) -> Iterator[bytes]:
-    """A file's content with some of its bytes replaced, and zeros after its end up to `size`."""
+    """Yield a file's content with some of its bytes replaced, and zeros after its end up to `size`."""
     at = 0
     with path.open("rb") as file:
         while at < size:

@@ -160,5 +160,5 @@ def changes(overlay: Path, to: Path, *, base: Path, work: WorkContext) -> None:
 
 
 def _coroutines() -> str:
-    """How many parts qemu-img works on at once: it allows 16, and more than the cores gain nothing."""
+    """Say how many parts qemu-img works on at once: it allows 16, and more than the cores gain nothing."""
     return str(max(2, min(16, 2 * (os.cpu_count() or 1))))

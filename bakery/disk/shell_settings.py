@@ -39,10 +39,10 @@ class ShellSettings:
         Args:
             files: name and text of each.
         """
-        found = cls()
+        settings = cls()
         for name, text in files:
-            found._read_file(name, text)
-        return found
+            settings._read_file(name, text)
+        return settings
 
     def _read_file(self, name: str, text: str) -> None:
         depth, at = 0, 0
@@ -118,24 +118,24 @@ class _Reader:
 
     def word(self, stop: str = " \t\n;", *, quoted: bool = False) -> str:
         """Read up to one of these letters, with all expansions."""
-        made = ""
+        value = ""
         while self.at < len(self.text) and self.text[self.at] not in stop:
             letter = self.text[self.at]
             self.at += 1
             if letter == "'" and not quoted:
-                made += self._upto("'")
+                value += self._upto("'")
             elif letter == '"':
-                made += self.word('"', quoted=True)
+                value += self.word('"', quoted=True)
                 self._expect('"')
             elif letter == "\\":
-                made += self._escaped(quoted=quoted)
+                value += self._escaped(quoted=quoted)
             elif letter == "$":
-                made += self._expansion(quoted=quoted)
+                value += self._expansion(quoted=quoted)
             elif letter == "`" or (letter in "&|<>()" and not quoted):
                 raise _NotUnderstoodError
             else:
-                made += letter
-        return made
+                value += letter
+        return value
 
     def _upto(self, end: str) -> str:
         close = self.text.find(end, self.at)
@@ -184,6 +184,6 @@ class _Reader:
 
 
 def _end_of_line(text: str, at: int) -> int:
-    """Where the line ends that begins at `at`, its line break included."""
+    """Return where the line ends that begins at `at`, its line break included."""
     end = text.find("\n", at)
     return len(text) if end < 0 else end + 1

@@ -37,17 +37,17 @@ class Survey:
     @classmethod
     def from_json(cls, text: bytes) -> Survey:
         """Read what `main` wrote."""
-        found: dict[str, list[Any]] = json.loads(text)
+        lists: dict[str, list[Any]] = json.loads(text)
         return cls(
-            full=[(path, size) for path, size in found["full"]],
-            times=[(path, accessed, changed) for path, accessed, changed in found["times"]],
-            links=found["links"],
+            full=[(path, size) for path, size in lists["full"]],
+            times=[(path, accessed, changed) for path, accessed, changed in lists["times"]],
+            links=lists["links"],
         )
 
 
 def survey(tree: Path) -> Survey:
     """Look at every name in a tree."""
-    found, seen = Survey(), set[int]()
+    repairs, seen = Survey(), set[int]()
     symlinks: dict[int, list[str]] = {}
     for path, status in _walk(tree, ""):
         if stat.S_ISLNK(status.st_mode) and status.st_nlink > 1:
@@ -57,11 +57,11 @@ def survey(tree: Path) -> Survey:
                 continue
             seen.add(status.st_ino)
         if status.st_size and is_full(status):
-            found.full.append((path, status.st_size))
+            repairs.full.append((path, status.st_size))
         if _is_cut(status.st_mtime_ns):
-            found.times.append((path, status.st_atime_ns, status.st_mtime_ns))
-    found.links.extend(names for names in symlinks.values() if len(names) > 1)
-    return found
+            repairs.times.append((path, status.st_atime_ns, status.st_mtime_ns))
+    repairs.links.extend(names for names in symlinks.values() if len(names) > 1)
+    return repairs
 
 
 def _is_cut(moment: int) -> bool:

@@ -35,7 +35,7 @@ class Checksum:
 
     @property
     def folder(self) -> str:
-        """The same as a file name."""
+        """Return the checksum as a file name."""
         return f"{self.algorithm}-{self.digest}"
 
 
@@ -89,11 +89,11 @@ def find(listing: str, names: Iterable[str], *, address: str) -> Checksum:
     """
     entries = list(_entries(listing))
     wanted = {PurePosixPath(name).name for name in names}
-    found = {digest for name, digest in entries if PurePosixPath(name).name in wanted}
-    if not found and len(entries) == 1 and not entries[0][0]:
-        found = {entries[0][1]}
-    longest = max((len(digest) for digest in found), default=0)
-    best = {digest for digest in found if len(digest) == longest}
+    digests = {digest for name, digest in entries if PurePosixPath(name).name in wanted}
+    if not digests and len(entries) == 1 and not entries[0][0]:
+        digests = {entries[0][1]}
+    longest = max((len(digest) for digest in digests), default=0)
+    best = {digest for digest in digests if len(digest) == longest}
     if len(best) == 1:
         return Checksum(LENGTHS[longest], best.pop())
     shown = " or ".join(sorted(wanted))

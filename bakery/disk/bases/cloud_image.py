@@ -78,14 +78,14 @@ class CloudImage(Base):
         yield from disk_file.check_unpacker(self.file_name)
 
     def key(self, work: WorkContext) -> str | None:
-        """The checksum, if it is known without asking anybody."""
+        """Return the checksum, if it is known without asking anybody."""
         if not sums.is_address(self.checksum):
             return str(sums.parse(self.checksum))
         listing = _Listing(self.checksum, work)
         if listing.local and listing.local.is_file():
             return str(self._find(listing.local.read_text(errors="replace")))
-        found = self._remembered(listing, work)
-        return str(found) if found else None
+        checksum = self._remembered(listing, work)
+        return str(checksum) if checksum else None
 
     def disk(self, work: WorkContext) -> BaseDisk:
         """Find it in the cache, or download it.
@@ -142,7 +142,7 @@ class CloudImage(Base):
         disk_file.record(path, work, known=expected if packed == path else None)
 
     def _given(self, packed: Path, expected: Checksum, work: WorkContext) -> bool:
-        """True for a file that was put there by hand, or by a bake that died before it was done; checked."""
+        """Look for a file that was put there by hand, or by a bake that died before it was done, and check it."""
         if not packed.exists():
             return False
         if (got := digest(packed, expected.algorithm, work)) == expected.digest:
@@ -155,20 +155,20 @@ class CloudImage(Base):
         if not sums.is_address(self.checksum):
             return sums.parse(self.checksum)
         listing = _Listing(self.checksum, work)
-        if found := self._remembered(listing, work):
-            return found
+        if checksum := self._remembered(listing, work):
+            return checksum
         listing.refresh(downloader)
         return self._find(listing.text)
 
     def _remembered(self, listing: _Listing, work: WorkContext) -> Checksum | None:
-        """What our copy of the list says; a file that must be downloaded is looked up in the newest list, though."""
+        """Return what our copy of the list says; what must be downloaded is looked up in the newest list, though."""
         if not listing.fresh():
             return None
         try:
-            found = self._find(listing.text)
+            checksum = self._find(listing.text)
         except PreflightError:
             return None  # perhaps the newest list has it
-        return found if work.offline or self._path(work, found).exists() else None
+        return checksum if work.offline or self._path(work, checksum).exists() else None
 
     def _find(self, listing: str) -> Checksum:
         names = [self.name] if self.name else [unquote(urlsplit(url).path) for url in self.urls]

@@ -115,7 +115,7 @@ SUITES: Mapping[str, Suite] = {
 
 def own_files() -> dict[str, tuple[bytes, int]]:
     """Return the files that we add to the tree: path without a leading slash to content and mode."""
-    found: dict[str, tuple[bytes, int]] = {}
+    contents: dict[str, tuple[bytes, int]] = {}
 
     def walk(folder: Traversable, prefix: str) -> None:
         for entry in folder.iterdir():
@@ -123,10 +123,10 @@ def own_files() -> dict[str, tuple[bytes, int]]:
                 walk(entry, f"{prefix}{entry.name}/")
             else:
                 content = entry.read_bytes()
-                found[prefix + entry.name] = (content, 0o755 if content.startswith(b"#!") else 0o644)
+                contents[prefix + entry.name] = (content, 0o755 if content.startswith(b"#!") else 0o644)
 
     walk(files("bakery.disk.bases") / "debian_files", "")
-    return dict(sorted(found.items()))
+    return dict(sorted(contents.items()))
 
 
 def archive(contents: Mapping[str, tuple[bytes, int]]) -> bytes:

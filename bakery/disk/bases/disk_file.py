@@ -103,7 +103,7 @@ def _record(path: Path) -> Path:
 
 
 def _look(path: Path) -> dict[str, int]:
-    """What changes whenever somebody writes to the file, even one who sets its date back."""
+    """Return what changes whenever somebody writes to the file, even one who sets its date back."""
     info = path.stat()
     return {"size": info.st_size, "mtime": info.st_mtime_ns, "ctime": info.st_ctime_ns}
 

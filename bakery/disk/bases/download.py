@@ -54,7 +54,7 @@ class Patience:
 
 
 def shown(url: str) -> str:
-    """An address for messages: without the password and the signature that it may carry."""
+    """Return an address for messages: without the password and the signature that it may carry."""
     parsed = httpx.URL(url)
     return str(parsed.copy_with(userinfo=b"", query=None, fragment=None)) if parsed.scheme else url
 
@@ -206,7 +206,7 @@ class Downloader:
             raise PreflightError(f"{shown(url)} cannot be read", why=str(error), hint=hint) from error
 
     def client(self) -> httpx.Client:
-        """A client that verifies TLS, follows few redirects, and honours the usual proxy variables."""
+        """Return a client that verifies TLS, follows few redirects, and honours the usual proxy variables."""
         return httpx.Client(
             transport=self.transport,
             follow_redirects=True,
@@ -264,7 +264,7 @@ def _text(client: httpx.Client, url: str, etag: str) -> tuple[str | None, str]:
 
 
 def note_path(part: Path) -> Path:
-    """Where it is written down what a partial download is a part of."""
+    """Return the file that says what a partial download is a part of."""
     return part.with_name(part.name + ".json")
 
 
@@ -295,7 +295,7 @@ def _resume_headers(url: str, part: Path) -> dict[str, str]:
 
 
 def _start(response: httpx.Response, have: int) -> int:
-    """Where the answer's bytes belong."""
+    """Return where the answer's bytes belong."""
     if response.status_code != HTTPStatus.PARTIAL_CONTENT:
         return 0
     if not response.headers.get("content-range", "").startswith(f"bytes {have}-"):
@@ -304,7 +304,7 @@ def _start(response: httpx.Response, have: int) -> int:
 
 
 def local_path(url: str) -> Path | None:
-    """The file behind a `file:` address or an absolute path; None for other addresses."""
+    """Return the file behind a `file:` address or an absolute path; None for other addresses."""
     if url.startswith("/"):
         return Path(url)
     parsed = httpx.URL(url)

@@ -49,8 +49,8 @@ class BaseGenerations:
 
     def key(self) -> str | None:
         """Return the generation's name if it is there and young enough. Makes nothing, waits for nobody."""
-        found = self._current()
-        return found.name if found is not None and self._young(found) else None
+        generation = self._current()
+        return generation.name if generation is not None and self._young(generation) else None
 
     def tree(self, make: Make) -> Path:
         """Return the current generation's folder, with a tree in it; `make` fills a new folder with `tree`."""
@@ -67,11 +67,11 @@ class BaseGenerations:
 
     def intact(self) -> bool:
         """Read the whole disk and compare its digest."""
-        found = self._current()
-        if found is None or not (found / "disk.raw").exists():
+        generation = self._current()
+        if generation is None or not (generation / "disk.raw").exists():
             return False
-        made: dict[str, Any] = _read(found).get("disk", {})
-        return bool(made) and fingerprint(found / "disk.raw", self.work) == made.get("digest")
+        disk: dict[str, Any] = _read(generation).get("disk", {})
+        return bool(disk) and fingerprint(generation / "disk.raw", self.work) == disk.get("digest")
 
     @contextmanager
     def _lock(self) -> Generator[None]:
@@ -80,8 +80,8 @@ class BaseGenerations:
 
     def _current(self) -> Path | None:
         try:
-            found = self.folder / (self.folder / CURRENT).read_text().strip()
-            _read(found)
+            generation = self.folder / (self.folder / CURRENT).read_text().strip()
+            _read(generation)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:  # a damaged disk, or somebody's editor
@@ -91,45 +91,45 @@ class BaseGenerations:
                 warning=True,
             )
             return None
-        return found
+        return generation
 
-    def _fault(self, found: Path) -> str:
+    def _fault(self, generation: Path) -> str:
         """Say what is wrong with a tree: root's paths are not root's, or somebody changed its owners; empty if fine."""
-        tree = found / "tree"
-        noted = _known(found).get("owners")  # bakery 0.1 wrote none at first
+        tree = generation / "tree"
+        noted = _known(generation).get("owners")  # bakery 0.1 wrote none at first
         if why := owners.wrong(tree):
             return why
         changed = noted not in (None, owners.witness(tree))
         return f"names, owners or modes in {tree} are not those that were made" if changed else ""
 
-    def _young(self, found: Path) -> bool:
-        return self.max_age is None or is_young(float(_read(found)["made"]), self.max_age)
+    def _young(self, generation: Path) -> bool:
+        return self.max_age is None or is_young(float(_read(generation)["made"]), self.max_age)
 
     def _tree(self, make: Make) -> Path:
-        found = self._current()
-        if found is not None and (why := self._fault(found)):
+        generation = self._current()
+        if generation is not None and (why := self._fault(generation)):
             self.work.notice(
                 f"the files of {self.what} in the cache are wrong; they are made anew", hint=why, warning=True
             )
-            found = None
-        if found is not None and self._young(found):
-            return found
+            generation = None
+        if generation is not None and self._young(generation):
+            return generation
         if self.work.offline:
-            if found is None:
+            if generation is None:
                 raise PreflightError(
                     f"{self.what} is not in the cache, and we are offline", hint="run `bake` once with a network"
                 )
             self.work.notice(f"{self.what} in the cache is older than it should be, and we are offline", warning=True)
-            return found
+            return generation
         try:
             return self._make_tree(make)
         except DriverError as error:
-            if found is None:
+            if generation is None:
                 raise
             self.work.notice(
                 f"{self.what} could not be made anew, so an older one is used", hint=str(error), warning=True
             )
-            return found
+            return generation
 
     def _make_tree(self, make: Make) -> Path:
         new = self.folder / NEW
@@ -153,14 +153,14 @@ class BaseGenerations:
 
     def _same(self, folder: Path) -> bool:
         """Say whether the disk is the one we made: by size and time, and by content where these differ."""
-        path, made = folder / "disk.raw", _read(folder).get("disk")
-        if made is None or not path.exists():
+        path, disk = folder / "disk.raw", _read(folder).get("disk")
+        if disk is None or not path.exists():
             return False
         stat = path.stat()
-        if (stat.st_size, stat.st_mtime_ns) == (made["size"], made["mtime_ns"]):
+        if (stat.st_size, stat.st_mtime_ns) == (disk["size"], disk["mtime_ns"]):
             return True
-        if stat.st_size == made["size"] and fingerprint(path, self.work) == made["digest"]:
-            self._record(folder, path, made["digest"])
+        if stat.st_size == disk["size"] and fingerprint(path, self.work) == disk["digest"]:
+            self._record(folder, path, disk["digest"])
             return True
         self.work.notice(f"the disk of {self.what} in the cache was changed; it is made anew", warning=True)
         return False
@@ -185,15 +185,15 @@ def _read(folder: Path) -> dict[str, Any]:
     Raises:
         ValueError: the note is damaged.
     """
-    found: dict[str, Any] = json.loads((folder / META).read_text())
-    total = found.pop("sum", None)  # bakery 0.1 wrote none at first
-    if not isinstance(found.get("made"), int | float) or total not in (None, _sum(found)):
+    meta: dict[str, Any] = json.loads((folder / META).read_text())
+    total = meta.pop("sum", None)  # bakery 0.1 wrote none at first
+    if not isinstance(meta.get("made"), int | float) or total not in (None, _sum(meta)):
         raise ValueError(f"{folder / META} is damaged")
-    return found
+    return meta
 
 
 def _known(folder: Path) -> dict[str, Any]:
-    """The same; nothing where the note is damaged: then the disk is made again."""
+    """Read what is noted; nothing where the note is damaged: then the disk is made again."""
     try:
         return _read(folder)
     except (OSError, ValueError):

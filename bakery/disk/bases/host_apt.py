@@ -112,9 +112,9 @@ def host_apt(suite: str, *, root: Path = Path("/"), env: Mapping[str, str] = os.
         if proxy and not any(name.lower() == f"acquire::{scheme}::proxy" for name in kept):
             kept[f"Acquire::{scheme}::Proxy"] = proxy
     bundle = Path(next((value for name, value in kept.items() if name.lower().endswith("cainfo")), ""))
-    found = [entry for entry in _entries(root) if entry[1].removesuffix("-security").split("-")[0] in SUITES]
-    archives = [entry for entry in found if "-" not in entry[1] and "/debian-security" not in entry[0]]
-    security = [entry for entry in found if entry[1].endswith("-security")]
+    entries = [entry for entry in _entries(root) if entry[1].removesuffix("-security").split("-")[0] in SUITES]
+    archives = [entry for entry in entries if "-" not in entry[1] and "/debian-security" not in entry[0]]
+    security = [entry for entry in entries if entry[1].endswith("-security")]
     setup = HostApt(
         archive=_own(archives, ARCHIVE),
         security=_own(security, SECURITY),
@@ -126,7 +126,7 @@ def host_apt(suite: str, *, root: Path = Path("/"), env: Mapping[str, str] = os.
 
 
 def _own(entries: list[tuple[str, str, str]], default: str) -> str:
-    """The first address that is not one of the distribution's own."""
+    """Return the first address that is not one of the distribution's own."""
     own = (url for url, _, _ in entries if urlsplit(url).hostname not in OFFICIAL)
     return next(own, default).rstrip("/")
 

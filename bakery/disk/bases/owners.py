@@ -89,7 +89,7 @@ def witness(tree: Path) -> str:
 
 
 def _upper(tree: Path) -> Iterator[Path]:
-    """The tree's folder, what is in it, and what is in those folders: some 200 names, looked at in milliseconds."""
+    """Yield the tree's folder, what is in it, and what is in those folders: 200 names, a matter of milliseconds."""
     yield tree
     for path in _inside(tree):
         yield path
@@ -112,7 +112,7 @@ def _name(uid: int) -> str:
 
 
 def _ranges(table: Path, user: str) -> Iterator[str]:
-    """The ranges of a user in a table of subid(5), whether named there by name or by number."""
+    """Yield the ranges of a user in a table of subid(5), whether named there by name or by number."""
     if not table.exists():
         return
     for line in table.read_text().splitlines():

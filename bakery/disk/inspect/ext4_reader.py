@@ -84,14 +84,14 @@ class Ext4:
 
     def walk(self, folder: str) -> tuple[DirectoryEntry, ...]:
         """List all that is below a folder."""
-        found: list[DirectoryEntry] = []
+        entries: list[DirectoryEntry] = []
         level = list(self.entries(folder))
         while level:
-            found += level
+            entries += level
             folders = [entry for entry in level if entry.is_folder]
             texts = self._ask([f"ls -p <{entry.inode}>" for entry in folders])  # by inode: no name needs quoting
             level = [below for entry, text in zip(folders, texts, strict=True) for below in _entries(entry.path, text)]
-        return tuple(found)
+        return tuple(entries)
 
     def read(self, entry: DirectoryEntry) -> str:
         """Return a file's content as text."""
@@ -112,13 +112,13 @@ class Ext4:
         blocks = {offset: (offset - self.volume.start) // size for offset in offsets}
         inodes = self._pairs("icheck", sorted(set(blocks.values())))
         paths = self._pairs("ncheck", sorted({int(inode) for inode in inodes.values() if inode.isdigit()}))
-        found: dict[int, str] = {}
+        owners: dict[int, str] = {}
         for offset, block in blocks.items():
             inode = inodes.get(block, "")
             if inode.isdigit() and int(inode) >= _FIRST:
                 path = paths.get(int(inode), f"a file without a name (inode {inode})")
-                found[offset] = "/" + path.lstrip("/") if path.startswith("/") else path
-        return found
+                owners[offset] = "/" + path.lstrip("/") if path.startswith("/") else path
+        return owners
 
     def _block_size(self) -> int:
         text = run(["debugfs", "-R", "stats -h", self._device], self._cancel)
@@ -127,14 +127,14 @@ class Ext4:
 
     def _pairs(self, command: str, numbers: Sequence[int]) -> dict[int, str]:
         """Ask icheck or ncheck, whose answers are two columns under a head line."""
-        found: dict[int, str] = {}
+        pairs: dict[int, str] = {}
         for start in range(0, len(numbers), _BATCH):
             part = " ".join(map(str, numbers[start : start + _BATCH]))
             for line in run(["debugfs", "-R", f"{command} {part}", self._device], self._cancel).splitlines():
                 number, _, rest = line.partition("\t")
                 if number.isdigit():
-                    found.setdefault(int(number), rest)
-        return found
+                    pairs.setdefault(int(number), rest)
+        return pairs
 
     def _ask(self, commands: Sequence[str]) -> list[str]:
         """Run several commands in one debugfs, which repeats each in front of its answer."""

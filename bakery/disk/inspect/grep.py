@@ -50,7 +50,7 @@ def places(disk: Path, patterns: Sequence[Pattern], cancel: Cancel) -> list[int]
         writer.join()
     if answer.exited not in (0, _NO_MATCH):
         raise DriverError("grep cannot search the image", why=answer.stderr.strip())
-    return sorted({feed.place(int(found)) for found in re.findall(r"^(\d+):", answer.stdout, re.MULTILINE)})
+    return sorted({feed.place(int(offset)) for offset in re.findall(r"^(\d+):", answer.stdout, re.MULTILINE)})
 
 
 class _Feed:

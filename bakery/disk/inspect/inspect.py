@@ -66,11 +66,11 @@ def inspect(
         parts = volumes(disk, work)
         systems = [Ext4(disk, part, work.cancel) for part in parts if part.kind in _READABLE]
         tree = Tree(systems)
-        found = [*_in_files(tree), *_unread(parts, tree)]
+        findings = [*_in_files(tree), *_unread(parts, tree)]
         wanted = [*(Pattern(name, needle) for name, needle in patterns), *_MARKS]
         hits = [hit for hit in _search(disk, wanted, work) if hit.name != _PRIVATE_KEY or _is_key(disk, hit)]
-        found += _located(hits, parts, systems, tree)
-    return tuple(sorted(finding for finding in set(found) if options.wants(finding)))
+        findings += _located(hits, parts, systems, tree)
+    return tuple(sorted(finding for finding in set(findings) if options.wants(finding)))
 
 
 def _search(disk: Path, wanted: Sequence[Pattern], work: WorkContext) -> list[Match]:

@@ -92,8 +92,8 @@ def scan(disk: Path, patterns: Sequence[Pattern], step: Callable[[int, int], Non
             while at < end:
                 step(at, size)
                 data = os.pread(file.fileno(), min(CHUNK + max(0, needles.longest - 1), end - at), at)
-                found = needles.find(data, CHUNK)
-                hits += [Match(at + offset, pattern.name, len(pattern.needle)) for offset, pattern in found]
+                matches = needles.find(data, CHUNK)
+                hits += [Match(at + offset, pattern.name, len(pattern.needle)) for offset, pattern in matches]
                 at += CHUNK
         step(size, size)
     return distinct(hits)

@@ -56,8 +56,8 @@ class Tree:
     def walk(self, folder: str) -> tuple[DirectoryEntry, ...]:
         """List all that is below a folder, in the file system that the folder is in."""
         point = self._point(folder)
-        found = self._mounts[point].walk(_below(point, folder))
-        return tuple(replace(entry, path=_join(point, entry.path)) for entry in found)
+        entries = self._mounts[point].walk(_below(point, folder))
+        return tuple(replace(entry, path=_join(point, entry.path)) for entry in entries)
 
     def files(self, *paths: str) -> tuple[DirectoryEntry, ...]:
         """Look up paths; those that do not exist, or are no regular files, are left out."""

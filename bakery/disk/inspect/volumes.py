@@ -66,7 +66,7 @@ def volumes(disk: Path, work: WorkContext) -> tuple[DiskVolume, ...]:
         return (_probe(disk, DiskVolume(number=0, start=0, size=size), work),)
     table = json.loads(listing)["partitiontable"]
     unit = int(table.get("sectorsize", 512))
-    found = (
+    parts = (
         DiskVolume(
             number=int(part["node"].removeprefix(str(disk)).lstrip("p")),
             start=part["start"] * unit,
@@ -75,7 +75,7 @@ def volumes(disk: Path, work: WorkContext) -> tuple[DiskVolume, ...]:
         )
         for part in table.get("partitions", [])
     )
-    return tuple(_probe(disk, volume, work) for volume in found)
+    return tuple(_probe(disk, volume, work) for volume in parts)
 
 
 def _probe(disk: Path, volume: DiskVolume, work: WorkContext) -> DiskVolume:
