@@ -25,7 +25,7 @@ class BuildNames:
     folder: Path | None = None
 
     def environ(self) -> Mapping[str, str]:
-        """The environment of scripts."""
+        """Return the environment of scripts."""
         return {"BAKERY_IMAGE": self.image, "BAKERY_SOURCE": self.source, "BAKERY_RUN": self.run}
 
     def run_folder(self) -> Path:

@@ -118,11 +118,11 @@ class Command:
 
 def quote_path(path: str) -> str:
     """Quote a path for the shell, but let `~` and `~user` at its beginning mean what they mean."""
-    found = _HOME.match(path)
-    if not found:
+    home = _HOME.match(path)
+    if not home:
         return shlex.quote(path)
-    rest = path[found.end() :]
-    return found[1] + found[2] + (shlex.quote(rest) if rest else "")
+    rest = path[home.end() :]
+    return home[1] + home[2] + (shlex.quote(rest) if rest else "")
 
 
 def join_path(parts: Sequence[str]) -> str:

@@ -72,12 +72,12 @@ class Facts:
     @classmethod
     def parse(cls, text: str) -> Facts:
         """Read what `SCRIPT` wrote."""
-        found = {name: value for name, _, value in (line.partition("=") for line in text.splitlines())}
-        return cls.of(found)
+        texts = {name: value for name, _, value in (line.partition("=") for line in text.splitlines())}
+        return cls.of(texts)
 
     @classmethod
-    def of(cls, found: Mapping[str, str]) -> Facts:
+    def of(cls, facts: Mapping[str, str]) -> Facts:
         """Make them from texts; unknown names are left out."""
-        numbers = {name: int(found[name]) for name in ("cpus", "memory") if found.get(name, "").isdigit()}
-        texts = {f.name: found[f.name] for f in fields(cls) if f.name in found and f.name not in ("cpus", "memory")}
+        numbers = {name: int(facts[name]) for name in ("cpus", "memory") if facts.get(name, "").isdigit()}
+        texts = {f.name: facts[f.name] for f in fields(cls) if f.name in facts and f.name not in ("cpus", "memory")}
         return cls(**texts, **numbers)  # type: ignore[arg-type]  # the names decide the types, see the two lines above

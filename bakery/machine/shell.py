@@ -110,7 +110,7 @@ def open_shell(endpoint: Endpoint, keys: Keys, folder: Path, command: str = "") 
 
 
 def _inside(pid: int) -> dict[str, Any]:
-    """What a shell in a container has of its own and must not inherit from here; the kind of terminal is ours."""
+    """Return what a shell in a container must not inherit from here; the kind of terminal is ours."""
     terminal = {name: os.environ[name] for name in ("TERM", "COLORTERM") if name in os.environ}
     return {"env": {**environment(pid), **terminal}, "umask": process_attributes.UMASK}
 

@@ -63,14 +63,14 @@ def member(path: str, head: tarfile.TarInfo, size: int) -> Iterator[bytes]:
 
 
 def _parts(path: str, size: int) -> list[tuple[int, int]]:
-    """The parts that are no holes, each from one block's start to another's: GNU tar takes whole blocks of each."""
+    """Return the parts that are no holes, from one block's start to another's: GNU tar takes whole blocks of each."""
     with Path(path).open("rb", buffering=0) as file:
-        found = [
+        parts = [
             (start // BLOCK * BLOCK, min(size, -(-end // BLOCK) * BLOCK))
             for start, end in extents.stored_parts(file.fileno(), size)
         ]
     joined: list[tuple[int, int]] = []
-    for start, end in found:
+    for start, end in parts:
         if joined and start <= joined[-1][1]:
             start = joined.pop()[0]  # noqa: PLW2901  two parts that share a block are one
         joined.append((start, end))

@@ -87,8 +87,8 @@ def _gzipped(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 def sparse_files(folder: Path, exclude: Sequence[str] = ()) -> list[str]:
     """Name the files in a folder that have holes."""
-    found = (name for path, name, info in _walk(str(folder), "", exclude) if has_holes(path, info))
-    return sorted(found)
+    names = (name for path, name, info in _walk(str(folder), "", exclude) if has_holes(path, info))
+    return sorted(names)
 
 
 def keeps_holes(folder: Path, exclude: Sequence[str], ask: Callable[[Sequence[str]], str], work: WorkContext) -> bool:
@@ -160,8 +160,8 @@ def _tar(
 
 def _walk(folder: str, below: str, exclude: Sequence[str]) -> Iterator[tuple[str, str, os.stat_result]]:
     """Yield path, name in the archive and stat of all that is in a folder, a folder before its content."""
-    with os.scandir(folder) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
+    with os.scandir(folder) as listing:
+        entries = sorted(listing, key=lambda entry: entry.name)
     for entry in entries:
         name = below + entry.name
         if exclude and any(fnmatch.fnmatch(text, pattern) for pattern in exclude for text in (entry.name, name)):

@@ -158,7 +158,7 @@ class Running:
         return self.frame.pid is not None
 
     def _ended(self) -> bool:
-        """True when all output is there; a program left in the background may keep the streams open after the end."""
+        """Say whether all output is there; a program left in the background may keep the streams open after the end."""
         came = self._read()
         channel = self._channel
         if channel.closed or (channel.eof_received and channel.exit_status_ready()):

@@ -162,7 +162,7 @@ def connect(
 
 
 def _login(endpoint: Endpoint, own: str) -> dict[str, Any]:
-    """What to log in with: the one key that we know of, unless the endpoint says otherwise."""
+    """Return what to log in with: the one key that we know of, unless the endpoint says otherwise."""
     if endpoint.key == AGENT:
         return {"allow_agent": True}
     if not endpoint.key:

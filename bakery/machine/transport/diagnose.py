@@ -123,9 +123,9 @@ def diagnose(console: str, stage: Stage, last_error: str) -> Diagnosis:
         return _refused(stage, last_error)  # sshd answers, so the machine runs: the console explains nothing
     text = text[_last_boot(text) :]
     for sign in SIGNS:
-        found = re.search(sign.pattern, text, re.MULTILINE)
-        if found and (not sign.stages or stage in sign.stages):
-            evidence = " ".join(found[0].split())
+        match = re.search(sign.pattern, text, re.MULTILINE)
+        if match and (not sign.stages or stage in sign.stages):
+            evidence = " ".join(match[0].split())
             return Diagnosis(f"{sign.verdict} (console: {evidence!r})", sign.hint)
     return _booting(text, stage, last_error)
 

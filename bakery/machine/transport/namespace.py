@@ -146,7 +146,7 @@ class NamespaceTransport(Transport):
                     os.killpg(int(process.name), signal.SIGKILL)
 
     def close(self) -> None:
-        """Nothing stays open between two commands."""
+        """Do nothing: between two commands nothing stays open."""
         self._start = None
 
     def _argv(self, frame: Frame, command: str = "") -> list[str]:
@@ -280,7 +280,7 @@ class ShellProcess:
         return first or [(stream, data) for stream, data in self._chunks(timeout) if data]
 
     def close(self) -> None:
-        """End it."""
+        """End the shell."""
         self._process.kill()
         self._process.wait()
         for pipe in self._pipes:

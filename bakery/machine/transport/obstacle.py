@@ -96,8 +96,8 @@ class Refusal:
     def _answered(self) -> str:
         """Return the login shell that answered `ASK` as a shell does; empty when none did."""
         for line in self.asked.splitlines():
-            head, found, rest = line.partition("bakery-login-shell ")
-            if found and not head.strip() and rest.startswith("/"):
+            head, marker, rest = line.partition("bakery-login-shell ")
+            if marker and not head.strip() and rest.startswith("/"):
                 return rest.strip()
         return ""
 
