@@ -80,6 +80,6 @@ def host(name: str, shell: Shell, *, strict: bool = True) -> Host:
         strict: whether testinfra's known wrong answers are put right.
     """
     backend = MachineBackend(name, shell)
-    made = StrictHost(backend) if strict else Host(backend)
-    backend.set_host(made)
-    return made
+    connected = StrictHost(backend) if strict else Host(backend)
+    backend.set_host(connected)
+    return connected

@@ -185,8 +185,8 @@ def only_root_rules_the_system(host: Host) -> None:
     fields = [line.split(" ", 3) for line in lines]
     entries = [DirectoryEntry(path, 0, int(mode, 16), 0, uid=int(uid), gid=int(gid)) for mode, uid, gid, path in fields]
     shadow = first.removeprefix("shadow").strip()
-    found = permissions.judge(entries, int(shadow) if shadow.isdecimal() else None)
-    wrong = sorted({f"{finding.path}: {finding.detail}" for finding in found if finding.fatal})
+    faults = permissions.judge(entries, int(shadow) if shadow.isdecimal() else None)
+    wrong = sorted({f"{finding.path}: {finding.detail}" for finding in faults if finding.fatal})
     _check(not wrong, "\n".join(["owners and modes that let others rule the system:", *wrong]))
 
 

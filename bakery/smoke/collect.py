@@ -257,9 +257,9 @@ def _marks(function: Function) -> list[Any]:
 
 
 def _parametrized(function: Function) -> set[str]:
-    found: set[str] = set()
+    parameters: set[str] = set()
     for mark in _marks(function):
         if mark.name == "parametrize":
             names = mark.args[0] if mark.args else mark.kwargs["argnames"]
-            found.update(part.strip() for part in (names.split(",") if isinstance(names, str) else names))
-    return found
+            parameters.update(part.strip() for part in (names.split(",") if isinstance(names, str) else names))
+    return parameters

@@ -130,7 +130,7 @@ def _line(fd: int) -> bytes:
 
 
 def _end_with_parent(fd: int) -> None:
-    """The parent never writes again: an end of file means that it is gone, whatever the tests are doing."""
+    """End with the parent, which never writes: an end of file means that it is gone, whatever the tests are doing."""
     os.read(fd, 1)
     os._exit(ORPHANED)
 
@@ -173,18 +173,18 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.fixture(scope="session")
 def host(request: pytest.FixtureRequest) -> Host:
-    """The Host of testinfra for the machine under test."""
+    """Return the Host of testinfra for the machine under test."""
     return request.config.stash[HOST]
 
 
 @pytest.fixture(scope="session")
 def v(request: pytest.FixtureRequest) -> Any:
-    """The imagefile's variables, with the values of this build."""
+    """Return the imagefile's variables, with the values of this build."""
     smoke = request.config.stash[SESSION]
     return smoke.read.variables(wire.rebuild(smoke.tests.recipe.variables, smoke.job.variables))
 
 
 @pytest.fixture(scope="session")
 def bakery_session(request: pytest.FixtureRequest) -> Session:
-    """What the built-in tests compare the machine with."""
+    """Return what the built-in tests compare the machine with."""
     return request.config.stash[SESSION]

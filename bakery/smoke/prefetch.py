@@ -116,7 +116,7 @@ class _Group(Protocol):
     """Answers that are fetched together."""
 
     def commands(self) -> Iterable[str]:
-        """What to run on the machine."""
+        """Return what to run on the machine."""
         ...
 
     def read(self, replies: list[Reply]) -> Mapping[str, Reply]:

@@ -45,7 +45,7 @@ class Verdicts:
         self._reports: dict[str, list[pytest.TestReport]] = {}
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """A module that cannot be collected, for whatever reason, is a failure of the run."""
+        """Count a module that cannot be collected, for whatever reason, as a failure of the run."""
         if report.failed or report.skipped:
             self._send("not-collected", file=report.nodeid, text=self._redact(report.longreprtext))
 
@@ -113,7 +113,7 @@ class Verdicts:
         )
 
     def _failing_line(self, item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException]) -> tuple[str, int]:
-        """The innermost line of the user's own code, also where a library raised."""
+        """Return the innermost line of the user's own code, also where a library raised."""
         if item.path == BUILTIN_FILE:
             return "", 0  # its lines are nobody's business
         mine = (item.path, self._job.imagefile.parent)
@@ -141,7 +141,7 @@ def _contained() -> Generator[None, object, object]:
 
 
 def _defined(report: pytest.TestReport) -> tuple[str, int]:
-    """Where a test stands."""
+    """Return where a test stands."""
     file, line, _ = report.location
     return file, (line or 0) + 1
 
@@ -156,7 +156,7 @@ def _outcome(reports: list[pytest.TestReport]) -> Verdict:
 
 
 def _text(reports: list[pytest.TestReport]) -> str:
-    """A failure's explanation with what the test printed; a skip's reason."""
+    """Return a failure's explanation with what the test printed; a skip's reason."""
     parts: list[str] = []
     for report in reports:
         if report.skipped:

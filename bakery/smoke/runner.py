@@ -240,7 +240,7 @@ def _command(start: PytestStart, inbox: int, outlet: int) -> list[str]:
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The caller's environment without what would change pytest's mind."""
+    """Return the caller's environment without what would change pytest's mind."""
     clean = {name: value for name, value in environ.items() if not name.startswith("PYTEST_")}
     root = str(Path(__file__).parents[2])
     if root not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):

@@ -113,9 +113,9 @@ class _Session:
                 raise CommandTimeoutError
             for name, data in self._pipes.receive(left):
                 self._buffers[name] += data
-        found = bytes(buffer[:at])
+        text = bytes(buffer[:at])
         del buffer[: at + len(mark)]
-        return found
+        return text
 
 
 class Shell:

@@ -29,11 +29,11 @@ class StrictHost(Host):  # type: ignore[misc]  # testinfra ships no types
 
     def __getattr__(self, name: str) -> Any:
         """Return a module; ours where there is one."""
-        found: Any = super().__getattr__(name)
+        value: Any = super().__getattr__(name)
         if (choose := CHOICES.get(name)) is not None:
-            found = choose(self, found)
-            setattr(self, name, found)
-        return found
+            value = choose(self, value)
+            setattr(self, name, value)
+        return value
 
 
 def socket_class(host: Host, own: type[Socket]) -> type[Socket]:
@@ -71,7 +71,7 @@ class StrictSocket(LinuxSocketSS):  # type: ignore[misc]
 
     @property
     def is_listening(self) -> bool:
-        """Whether a connection to this address and port of the machine would reach a server.
+        """Say whether a connection to this address and port of the machine would reach a server.
 
         `tcp://0.0.0.0:80` and `tcp://:::80` mean all addresses of one family, `tcp://80` those of both.
         """
@@ -92,17 +92,17 @@ class StrictSocket(LinuxSocketSS):  # type: ignore[misc]
         """The clients that are connected to this address and port; None for each client of a Unix socket."""
         if self.protocol == "unix":
             return list(super().clients)
-        found: list[tuple[str, int] | None] = []
+        clients: list[tuple[str, int] | None] = []
         connected: Any = self._iter_sockets(False)
         for _, host, port, client, client_port in connected:
             local = _plain(host)
             family = "::" if ":" in local else "0.0.0.0"  # noqa: S104
             if port == self.port and (self.host is None or _plain(self.host) in (local, family)):
-                found.append((_plain(client.strip("[]")), client_port))
-        return found
+                clients.append((_plain(client.strip("[]")), client_port))
+        return clients
 
     def _is_ours(self, address: Address) -> bool:
-        """Whether the machine itself has the address, from the kernel's own tables."""
+        """Say whether the machine itself has the address, from the kernel's own tables."""
         if isinstance(address, ipaddress.IPv4Address):
             own = _LOCAL_IPV4.findall(str(self.run("cat /proc/net/fib_trie").stdout))
             return address.is_loopback or str(address) in own
@@ -125,7 +125,7 @@ class StrictPackage(DebianPackage):  # type: ignore[misc]
 
     @property
     def is_installed(self) -> bool:
-        """Whether it is installed, for any architecture."""
+        """Say whether the package is installed, for any architecture."""
         return bool(self._installed)
 
     @property
@@ -140,12 +140,12 @@ class StrictPackage(DebianPackage):  # type: ignore[misc]
     def _installed(self) -> list[tuple[str, str]]:
         """Architecture and version of each instance that is installed."""
         lines = self.run_test("dpkg-query -f %s -W %s", INSTANCES, self.name).stdout.splitlines()
-        found: list[tuple[str, str]] = []
+        packages: list[tuple[str, str]] = []
         for architecture, status, version in (line.split("\t") for line in lines):
             wanted, *state = status.split()
             if wanted in ("install", "hold") and state[:2] == ["ok", "installed"]:
-                found.append((architecture, version))
-        return found
+                packages.append((architecture, version))
+        return packages
 
     @functools.cached_property
     def _native(self) -> str:
@@ -161,7 +161,7 @@ class StrictService(SystemdService):  # type: ignore[misc]
 
     @property
     def is_running(self) -> bool:
-        """Whether it runs. Without systemd only a script in /etc/init.d can say so; without one, it does not."""
+        """Say whether the service runs. Without systemd only a script in /etc/init.d can say so; else it does not."""
         if self._systemd_runs:
             return bool(super().is_running)
         script: Any = self._host.file
@@ -172,7 +172,7 @@ class StrictService(SystemdService):  # type: ignore[misc]
 
     @property
     def exists(self) -> bool:
-        """Whether there is a unit of that name, or a template of which it is an instance."""
+        """Say whether there is a unit of that name, or a template of which it is an instance."""
         name = self.name if self._has_systemd_suffix() else f"{self.name}.service"
         listed = self.run("systemctl list-unit-files --no-legend --no-pager --full").stdout.splitlines()
         known = {words[0] for words in map(str.split, listed) if words}
@@ -191,6 +191,6 @@ class StrictService(SystemdService):  # type: ignore[misc]
 
 
 def _names(unit: str) -> Iterable[str]:
-    """A unit's name, and that of the template of an instance: `getty@tty1.service`, `getty@.service`."""
+    """Return a unit's name, and that of the template of an instance: `getty@tty1.service`, `getty@.service`."""
     stem, at, rest = unit.partition("@")
     return (unit, f"{stem}@.{rest.rpartition('.')[2]}") if at else (unit,)

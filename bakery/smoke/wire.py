@@ -103,14 +103,14 @@ def _revived(value: Any) -> Any:
 
 
 def _secrets(values: Mapping[str, Any]) -> dict[str, str]:
-    """All texts that the variables' secrets hold, with those derived from them."""
-    found: dict[str, str] = {}
+    """Return all texts that the variables' secrets hold, with those derived from them."""
+    texts: dict[str, str] = {}
 
     def learn(name: str, secret: Secret) -> None:
         if text := secret.reveal():
-            found[name if name not in found else f"{name} ({len(found)})"] = text
+            texts[name if name not in texts else f"{name} ({len(texts)})"] = text
 
     for name, value in values.items():
         if isinstance(value, Secret):
             value.watch(lambda member, name=name: learn(name, member))  # type: ignore[misc]  # the default binds it early
-    return found
+    return texts
