@@ -47,7 +47,7 @@ class Bake(click.Group):
     """Finds commands lazily, and takes `bake web` for `bake build web`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names, in the order of the manual."""
+        """Return all names, in the order of the manual."""
         del ctx
         return list(COMMANDS)
 
@@ -160,7 +160,7 @@ def _code(words: list[str], project: Project) -> int:
 
 
 def _meant(words: Sequence[str], error: BakeryError) -> BakeryError:
-    """Where an image is not found, the word may have been meant for a command."""
+    """Suggest a command where an image is not found: the word may have been meant for one."""
     for word in words if isinstance(error, UsageError) and error.what.startswith("no image matches") else ():
         near = nearest(word, COMMANDS)
         if word not in COMMANDS and near and repr(word) in error.what:

@@ -63,7 +63,7 @@ class Ask:
 
     @staticmethod
     def _shell(console: Console, shell: Callable[[], None]) -> None:
-        """A machine that lets nobody in is said, and asked about again."""
+        """Open a shell; where the machine lets nobody in, say so, and ask again."""
         try:
             shell()
         except BakeryError as error:

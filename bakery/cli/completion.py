@@ -97,10 +97,10 @@ def _offer(ctx: click.Context, incomplete: str, names: Callable[[Recipe], dict[s
     from click.shell_completion import CompletionItem
 
     try:
-        found = names(_project(ctx).recipe)
+        candidates = names(_project(ctx).recipe)
     except Exception:  # the user is typing: an explanation would land in the middle of the line
         return []
-    return [CompletionItem(name, help=text) for name, text in found.items() if name.startswith(incomplete)]
+    return [CompletionItem(name, help=text) for name, text in candidates.items() if name.startswith(incomplete)]
 
 
 def _project(ctx: click.Context) -> Project:

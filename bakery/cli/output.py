@@ -47,30 +47,30 @@ def note(text: str, project: Project) -> None:
         click.echo(project.redact(text), err=True)
 
 
-def error(found: BakeryError, project: Project) -> int:
+def error(raised: BakeryError, project: Project) -> int:
     """Explain an error, and return its exit code."""
     from bakery.reporting.summary import failed_event, failure_text
 
-    event = failed_event(found)
+    event = failed_event(raised)
     if project.json:
         out_json(event.to_json(), project)
     text = project.redact(failure_text(event))
     label, rest = text[:6], text[6:]
     shown = click.style(label, fg="red", bold=True) + rest
     click.echo(shown, err=True, color=project.colors(sys.stderr.isatty()))
-    return found.exit_code
+    return raised.exit_code
 
 
-def usage(found: click.ClickException, project: Project) -> int:
+def usage(raised: click.ClickException, project: Project) -> int:
     """Explain a wrong command line."""
     from bakery.errors import UsageError
 
-    context = getattr(found, "ctx", None)
+    context = getattr(raised, "ctx", None)
     hint = f"see `{context.command_path} --help`" if context is not None else ""
-    return error(UsageError(found.format_message().rstrip("."), hint=hint), project)
+    return error(UsageError(raised.format_message().rstrip("."), hint=hint), project)
 
 
-def defect(found: BaseException, project: Project) -> int:
+def defect(raised: BaseException, project: Project) -> int:
     """Own up to a defect: a short text, and the traceback in a file."""
     import tempfile
 
@@ -80,9 +80,9 @@ def defect(found: BaseException, project: Project) -> int:
     with tempfile.NamedTemporaryFile(
         "w", prefix="bake-crash-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
     ) as file:
-        file.write(traceback_text(found, project.redact))
+        file.write(traceback_text(raised, project.redact))
     told = BakeryError(
-        f"bakery has a defect: {type(found).__name__}: {text_of(found)}",
+        f"bakery has a defect: {type(raised).__name__}: {text_of(raised)}",
         why=f"the traceback is in {file.name}",
         hint="please report it with that file",
     )

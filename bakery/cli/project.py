@@ -51,7 +51,7 @@ class Project:
         return self.directory.resolve()
 
     def path(self, path: str | Path | None) -> Path | None:
-        """A path from the command line, absolute."""
+        """Return a path from the command line, absolute."""
         return None if path is None else self.folder / path
 
     def check_destinations(
@@ -117,22 +117,22 @@ class Project:
         from bakery.redaction.logs import guarded
         from bakery.redaction.redactor import Redactor
 
-        made = Redactor()
-        self._stack.enter_context(guarded(made))
-        return made
+        redactor = Redactor()
+        self._stack.enter_context(guarded(redactor))
+        return redactor
 
     def redact(self, text: str) -> str:
         """Return text without secrets; free of cost where none is known."""
         return self.redactor(text) if "redactor" in vars(self) else text
 
     def settings(self, values: Mapping[str, str], files: Iterable[Path]) -> Settings:
-        """The user's variables."""
+        """Return the user's variables."""
         from bakery.imagefile.variables import Settings
 
         return Settings(values=values, files=tuple(self.folder / file for file in files), environ=self.environ)
 
     def plan(self, images: Iterable[str], only: Iterable[str], exclude: Iterable[str], settings: Settings) -> Plan:
-        """The plan of what is selected.
+        """Return the plan of what is selected.
 
         Raises:
             ImagefileError: the imagefile or a variable is wrong.
@@ -151,7 +151,7 @@ class Project:
 
     @property
     def stdout_colors(self) -> bool:
-        """The same for standard output."""
+        """True where standard output may have colours."""
         return self.colors(sys.stdout.isatty())
 
     def close(self) -> None:

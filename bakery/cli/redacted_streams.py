@@ -39,7 +39,7 @@ class Prints(io.TextIOBase):
         return len(text)
 
     def writable(self) -> bool:
-        """It is."""
+        """Say that it can be written to."""
         return True
 
     def finish(self) -> None:

@@ -30,17 +30,17 @@ def doctor(project: Project, drivers: tuple[str, ...], as_json: bool) -> None:
 
     Looks only; makes nothing and asks no provider for anything that costs.
     """
-    found = list(examine(project.drivers, drivers, project.environ))
+    results = list(examine(project.drivers, drivers, project.environ))
     if as_json or project.json:
-        output.out_json({"version": 1, "findings": [finding.to_json() for finding in found]}, project)
+        output.out_json({"version": 1, "findings": [finding.to_json() for finding in results]}, project)
     else:
         about = ""
-        for finding in found:
+        for finding in results:
             if finding.about != about:
                 about = finding.about
                 output.out(click.style(about, bold=True), project)
             output.out(_line(finding), project)
-    broken = {finding.about for finding in found if finding.state == "missing"}
+    broken = {finding.about for finding in results if finding.state == "missing"}
     if broken & set(drivers):
         raise click.exceptions.Exit(4)
 

@@ -81,13 +81,13 @@ def _stuck_mounts() -> Iterator[CleanupError]:
 
 
 def _settings(pairs: tuple[str, ...]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    settings: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
             raise UsageError(f"--set {pair!r} is not NAME=VALUE")
-        found[name] = value
-    return found
+        settings[name] = value
+    return settings
 
 
 def _tell(project: Project, swept: collector.Swept, *, dry_run: bool, as_json: bool) -> None:

@@ -29,17 +29,17 @@ from bakery.util.units import format_size
 @click.pass_obj
 def images(project: Project, as_json: bool, check: bool) -> None:
     """Show what has been built here, the newest last."""
-    found = project.state.images()
-    states = {image.id: status(image, project.drivers.get) for image in found} if check else {}
+    kept = project.state.images()
+    states = {image.id: status(image, project.drivers.get) for image in kept} if check else {}
     if as_json or project.json:
-        rows = [{**_json(image), **({"status": states[image.id]} if check else {})} for image in found]
+        rows = [{**_json(image), **({"status": states[image.id]} if check else {})} for image in kept]
         output.out_json({"version": 1, "images": rows}, project)
         return
-    if not found:
+    if not kept:
         output.note("nothing has been built here yet; `bake build` does", project)
         return
     head = ("NAME", "BUILD", "CREATED", "SIZE", "TESTS", *(("STATUS",) if check else ()), "ID")
-    output.out(output.table([_row(image, states) for image in found], head), project)
+    output.out(output.table([_row(image, states) for image in kept], head), project)
 
 
 def _row(image: Artifact, states: dict[str, str]) -> tuple[str, ...]:

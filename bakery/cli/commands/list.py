@@ -23,15 +23,15 @@ from bakery.imagefile.describe import describe
 @click.pass_obj
 def list_(project: Project, as_json: bool) -> None:
     """Show the images, sources, tasks, tests and variables of the imagefile."""
-    found = describe(project.recipe)
+    description = describe(project.recipe)
     if as_json or project.json:
-        output.out_json(found, project)
+        output.out_json(description, project)
         return
-    for image in found["images"]:
+    for image in description["images"]:
         output.out(_image(image), project)
-    if found["variables"]:
+    if description["variables"]:
         output.out("\n" + click.style("variables", bold=True), project)
-        output.out(output.table([_variable(variable) for variable in found["variables"]]), project)
+        output.out(output.table([_variable(variable) for variable in description["variables"]]), project)
 
 
 def _image(image: dict[str, Any]) -> str:

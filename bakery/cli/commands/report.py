@@ -81,15 +81,15 @@ def events_of(folder: RunFolder) -> Path:
     return path
 
 
-def _tell_others(project: Project, found: list[RunFolder]) -> None:
-    if unreadable := [run.id for run in found if not run.readable]:
+def _tell_others(project: Project, runs: list[RunFolder]) -> None:
+    if unreadable := [run.id for run in runs if not run.readable]:
         output.note(others(unreadable, "sudo bake report"), project)
 
 
 def _list(project: Project) -> None:
     rows = []
-    found = project.state.runs()
-    for folder in found:
+    runs = project.state.runs()
+    for folder in runs:
         if not folder.readable:
             continue
         about = folder.about()
@@ -97,7 +97,7 @@ def _list(project: Project) -> None:
         state = "alive" if folder.alive else "killed" if code is None else "ok" if code == 0 else f"exit code {code}"
         rows.append((folder.id, *_when(about), state, ", ".join(about.get("builds", []))))
     output.out(output.table(rows, ("RUN", "STARTED", "TOOK", "STATE", "BUILDS")), project)
-    _tell_others(project, found)
+    _tell_others(project, runs)
 
 
 def _when(about: Mapping[str, Any]) -> tuple[str, str]:

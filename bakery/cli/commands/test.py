@@ -84,9 +84,9 @@ def test(
         raise click.exceptions.Exit(exit_code(target.test(visit, image), reporters))
     from bakery.build.retest import retest
 
-    found = _artifact(project, artifact or "")
-    action = partial(retest, artifact=found)
-    code = visit.machine(build_of(found, plan, image), found, action, needs_secrets=True)
+    chosen = _artifact(project, artifact or "")
+    action = partial(retest, artifact=chosen)
+    code = visit.machine(build_of(chosen, plan, image), chosen, action, needs_secrets=True)
     raise click.exceptions.Exit(exit_code(code, reporters))
 
 

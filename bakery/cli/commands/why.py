@@ -34,15 +34,15 @@ def why(
 
     settings = project.settings(values, var_files)
     planned = project.plan(images, only, exclude, settings)
-    found = list(explain(Jobs(planned, project.recipe, settings), BuildOptions(), project.state))
+    explained = list(explain(Jobs(planned, project.recipe, settings), BuildOptions(), project.state))
     if as_json or project.json:
         builds = [
             {"build": build.name, "steps": [{"step": item.step.name, "reasons": list(item.reasons)} for item in items]}
-            for build, items in found
+            for build, items in explained
         ]
         output.out_json({"version": 1, "builds": builds}, project)
         return
-    for build, items in found:
+    for build, items in explained:
         first = next((item for item in items if item.reasons), None)
         state = f"starts at {first.step.name}" if first else "nothing has changed"
         output.out(f"{click.style(build.name, bold=True)}  {state}", project)
