@@ -65,7 +65,7 @@ def _of_image(build: Build, base: Function, builds: Sequence[Build], recipe: Rec
 
 
 def _published(build: Build, boot: Source, builds: Sequence[Build], spec: ImageSpec) -> Build:
-    """The build of the same image, and of the same values, whose disk is published."""
+    """Return the build of the same image, and of the same values, whose disk is published."""
     where = location_of(_source_of(build, spec))
     if boot.base is not None and boot.base not in spec.sources:
         name = name_of(boot.base)

@@ -308,7 +308,7 @@ def to_plain(value: Any) -> Any:
 
 
 def _key(key: Any) -> str:
-    """A key as text: JSON has no others."""
+    """Return a key as text: JSON has no others."""
     return str(shown(key.value if isinstance(key, Enum) else key))
 
 

@@ -190,7 +190,7 @@ def _keyword_hint(error: TypeError) -> str:
 
 
 def _keywords(called: str, error: TypeError) -> list[str]:
-    """The keywords of what was called: as the caller knows it by its name, else as one of our modules does."""
+    """Return the keywords of what was called: as the caller knows it by its name, or one of our modules does."""
     message = str(error)
     if "; it knows " in message:
         return message.rsplit("; it knows ", 1)[1].split(", ")
@@ -202,7 +202,7 @@ def _keywords(called: str, error: TypeError) -> list[str]:
 
 
 def _callers(error: TypeError) -> Iterator[Mapping[str, Any]]:
-    """The names that are known where the call was made, which never came as far as to have a frame of its own."""
+    """Yield the names known where the call was made, which never came as far as to have a frame of its own."""
     for frame, _ in reversed([*traceback.walk_tb(error.__traceback__)]):
         yield frame.f_locals
         yield frame.f_globals

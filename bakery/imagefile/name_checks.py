@@ -54,7 +54,7 @@ def _functions(file: Path) -> Mapping[tuple[str, int], ast.FunctionDef]:
 
 
 def _named(tree: ast.FunctionDef, name: str) -> Iterator[ast.Attribute]:
-    """What is read of a parameter, unless the function gives its name another meaning somewhere."""
+    """Yield what is read of a parameter, unless the function gives its name another meaning somewhere."""
     inside = [node for statement in tree.body for node in ast.walk(statement)]
     bound = (node for node in inside if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load))
     arguments = (node for node in inside if isinstance(node, ast.arg))

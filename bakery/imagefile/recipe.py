@@ -90,7 +90,7 @@ def read(module: ModuleType, file: Path, made: Sequence[NewMark] = ()) -> Recipe
 
 
 def _with_variables(functions: Mapping[str, tuple[Function, ...]]) -> Iterator[tuple[Function, int]]:
-    """The functions that get the variables, each with the number of the parameter; a test's may be a fixture."""
+    """Yield the functions that get the variables, each with the number of the parameter; a test's may be a fixture."""
     for kind, found in functions.items():
         place = len(SUBJECTS[kind])
         for function in found:

@@ -116,6 +116,6 @@ def _arguments(count: int) -> str:
 
 
 def _identifier(name: str) -> str:
-    """A name that may stand behind `def`."""
+    """Return a name that may stand behind `def`."""
     made = "".join(char if char.isalnum() else "_" for char in name)
     return made if made.isidentifier() else "name"

@@ -226,7 +226,7 @@ def own_copy(variables: Any) -> Any:
 
 
 def _label(value: Any) -> Any:
-    """An axis' value as the plan has it: data of the model as it is."""
+    """Return an axis' value as the plan has it: data of the model as it is."""
     return value if isinstance(value, Path | Enum) else shown(value)
 
 
