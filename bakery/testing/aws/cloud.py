@@ -123,7 +123,7 @@ def aws(
 
 
 def _image(name: str, title: str, created: str) -> dict[str, Any]:
-    """An image as MOTO_AMIS_PATH wants it."""
+    """Return an image as MOTO_AMIS_PATH wants it."""
     return {
         "ami_id": name,
         "name": title,

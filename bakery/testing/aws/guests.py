@@ -115,7 +115,7 @@ class Guests:
                 raise RuntimeError(f"the guest of {name} does not stay up; see {self._folder}")
 
     def _disk(self, image: str) -> Path:
-        """The disk behind an image: of a snapshot that we saw, or that was written block by block, or the base."""
+        """Return the disk behind an image: of a snapshot that we saw or that was written by blocks, or the base."""
         for disk in self._client.describe_images(ImageIds=[image])["Images"][0]["BlockDeviceMappings"]:
             snapshot = disk.get("Ebs", {}).get("SnapshotId")
             if snapshot in self._saved:
@@ -125,7 +125,7 @@ class Guests:
         return self._base
 
     def _written(self, snapshot: str) -> Path | None:
-        """The disk of a snapshot that was written block by block; None for any other."""
+        """Return the disk of a snapshot that was written block by block; None for any other."""
         from bakery.testing.aws.ebsgaps import disk  # it knows moto
 
         try:

@@ -125,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = _serve  # noqa: N815  the base class's names
 
     def _call(self, body: bytes) -> tuple[str, dict[str, str]]:
-        """The API's name for the call: of the query protocol, of JSON's header, or method and path."""
+        """Return the API's name for the call: of the query protocol, of JSON's header, or method and path."""
         if self.headers.get("X-Amz-Target"):
             return str(self.headers["X-Amz-Target"]).rsplit(".", 1)[-1], {}
         asked = {name: values[0] for name, values in parse_qs(body.decode(errors="replace")).items()}
@@ -153,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _error(code: str) -> bytes:
-    """An error in EC2's form."""
+    """Return an error in EC2's form."""
     return (
         f"<Response><Errors><Error><Code>{code}</Code><Message>injected by the test</Message></Error></Errors>"
         "<RequestID>0</RequestID></Response>"
