@@ -98,5 +98,5 @@ def label(file: str, root: Path) -> str:
 
 
 def module_file(module: ModuleType) -> str:
-    """Return the module's source file."""
-    return module.__file__ or f"<{module.__name__}>"
+    """Return the module's source file; a name in its place for one that was put together in memory."""
+    return getattr(module, "__file__", None) or f"<{module.__name__}>"

@@ -78,7 +78,7 @@ class Values:
         """
         match value:
             case None | bool() | int() | str() if type(value) in (type(None), bool, int, str):
-                return [type(value).__name__, hex(value) if _is_huge(value) else str(value)]
+                return [type(value).__name__, hex(value) if isinstance(value, int) and _is_huge(value) else str(value)]
             case Secret():
                 return ["secret", self._keyed(value.reveal())]
             case float() | complex() | range() | slice():

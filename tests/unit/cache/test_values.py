@@ -246,10 +246,10 @@ def test_code_is_left_to_who_knows_it(thing: Any) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: (item for item in ()),
+        lambda: (number for number in range(0)),
         lambda: socket.socket.__new__(socket.socket),
         lambda: memoryview(b"a"),
-        lambda: types.SimpleNamespace(inner=(item for item in ())),
+        lambda: types.SimpleNamespace(inner=(number for number in range(0))),
     ],
     ids=["a generator", "a socket", "memory", "one inside"],
 )
