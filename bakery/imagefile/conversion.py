@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 import ipaddress
 import json
+import os
 import types
 import typing
 import uuid
@@ -55,7 +56,7 @@ _SCALARS: Final[Mapping[type, tuple[Callable[[str], Any], Callable[[Any], str], 
     dt.timedelta: (_timedelta, _span_text, "a span of time: 90, 30m, 12h, 7d"),
     Decimal: (_decimal, str, "a decimal number"),
     uuid.UUID: (uuid.UUID, str, "a UUID"),
-    bytes: (str.encode, bytes.decode, "text"),
+    bytes: (os.fsencode, os.fsdecode, "text"),  # all of them: what is no UTF-8 becomes surrogates
     **{address: (address, str, f"an {address.__name__}") for address in _ADDRESSES},
     **{path: (path, str, "a path") for path in _PATHS},
 }

@@ -166,16 +166,17 @@ def read_file(file: Path) -> dict[str, Any]:
         UsageError: not there, another ending, or not a table of names.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        content = file.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read the variable file {file}", why=error.strerror or str(error)) from error
-    values = _parsed(file, text)
+    values = _parsed(file, content)
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UsageError(f"{file} holds no table of names and values")
     return values
 
 
-def _parsed(file: Path, text: str) -> Any:
+def _parsed(file: Path, content: bytes) -> Any:
+    """Parse a file's content; a mark of the byte order, as editors on Windows write it, is none of it."""
     import yaml
 
     readers: dict[str, Callable[[str], Any]] = {
@@ -187,8 +188,8 @@ def _parsed(file: Path, text: str) -> Any:
     if file.suffix not in readers:
         raise UsageError(f"{file}: a variable file ends in .toml, .json, .yaml or .yml")
     try:
-        return readers[file.suffix](text) or {}
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError, yaml.YAMLError) as error:
+        return readers[file.suffix](content.decode("utf-8-sig")) or {}
+    except (ValueError, yaml.YAMLError, RecursionError) as error:  # PyYAML raises the first for a date that is none
         raise UsageError(f"{file} is not valid {file.suffix[1:].upper()}", why=str(error)) from error
 
 
