@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -95,7 +96,7 @@ class Records:
         return self._folder / prekey[:2] / f"{prekey}.json"
 
     def _by_slot(self, slot: str) -> Path:
-        return self._folder / "last" / f"{hashlib.sha256(slot.encode()).hexdigest()[:32]}.json"
+        return self._folder / "last" / f"{hashlib.sha256(os.fsencode(slot)).hexdigest()[:32]}.json"
 
     def _read(self, path: Path) -> list[Record]:
         try:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -15,14 +16,24 @@ if TYPE_CHECKING:
     from bakery.cli.project import Project
 
 
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
+_UNWRITABLE: Final = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Those that stand for no byte of a name."""
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
+
+
 def out(text: str, project: Project) -> None:
-    """Print a result."""
-    click.echo(project.redact(text), color=project.stdout_colors)
+    """Print a result; a file's name in it as the bytes that it has, see `bakery.cli.streams`."""
+    click.echo(_UNWRITABLE.sub(_escaped, project.redact(text)), color=project.stdout_colors)
 
 
 def out_json(data: Any, project: Project, *, line: bool = False) -> None:
     """Print a result as JSON; on one line for `--format json`."""
-    out(json.dumps(data, indent=None if line or project.json else 2, ensure_ascii=False), project)
+    text = json.dumps(data, indent=None if line or project.json else 2, ensure_ascii=False)
+    out(_SURROGATES.sub(_escaped, text), project)
 
 
 def table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> str:

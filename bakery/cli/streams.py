@@ -8,6 +8,7 @@ written for any other reason are an error.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Generator, Iterable
@@ -81,6 +82,8 @@ class Streams:
 def guarded() -> Generator[Streams]:
     """Put streams that never fail in place of this process's; closed ones lead nowhere."""
     _open_missing()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # a file's name need not be text: it goes out as it is
     before = sys.stdout, sys.stderr
     streams = Streams(Stream(sys.stdout), Stream(sys.stderr))
     sys.stdout, sys.stderr = cast("Any", streams.out), cast("Any", streams.err)

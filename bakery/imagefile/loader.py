@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import inspect
+import os
 import re
 import sys
 import traceback
@@ -61,7 +62,7 @@ def load(file: Path) -> recipe.Recipe:
 
 def module_name(file: Path) -> str:
     """Return the name under which an imagefile is imported: the same in every process, another for every path."""
-    return f"imagefile_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    return f"imagefile_{hashlib.sha256(os.fsencode(file)).hexdigest()[:8]}"
 
 
 def import_module(file: Path, loader: Any = None, *, name: str = "") -> ModuleType:

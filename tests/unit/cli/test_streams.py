@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from bakery.cli import output
+from bakery.cli import app, output
 from bakery.cli.project import Project
 from bakery.cli.redacted_streams import Prints, captured
 from bakery.cli.reporters import exit_code, readers, screen
@@ -30,6 +30,8 @@ from bakery.reporting.jsonl import JsonFile, JsonLines
 from bakery.reporting.junit import JUnit
 from bakery.reporting.plain import Log
 from bakery.reporting.terminal import Terminal
+
+from . import conftest
 
 # ---- tables ---------------------------------------------------------------------------------------------------------
 
@@ -121,6 +123,49 @@ def test_colours_are_for_terminals_unless_told_otherwise(
     project = Project()
     project.color, project.environ = color, environ
     assert bool(project.colors(terminal)) == shown
+
+
+def printed(monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, bytes]:
+    """Run a command whose standard output takes UTF-8 alone, as in most locales."""
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="utf-8", errors="strict")
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stream)
+        code = app.run(words)
+    stream.flush()
+    return code, raw.getvalue()
+
+
+ODD = os.fsdecode(b"caf\xe9")
+"""A name from the days before UTF-8."""
+
+
+def test_a_folder_whose_name_is_no_text_is_like_any_other(
+    project: conftest.Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = project.folder / ODD
+    folder.mkdir()
+    (folder / "imagefile.py").write_text(conftest.IMAGEFILE)
+    for words in (("list",), ("plan",), ("why",), ("images",), ("report", "--list")):
+        code, _ = printed(monkeypatch, "-C", str(folder), *words)
+        assert code == 0, words
+    code, raw = printed(monkeypatch, "-C", str(folder), "list", "--json")
+    assert json.loads(raw.decode())["imagefile"] == str(folder / "imagefile.py")
+    assert printed(monkeypatch, "-C", ODD, "init", "-f", "other.py") == (0, b"caf\xe9/other.py\n")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(ODD, r"caf\udce9"), ("half \ud83d of a pair", r"half \ud83d of"), ("é 😀", "é 😀")]
+)
+def test_a_value_that_no_stream_can_write_is_shown_all_the_same(
+    project: conftest.Project, monkeypatch: pytest.MonkeyPatch, value: str, text: str
+) -> None:
+    code, raw = printed(monkeypatch, "plan", "db", "-v", f"greeting={value}")
+    assert (code, text in raw.decode()) == (0, True)
+    code, raw = printed(monkeypatch, "plan", "db", "--json", "-v", f"greeting={value}")
+    assert code == 0
+    (build,) = json.loads(raw.decode())["builds"]
+    assert build["variables"][0]["value"] == value
 
 
 # ---- streams that fail ----------------------------------------------------------------------------------------------
