@@ -28,9 +28,9 @@ def collect(running: RunningMachine, error: BaseException, folder: Path) -> None
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     redact = running.claim.redact
     verdict = error.what if isinstance(error, BakeryError) else f"{type(error).__name__}: {error}"
-    (folder / "verdict.txt").write_text(redact(f"{verdict}\n"), encoding="utf-8")
+    (folder / "verdict.txt").write_text(redact(f"{verdict}\n"), encoding="utf-8", errors="backslashreplace")
     if isinstance(error, BakeryError):
-        (folder / "error.txt").write_text(redact(f"{error}\n"), encoding="utf-8")
+        (folder / "error.txt").write_text(redact(f"{error}\n"), encoding="utf-8", errors="backslashreplace")
     _try(folder, "evidence", lambda: running.driver.collect_diagnostics(running.handle, folder))
     if running.link.is_open:
         _try(folder, "machine", lambda: _ask_machine(running, folder))
@@ -39,12 +39,12 @@ def collect(running: RunningMachine, error: BaseException, folder: Path) -> None
 
 def _ask_machine(running: RunningMachine, folder: Path) -> None:
     result = running.link.open().run(ASK, timeout=PATIENCE)
-    (folder / "machine.log").write_text(result.stdout + result.stderr, encoding="utf-8")
+    (folder / "machine.log").write_text(result.stdout + result.stderr, encoding="utf-8", errors="backslashreplace")
 
 
 def _try(folder: Path, name: str, part: Callable[[], None]) -> None:
     try:
         part()
     except Exception as problem:  # evidence is a courtesy; the error itself is what counts
-        with (folder / "missing.txt").open("a", encoding="utf-8") as file:
+        with (folder / "missing.txt").open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{name}: {type(problem).__name__}: {problem}\n")

@@ -353,7 +353,7 @@ class _Run:
             return known
         path = self.run.folder.path / "crash.txt"
         text = self.run.redactor("".join(traceback.format_exception(error)))
-        with path.open("a", encoding="utf-8") as file:
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
         return BakeryError(
             f"bakery has a defect: {type(error).__name__}: {text_of(error)}",

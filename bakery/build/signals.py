@@ -12,6 +12,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from bakery.events import Event, Notice, Waiting
+from bakery.imagefile.process_end import end_at_once
 from bakery.util.process_attributes import begin
 from bakery.util.waiting import Cancel
 
@@ -59,7 +60,7 @@ class Signals:
             with suppress(OSError, AttributeError):  # nobody may be there to read it
                 os.write(2, b"\nbake: stopped during the clean-up; `bake gc` destroys what is left\n")
                 sys.stderr.flush()
-            os._exit(10)
+            end_at_once(10)
         # a handler must not wait for locks that the interrupted thread may hold, so a thread tells the readers
         threading.Thread(target=self._tell, args=(name, self._count), daemon=True).start()
         self._cancel.set(f"interrupted by {name}")

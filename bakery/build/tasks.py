@@ -113,15 +113,19 @@ class _TaskRun:
                 call("task", task.function, (machine,), variables, scope.run.cancel.check)
         except BaseException as error:
             self._tell_failure(error, time.monotonic() - started)
-            if not isinstance(error, Exception) or isinstance(error, Interrupted):
+            if not isinstance(error, Exception) or self._stopped(error):
                 raise  # nothing of the user's: that was made an Exception where it came out of their code
             raise self._failure(error) from error
         seconds = time.monotonic() - started
         scope.emit(StepEnded(step=step.name, index=step.index, seconds=seconds, reason=self.steps.reason(step)))
         self.steps.passed(step, tracer, self.machine)
 
+    def _stopped(self, error: BaseException) -> bool:
+        """Say whether the run was told to stop; a task may raise an `Interrupted` of its own."""
+        return isinstance(error, Interrupted) and bool(self.scope.run.cancel.reason)
+
     def _tell_failure(self, error: BaseException, seconds: float) -> None:
-        outcome = "cancelled" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
+        outcome = "cancelled" if isinstance(error, KeyboardInterrupt) or self._stopped(error) else "failed"
         ended = StepEnded(step=self.step.name, index=self.step.index, seconds=seconds, outcome=outcome)  # type: ignore[arg-type]  # one of two literals
         self.scope.emit(replace(ended, reason=user_text(error)))
 

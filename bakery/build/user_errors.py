@@ -6,10 +6,8 @@ from pathlib import Path
 
 from bakery.errors import (
     BakeryError,
-    CleanupError,
     ConnectError,
     DriverError,
-    Interrupted,
     Location,
     TaskError,
 )
@@ -30,7 +28,7 @@ def as_error(kind: str, step: Step, error: Exception, family: type[BakeryError])
     if not isinstance(error, BakeryError):
         verb, why, hint = describe(error)
         return family(f"{kind} {step.name} {verb}", why=why, hint=hint, where=where)
-    known = (family, DriverError, ConnectError, CleanupError, Interrupted) if family is TaskError else (family,)
+    known = (family, DriverError, ConnectError) if family is TaskError else (family,)
     if not isinstance(error, known):  # a dead machine or a lost connection keeps its own exit code
         error = family(error.what, why=error.why, hint=error.hint, where=error.where)
     error.where = error.where or where

@@ -13,7 +13,7 @@ import click
 from bakery.cli import output
 from bakery.cli.options import global_options
 from bakery.cli.project import Project
-from bakery.cli.streams import guarded
+from bakery.cli.streams import Streams, guarded
 from bakery.errors import BakeryError, Interrupted, PostError, UsageError
 from bakery.util.host_errors import trouble
 from bakery.util.suggestions import nearest
@@ -120,7 +120,7 @@ def run(args: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if args is None else args)
     project = Project()
     with guarded() as streams:
-        code = _code(words, project)
+        code = _code(words, project, streams)
         streams.out.flush()
         if streams.lost is not None:
             told = output.error(_lost(streams.lost), project)
@@ -136,9 +136,12 @@ def _lost(failure: BaseException) -> BakeryError:
     )
 
 
-def _code(words: list[str], project: Project) -> int:
+def _code(words: list[str], project: Project, streams: Streams) -> int:
     try:
-        code = bake.main(words, prog_name="bake", standalone_mode=False, obj=project)
+        try:
+            code = bake.main(words, prog_name="bake", standalone_mode=False, obj=project)
+        finally:
+            streams.install()
     except click.exceptions.Exit as done:
         code = done.exit_code
     except click.ClickException as error:

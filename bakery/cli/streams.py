@@ -71,6 +71,10 @@ class Streams:
     out: Stream
     err: Stream
 
+    def install(self) -> None:
+        """Put them in place of this process's; the user's code may have put its own there since."""
+        sys.stdout, sys.stderr = cast("Any", self.out), cast("Any", self.err)
+
     @property
     def lost(self) -> BaseException | None:
         """Why results could not be written; None where they were, or where their reader went away."""
@@ -86,7 +90,7 @@ def guarded() -> Generator[Streams]:
         sys.stdout.reconfigure(errors="surrogateescape")  # a file's name need not be text: it goes out as it is
     before = sys.stdout, sys.stderr
     streams = Streams(Stream(sys.stdout), Stream(sys.stderr))
-    sys.stdout, sys.stderr = cast("Any", streams.out), cast("Any", streams.err)
+    streams.install()
     try:
         yield streams
     finally:

@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import FrameType
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
-from bakery.errors import Location
-from bakery.imagefile import user_threads
+from bakery.errors import BakeryError, Location
+from bakery.imagefile import process_end, user_threads
 
 T = TypeVar("T")
+_TRACEBACK: Final[Any] = BaseException.__dict__["__traceback__"]
 
 
 class UserCodeExit(Exception):  # noqa: N818  it says what the code did, which may have been no error
@@ -55,22 +56,41 @@ def call_user_code(call: Callable[[], T], *, check: Callable[[], None] | None = 
     """
     with _ctrl_c() as typed:
         try:
-            with user_threads.watching(is_users_frame) as threads:
+            with user_threads.watching(is_users_frame) as threads, process_end.refused():
                 result = call()
                 if check is not None:
                     threads.join(check)
         except BaseException as error:
             if typed.interrupt:
                 raise KeyboardInterrupt from error
-            raise as_exception(error) from error.__cause__
+            sound = as_exception(error)
+            raise sound from sound.__cause__
     if threads.failures:
         raise as_exception(threads.failures[0])
     return result
 
 
 def as_exception(error: BaseException) -> Exception:
-    """Return an error itself, or a `UserCodeExit` that has its traceback."""
+    """Return an error itself; a `UserCodeExit` that has its traceback for what nobody who catches errors can handle."""
+    if not _is_sound(error):
+        kind, at = type(error), _TRACEBACK.__get__(error)
+        return UserCodeExit(Unreadable(type.__dict__["__name__"].__get__(kind))).with_traceback(at)
     return error if isinstance(error, Exception) else UserCodeExit(error).with_traceback(error.__traceback__)
+
+
+class Unreadable(BaseException):
+    """Stands for an error of a class of the user's that raises when it is looked at."""
+
+
+def _is_sound(error: BaseException) -> bool:
+    """Say whether an error can be looked at, and has what its class promises where that is ours."""
+    try:
+        if isinstance(error, BakeryError):
+            texts = (error.what, error.why, error.hint)
+            return all(type(text) is str for text in texts) and isinstance(error.where, Location | None)
+        return all(isinstance(other, BaseException | None) for other in (error.__cause__, error.__context__))
+    except BaseException:  # it is the user's class
+        return False
 
 
 @dataclass
@@ -110,6 +130,10 @@ def describe(error: BaseException) -> tuple[str, str, str]:
     if not isinstance(error, UserCodeExit):
         return f"raises {type(error).__name__}", text_of(error), ""
     inner = error.error
+    if isinstance(inner, process_end.ProcessEnd):
+        return f"calls {inner.call}", "that would end bake itself, with nothing cleaned up", "`return` ends a function"
+    if isinstance(inner, Unreadable):
+        return f"raises {inner}", "an error that cannot be looked at", ""
     if isinstance(inner, SystemExit):
         code = "" if inner.code is None else repr_of(inner.code)
         return (
@@ -125,7 +149,7 @@ def text_of(value: object) -> str:
     """Return `str(value)`, also of an object of the user's whose class cannot."""
     try:
         return str(value)
-    except Exception as error:  # it is the user's class
+    except BaseException as error:  # it is the user's class
         return f"<{type(value).__name__} without text: {type(error).__name__}>"
 
 
@@ -133,7 +157,7 @@ def repr_of(value: object) -> str:
     """Return `repr(value)`, also of an object of the user's whose class cannot."""
     try:
         return repr(value)
-    except Exception:  # it is the user's class
+    except BaseException:  # it is the user's class
         return f"<{type(value).__name__}>"
 
 

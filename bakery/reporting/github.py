@@ -62,7 +62,7 @@ class GitHub(Log):
     def close(self) -> None:
         """Append the closing table to the job's summary."""
         if self._summary is not None and self.board.tracks:
-            with self._summary.open("a", encoding="utf-8") as file:
+            with self._summary.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(markdown(self.board))
 
     def _fold(self, track: BuildState, bar: Span) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from bakery.errors import BakeryError
+from bakery.imagefile.process_end import end_at_once
 from bakery.machine.transport.base import Transport
 from bakery.redaction.redactor import Redactor
 from bakery.smoke import wire
@@ -132,7 +133,7 @@ def _line(fd: int) -> bytes:
 def _end_with_parent(fd: int) -> None:
     """End with the parent, which never writes: an end of file means that it is gone, whatever the tests are doing."""
     os.read(fd, 1)
-    os._exit(ORPHANED)
+    end_at_once(ORPHANED)
 
 
 def pytest_collect_directory(path: Path, parent: pytest.Collector) -> PathCollector:

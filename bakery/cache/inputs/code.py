@@ -20,6 +20,7 @@ from bakery.cache.inputs import modules
 from bakery.cache.inputs.digest import Keyed, of_json
 from bakery.cache.inputs.function_source import Reference, Sources, references
 from bakery.cache.inputs.values import Unstable, Values, shown
+from bakery.imagefile.user_code import repr_of, user_line
 from bakery.model import Json
 
 MARK = "__bakery__"
@@ -103,11 +104,16 @@ class Follower:
             function: the task.
             variables: the object that the task gets; its class may have methods of the user's.
         """
-        walk = Walk(self.root, self.keyed, self._plain)
-        walk.start(function, variables)
-        if walk.reads_docs:
-            walk = Walk(self.root, self.keyed, self._with_docs)
+        try:
+            walk = Walk(self.root, self.keyed, self._plain)
             walk.start(function, variables)
+            if walk.reads_docs:
+                walk = Walk(self.root, self.keyed, self._with_docs)
+                walk.start(function, variables)
+        except BaseException as error:
+            if (where := user_line(error)) is None:
+                raise
+            return Code({}, {}, (f"{where} raises {type(error).__name__} when it is looked at",))
         return Code(walk.items, walk.shown, tuple(dict.fromkeys(walk.problems)), frozenset(walk.foreign))
 
 
@@ -147,7 +153,8 @@ class Walk:
             return self._module(thing)
         if isinstance(thing, FunctionType):
             return self._function_reference(thing)
-        name, qualname = getattr(thing, "__module__", None) or "builtins", getattr(thing, "__qualname__", repr(thing))
+        name, qualname = getattr(thing, "__module__", None) or "builtins", getattr(thing, "__qualname__", None)
+        qualname = repr_of(thing) if qualname is None else qualname
         if isinstance(thing, type) and modules.is_users_module(name):
             file = modules.module_file(sys.modules[name])
             return self._once(thing, f"class {qualname} in {self._label(file)}", self._class)

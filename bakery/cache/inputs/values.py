@@ -153,7 +153,7 @@ class Values:
         try:
             reduce = copyreg.dispatch_table.get(type(value))
             parts = reduce(value) if reduce else value.__reduce_ex__(4)
-        except Exception as error:  # whatever its class raises, it says no
+        except BaseException as error:  # whatever its class raises, it says no
             kind = type(value)
             raise Unstable(f"a {kind.__module__}.{kind.__qualname__} has no content that could be compared") from error
         if isinstance(parts, str):

@@ -109,7 +109,9 @@ def test_the_machine_is_written_down_with_its_uuid_before_virtualbox_hears_of_it
 ) -> None:
     ledger = RecordingLedger(stop_at=2)
     box = TableBox()
-    job = launch.LaunchJob(box=box, source=VirtualBox(base=None), base=disk, claim=replace(under(tmp_path), ledger=ledger))
+    job = launch.LaunchJob(
+        box=box, source=VirtualBox(base=None), base=disk, claim=replace(under(tmp_path), ledger=ledger)
+    )
     with pytest.raises(Stop):
         launch.launch(job)
     assert box.asked == []
