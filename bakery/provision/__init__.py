@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bakery.provision.ansible_play import ansible
     from bakery.provision.package_install import packages
+    from bakery.provision.puppet_apply import puppet
     from bakery.provision.render import template
 
 _HOMES = {
     "ansible": "bakery.provision.ansible_play",
     "packages": "bakery.provision.package_install",
+    "puppet": "bakery.provision.puppet_apply",
     "template": "bakery.provision.render",
 }
 
-__all__ = ["ansible", "packages", "template"]
+__all__ = ["ansible", "packages", "puppet", "template"]
 
 
 def __getattr__(name: str) -> Any:
