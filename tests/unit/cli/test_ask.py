@@ -131,8 +131,8 @@ def offers(words: list[str], incomplete: str = "") -> list[str]:
 @pytest.mark.parametrize(
     ("words", "incomplete", "offered"),
     [
-        (["build"], "", ["web", "db"]),
-        (["build"], "w", ["web"]),
+        (["build"], "", ["web-bookworm", "web-trixie", "db", "web"]),
+        (["build"], "w", ["web-bookworm", "web-trixie", "web"]),
         (["plan"], "d", ["db"]),
         (["build", "web"], "d", ["db"]),
         (["build", "--only"], "", ["box", "crate"]),
@@ -152,7 +152,7 @@ def test_what_the_imagefile_has_is_offered(
 
 
 def test_commands_and_images_are_offered_for_the_first_word(project: Project) -> None:
-    assert offers([], "w") == ["why", "web"]
+    assert offers([], "w") == ["why", "web-bookworm", "web-trixie", "web"]
     assert {"build", "plan", "web", "db"} <= set(offers([]))
     assert "--verbose" in offers([], "--v")
 
