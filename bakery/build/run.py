@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,21 +14,20 @@ from bakery.build.bake import bake
 from bakery.build.capacity import Capacity
 from bakery.build.context import Asks, BuildOptions, RunContext
 from bakery.build.job import Jobs
-from bakery.build.namesakes import made_elsewhere
 from bakery.build.outputs import made_besides, touch, write_outputs
+from bakery.build.preflight import check_builds, needs_of
 from bakery.build.resume import ResumedRun
 from bakery.build.signals import Signals
 from bakery.build.up_to_date import find_up_to_date_image
 from bakery.build.verdicts import warn_of_base
-from bakery.drivers.publisher import Publisher
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, CleanupError, Interrupted, PostError, PreflightError
 from bakery.events import ArtifactKept, BuildEnded, BuildStarted, Notice, RunEnded, RunStarted, Waiting
-from bakery.imagefile.builds import Build, ImageRef, Plan
+from bakery.imagefile.builds import Build, Plan
 from bakery.imagefile.recipe import Recipe
 from bakery.imagefile.user_code import text_of
 from bakery.imagefile.variables import Settings
-from bakery.model import Artifact, Needs, Problem, to_json
+from bakery.model import Artifact, to_json
 from bakery.redaction.redactor import Redactor
 from bakery.reporting.bus import Bus, Reporter
 from bakery.reporting.formatting import counted
@@ -148,7 +147,7 @@ class _Run:
             self._secrets()
             self._clear_resumed()
             self._reuse()
-            self._preflight()
+            check_builds(self.run, self._left_to_do())
             self._build_all()
             if len(self.errors) == 0:
                 write_outputs(self.plan, self.artifacts, run)
@@ -160,8 +159,8 @@ class _Run:
         with suppress(OSError):  # on a full disk
             run.folder.write_about({**run.folder.about(), "ended": time.time(), "exit_code": code})
         run.emit(RunEnded(seconds=time.monotonic() - started, exit_code=code))
-        made = {build.name: self.artifacts[build.name] for build in self.plan.builds if build.name in self.artifacts}
-        return Outcome(exit_code=code, run=run.folder, artifacts=made, errors=self.errors)
+        artifacts = {name: self.artifacts[name] for name in names if name in self.artifacts}
+        return Outcome(exit_code=code, run=run.folder, artifacts=artifacts, errors=self.errors)
 
     def _secrets(self) -> None:
         """Know every secret before anything else can print it; refuse to start without one."""
@@ -224,31 +223,6 @@ class _Run:
     def _left_to_do(self) -> list[Build]:
         return [build for build in self.plan.builds if build.name not in self.artifacts]
 
-    def _preflight(self) -> None:
-        """Look at every build's host or provider before anything is made; all problems at once."""
-        found: list[tuple[Build, Problem]] = []
-        for build in self._left_to_do():
-            self.run.cancel.check()
-            driver = self.run.drivers.get(build.driver)
-            found += [(build, problem) for problem in self._too_large(build)]
-            boot = build.boot
-            taken = [*driver.name_conflicts(boot, build.image), *made_elsewhere(self.run, build)]
-            found += [(build, problem) for problem in taken]
-            if isinstance(boot, Publisher):
-                found += [(build, problem) for problem in boot.check()]
-            elif not isinstance(boot.base, ImageRef):  # whose base does not exist yet: the driver looks at launch
-                found += [(build, problem) for problem in driver.check(boot)]
-        for build, problem in found:
-            if not problem.fatal:
-                self.run.emit(Notice(build=build.name, level="warning", message=problem.what, hint=problem.hint))
-        fatal = [(build, problem) for build, problem in found if problem.fatal]
-        lines = list(dict.fromkeys(_line(build, problem) for build, problem in fatal))
-        if len(lines) == 1:
-            first = fatal[0][1]
-            raise PreflightError(first.what, why=first.why, hint=first.hint)
-        if lines:
-            raise PreflightError(f"{len(lines)} problems before the start", why="\n".join(lines))
-
     # ---- scheduling ---------------------------------------------------------------------------------------------
 
     def _build_all(self) -> None:
@@ -265,9 +239,9 @@ class _Run:
                         waiting.remove(build)
                     elif not self._ready(build):
                         continue
-                    elif capacity.take(needs := self._needs(build), build.name):
+                    elif capacity.take(needs := needs_of(self.run, build), build.name):
                         waiting.remove(build)
-                        running[pool.submit(self._one, build)] = build
+                        running[pool.submit(self._worker, build)] = build
                     elif build.name not in told:
                         told.add(build.name)
                         self.run.emit(Waiting(build=build.name, what=capacity.lacks(needs)))
@@ -277,17 +251,6 @@ class _Run:
                     future.result()
         if self.run.cancel.reason and not self.errors:
             raise Interrupted(self.run.cancel.reason)
-
-    def _needs(self, build: Build) -> Needs:
-        needs = self.run.drivers.get(build.driver).needs(build.boot)
-        return needs.taking({build.driver: 1, **build.labels})
-
-    def _too_large(self, build: Build) -> Iterator[Problem]:
-        """What a build takes more of than there is: it would wait for ever."""
-        limits = self.run.options.limits
-        for name, count in self._needs(build).labels:
-            if count > limits.get(name, count):
-                yield Problem(what=f"it takes {count} of {name}, and the limit is {limits[name]}", hint="see --limit")
 
     def _ready(self, build: Build) -> bool:
         return all(name in self.artifacts for name in build.after)
@@ -301,8 +264,8 @@ class _Run:
         self.run.emit(BuildEnded(build=build.name, outcome="skipped", seconds=0.0, reason=error.what))
         return True
 
-    def _one(self, build: Build) -> Artifact | None:
-        """One worker: everything that can go wrong with one build ends here, and disturbs no other."""
+    def _worker(self, build: Build) -> Artifact | None:
+        """Make one build: everything that can go wrong with it ends here, and disturbs no other."""
         started = time.monotonic()
         run = self.run
         run.emit(
@@ -349,8 +312,8 @@ class _Run:
         """Turn what is no error of the known families into a report of a defect of ours, with its traceback on disk."""
         if isinstance(error, BakeryError):
             return error
-        if (known := trouble(error)) is not None:
-            return known
+        if (of_this_host := trouble(error)) is not None:
+            return of_this_host
         path = self.run.folder.path / "crash.txt"
         text = self.run.redactor("".join(traceback.format_exception(error)))
         with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
@@ -378,10 +341,6 @@ class _Run:
         if Interrupted.exit_code in codes:
             return Interrupted.exit_code
         return codes[0] if codes else 0
-
-
-def _line(build: Build, problem: Problem) -> str:
-    return "; ".join(filter(None, (f"{build.name}: {problem.what}", problem.why, problem.hint)))
 
 
 def _json(artifact: Artifact) -> dict[str, Any]:

@@ -1,0 +1,66 @@
+"""A look at every build's host or provider before anything is made; all problems at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bakery.build.context import RunContext
+from bakery.build.namesakes import made_elsewhere
+from bakery.drivers.publisher import Publisher
+from bakery.errors import PreflightError
+from bakery.events import Notice
+from bakery.imagefile.builds import Build, ImageRef
+from bakery.model import Needs, Problem
+
+
+def check_builds(run: RunContext, builds: Sequence[Build]) -> None:
+    """See that builds can be made; warn of what is not fatal.
+
+    Args:
+        run: the run.
+        builds: what is to be made.
+
+    Raises:
+        PreflightError: a build would fail; with all that is wrong.
+    """
+    problems = [(build, problem) for build in builds for problem in _problems(run, build)]
+    for build, problem in problems:
+        if not problem.fatal:
+            run.emit(Notice(build=build.name, level="warning", message=problem.what, hint=problem.hint))
+    fatal = [(build, problem) for build, problem in problems if problem.fatal]
+    lines = list(dict.fromkeys(_line(build, problem) for build, problem in fatal))
+    if len(lines) == 1:
+        problem = fatal[0][1]
+        raise PreflightError(problem.what, why=problem.why, hint=problem.hint)
+    if lines:
+        raise PreflightError(f"{len(lines)} problems before the start", why="\n".join(lines))
+
+
+def needs_of(run: RunContext, build: Build) -> Needs:
+    """Return what a build takes of this host, and of what `--limit` bounds."""
+    needs = run.drivers.get(build.driver).needs(build.boot)
+    return needs.taking({build.driver: 1, **build.labels})
+
+
+def _problems(run: RunContext, build: Build) -> Iterator[Problem]:
+    run.cancel.check()
+    driver = run.drivers.get(build.driver)
+    yield from _too_large(run, build)
+    yield from driver.name_conflicts(build.boot, build.image)
+    yield from made_elsewhere(run, build)
+    if isinstance(build.boot, Publisher):
+        yield from build.boot.check()
+    elif not isinstance(build.boot.base, ImageRef):  # whose base does not exist yet: the driver looks at launch
+        yield from driver.check(build.boot)
+
+
+def _too_large(run: RunContext, build: Build) -> Iterator[Problem]:
+    """Say what a build takes more of than there is: it would wait for ever."""
+    limits = run.options.limits
+    for name, count in needs_of(run, build).labels:
+        if count > limits.get(name, count):
+            yield Problem(what=f"it takes {count} of {name}, and the limit is {limits[name]}", hint="see --limit")
+
+
+def _line(build: Build, problem: Problem) -> str:
+    return "; ".join(filter(None, (f"{build.name}: {problem.what}", problem.why, problem.hint)))
