@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -14,13 +14,14 @@ import pytest
 import bakery.machine.transport.ssh
 from bakery.build.context import BuildOptions, RunContext
 from bakery.build.job import Jobs
+from bakery.build.run import Outcome, build
 from bakery.drivers.base import Driver
 from bakery.drivers.registry import Registry
 from bakery.events import Event, Notice, PhaseEnded, StepEnded
 from bakery.imagefile import loader
-from bakery.imagefile.plan import plan
+from bakery.imagefile.plan import Selection, plan
 from bakery.imagefile.variables import Settings
-from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Problem, Resource, Source, Where
+from bakery.model import EMPTY, Artifact, Checkpoint, Endpoint, Handle, Problem, Resource, Source, Where
 from bakery.redaction.redactor import Redactor
 from bakery.reporting.bus import Bus
 from bakery.smoke.identity import SCRIPT
@@ -59,6 +60,7 @@ class MemoryDriver(Driver[Memory]):
     asked: list[str] = field(default_factory=list[str])
     there: dict[str, Resource] = field(default_factory=dict[str, Resource])
     raises: dict[str, list[Exception]] = field(default_factory=dict[str, list[Exception]])
+    problems: list[Problem] = field(default_factory=list[Problem])
     may_overlap: bool = False
     saves_boot_here: bool = False
     provider_checkpoints: list[tuple[Checkpoint, str]] = field(default_factory=list[tuple[Checkpoint, str]])
@@ -74,12 +76,11 @@ class MemoryDriver(Driver[Memory]):
             raise waiting.pop(0)
 
     def check(self, boot: Memory) -> Iterator[Problem]:
-        yield from ()
+        yield from self.problems
 
     def launch(self, boot: Memory | Artifact | Checkpoint, claim: Claim) -> Handle:
         intent = claim.intend("machine")
-        what = boot.key if isinstance(boot, Checkpoint) else boot.id if isinstance(boot, Artifact) else "source"
-        self._ask("launch", f"{claim.role} from {what}")
+        self._ask("launch", f"{claim.role} from {_name(boot)}")
         resource = intent.made(claim.name)
         self.there[resource.key] = resource
         return Handle(driver=self.name, id=claim.name, resource=resource, folder=claim.folder)
@@ -126,6 +127,16 @@ class MemoryDriver(Driver[Memory]):
         return [asked for asked in self.asked if asked.split()[0] in wanted]
 
 
+def _name(boot: Memory | Artifact | Checkpoint) -> str:
+    match boot:
+        case Checkpoint():
+            return boot.key
+        case Artifact():
+            return boot.id
+        case _:
+            return boot.base.id if isinstance(boot.base, Artifact) else "source"
+
+
 @dataclass
 class Project:
     """An imagefile, a provider, a machine that answers, and runs on them."""
@@ -167,6 +178,21 @@ class Project:
             drivers=drivers,
             cancel=cancel or Cancel(),
             ask=ask,
+        )
+
+    def build(self, *names: str, environ: Mapping[str, str] = EMPTY, **options: Any) -> Outcome:
+        """Make images, as `bake build` does."""
+        recipe, settings = loader.load(self.folder / "imagefile.py"), Settings(environ=environ)
+        drivers = Registry()
+        drivers.add(self.driver)
+        return build(
+            plan(recipe, settings, Selection(images=names)),
+            recipe,
+            settings,
+            BuildOptions(**{"test": False, "jobs": 1, **options}),
+            self.state,
+            readers=[self],
+            drivers=drivers,
         )
 
     def read(self, event: Event) -> None:

@@ -1,0 +1,187 @@
+"""One run over several builds, on a provider in memory: the look before the start, what stops what, the account."""
+
+from __future__ import annotations
+
+import pytest
+
+from bakery.errors import (
+    CleanupError,
+    DriverError,
+    ImagefileError,
+    Interrupted,
+    PreflightError,
+    TaskError,
+    UsageError,
+)
+from bakery.events import BuildEnded, Failed, RunEnded, Waiting
+from bakery.model import Problem
+
+from .memory import HEAD, Project, left_in, project
+
+__all__ = ["project"]
+
+IMAGES = """
+@bakery.task
+def works(m): ...
+
+@bakery.task
+def fails(m):
+    m.run("true")
+
+@bakery.image(sources=[here], tasks=[works, fails], tests=[], builtin_tests=False, hygiene=False)
+def base(): ...
+
+@bakery.source
+def on_base() -> Memory:
+    return Memory(base=base)
+
+@bakery.image(sources=[on_base], tasks=[works], tests=[], builtin_tests=False, hygiene=False)
+def stands_on_it(): ...
+
+@bakery.image(sources=[here], tasks=[works], tests=[], builtin_tests=False, hygiene=False)
+def alone(): ...
+"""
+
+
+@pytest.fixture
+def images(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.setattr("bakery.machine.seal.seal", lambda *_: ["sealed"])
+    project.write(IMAGES)
+    return project
+
+
+def ended(project: Project) -> dict[str, str]:
+    return {event.build: event.outcome for event in project.of(BuildEnded)}
+
+
+def test_what_others_stand_on_is_made_first_and_handed_to_them(images: Project) -> None:
+    outcome = images.build()
+    assert outcome.exit_code == 0
+    assert ended(images) == {"base@here": "ok", "stands_on_it@on_base": "ok", "alone@here": "ok"}
+    base = outcome.artifacts["base@here"]
+    assert f"launch build from {base.id}" in images.driver.verbs("launch")
+    assert list(outcome.artifacts) == ["base@here", "stands_on_it@on_base", "alone@here"]
+
+
+def test_a_failed_build_stops_only_what_stands_on_it(images: Project) -> None:
+    images.box.answer("true", 1)
+    outcome = images.build()
+    assert outcome.exit_code == TaskError.exit_code
+    assert ended(images) == {"base@here": "failed", "stands_on_it@on_base": "skipped", "alone@here": "ok"}
+    assert outcome.errors["stands_on_it@on_base"].what == "not built, because base@here failed"
+    assert list(outcome.artifacts) == ["alone@here"]
+
+
+def test_a_second_run_makes_nothing(images: Project) -> None:
+    images.build()
+    images.driver.asked.clear()
+    images.events.clear()
+    images.driver.problems = [Problem(what="no credentials")]  # nobody needs any
+    assert images.build().exit_code == 0
+    assert set(ended(images).values()) == {"cached"}
+    assert images.driver.asked == []
+
+
+def test_all_problems_are_told_before_anything_is_made(images: Project) -> None:
+    images.driver.problems = [Problem(what="no credentials", hint="log in"), Problem(what="odd", fatal=False)]
+    outcome = images.build()
+    error = outcome.errors[""]
+    assert outcome.exit_code == PreflightError.exit_code
+    assert error.what == "2 problems before the start"
+    assert error.why.splitlines() == ["base@here: no credentials; log in", "alone@here: no credentials; log in"]
+    assert images.notices == ["odd", "odd"]
+    assert images.driver.verbs("launch") == []
+    assert images.state.images() == []
+
+
+def test_one_problem_is_told_as_it_is(images: Project) -> None:
+    images.driver.problems = [Problem(what="no credentials", why="no file", hint="log in")]
+    error = images.build("alone").errors[""]
+    assert (error.what, error.why, error.hint) == ("no credentials", "no file", "log in")
+
+
+def test_a_build_that_takes_more_than_there_is_would_wait_for_ever(images: Project) -> None:
+    images.write(IMAGES.replace("@bakery.source\ndef on", '@bakery.source(labels=["gpu:2"])\ndef on'))
+    error = images.build(limits={"gpu": 1}).errors[""]
+    assert error.what == "it takes 2 of gpu, and the limit is 1"
+
+
+def test_builds_that_need_the_same_thing_wait_for_each_other_and_say_so(images: Project) -> None:
+    images.write(IMAGES, head=HEAD.replace("@bakery.source", '@bakery.source(labels=["licence"])'))
+    assert images.build("alone", "base", limits={"licence": 1}, jobs=None).exit_code == 0
+    waits = [event for event in images.of(Waiting) if not event.what.startswith("destroying")]
+    assert [event.build for event in waits] == ["alone@here"]
+
+
+def test_every_missing_secret_is_named_at_once(images: Project) -> None:
+    secrets = "".join(f'    {name}: bakery.Secret = bakery.secret(env="{name.upper()}")\n' for name in ("one", "two"))
+    images.write(f"@bakery.variables\nclass Vars:\n{secrets}{IMAGES}")
+    outcome = images.build("alone")
+    assert outcome.exit_code == ImagefileError.exit_code
+    assert outcome.errors[""].what == "the secret one is missing"
+    assert outcome.errors[""].why == "the secret two is missing"
+    assert images.build("alone", environ={"ONE": "first secret", "TWO": "second secret"}).exit_code == 0
+
+
+def test_a_value_that_its_factory_makes_anew_is_the_same_wherever_a_run_shows_it(images: Project) -> None:
+    images.write("""
+import itertools
+numbers = itertools.count()
+seen = []
+
+@bakery.variables
+class Vars:
+    serial: int = bakery.var(default_factory=lambda: next(numbers))
+    release: int = 0
+
+@bakery.task
+def looks(m, v):
+    seen.append((v.release, v.serial))
+
+@bakery.post
+def tells(a, v):
+    seen.append((v.release, v.serial))
+
+@bakery.image(matrix={"release": [0, 1, 2]}, builtin_tests=False, hygiene=False)
+def web(v):
+    return f"web-{v.release}-{v.serial}"
+""")
+    outcome = images.build()
+    assert [image.name for image in outcome.artifacts.values()] == ["web-0-1", "web-1-2", "web-2-3"]
+
+
+def test_a_defect_is_reported_as_ours_with_its_traceback_on_disk(images: Project) -> None:
+    images.driver.raises["launch"] = [ZeroDivisionError("ours")]
+    outcome = images.build("alone")
+    assert outcome.exit_code == 1
+    (failed,) = images.of(Failed)
+    assert failed.what == "bakery has a defect: ZeroDivisionError: ours"
+    assert "ZeroDivisionError" in (outcome.run.path / "crash.txt").read_text()
+
+
+def test_what_is_left_behind_is_worth_more_than_any_other_exit_code(images: Project) -> None:
+    images.driver.raises["destroy"] = [DriverError("busy")] * 9
+    images.box.answer("true", 1)
+    outcome = images.build("base")
+    assert outcome.exit_code == CleanupError.exit_code
+    assert left_in(outcome.run) == ["machine"]
+    assert images.of(RunEnded)[0].exit_code == outcome.exit_code
+
+
+def test_a_run_that_is_over_its_deadline_begins_nothing_more(images: Project) -> None:
+    outcome = images.build(deadline=1e-9)
+    assert (outcome.exit_code, outcome.artifacts) == (Interrupted.exit_code, {})
+    assert images.driver.verbs("launch") == []
+
+
+def test_a_run_that_does_not_exist_is_not_continued(images: Project) -> None:
+    outcome = images.build(resume="nothing")
+    assert outcome.exit_code == UsageError.exit_code
+    assert images.driver.verbs("launch") == []
+
+
+def test_how_a_run_ended_is_written_beside_its_journal(images: Project) -> None:
+    outcome = images.build("alone")
+    about = outcome.run.about()
+    assert (about["builds"], about["exit_code"]) == (["alone@here"], 0)
+    assert about["imagefile"] == str(images.folder / "imagefile.py")
