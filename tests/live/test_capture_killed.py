@@ -98,12 +98,14 @@ def test_an_image_of_which_the_unpacking_is_killed_leaves_nothing(
     tell(program(UNPACK, tmp_path / "unpacked", [base.template.image], kills))
 
 
-def build(project: Project, phase: str, kills: list[tuple[str, float]]) -> Figures:
+def build(project: Project, phase: str, kills: list[tuple[str, float]], *, cached: bool = False) -> Figures:
     """Kill any process of builds, clean up by `bake gc`, and see that nothing is left."""
     figures = Figures()
     for role, delay in kills:
         before = project.runs
-        with project.start("build", "--no-cache", "--no-test") as bake:
+        if cached:  # each build saves its checkpoints anew
+            shutil.rmtree(project.cache / "steps", ignore_errors=True)
+        with project.start("build", *(() if cached else ("--no-cache",)), "--no-test") as bake:
             while project.runs == before and bake.poll() is None:  # the events of the run before tell of nothing
                 time.sleep(0.01)
             project.wait(bake, lambda event: phase in (event.get("phase"), event["type"]))
@@ -136,3 +138,14 @@ def test_builds_of_which_any_process_is_killed_at_any_moment_leave_nothing(proje
     roles = ("any", "bake", "layer_writer", "unshare", "qemu-img", "sh")
     tell(build(project, "capture", [(chance.choice(roles), chance.uniform(0.0, 0.3)) for _ in range(rounds)]))
     tell(build(project, "run-started", [("any", chance.uniform(0.0, 8.0)) for _ in range(rounds)]))
+
+
+@pytest.mark.all
+@pytest.mark.timeout(4 * 3600)
+def test_virtual_machines_builds_of_which_any_process_is_killed_leave_nothing(project: Project) -> None:
+    """While they seal, save checkpoints and are captured, and at any moment."""
+    chance, rounds = random.Random(SEED), ROUNDS // 40
+    roles = ("any", "bake", "qemu-img", "qemu-system-x86_64")
+    for phase, latest in (("seal", 2.0), ("capture", 2.0), ("run-started", 20.0)):
+        tell(build(project, phase, [(chance.choice(roles), chance.uniform(0.0, latest)) for _ in range(rounds)]))
+    tell(build(project, "connect", [("zstd", chance.uniform(0.0, 0.5)) for _ in range(rounds)], cached=True))
