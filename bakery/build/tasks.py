@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from bakery.build import idempotence
 from bakery.build.build_events import user_text
 from bakery.build.incremental import IncrementalBuild
 from bakery.build.running import RunningMachine
@@ -110,7 +111,14 @@ class _TaskRun:
             scope.run.cancel.check()
             with self.steps.traced(task) as tracer:
                 variables = tracer.variables(self.steps.variables)
-                call("task", task.function, (machine,), variables, scope.run.cancel.check)
+
+                def run() -> None:
+                    call("task", task.function, (machine,), variables, scope.run.cancel.check)
+
+                if task.options.idempotent:
+                    idempotence.run_twice(machine, run)
+                else:
+                    run()
         except BaseException as error:
             self._tell_failure(error, time.monotonic() - started)
             if not isinstance(error, Exception) or self._stopped(error):

@@ -80,6 +80,7 @@ def task(
     cache: bool = True,
     max_age: str | None = None,
     checkpoint: bool | None = None,
+    idempotent: bool = False,
 ) -> Callable[[StepF], StepF]: ...
 def task(function: StepF | None = None, /, **options: Any) -> StepF | Callable[[StepF], StepF]:
     """Mark a provisioning task. Its first argument is the `Machine`, its second, if asked for, the variables.
@@ -96,6 +97,7 @@ def task(function: StepF | None = None, /, **options: Any) -> StepF | Callable[[
         max_age: `30m`, `12h`, `7d`: run again when the cached result is older.
         checkpoint: True saves the machine after this task also where that costs money (an image in a cloud);
             False never does.
+        idempotent: True runs it a second time, which must change nothing on the machine.
     """
     return _with_options("task", function, options, _TASK_OPTIONS)
 
@@ -168,7 +170,7 @@ def image(function: ImageF | None = None, /, **options: Any) -> ImageF | Callabl
 
 _SOURCE_OPTIONS = ("name", "labels")
 _SCOPE_OPTIONS = ("name", "only", "skip")
-_TASK_OPTIONS = ("name", "retries", "timeout", "user", "only", "skip", "cache", "max_age", "checkpoint")
+_TASK_OPTIONS = ("name", "retries", "timeout", "user", "only", "skip", "cache", "max_age", "checkpoint", "idempotent")
 _IMAGE_OPTIONS = (
     "name",
     "sources",

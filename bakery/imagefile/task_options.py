@@ -20,6 +20,7 @@ class TaskOptions:
         cache: False runs it on every build.
         max_age: `30m`, `12h`, `7d`: a result that is older is not used again; None for one that never ages.
         checkpoint: whether the machine is saved after it; None where that depends on what it costs.
+        idempotent: True runs it a second time, which must change nothing.
     """
 
     retries: int = 0
@@ -28,6 +29,7 @@ class TaskOptions:
     cache: bool = True
     max_age: str | None = None
     checkpoint: bool | None = None
+    idempotent: bool = False
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
@@ -40,5 +42,9 @@ class TaskOptions:
 
     @property
     def result(self) -> dict[str, Json]:
-        """Return what decides what the task leaves behind, as step keys hold it: only what the user wrote."""
-        return {} if self.user is None else {"user": self.user}
+        """Return what decides what the task leaves behind, and what was seen of it, as step keys hold it.
+
+        Only what the user wrote is in it, so that a new option makes no step run again.
+        """
+        user: dict[str, Json] = {} if self.user is None else {"user": self.user}
+        return {**user, "idempotent": True} if self.idempotent else user
