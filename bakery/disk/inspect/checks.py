@@ -102,6 +102,32 @@ def permissions(tree: Tree) -> Iterator[Finding]:
     yield from judge(tree.everything(), shadow)
 
 
+_PUPPET: Final = "Puppet's key of the build machine"
+_IDENTITIES: Final = {
+    "/etc/puppet/ssl/private_keys/": _PUPPET,
+    "/etc/puppetlabs/puppet/ssl/private_keys/": _PUPPET,
+    "/var/lib/puppet/ssl/private_keys/": _PUPPET,
+    "/etc/chef/client.pem": "Chef's key of the build machine",
+    "/etc/cinc/client.pem": "Cinc's key of the build machine",
+    "/etc/salt/minion_id": "Salt's name of the build machine",
+    "/etc/salt/pki/minion/": "Salt's keys of the build machine",
+    "/etc/salt/pki/master/": "the keys of a Salt master",
+    "/var/cache/salt/minion/": "what Salt keeps of a run, pillar data among it",
+}
+"""Files, and folders with all that is in them, that tie a machine to a server, or to the one that it was built on."""
+
+
+def client_identities(tree: Tree) -> Iterator[Finding]:
+    """Find what configuration management knows the build machine by, and what it left of its run."""
+    folders = [path.rstrip("/") for path in _IDENTITIES if path.endswith("/")]
+    for entry in (*tree.files(*_IDENTITIES.keys() - {*folders}), *tree.entries(*folders)):
+        whose = _IDENTITIES.get(entry.path) or _IDENTITIES[f"{entry.path.rpartition('/')[0]}/"]
+        if entry.is_folder or entry.size:
+            yield Finding("client-identity", entry.path, f"all machines of this image would have {whose}")
+    for entry in tree.entries(*(f"{home}/.ansible/tmp" for home in homes(tree))):
+        yield Finding("temporary", entry.path, "left behind by Ansible")
+
+
 CHECKS: Final[Sequence[Callable[[Tree], Iterator[Finding]]]] = (
     authorized_keys,
     host_keys,
@@ -111,4 +137,5 @@ CHECKS: Final[Sequence[Callable[[Tree], Iterator[Finding]]]] = (
     temporary,
     swap,
     permissions,
+    client_identities,
 )

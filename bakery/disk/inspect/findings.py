@@ -10,6 +10,7 @@ from typing import Final
 
 KINDS: Final[Mapping[str, bool]] = {
     "authorized-keys": True,
+    "client-identity": True,
     "cloud-init": True,
     "history": True,
     "host-key": True,

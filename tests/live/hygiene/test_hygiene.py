@@ -104,6 +104,27 @@ def test_everything_that_should_not_be_there_is_named_by_its_path(image: Any) ->
     }
 
 
+def test_what_configuration_management_left_is_named(image: Any) -> None:
+    image.files |= {
+        "var/lib/puppet/ssl/private_keys/build.example.pem": b"key",
+        "etc/chef/client.pem": b"key",
+        "etc/salt/minion_id": b"build",
+        "etc/salt/pki/minion/minion.pem": b"key",
+        "var/cache/salt/minion/highstate.cache.p": b"pillar",
+        "root/.ansible/tmp/ansible-tmp-1/AnsiballZ_command.py": b"x",
+        "etc/puppet/puppet.conf": b"[main]\n",
+        "etc/salt/minion": b"file_client: local\n",
+    }
+    assert kinds(look(image.make())) == {
+        ("client-identity", "/var/lib/puppet/ssl/private_keys/build.example.pem"),
+        ("client-identity", "/etc/chef/client.pem"),
+        ("client-identity", "/etc/salt/minion_id"),
+        ("client-identity", "/etc/salt/pki/minion/minion.pem"),
+        ("client-identity", "/var/cache/salt/minion/highstate.cache.p"),
+        ("temporary", "/root/.ansible/tmp/ansible-tmp-1"),
+    }
+
+
 def test_every_form_of_a_secret_is_found_in_files(image: Any) -> None:
     redactor = Redactor()
     redactor.add(SECRET, "password")
