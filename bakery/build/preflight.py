@@ -24,9 +24,7 @@ def check_builds(run: RunContext, builds: Sequence[Build]) -> None:
         PreflightError: a build would fail; with all that is wrong.
     """
     problems = [(build, problem) for build in builds for problem in _problems(run, build)]
-    for build, problem in problems:
-        if not problem.fatal:
-            run.emit(Notice(build=build.name, level="warning", message=problem.what, hint=problem.hint))
+    _warn(run, [(build, problem) for build, problem in problems if not problem.fatal])
     fatal = [(build, problem) for build, problem in problems if problem.fatal]
     lines = list(dict.fromkeys(_line(build, problem) for build, problem in fatal))
     if len(lines) == 1:
@@ -34,6 +32,16 @@ def check_builds(run: RunContext, builds: Sequence[Build]) -> None:
         raise PreflightError(problem.what, why=problem.why, hint=problem.hint)
     if lines:
         raise PreflightError(f"{len(lines)} problems before the start", why="\n".join(lines))
+
+
+def _warn(run: RunContext, problems: Sequence[tuple[Build, Problem]]) -> None:
+    """Say each warning once: this host's concern every build that runs on it."""
+    builds: dict[tuple[str, str, str], list[str]] = {}
+    for build, problem in problems:
+        builds.setdefault((problem.what, problem.why, problem.hint), []).append(build.name)
+    for (what, why, hint), names in builds.items():
+        message = f"{what}: {why}" if why else what
+        run.emit(Notice(build=names[0] if len(names) == 1 else "", level="warning", message=message, hint=hint))
 
 
 def needs_of(run: RunContext, build: Build) -> Needs:

@@ -15,6 +15,7 @@ import psutil
 from bakery.drivers.qemu import accel_probe
 from bakery.drivers.qemu.command import QEMU, accelerator
 from bakery.errors import DriverError, NotYet
+from bakery.model import Problem
 from bakery.util import tools
 from bakery.util.context import WorkContext
 from bakery.util.files import write_whole
@@ -58,8 +59,34 @@ def absent(accel: str) -> str:
         return f"the guest is x86-64, this host is {platform.machine()}"
     if accel == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
         there = Path("/dev/kvm").exists()
-        return "no right to open /dev/kvm: join the group kvm" if there else "there is no /dev/kvm"
+        return "this user may not open /dev/kvm" if there else "there is no /dev/kvm"
     return ""
+
+
+def warning(asked: str) -> Problem | None:
+    """Warn before the start where machines will be emulated although nobody asked for that; None where they are not.
+
+    Whether an accelerator that may be opened also runs a guest is only seen at the first launch, which says so.
+
+    Args:
+        asked: what the source says.
+    """
+    native = NATIVE.get(platform.system(), "none")
+    if asked != "auto" or not (reason := absent(native)):
+        return None
+    hint = 'accel="tcg" in the source says that emulation is meant'
+    if native == "kvm":
+        hint = f"{_mend_kvm()}; {hint}"
+    return Problem(
+        what=f"machines are emulated, about ten times slower than with {native}", why=reason, hint=hint, fatal=False
+    )
+
+
+def _mend_kvm() -> str:
+    """Say what lets this user have KVM."""
+    if Path("/dev/kvm").exists():
+        return "`sudo usermod -aG kvm $USER`, then log in again"
+    return "turn virtualisation on in this host's firmware, or nested virtualisation where it is itself a machine"
 
 
 def labels(asked: str) -> tuple[tuple[str, int], ...]:

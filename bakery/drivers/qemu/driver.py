@@ -60,6 +60,8 @@ class QemuDriver(Driver[Qemu]):
             yield Problem(
                 what=f"accel={boot.accel!r} cannot work here", why=reason, hint='accel="auto" uses what works'
             )
+        if slow := acceleration.warning(boot.accel):
+            yield slow
         if boot.firmware == "uefi":
             try:
                 firmware.find(QEMU)

@@ -13,7 +13,7 @@ from bakery.errors import (
     TaskError,
     UsageError,
 )
-from bakery.events import BuildEnded, Failed, RunEnded, Waiting
+from bakery.events import BuildEnded, Failed, Notice, RunEnded, Waiting
 from bakery.model import Problem
 
 from .memory import HEAD, Project, left_in, project
@@ -89,7 +89,7 @@ def test_all_problems_are_told_before_anything_is_made(images: Project) -> None:
     assert outcome.exit_code == PreflightError.exit_code
     assert error.what == "2 problems before the start"
     assert error.why.splitlines() == ["base@here: no credentials; log in", "alone@here: no credentials; log in"]
-    assert images.notices == ["odd", "odd"]
+    assert images.notices == ["odd"]
     assert images.driver.verbs("launch") == []
     assert images.state.images() == []
 
@@ -185,3 +185,17 @@ def test_how_a_run_ended_is_written_beside_its_journal(images: Project) -> None:
     about = outcome.run.about()
     assert (about["builds"], about["exit_code"]) == (["alone@here"], 0)
     assert about["imagefile"] == str(images.folder / "imagefile.py")
+
+
+def test_what_is_odd_about_the_host_is_said_once_for_all_builds(images: Project) -> None:
+    images.driver.problems = [Problem(what="emulated", why="no /dev/kvm", hint="mend it", fatal=False)]
+    assert images.build().exit_code == 0
+    warnings = [(n.build, n.hint) for n in images.of(Notice) if n.message == "emulated: no /dev/kvm"]
+    assert warnings == [("", "mend it")]
+
+
+def test_what_is_odd_about_one_build_is_said_of_it(images: Project) -> None:
+    images.driver.problems = [Problem(what="emulated", fatal=False)]
+    assert images.build("alone").exit_code == 0
+    warnings = [(n.build, n.message) for n in images.of(Notice) if n.level == "warning"]
+    assert warnings == [("alone@here", "emulated")]

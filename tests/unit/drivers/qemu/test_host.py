@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bakery.drivers.qemu import acceleration, firmware, process
+from bakery.drivers.qemu import accel_probe, acceleration, firmware, process
 from bakery.drivers.qemu.driver import QemuDriver
 from bakery.drivers.qemu.source import Qemu
 from bakery.errors import DriverError
@@ -137,7 +137,7 @@ def test_the_doctor_says_how_fast_machines_run(
         ("kvm", "Linux aarch64", "open", "the guest is x86-64, this host is aarch64"),
         ("kvm", "Linux AMD64", "open", ""),
         ("kvm", "Linux x86_64", "none", "there is no /dev/kvm"),
-        ("kvm", "Linux x86_64", "closed", "no right to open /dev/kvm: join the group kvm"),
+        ("kvm", "Linux x86_64", "closed", "this user may not open /dev/kvm"),
     ],
 )
 def test_what_can_be_seen_without_trying_is_said(
@@ -149,6 +149,33 @@ def test_what_can_be_seen_without_trying_is_said(
     exists = Path.exists
     monkeypatch.setattr(Path, "exists", lambda self: kvm != "none" if str(self) == "/dev/kvm" else exists(self))
     assert acceleration.absent(accel) == reason
+
+
+@pytest.mark.parametrize(
+    ("accel", "kvm", "hint"),
+    [
+        ("auto", "closed", "`sudo usermod -aG kvm $USER`, then log in again"),
+        ("auto", "none", "turn virtualisation on in this host's firmware"),
+        ("auto", "open", ""),
+        ("tcg", "closed", ""),
+        ("kvm", "closed", ""),  # that is fatal, and said so
+    ],
+)
+def test_machines_that_are_emulated_unasked_are_warned_of_with_the_way_out(
+    monkeypatch: pytest.MonkeyPatch, accel: str, kvm: str, hint: str
+) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr("os.access", lambda path, _: path == "/dev/kvm" and kvm == "open")
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda self: kvm != "none" if str(self) == "/dev/kvm" else exists(self))
+    problem = acceleration.warning(accel)
+    if not hint:
+        assert problem is None
+        return
+    assert problem is not None
+    assert (problem.fatal, problem.hint.startswith(hint)) == (False, True)
+    assert problem.what == "machines are emulated, about ten times slower than with kvm"
 
 
 class Guest:
@@ -164,7 +191,7 @@ class Guest:
 @pytest.mark.parametrize(
     ("code", "said", "verdict"),
     [
-        (acceleration.accel_probe.EXIT_CODE, "warning: something", ""),
+        (accel_probe.EXIT_CODE, "warning: something", ""),
         (1, "", "QEMU ended with exit code 1"),
         (1, "Could not access KVM\nmore\n", "QEMU ended with exit code 1: Could not access KVM"),
         (None, "KVM internal error. Suberror: 1\n", "the guest ran into a KVM internal error"),
