@@ -69,5 +69,5 @@ class Capacity:
         return True
 
     def give_back(self, name: str) -> None:
-        """A build is done."""
+        """Give back what a build took."""
         self._taken.pop(name, None)

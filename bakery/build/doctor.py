@@ -44,7 +44,7 @@ class CheckResult:
     hint: str = ""
 
     def to_json(self) -> dict[str, Json]:
-        """The same as JSON."""
+        """Return the line as JSON."""
         return asdict(self)
 
 
@@ -150,7 +150,7 @@ def _cache(environ: Mapping[str, str]) -> Iterator[CheckResult]:
 
 
 def _stored(path: Path) -> int:
-    """Bytes that a file takes on the disk; sparse ones take less than they show."""
+    """Return the bytes that a file takes on the disk; sparse ones take less than they show."""
     try:
         return path.lstat().st_blocks * 512 if not path.is_symlink() else 0
     except OSError:  # gone meanwhile
@@ -170,16 +170,16 @@ def _driver(drivers: Registry, name: str, work: WorkContext) -> Iterator[CheckRe
         return
     programs = [_program(name, program) for program in PROGRAMS.get(name, ())]
     yield from programs
-    if any(found.state == "missing" for found in programs):
+    if any(program.state == "missing" for program in programs):
         return  # what it could tell needs them
     try:
-        found = list(driver.doctor(work))
+        problems = list(driver.doctor(work))
     except BakeryError as error:
-        found = [Problem(what=error.what, why=error.why, hint=error.hint)]
-    if not found and name not in PROGRAMS:
+        problems = [Problem(what=error.what, why=error.why, hint=error.hint)]
+    if not problems and name not in PROGRAMS:
         home = type(driver).__module__
         yield CheckResult(about=name, state="ok", text=f"installed ({home})", hint=driver.requires)
-    for problem in found:
+    for problem in problems:
         state: State = "missing" if problem.fatal else "warning" if problem.why or problem.hint else "ok"
         yield CheckResult(about=name, state=state, text=problem.what, why=problem.why, hint=problem.hint)
 
@@ -198,7 +198,7 @@ def _program(about: str, program: Program) -> CheckResult:
 
 
 def _version(path: str, program: Program) -> str:
-    """The first thing that looks like a version in what a program says of itself."""
+    """Return the first thing that looks like a version in what a program says of itself."""
     try:
         done = run_process([path, *program.version], cancel=Cancel(), timeout=20)
     except (OSError, TimedOut):

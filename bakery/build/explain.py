@@ -48,11 +48,11 @@ def _steps(job: Job, options: BuildOptions, state: State) -> list[Explained]:
         parent = _newest(base.build, state)
     else:
         parent = base_key(base, WorkContext(cache=state.cache, build=job.name))
-    found = look_up_steps(job, parent, options=options, state=state)
-    return [Explained(step, found.reasons(number)) for number, step in enumerate(job.build.steps)]
+    keys = look_up_steps(job, parent, options=options, state=state)
+    return [Explained(step, keys.reasons(number)) for number, step in enumerate(job.build.steps)]
 
 
 def _newest(build: str, state: State) -> str | None:
-    """The key of the image that another build made last."""
-    made = [image for image in state.images() if image.build == build]
-    return base_key(made[-1], WorkContext(cache=state.cache)) if made else None
+    """Return the key of the image that another build made last."""
+    images = [image for image in state.images() if image.build == build]
+    return base_key(images[-1], WorkContext(cache=state.cache)) if images else None

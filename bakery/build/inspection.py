@@ -28,13 +28,13 @@ def inspect_image(scope: Scope, artifact: Artifact) -> None:
     options = scope.job.options.hygiene
     if artifact.format not in FORMATS or options is False or scope.build.publishes:
         return  # what is published was looked into when it was made
-    wanted = options if isinstance(options, Hygiene) else Hygiene()
-    wanted = replace(wanted, folder=wanted.folder or scope.run.folder.path)  # on the disk that has room for overlays
+    hygiene = options if isinstance(options, Hygiene) else Hygiene()
+    hygiene = replace(hygiene, folder=hygiene.folder or scope.run.folder.path)  # on the disk that has room for overlays
     with scope.phase("inspect"):
         started = time.monotonic()
         work = run.work(scope.build.name)
         with foreign_formats.readable(artifact.path, artifact.format, run.folder.path, work) as (disk, form):
-            findings = inspect(disk, form, run.redactor.patterns(), wanted, work)
+            findings = inspect(disk, form, run.redactor.patterns(), hygiene, work)
         _report(scope, findings, time.monotonic() - started)
         fatal = [finding for finding in findings if finding.fatal]
         if fatal:

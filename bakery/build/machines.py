@@ -77,7 +77,7 @@ class Machines:
         driver = self._run.drivers.get(boot.driver)
         claim, ledger = self._claim(role, driver)
         if isinstance(boot, ResumableMachine):
-            claim = boot.moves_to(claim, ledger)
+            claim = boot.moves_to(claim)
         save_keys(claim.keys, claim.folder)
         left: RunningMachine | None = None
         well = False
@@ -143,7 +143,7 @@ class Machines:
     # ---- what goes on beside the build --------------------------------------------------------------------------
 
     def prepare_test(self, driver: Driver[Any]) -> None:
-        """While the image is being captured, make what the machine that tests it will need."""
+        """Make what the machine that tests the image will need, while that is being captured."""
         if self._run.options.test and self._may_overlap(driver):
             claim, ledger = self._claims.new("smoke", driver.name)
             future = self._background.start(lambda: driver.prepare_launch(self._build.boot, claim))

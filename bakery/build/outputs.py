@@ -189,9 +189,9 @@ def _targets(last: Artifact | None, run: RunContext) -> Iterator[str]:
     """Yield what the Makefile may call the image: as `-o` was written, and as it is seen from where `bake` started."""
     options = run.options
     if options.output is None:
-        made = Path(last.id) if last is not None and last.id.startswith("/") else options.depfile
-        if made is not None:
-            yield near(made, Path.cwd())
+        target = Path(last.id) if last is not None and last.id.startswith("/") else options.depfile
+        if target is not None:
+            yield near(target, Path.cwd())
         return
     yield options.output_name or near(options.output, Path.cwd())
     if options.output_name and not Path(options.output_name).is_absolute():

@@ -17,7 +17,7 @@ def enter(running: RunningMachine) -> None:
 
 
 def leave(running: RunningMachine) -> None:
-    """Take it back."""
+    """Take back what a machine needed to reach packages from this host."""
     if _uses_apt(running):
         host_apt.undo(running.machine.for_step("build-time settings"), _setup(running))
 

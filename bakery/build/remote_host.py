@@ -89,14 +89,14 @@ def _known(path: Path, host: str, port: int) -> str:
     from paramiko import HostKeys
 
     name = host if port == 22 else f"[{host}]:{port}"  # noqa: PLR2004  SSH's own port is written without it
-    found = HostKeys(str(path)).lookup(name) if path.is_file() else None
-    if not found:
+    host_keys = HostKeys(str(path)).lookup(name) if path.is_file() else None
+    if not host_keys:
         raise UsageError(
             f"the host key of {name} is not in {path}",
             why="keys are never taken on trust",
             hint=f"after checking it: ssh-keyscan -p {port} {host} >> {path}",
         )
-    return "\n".join(f"{kind} {found[kind].get_base64()}" for kind in found)
+    return "\n".join(f"{kind} {host_keys[kind].get_base64()}" for kind in host_keys)
 
 
 def _checked(identity: Path | None) -> str:

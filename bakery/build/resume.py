@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from bakery.drivers.base import Driver
 from bakery.errors import CleanupError, UsageError
@@ -20,13 +20,6 @@ from bakery.state.progress import BuildProgress, Note
 from bakery.state.project import RunFolder
 from bakery.state.ssh_keys import read_keys
 from bakery.util.waiting import Cancel
-
-
-class Takes(Protocol):
-    """Whoever is responsible for things from now on."""
-
-    def made(self, resource: Resource) -> None:
-        """Write durably that it exists."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,14 +53,14 @@ class ResumableMachine:
         """How far it has come."""
         return self.note.progress
 
-    def moves_to(self, claim: Claim, held: Takes) -> Claim:
-        """Make a living run responsible for it, and return that run's claim with the machine's name, keys and folder.
+    def moves_to(self, claim: Claim) -> Claim:
+        """Make a living run responsible for the machine; return its claim with the machine's name, keys and folder.
 
         The new journal is written first: a crash in between leaves both responsible, and neither is a leak. The new
         run's folder for a machine becomes a link to the old one, where its programs have files open.
         """
         for resource in self.resources:
-            held.made(resource)
+            claim.ledger.made(resource)
         for resource in self.resources:
             self.journal.moved(resource)
         claim.folder.rmdir()
@@ -111,15 +104,15 @@ class ResumedRun:
             JournalDamaged: nobody knows all that it left.
             CleanupError: something cannot be destroyed.
         """
-        found = self.run.replay()
-        if found.damaged:
-            lines = ", ".join(map(str, found.damaged))
+        replayed = self.run.replay()
+        if replayed.damaged:
+            lines = ", ".join(map(str, replayed.damaged))
             raise JournalDamaged(
                 f"the journal of {self.run.id} is damaged",
                 why=f"lines that cannot be read: {lines}",
                 hint=f"`bake gc {self.run.id}` destroys what the other lines tell of; look at the provider for more",
             )
-        live = [entry.resource for entry in found.live()]
+        live = [entry.resource for entry in replayed.live()]
         for folder in sorted(self.run.path.glob(f"machines/*/{progress.FILE}")):
             survivor = self._survivor(folder.parent, live)
             if survivor is not None and survivor.note.build in builds:

@@ -84,7 +84,7 @@ def build(
         ask: asks the user about a failed task, where there is a terminal.
 
     Returns:
-        What was made, what failed, and the exit code. Only a defect of ours raises.
+        The images, what failed, and the exit code. Only a defect of ours raises.
     """
     folder = state.new_run()
     redactor = redactor or Redactor()
@@ -230,7 +230,7 @@ class _Run:
         self.began = True
         capacity = Capacity(self.run.options.jobs, self.run.options.limits)
         waiting = self._left_to_do()
-        told: set[str] = set()
+        told_to_wait: set[str] = set()
         running: dict[Future[Artifact | None], Build] = {}
         with ThreadPoolExecutor(max_workers=max(1, len(waiting)), thread_name_prefix="build") as pool:
             while waiting or running:
@@ -242,8 +242,8 @@ class _Run:
                     elif capacity.take(needs := needs_of(self.run, build), build.name):
                         waiting.remove(build)
                         running[pool.submit(self._worker, build)] = build
-                    elif build.name not in told:
-                        told.add(build.name)
+                    elif build.name not in told_to_wait:
+                        told_to_wait.add(build.name)
                         self.run.emit(Waiting(build=build.name, what=capacity.lacks(needs)))
                 done, _ = wait(running, timeout=POLL, return_when=FIRST_COMPLETED)
                 for future in done:

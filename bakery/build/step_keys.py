@@ -25,19 +25,19 @@ class StepKeys:
     Args:
         steps: finds and records them.
         parent: the key of what the first step stands on; None when the base is not made yet.
-        found: for each step from the first, what was found; ends with the first that must run.
+        outcomes: for each step from the first, whether it need not run; ends with the first that must.
         why: the reason for the first one that must run, where the base itself is the reason.
     """
 
     steps: Steps
     parent: str | None
-    found: list[tuple[Step, Hit | Miss]] = field(default_factory=list[tuple[Step, "Hit | Miss"]])
+    outcomes: list[tuple[Step, Hit | Miss]] = field(default_factory=list[tuple[Step, "Hit | Miss"]])
     why: tuple[str, ...] = ()
 
     @property
     def hits(self) -> list[Hit]:
         """The steps that need not run, from the first."""
-        return [found for _, found in self.found if isinstance(found, Hit)]
+        return [outcome for _, outcome in self.outcomes if isinstance(outcome, Hit)]
 
     @property
     def keys(self) -> list[str]:
@@ -51,11 +51,12 @@ class StepKeys:
         return hits[-1].key if hits else self.parent
 
     def reasons(self, index: int) -> tuple[str, ...]:
-        """Why the step at that place must run; empty when it need not."""
-        if index < len(self.found):
-            found = self.found[index][1]
-            return found.reasons if isinstance(found, Miss) else ()
-        if all(found.reasons == (NEVER_RAN,) for _, found in self.found if isinstance(found, Miss)) and self.found:
+        """Say why the step at that place must run; nothing when it need not."""
+        if index < len(self.outcomes):
+            outcome = self.outcomes[index][1]
+            return outcome.reasons if isinstance(outcome, Miss) else ()
+        misses = [outcome for _, outcome in self.outcomes if isinstance(outcome, Miss)]
+        if self.outcomes and all(miss.reasons == (NEVER_RAN,) for miss in misses):
             return (NEVER_RAN,)  # as for the step before it
         return self.why or ("a step before it runs",)
 
@@ -98,14 +99,14 @@ def look_up_steps(
     if parent is None:
         return StepKeys(steps=steps, parent=None, why=("the base is not made yet",))
     key = first_parent(parent, driver=job.build.driver, **settings_of(job.build))
-    made = StepKeys(steps=steps, parent=key)
+    keys = StepKeys(steps=steps, parent=key)
     for task in job.tasks:
         refused = _refused(task.step, options)
-        found = refused or steps.find(made.last or key, task.function, task.options, job.variables)
-        made.found.append((task.step, found))
-        if isinstance(found, Miss):
+        outcome = refused or steps.find(keys.last or key, task.function, task.options, job.variables)
+        keys.outcomes.append((task.step, outcome))
+        if isinstance(outcome, Miss):
             break
-    return made
+    return keys
 
 
 def _environ(build: Build) -> Mapping[str, str]:

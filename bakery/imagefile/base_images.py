@@ -41,27 +41,27 @@ def _source_of(build: Build, spec: ImageSpec) -> Function:
 
 
 def _of_image(build: Build, base: Function, builds: Sequence[Build], recipe: Recipe) -> Build:
-    found = [b for b in builds if recipe.image(b.spec).function is base]
-    if not found:
+    candidates = [b for b in builds if recipe.image(b.spec).function is base]
+    if not candidates:
         raise ImagefileError(
             f"{build.name} stands on {name_of(base)}, which is no image of this imagefile", where=location_of(base)
         )
     if build.publishes:
-        found = _readable(found, build.boot)
-    found = _narrow(found, lambda b: all(build.axes.get(axis, value) == value for axis, value in b.axes.items()))
-    found = _narrow(found, lambda b: b.driver == build.driver or {b.driver, build.driver} <= LOCAL)
-    if any(b.source == build.source for b in found):
-        found = _narrow(found, lambda b: b.source == build.source)
-    if any(b.driver == build.driver for b in found):
-        found = _narrow(found, lambda b: b.driver == build.driver)
-    if len(found) != 1:
-        names = ", ".join(b.name for b in found) or "none"
+        candidates = _readable(candidates, build.boot)
+    candidates = _narrow(candidates, lambda b: all(build.axes.get(axis, of_b) == of_b for axis, of_b in b.axes.items()))
+    candidates = _narrow(candidates, lambda b: b.driver == build.driver or {b.driver, build.driver} <= LOCAL)
+    if any(b.source == build.source for b in candidates):
+        candidates = _narrow(candidates, lambda b: b.source == build.source)
+    if any(b.driver == build.driver for b in candidates):
+        candidates = _narrow(candidates, lambda b: b.driver == build.driver)
+    if len(candidates) != 1:
+        names = ", ".join(b.name for b in candidates) or "none"
         raise ImagefileError(
             f"{build.name} can stand on more than one build of {name_of(base)}: {names}",
             where=location_of(base),
             hint="give both images the same matrix axes, or build the base from one source of this driver",
         )
-    return found[0]
+    return candidates[0]
 
 
 def _published(build: Build, boot: Source, builds: Sequence[Build], spec: ImageSpec) -> Build:
@@ -77,11 +77,11 @@ def _published(build: Build, boot: Source, builds: Sequence[Build], spec: ImageS
     family = [b for b in builds if b.spec == build.spec and b.axes == build.axes]
     if boot.base is not None:
         family = [b for b in family if b.source == name_of(boot.base)]
-    found = _readable(family, boot)
-    if len(found) == 1:
-        return found[0]
+    candidates = _readable(family, boot)
+    if len(candidates) == 1:
+        return candidates[0]
     takes = " or ".join(sorted(boot.takes))
-    if not found:
+    if not candidates:
         others = ", ".join(f"{b.source} ({b.driver})" for b in family if not b.publishes) or "none"
         raise ImagefileError(
             f"{build.source} has no image to publish: none of image {spec.name} is made with {takes}",
@@ -90,9 +90,9 @@ def _published(build: Build, boot: Source, builds: Sequence[Build], spec: ImageS
             hint="add a source that builds on this host",
         )
     raise ImagefileError(
-        f"{build.source} can publish what {' or '.join(b.source for b in found)} makes",
+        f"{build.source} can publish what {' or '.join(b.source for b in candidates)} makes",
         where=where,
-        hint=f"say which: base={found[0].source}",
+        hint=f"say which: base={candidates[0].source}",
     )
 
 
@@ -100,5 +100,5 @@ def _readable(builds: Sequence[Build], boot: Source) -> list[Build]:
     return [build for build in builds if not build.publishes and build.driver in boot.takes]
 
 
-def _narrow(found: list[Build], keep: Callable[[Build], bool]) -> list[Build]:
-    return [build for build in found if keep(build)] if len(found) > 1 else found
+def _narrow(candidates: list[Build], keep: Callable[[Build], bool]) -> list[Build]:
+    return [build for build in candidates if keep(build)] if len(candidates) > 1 else candidates

@@ -217,8 +217,8 @@ def var(
     if type(default).__hash__ is None:  # a list, a mapping: each object gets one of its own
         default_factory, default = functools.partial(copy.deepcopy, default), dataclasses.MISSING  # type: ignore[assignment]  # the same
     factory: Any = dataclasses.MISSING if default_factory is None else default_factory
-    made: Any = dataclasses.field(default=default, default_factory=factory, metadata=metadata)  # only one is given
-    return made  # type: ignore[no-any-return]  # typed as what the user gets, as dataclasses.field is
+    described: Any = dataclasses.field(default=default, default_factory=factory, metadata=metadata)  # only one is given
+    return described  # type: ignore[no-any-return]  # typed as what the user gets, as dataclasses.field is
 
 
 def secret(*, env: str | None = None, file: str | None = None, help: str = "") -> Secret:  # noqa: A002  click's word

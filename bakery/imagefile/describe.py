@@ -44,17 +44,17 @@ def _function(function: Function) -> dict[str, Any]:
     mark = mark_of(function)
     options = dict(mark.options) if mark else {}
     scope = {key: [name_of(source) for source in options.pop(key, None) or ()] for key in ("only", "skip")}
-    shown = {"name": name_of(function), "doc": _doc(function), "location": str(location_of(function))}
-    return {**shown, **scope, "options": {key: _json(value) for key, value in options.items()}}
+    described = {"name": name_of(function), "doc": _doc(function), "location": str(location_of(function))}
+    return {**described, **scope, "options": {key: _json(value) for key, value in options.items()}}
 
 
 def _publishes(function: Function) -> bool:
     """Whether a source says by its annotation that it publishes; it is not called, as no variable has a value yet."""
     try:
-        made = get_type_hints(function).get("return")
+        returned = get_type_hints(function).get("return")
     except Exception:  # names that only a type checker can see; any text may be an annotation
         return False
-    return isinstance(made, type) and issubclass(made, Source) and made.publishes
+    return isinstance(returned, type) and issubclass(returned, Source) and returned.publishes
 
 
 def _variable(cls: type, field: dataclasses.Field[Any]) -> dict[str, Any]:
@@ -94,5 +94,5 @@ def value_text(value: Value) -> str:
     """Return a variable's value and its origin: `workers = 8 (-v)`."""
     if value.missing:
         return f"{value.name} is missing"
-    shown = "(secret)" if value.secret else repr(value.value)
-    return f"{value.name} = {shown} ({value.origin})"
+    text = "(secret)" if value.secret else repr(value.value)
+    return f"{value.name} = {text} ({value.origin})"

@@ -92,14 +92,14 @@ def _base(source: Source) -> str | None:
 
 def _arrows(plan: Plan) -> list[tuple[Node, Node]]:
     """Return what leads to what: a base to its builds, a build to those that stand on it."""
-    known = {build.name for build in plan.builds}
+    names = {build.name for build in plan.builds}
     arrows: list[tuple[Node, Node]] = []
     for build in plan.builds:
         here = ("build", build.name)
         base = _base(build.boot)
         if base is not None:
             arrows.append((("base", base), here))
-        arrows += [(("build", name), here) for name in build.after if name in known]
+        arrows += [(("build", name), here) for name in build.after if name in names]
     return arrows
 
 

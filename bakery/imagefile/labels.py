@@ -25,10 +25,10 @@ def parse(text: str) -> tuple[str, int]:
     Raises:
         ValueError: it is no label.
     """
-    found = LABEL.fullmatch(text.strip()) if isinstance(text, str) else None
-    if found is None or (found[2] is not None and int(found[2]) == 0):
+    match = LABEL.fullmatch(text.strip()) if isinstance(text, str) else None
+    if match is None or (match[2] is not None and int(match[2]) == 0):
         raise ValueError(f"{text!r} is no label; write NAME or NAME:COUNT, as in kvm:1")
-    return found[1], parse_size(f"{found[2] or 1}{found[3] or ''}")
+    return match[1], parse_size(f"{match[2] or 1}{match[3] or ''}")
 
 
 def counts(texts: Iterable[str]) -> dict[str, int]:
@@ -42,11 +42,11 @@ def counts(texts: Iterable[str]) -> dict[str, int]:
     return dict(parse(text) for text in texts)
 
 
-def limits(given: Iterable[str], environ: Mapping[str, str]) -> dict[str, int]:
+def limits(written: Iterable[str], environ: Mapping[str, str]) -> dict[str, int]:
     """Return how much there is of what: this host's own limits, and those of the command line in their place.
 
     Args:
-        given: from the command line.
+        written: on the command line.
         environ: the environment.
 
     Raises:
@@ -57,18 +57,18 @@ def limits(given: Iterable[str], environ: Mapping[str, str]) -> dict[str, int]:
     except ValueError as error:
         raise UsageError(f"{VARIABLE}: {error}") from error
     try:
-        return {**host, **counts(given)}
+        return {**host, **counts(written)}
     except ValueError as error:
         raise UsageError(f"--limit: {error}") from error
 
 
-def refuse_unknown(given: Iterable[str], known: Collection[str]) -> None:
+def refuse_unknown(written: Iterable[str], labels: Collection[str]) -> None:
     """See that every limit of the command line is about something: one that is misspelt would limit nothing.
 
     Raises:
         UsageError: no build has the label.
     """
-    for name in counts(given):
-        if name not in known:
-            hint = did_you_mean(name, sorted(known), otherwise="there are")
+    for name in counts(written):
+        if name not in labels:
+            hint = did_you_mean(name, sorted(labels), otherwise="there are")
             raise UsageError(f"--limit {name}: no build has this label", hint=hint)

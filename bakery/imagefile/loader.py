@@ -55,9 +55,9 @@ def load(file: Path) -> recipe.Recipe:
     Raises:
         ImagefileError: it does not import, or is wrong.
     """
-    with listening() as made:
+    with listening() as marks:
         module = import_module(file)
-    return recipe.read(module, file, made)
+    return recipe.read(module, file, marks)
 
 
 def module_name(file: Path) -> str:
@@ -140,8 +140,8 @@ def _explained(file: Path, error: BaseException) -> ImagefileError:
             hint="install it in the environment that runs bake, or put the module beside the imagefile",
         )
     if isinstance(error, ImportError | AttributeError) and (wrong := _missing_name(error)) is not None:
-        module, name, known = wrong
-        hint = did_you_mean(name, known, otherwise="there are") if known else ""
+        module, name, names = wrong
+        hint = did_you_mean(name, names, otherwise="there are") if names else ""
         if module == "bakery.drivers" and hint.startswith("there are"):
             hint += "; other systems than Debian are cloud images"
         return ImagefileError(f"{module} has no {name}", where=where, hint=hint)
@@ -186,8 +186,8 @@ def _keyword_hint(error: TypeError) -> str:
     if not match:
         return ""
     called, wrong = match.groups()
-    known = _keywords(called, error)
-    return did_you_mean(wrong, known, otherwise=f"{called} takes", keyword=True) if known else ""
+    names = _keywords(called, error)
+    return did_you_mean(wrong, names, otherwise=f"{called} takes", keyword=True) if names else ""
 
 
 def _keywords(called: str, error: TypeError) -> list[str]:

@@ -63,10 +63,10 @@ _LISTENING: ContextVar[list[NewMark] | None] = ContextVar("bakery_marks", defaul
 @contextmanager
 def listening() -> Generator[list[NewMark]]:
     """Collect the marks that are made in the block, in order."""
-    made: list[NewMark] = []
-    token = _LISTENING.set(made)
+    marks: list[NewMark] = []
+    token = _LISTENING.set(marks)
     try:
-        yield made
+        yield marks
     finally:
         _LISTENING.reset(token)
 
@@ -148,5 +148,5 @@ def give_alias(thing: Any, alias: str) -> None:
 
 def note(thing: Any, mark: Mark) -> None:
     """Tell whoever is listening of a mark that was just made."""
-    if (made := _LISTENING.get()) is not None:
-        made.append(NewMark(thing, mark, tuple(lines_up_to_import())))
+    if (marks := _LISTENING.get()) is not None:
+        marks.append(NewMark(thing, mark, tuple(lines_up_to_import())))

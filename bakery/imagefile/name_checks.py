@@ -49,8 +49,8 @@ def _functions(file: Path) -> Mapping[tuple[str, int], ast.FunctionDef]:
         tree = parse(file.read_text(encoding="utf-8"))
     except (OSError, SyntaxError, ValueError):  # made at run time, or changed since: nothing to look at
         return {}
-    found = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
-    return {(node.name, min([node.lineno, *(d.lineno for d in node.decorator_list)])): node for node in found}
+    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+    return {(node.name, min([node.lineno, *(d.lineno for d in node.decorator_list)])): node for node in functions}
 
 
 def _named(tree: ast.FunctionDef, name: str) -> Iterator[ast.Attribute]:
@@ -70,10 +70,10 @@ def _fields(variables: type) -> set[str]:
 
 
 def _unknown(variables: type, attribute: ast.Attribute, file: Path) -> ImagefileError:
-    known = sorted(name for name in _fields(variables) if not name.startswith("_"))
+    variable_names = sorted(name for name in _fields(variables) if not name.startswith("_"))
     return ImagefileError(
         f"there is no variable {attribute.attr!r}",
         where=Location(file, attribute.lineno),
         why=f"{ast.unparse(attribute)} is read here, and {variables.__name__} has no such field",
-        hint=did_you_mean(attribute.attr, known, otherwise="variables are"),
+        hint=did_you_mean(attribute.attr, variable_names, otherwise="variables are"),
     )

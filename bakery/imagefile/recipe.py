@@ -61,13 +61,13 @@ class Recipe:
         return next(image for image in self.images if image.name == name)
 
 
-def read(module: ModuleType, file: Path, made: Sequence[NewMark] = ()) -> Recipe:
+def read(module: ModuleType, file: Path, marks: Sequence[NewMark] = ()) -> Recipe:
     """Collect what a module marks, in file order, and check it.
 
     Args:
         module: the imagefile, imported.
         file: its file.
-        made: the marks that were made while it was imported.
+        marks: those that were made while it was imported.
 
     Raises:
         ImagefileError: for the first mistake found, with file and line.
@@ -82,10 +82,10 @@ def read(module: ModuleType, file: Path, made: Sequence[NewMark] = ()) -> Recipe
     for kind, things in marked.items():
         for function in things:
             check_signature(kind, function, has_variables=variables is not None)
-    functions = {kind: tuple(found) for kind, found in marked.items()}
+    functions = {kind: tuple(things) for kind, things in marked.items()}
     name_checks.check(_with_variables(functions), variables)
     images = tuple(_specs(functions, file, variables))
-    unused.check(images, functions, module, file, made)
+    unused.check(images, functions, module, file, marks)
     return Recipe(file=file, module=module, images=images, variables=variables, functions=functions)
 
 

@@ -39,7 +39,7 @@ class ImageParts(Protocol):
 
 
 def check(
-    images: Sequence[ImageParts], functions: Functions, module: ModuleType, file: Path, made: Sequence[NewMark]
+    images: Sequence[ImageParts], functions: Functions, module: ModuleType, file: Path, marks: Sequence[NewMark]
 ) -> None:
     """Look for functions of one name, and for marks that belong to no image.
 
@@ -48,7 +48,7 @@ def check(
         functions: what the imagefile's module holds, by kind.
         module: the imagefile's.
         file: its file. What other modules mark and the imagefile does not name is a library's, and may go unused.
-        made: the marks that were made while it was imported.
+        marks: those that were made while it was imported.
 
     Raises:
         ImagefileError: for the first that is found.
@@ -62,10 +62,10 @@ def check(
     }  # a spare source harms nobody
     _refuse_methods(module, used)
     _refuse_sourceless(images)
-    for each in made:
+    for each in marks:
         line = next((line for line in each.lines if line.file == file), None)
         if line is not None and each.mark.kind != "variables" and each.mark.token not in used:
-            raise _unused(each, line, made, functions, explicit=bool(functions["image"]))
+            raise _unused(each, line, marks, functions, explicit=bool(functions["image"]))
 
 
 def _parts(image: ImageParts) -> Functions:
@@ -149,7 +149,7 @@ def _refuse_methods(module: ModuleType, used: set[object]) -> None:
 
 
 def _unused(
-    each: NewMark, line: Location, made: Sequence[NewMark], functions: Functions, *, explicit: bool
+    each: NewMark, line: Location, marks: Sequence[NewMark], functions: Functions, *, explicit: bool
 ) -> ImagefileError:
     kind, name = each.mark.kind, each.mark.name or own_name(each.thing)
     where = each.mark.where if each.mark.where.file == line.file else line
@@ -160,7 +160,7 @@ def _unused(
             hint=f"to run it twice, mark another function: bakery.{kind}(functools.partial({own_name(each.thing)}))",
             where=where,
         )
-    later = [other for other in made if other is not each and _is_called(other, name)]
+    later = [other for other in marks if other is not each and _is_called(other, name)]
     if later:
         return ImagefileError(
             f"two functions are called {name}, and only the last would run",

@@ -99,8 +99,8 @@ def _is_member(value: Any) -> bool:
 def _restore_fields(cls: type) -> None:
     """Put the descriptions of fields back to where `@dataclass` found them: it leaves only the defaults."""
     fields: dict[str, dataclasses.Field[Any]] = vars(cls)["__dataclass_fields__"]
-    made = getattr(vars(cls).get("__init__"), "__code__", None)
-    if made is not None and made.co_filename == "<string>":  # it is not replaced otherwise, as a user's is not
+    init_code = getattr(vars(cls).get("__init__"), "__code__", None)
+    if init_code is not None and init_code.co_filename == "<string>":  # not replaced otherwise, as a user's is not
         delattr(cls, "__init__")
     for name, _ in _annotations(cls):
         if name not in fields:
@@ -229,7 +229,7 @@ def typed(cls: type, name: str, value: Any, origin: str) -> Any:
     wanted = hints_of(cls)[name]
     what = f"variable {name} is {repr_of(value)} ({origin}), which is not {shown_type(wanted)}"
     try:
-        made = of_class(cls, what, lambda: convert(value, wanted), field_location(cls, name))
+        typed_value = of_class(cls, what, lambda: convert(value, wanted), field_location(cls, name))
     except ImagefileError as error:
         if not isinstance(error.__cause__, ValueError | TypeError):
             raise
@@ -239,8 +239,8 @@ def typed(cls: type, name: str, value: Any, origin: str) -> Any:
             where=field_location(cls, name),
             hint=f"give it another value, or annotate it with what it is: {name}: {type(value).__name__}",
         ) from error
-    _check_portable(cls, name, made, wanted)
-    return made
+    _check_portable(cls, name, typed_value, wanted)
+    return typed_value
 
 
 def _check_portable(cls: type, name: str, value: Any, wanted: Any) -> None:

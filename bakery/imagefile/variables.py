@@ -109,34 +109,34 @@ def resolve(cls: type | None, matrix: Mapping[str, Sequence[Any]], settings: Set
     if cls is None:
         _refuse_unknown(settings.values, [], "-v", None)
         return [Cell(axes={}, values=(), variables=None)]
-    given = _given(cls, settings)
-    axes = {name: list(values) for name, values in matrix.items() if name not in given}
-    for name in matrix.keys() & given.keys():  # a list in a variable file replaces the axis by another axis
-        value, origin = given[name]
+    settled = _said_outside(cls, settings)
+    axes = {name: list(values) for name, values in matrix.items() if name not in settled}
+    for name in matrix.keys() & settled.keys():  # a list in a variable file replaces the axis by another axis
+        value, origin = settled[name]
         if isinstance(value, list) and not _is_list(hints_of(cls)[name]):
             axes[name] = [typed(cls, name, item, origin) for item in value]
-            del given[name]
+            del settled[name]
     axes = {name: axes[name] for name in matrix if name in axes}
     combinations = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
-    return [_cell(cls, combination, given, folder, settings.environ) for combination in combinations]
+    return [_cell(cls, combination, settled, folder, settings.environ) for combination in combinations]
 
 
 def _is_list(wanted: Any) -> bool:
     return (get_origin(wanted) or wanted) in (list, tuple, set, frozenset)
 
 
-def _given(cls: type, settings: Settings) -> dict[str, tuple[Any, str]]:
-    """All that is said outside the imagefile: name to (value, origin); later ones win."""
+def _said_outside(cls: type, settings: Settings) -> dict[str, tuple[Any, str]]:
+    """Return all that is said outside the imagefile: name to (value, origin); later ones win."""
     names = [f.name for f in dataclasses.fields(cls)]
-    given: dict[str, tuple[Any, str]] = {}
+    settled: dict[str, tuple[Any, str]] = {}
     for file in settings.files:
         values = read_file(file)
         _refuse_unknown(values, names, str(file), cls)
-        given.update({name: (value, str(file)) for name, value in values.items()})
+        settled.update({name: (value, str(file)) for name, value in values.items()})
     for name in names:
         text = settings.environ.get(PREFIX + name.upper(), settings.environ.get(PREFIX + name))
         if text is not None:
-            given[name] = (text, f"environment {PREFIX}{name.upper()}")
+            settled[name] = (text, f"environment {PREFIX}{name.upper()}")
     _refuse_unknown(settings.values, names, "-v", cls)
     for name, text in settings.values.items():
         if is_secret(cls, _field(cls, name)):
@@ -145,8 +145,8 @@ def _given(cls: type, settings: Settings) -> dict[str, tuple[Any, str]]:
                 why="a command line can be read by every user of this host",
                 hint=_secret_hint(name, _field(cls, name)),
             )
-        given[name] = (text, "-v")
-    return given
+        settled[name] = (text, "-v")
+    return settled
 
 
 def _refuse_unknown(values: Iterable[str], known: list[str], origin: str, cls: type | None) -> None:
@@ -194,20 +194,20 @@ def _parsed(file: Path, content: bytes) -> Any:
 
 
 def _cell(
-    cls: type, axes: Mapping[str, Any], given: Mapping[str, tuple[Any, str]], folder: Path, environ: Mapping[str, str]
+    cls: type, axes: Mapping[str, Any], settled: Mapping[str, tuple[Any, str]], folder: Path, environ: Mapping[str, str]
 ) -> Cell:
-    told: list[Value] = []
+    shown_values: list[Value] = []
     values: dict[str, Any] = {}
     for described in dataclasses.fields(cls):
         name = described.name
         if is_secret(cls, described):
-            values[name], value = _secret(cls, described, given, folder, environ)
+            values[name], value = _secret(cls, described, settled, folder, environ)
         else:
-            values[name], origin = _plain(cls, described, axes, given)
+            values[name], origin = _plain(cls, described, axes, settled)
             value = Value(name=name, value=shown(values[name]), origin=origin)
-        told.append(value)
-    made = of_class(cls, f"{cls.__name__}, the class of variables,", lambda: cls(**values))
-    return Cell(axes={name: _label(values[name]) for name in axes}, values=tuple(told), variables=made)
+        shown_values.append(value)
+    variables = of_class(cls, f"{cls.__name__}, the class of variables,", lambda: cls(**values))
+    return Cell(axes={name: _label(values[name]) for name in axes}, values=tuple(shown_values), variables=variables)
 
 
 def own_copy(variables: Any) -> Any:
@@ -232,11 +232,11 @@ def _label(value: Any) -> Any:
 
 
 def _plain(
-    cls: type, described: dataclasses.Field[Any], axes: Mapping[str, Any], given: Mapping[str, tuple[Any, str]]
+    cls: type, described: dataclasses.Field[Any], axes: Mapping[str, Any], settled: Mapping[str, tuple[Any, str]]
 ) -> tuple[Any, str]:
     name = described.name
-    if name in given:
-        value, origin = given[name]
+    if name in settled:
+        value, origin = settled[name]
     elif name in axes:
         value, origin = axes[name], "matrix"
     elif (value := default_of(cls, described)) is not dataclasses.MISSING:
@@ -260,13 +260,13 @@ def _plain(
 def _secret(
     cls: type,
     described: dataclasses.Field[Any],
-    given: Mapping[str, tuple[Any, str]],
+    settled: Mapping[str, tuple[Any, str]],
     folder: Path,
     environ: Mapping[str, str],
 ) -> tuple[Any, Value]:
     name, env, file = described.name, described.metadata.get("env"), described.metadata.get("file")
-    if name in given:
-        text, origin = str(given[name][0]), given[name][1]
+    if name in settled:
+        text, origin = str(settled[name][0]), settled[name][1]
     elif env and environ.get(env):
         text, origin = environ[env], f"environment {env}"
     elif file and (folder / file).is_file():
