@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 SHELL := /bin/bash
 # Tests that boot machines are tried once more: a host that stalls for minutes is no defect of ours, a defect fails twice.
 AGAIN := --reruns 1 --reruns-delay 5 -rR
+# Branch coverage, gated by `fail_under` in pyproject.toml; `coverage report --skip-covered --sort=cover` shows the rest.
+MEASURED := --cov --cov-report=
 
 .PHONY: example test-host test test-all test-aws test-openstack check docs bench setup clean
 
@@ -13,7 +15,7 @@ example: setup  ## bake the example, from nothing to a tested image
 	$(BIN)/bake -C example
 
 test: setup test-host  ## unit, contract, command line, and a bounded set of live tests
-	$(BIN)/pytest tests/unit tests/cli -n auto -m "not all"
+	$(BIN)/pytest tests/unit tests/cli -n auto -m "not all" $(MEASURED)
 	$(BIN)/pytest tests/contract tests/live -n 2 --dist loadfile -m "not all and not aws and not openstack and not virtualbox" $(AGAIN)
 
 test-all: setup test-host  ## everything that needs no account: all kill points, all live tests
