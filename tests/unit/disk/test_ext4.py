@@ -411,7 +411,10 @@ def test_a_file_system_that_was_not_written_to_its_end_is_not_read(tmp_path: Pat
 
 
 def test_metadata_is_a_file_of_the_partitions_size(tools: FakeTools, work: WorkContext, tmp_path: Path) -> None:
-    tools.answer("e2image *", lambda words: Path(words[-1]).write_bytes(b"head") and None)
+    def image(words: list[str]) -> None:
+        Path(words[-1]).write_bytes(b"head")
+
+    tools.answer("e2image *", image)
     ext4_metadata.extract(tmp_path / "disk", tmp_path / "meta", LAYOUT, work)
     assert (tmp_path / "meta").stat().st_size == LAYOUT.root.size
     assert tools.ran[0][3] == str(START)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bakery.disk import build
-from bakery.disk.bases import debian_build, generations
+from bakery.disk.bases import debian_build, generations, owners
 from bakery.disk.bases.debian import Debian, _subordinate_ids
 from bakery.disk.bases.generations import BaseGenerations, _read, _write
 from bakery.errors import DriverError
@@ -54,7 +54,7 @@ def tools(monkeypatch: pytest.MonkeyPatch) -> FakeTools:
         out.write_bytes((tree / "var/lib/dpkg/status").read_bytes() * 4096)
 
     monkeypatch.setattr(generations, "make_disk", make_disk)
-    monkeypatch.setattr(generations.owners, "wrong", lambda _: "")  # whoever runs the tests owns the trees
+    monkeypatch.setattr(owners, "wrong", lambda _: "")  # whoever runs the tests owns the trees
     tools = FakeTools.install(monkeypatch, generations, build, debian_build)
     tools.answer("*cat *", lambda words: Path(words[-1]).read_bytes())
     return tools.answer("*rm --recursive *", remove)

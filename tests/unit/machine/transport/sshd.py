@@ -13,6 +13,7 @@ from typing import Final
 import paramiko
 import pytest
 from paramiko import Channel, Message, ServerInterface
+from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL, OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED, OPEN_SUCCEEDED
 
 from bakery.machine.transport import connect
 from bakery.machine.transport.remote_shell import LEFTOVERS, PROBE
@@ -177,14 +178,14 @@ class _Sessions(ServerInterface):
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         good = username == self._server.user and self._server.takes(key)
-        return paramiko.AUTH_SUCCESSFUL if good else paramiko.AUTH_FAILED  # type: ignore[attr-defined]  # its stubs
+        return AUTH_SUCCESSFUL if good else AUTH_FAILED
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
         del kind
         if len(self._open) >= self._server.sessions:
-            return paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED  # type: ignore[attr-defined]  # the same
+            return OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
         self._open.append(chanid)
-        return paramiko.OPEN_SUCCEEDED  # type: ignore[attr-defined]  # the same
+        return OPEN_SUCCEEDED
 
     def check_channel_exec_request(self, channel: Channel, command: bytes) -> bool:
         def run() -> None:

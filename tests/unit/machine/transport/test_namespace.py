@@ -51,7 +51,12 @@ class Process:
             whole = {"stdout": f"{self.login}{mark};{out}", "stderr": f"{mark}:77;{err}"}
             whole["stderr"] += f"{mark}:{code};" if self.tells else ""
         taken = {name: frame.take(name, text.encode()).decode() for name, text in whole.items()}
-        return Result(command=options["command"], exited=code if self.exited is None else self.exited, **taken)
+        return Result(
+            command=options["command"],
+            exited=code if self.exited is None else self.exited,
+            stdout=taken["stdout"],
+            stderr=taken["stderr"],
+        )
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from paramiko import PKey
 
 from bakery.errors import ConnectError, Interrupted
 from bakery.machine.transport import channel as channels
@@ -361,7 +362,12 @@ def test_a_machine_that_does_not_take_our_key_yet_says_for_whom(server: Server, 
 
 def test_only_the_key_that_we_were_given_is_shown(server: Server, cancel: Cancel) -> None:
     seen: list[str] = []
-    server.takes = lambda key: bool(seen.append(key.get_base64())) or True
+
+    def takes(key: PKey) -> bool:
+        seen.append(key.get_base64())
+        return True
+
+    server.takes = takes
     SshTransport(server.endpoint, KEYS.user_private, cancel).close()
     assert {*seen} == {KEYS.user_public.split()[1]}
 
