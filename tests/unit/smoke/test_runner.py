@@ -204,7 +204,8 @@ def test_a_machine_that_refuses_us_now_is_not_asked_again(monkeypatch: pytest.Mo
 
 def test_a_machine_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    monkeypatch.setattr(bakery.machine.transport.ssh, "SshTransport", Ssh(*[("port", "refused")] * 1000))
+    refused: tuple[Stage, str] = ("port", "refused")
+    monkeypatch.setattr(bakery.machine.transport.ssh, "SshTransport", Ssh(*[refused] * 1000))
     with pytest.raises(ConnectError, match="logging in to root@box port 22 for the smoke tests: timed out"):
         connect.connect(Endpoint(host="box"), KEYS)
     assert clock.now >= 1000 + connect.PATIENCE

@@ -88,7 +88,12 @@ def test_a_memory_that_is_not_saved_leaves_the_machine_its_disk_and_running(
     elif failure == "refused":
         saving.refuse("migrate", "there is a device that cannot be migrated")
     else:
-        saving.answers["query-migrate"] = lambda: setattr(saving, "is_alive", False) or NotYet("gone")
+
+        def die() -> Exception:
+            saving.is_alive = False
+            return NotYet("gone")
+
+        saving.answers["query-migrate"] = die
     with pytest.raises(DriverError) as raised:
         save(handle, claim, tmp_path / "step")
     said = {
