@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -221,14 +222,14 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail(_recipe: object) -> None:
         raise error
 
-    monkeypatch.setattr("bakery.cli.commands.list.describe", fail)
+    module = importlib.import_module("bakery.cli.commands.list")
+    monkeypatch.setattr(module, "describe", fail)
 
 
 @pytest.mark.parametrize(("error", "code", "part"), ERRORS, ids=lambda value: type(value).__name__)
 def test_each_kind_of_error_has_its_exit_code_and_is_explained(
     project: Project, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, part: str
 ) -> None:
-    project.bake("list")  # imports the module whose function is replaced
     failing(monkeypatch, error)
     done = project.bake("list")
     assert (done.code, done.out) == (code, "")
@@ -239,7 +240,6 @@ def test_each_kind_of_error_has_its_exit_code_and_is_explained(
 def test_each_kind_of_error_is_data_where_data_is_asked_for(
     project: Project, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, _part: str
 ) -> None:
-    project.bake("list")
     failing(monkeypatch, error)
     done = project.bake("--format=json", "list")
     data = json.loads(done.out)
@@ -248,7 +248,6 @@ def test_each_kind_of_error_is_data_where_data_is_asked_for(
 
 
 def test_a_defect_is_code_1_and_its_traceback_is_kept(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    project.bake("list")
     monkeypatch.setattr("tempfile.tempdir", str(project.folder))
     failing(monkeypatch, KeyError("lost"))
     done = project.bake("list")

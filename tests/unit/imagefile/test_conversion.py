@@ -121,7 +121,7 @@ SCALARS = (int, float, str, dt.date, dt.datetime, dt.time, Decimal)
 values = st.sampled_from(KINDS).flatmap(lambda kind: st.tuples(st.just(kind[0]), kind[1]))
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(values)
 def test_a_value_comes_back_from_plain_data(pair: tuple[Any, Any]) -> None:
     kind, value = pair
@@ -131,14 +131,14 @@ def test_a_value_comes_back_from_plain_data(pair: tuple[Any, Any]) -> None:
     assert type(again) is type(value)
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(values)
 def test_a_value_of_the_type_stays_as_it_is(pair: tuple[Any, Any]) -> None:
     kind, value = pair
     assert convert(value, kind) == value
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(values)
 def test_what_is_shown_is_json(pair: tuple[Any, Any]) -> None:
     _, value = pair

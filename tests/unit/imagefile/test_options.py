@@ -190,7 +190,7 @@ def test_every_option_that_is_checked_has_both(load: Load) -> None:
 file_names = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", fullmatch=True)
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(file_names)
 def test_a_name_of_an_image_is_always_a_name_of_a_file(name: str) -> None:
     option_checks.check("image", {"name": name})
@@ -198,7 +198,7 @@ def test_a_name_of_an_image_is_always_a_name_of_a_file(name: str) -> None:
     assert name not in (".", "..")
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(st.text(min_size=1, max_size=8))
 def test_any_other_name_is_refused(name: str) -> None:
     fits = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name) is not None
@@ -206,7 +206,7 @@ def test_any_other_name_is_refused(name: str) -> None:
         option_checks.check("source", {"name": name})
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(
     st.from_regex(r"[A-Za-z][A-Za-z0-9._-]{0,9}", fullmatch=True),
     st.integers(1, 10**6),
@@ -218,7 +218,7 @@ def test_a_label_is_its_name_and_its_count(name: str, count: int, unit: str) -> 
     assert counts([name, f"{name}:{count}"]) == {name: count}
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(st.text(max_size=8))
 def test_whatever_else_is_said_is_no_label(text: str) -> None:
     found = LABEL.fullmatch(text.strip())
