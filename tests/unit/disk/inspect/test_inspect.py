@@ -17,7 +17,6 @@ from bakery.disk.inspect.tree import fstab, means
 from bakery.disk.inspect.volumes import DiskVolume, raw_disk, volumes
 from bakery.errors import DriverError, PreflightError
 from bakery.events import Event, Progress, Waiting
-from bakery.model import Result
 from bakery.util.context import WorkContext
 from bakery.util.waiting import Cancel
 from tests.unit.disk.inspect.debugfs import BLOCK, Debugfs
@@ -310,25 +309,29 @@ def test_tools_of_administrators_count_and_missing_ones_are_named(monkeypatch: p
     assert raised.value.hint == "apt-get install e2fsprogs"
 
 
-@pytest.mark.parametrize(
-    ("exited", "accept", "why"), [(0, (0,), ""), (2, (0, 2), ""), (1, (0,), "bad magic"), (1, (0, 2), "bad magic")]
-)
-def test_a_tool_that_fails_says_why(
-    monkeypatch: pytest.MonkeyPatch, exited: int, accept: tuple[int, ...], why: str
-) -> None:
+def test_a_tool_gets_its_input_and_its_output_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What becomes of one that fails is shown in tests/contract/test_programs.py, with real ones."""
     monkeypatch.setattr(tools, "find", lambda tool: f"/sbin/{tool}")
-    result = Result(command="", exited=exited, stdout="out", stderr="bad magic\n")
     given: dict[str, object] = {}
+    cancel = Cancel()
 
-    def process(argv: list[str], **options: object) -> Result:
-        given.update(options, argv=argv)
-        return result
+    def run(words: list[str], work: WorkContext, **options: object) -> bytes:
+        given.update(options, words=words, cancel=work.cancel)
+        return b"out \xff"
 
-    monkeypatch.setattr(tools, "run_process", process)
-    if why:
-        with pytest.raises(DriverError, match="blkid cannot read the image") as raised:
-            tools.run(["blkid", "x"], Cancel(), accept=accept)
-        assert raised.value.why == why
-    else:
-        assert tools.run(["blkid", "x"], Cancel(), text="ä", accept=accept) == "out"
-        assert (given["argv"], given["input"]) == (["/sbin/blkid", "x"], "ä".encode())
+    monkeypatch.setattr(tools.tools, "run", run)
+    assert tools.run(["blkid", "x"], cancel, text="ä", accept=(0, 2)) == "out \ufffd"
+    assert (given["words"], given["stdin"], given["accept"]) == (["blkid", "x"], "ä".encode(), (0, 2))
+    assert given["cancel"] is cancel
+    assert given["what"] == "reading the image with blkid"
+
+
+def test_a_tool_that_fails_fails_the_inspection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools, "find", lambda tool: f"/sbin/{tool}")
+
+    def run(words: list[str], work: WorkContext, *, what: str, **options: object) -> bytes:
+        raise DriverError(f"{what} failed", why="bad magic")
+
+    monkeypatch.setattr(tools.tools, "run", run)
+    with pytest.raises(DriverError, match="reading the image with blkid failed"):
+        tools.run(["blkid", "x"], Cancel())
