@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,12 +20,13 @@ from bakery.drivers.nspawn.source import Nspawn
 from bakery.drivers.nspawn.start import Container
 from bakery.errors import DriverError, NotYet
 from bakery.events import Event, Notice
-from bakery.model import Artifact, Checkpoint, Handle, Problem, Resource, Where
+from bakery.model import Artifact, Checkpoint, Handle, Problem, Resource, Result, Where
 from bakery.state.claim import Claim
 from bakery.state.journal import Journal
 from bakery.state.ledger import ClaimLedger
 from bakery.state.ssh_keys import make_keys
 from bakery.util.context import WorkContext
+from bakery.util.results import TimedOut
 from tests.unit.clock import Clock
 from tests.unit.drivers.nspawn.proc import Proc
 from tests.unit.fake_tools import FakeTools
@@ -223,9 +222,9 @@ def systemd(monkeypatch: pytest.MonkeyPatch) -> list[str | Exception]:
         answer = says.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        return SimpleNamespace(stdout=f"{answer}\n")
+        return Result(command="", exited=0, stdout=f"{answer}\n")
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(driver, "run_process", run)
     return says
 
 
@@ -241,7 +240,7 @@ def test_a_container_is_reached_by_its_first_process(handle: Handle, systemd: li
     [
         ("starting", "systemd in the container: starting"),
         ("", "systemd in the container: not yet there"),
-        (subprocess.TimeoutExpired("x", 1), "systemd in the container is starting services"),
+        (TimedOut(Result(command="", exited=-1)), "systemd in the container is starting services"),
     ],
 )
 def test_a_systemd_that_is_starting_is_waited_for(

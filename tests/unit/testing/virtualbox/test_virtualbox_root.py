@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from bakery.testing.virtualbox import root
 from bakery.testing.virtualbox.root import NEEDED, Home
+from bakery.util.context import WorkContext
 
 
 @pytest.fixture
@@ -19,13 +21,21 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The programs that were run; mmdebstrap makes what it is to make."""
     calls: list[list[str]] = []
 
-    def run(words: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
-        calls.append(words)
+    def note(words: Sequence[str | Path]) -> None:
+        calls.append([str(word) for word in words])
         if words[0] == "mmdebstrap":
             fill(Path(words[-1]))
+
+    def tool(words: Sequence[str | Path], work: WorkContext, **_: Any) -> bytes:
+        note(words)
+        return b""
+
+    def real(words: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        note(words)
         return subprocess.CompletedProcess(words, 0, "said", "")
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(root, "run", tool)
+    monkeypatch.setattr(subprocess, "run", real)
     return calls
 
 
