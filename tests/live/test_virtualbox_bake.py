@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,35 +70,9 @@ def write(folder: Path, name: str, *parts: str) -> None:
     (folder / "imagefile.py").write_text(text, encoding="utf-8")
 
 
-def environ(home: Home, folder: Path) -> dict[str, str]:
-    return {**os.environ, **home.environ, "BAKERY_CACHE_DIR": str(folder / "cache")}
-
-
-def bake(home: Home, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bakery", "-C", str(folder), *words],
-        check=False,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        env=environ(home, folder),
-    )
-
-
-def raw_disk(image: Path, folder: Path) -> Path:
-    """Return the disk of an appliance as a raw file."""
-    folder.mkdir()
-    with tarfile.open(image) as archive:
-        archive.extractall(folder, filter="data")
-    (vmdk,) = folder.glob("*.vmdk")
-    raw = folder / "disk.raw"
-    subprocess.run(["qemu-img", "convert", "-f", "vmdk", "-O", "raw", str(vmdk), str(raw)], check=True)
-    return raw
-
-
 def test_one_imagefile_bakes_through_qemu_and_virtualbox_in_one_run(tmp_path: Path, home: Home) -> None:
     write(tmp_path, "both", BOX, LAPTOP)
-    done = bake(home, tmp_path, "build", "--no-cache")
+    done = rig.bake(home, tmp_path, "build", "--no-cache")
     assert done.returncode == 0, done.stdout + done.stderr
     images = tmp_path / ".bakery" / "images"
     assert sorted(path.relative_to(images).as_posix() for path in images.glob("*/*")) == [
@@ -109,7 +81,7 @@ def test_one_imagefile_bakes_through_qemu_and_virtualbox_in_one_run(tmp_path: Pa
     ]
     assert rig.left(home) == set()
     _imports_into_a_fresh_registry(images / "box" / "both.ova", tmp_path)
-    _boots_bare_in_qemu(raw_disk(images / "box" / "both.ova", tmp_path / "unpacked"), tmp_path)
+    _boots_bare_in_qemu(rig.raw_disk(images / "box" / "both.ova", tmp_path / "unpacked"), tmp_path)
 
 
 def _imports_into_a_fresh_registry(image: Path, folder: Path) -> None:
@@ -137,12 +109,12 @@ def _boots_bare_in_qemu(raw: Path, folder: Path) -> None:
 
 def test_an_image_made_here_is_published_as_an_appliance_and_tested_as_one(tmp_path: Path, home: Home) -> None:
     write(tmp_path, "published", LAPTOP, PUBLISHED)
-    done = bake(home, tmp_path, "build")
+    done = rig.bake(home, tmp_path, "build")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "[published@there] smoke, 1 of 1 tests passed: ok" in done.stderr
     assert (tmp_path / ".bakery" / "images" / "there" / "published.ova").exists()
     assert rig.left(home) == set()
-    assert "up to date" in bake(home, tmp_path, "build").stderr
+    assert "up to date" in rig.bake(home, tmp_path, "build").stderr
 
 
 SECOND = """
@@ -160,10 +132,10 @@ def test_a_build_goes_on_after_the_tasks_that_have_not_changed(tmp_path: Path, h
     for word in ("one", "two"):
         head, mark, tail = first.partition("@bakery.test")
         file.write_text(head + SECOND.format(word=word) + mark + tail, encoding="utf-8")
-        done = bake(home, tmp_path, "--verbose", "build", "--no-test")
+        done = rig.bake(home, tmp_path, "--verbose", "build", "--no-test")
         assert done.returncode == 0, done.stdout + done.stderr
         assert ("hello, nothing changed: cached" in done.stderr) == (word == "two"), done.stderr
-    raw = raw_disk(tmp_path / ".bakery" / "images" / "box" / "stepped.ova", tmp_path / "unpacked").read_bytes()
+    raw = rig.raw_disk(tmp_path / ".bakery" / "images" / "box" / "stepped.ova", tmp_path / "unpacked").read_bytes()
     assert MARKER.encode() in raw
     assert rig.left(home) == set()
 
@@ -171,7 +143,7 @@ def test_a_build_goes_on_after_the_tasks_that_have_not_changed(tmp_path: Path, h
 def test_a_host_without_virtualbox_is_told_before_anything_is_made(tmp_path: Path, home: Home) -> None:
     write(tmp_path, "none", BOX)
     (home.path / "bin" / "VBoxManage").unlink()
-    done = bake(home, tmp_path, "build")
+    done = rig.bake(home, tmp_path, "build")
     assert done.returncode == 4, done.stdout + done.stderr
     assert "VBoxManage" in done.stderr
     assert "Traceback" not in done.stderr
@@ -199,7 +171,7 @@ def test_a_build_killed_at_the_lines_of_its_journal_leaves_nothing_that_gc_does_
         words=("--no-cache",),
         timeout=1800,
         image=lambda thing: thing.endswith("/killed.ova"),
-        environ=environ(home, tmp_path),
+        environ=rig.environ(home, tmp_path / "cache"),
     )
     results = []
     for killed in matrix.run(None if POINTS == "all" else iter([int(word) for word in POINTS.split()])):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
@@ -35,18 +36,34 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
         yield home
 
 
-def build(driver: VirtualBoxDriver, boot: VirtualBox, claim: Callable[..., Claim]) -> Artifact:
-    """Start a machine, leave a mark on it, and make an image of it."""
+def build(driver: VirtualBoxDriver, boot: VirtualBox, claim: Callable[..., Claim], *, look: str = "true") -> Artifact:
+    """Start a machine, leave a mark on it, and make an image of it.
+
+    Args:
+        driver: the driver.
+        boot: what it starts from.
+        claim: makes claims.
+        look: a command that must succeed in the guest.
+    """
     ledger = RecordingLedger()
     under = claim(ledger)
     try:
         handle: Handle = driver.launch(boot, under)
         link = Link(lambda: driver.endpoint(handle), under.keys, under, console=lambda: driver.console(handle))
-        assert link.open().run(f"echo {MARKER} >/root/mark; sync").ok
+        assert link.open().run(f"echo {MARKER} >/root/mark; sync; {look}").ok
         link.close()
         return driver.capture(handle, "web", claim(RecordingLedger(), "image"))
     finally:
         ledger.undo(driver)
+
+
+def inside(ova: Path) -> tuple[list[str], str]:
+    """Return the names of an appliance's files, and its description."""
+    with tarfile.open(ova) as archive:
+        names = archive.getnames()
+        member = archive.extractfile(names[0])
+        assert member is not None
+        return names, member.read().decode()
 
 
 class TestVirtualBoxBases:
@@ -77,11 +94,7 @@ class TestVirtualBoxBases:
         assert home.real("export", "golden", f"--output={ova}", "--options=manifest").returncode == 0
         product = {"vendor": "Example", "version": "1.2"}
         artifact = build(VirtualBoxDriver(), rig.source(base=Appliance(str(ova)), product=product), claim)
-        with tarfile.open(artifact.path) as archive:
-            names = archive.getnames()
-            member = archive.extractfile(names[0])
-            assert member is not None
-            text = member.read().decode()
+        names, text = inside(artifact.path)
         assert 'name="theirs"' in text
         assert "bakery" not in text
         assert str(tmp_path) not in text
@@ -90,23 +103,65 @@ class TestVirtualBoxBases:
         assert any(name.endswith(".mf") for name in names)
         assert rig.left(home) == before
 
-    def test_a_damaged_appliance_is_refused_and_leaves_nothing(
+    def test_an_ovf_of_several_files_is_imported_as_the_appliance_that_it_was(
         self, home: Home, tmp_path: Path, claim: Callable[..., Claim]
     ) -> None:
+        """An OVA is an archive of just these files, so unpacking one is what makes an OVF of an image of ours too."""
+        before = rig.left(home)
+        ova, folder = tmp_path / "golden.ova", tmp_path / "ovf"
+        assert home.real("export", "golden", f"--output={ova}", "--options=manifest").returncode == 0
+        with tarfile.open(ova) as archive:
+            archive.extractall(folder, filter="data")
+        assert sorted(path.suffix for path in folder.iterdir()) == [".mf", ".ovf", ".vmdk"]
+        driver, boot = VirtualBoxDriver(), rig.source(base=Appliance(str(folder / "golden.ovf")))
+        assert list(driver.check(boot)) == []
+        key = driver.prepare(boot, claim())
+        artifact = build(driver, boot, claim)
+        assert MARKER.encode() in rig.raw_disk(artifact.path, tmp_path / "unpacked").read_bytes()
+        assert rig.left(home) == before
+        with (folder / "golden-disk001.vmdk").open("ab") as disk:
+            disk.write(b"another")
+        assert driver.prepare(boot, claim()) != key
+
+    @pytest.mark.parametrize(
+        ("part", "words"), [("<Envelope", "import golden.ova"), ("KDMV", "damaged or changed"), (".mf", "changed")]
+    )
+    def test_a_damaged_appliance_is_refused_and_leaves_nothing(
+        self, home: Home, tmp_path: Path, claim: Callable[..., Claim], part: str, words: str
+    ) -> None:
+        """Damaged in its description, in its disk, or in its manifest."""
         before = rig.left(home)
         ova = tmp_path / "golden.ova"
         assert home.real("export", "golden", f"--output={ova}", "--options=manifest").returncode == 0
         data = bytearray(ova.read_bytes())
-        at = data.index(b"<Envelope")
-        data[at + 1 : at + 9] = b"envelopE"
-        middle = len(data) // 2
-        data[middle] ^= 0xFF
+        if part == ".mf":
+            digest = re.search(rb"-disk001\.vmdk\) ?= ", data)
+            assert digest is not None
+            data[digest.end()] = ord("1") if data[digest.end()] == ord("0") else ord("0")
+        else:
+            at = data.index(part.encode()) + (200 if part == "KDMV" else 1)
+            data[at] ^= 0x20
         ova.write_bytes(data)
         driver, ledger = VirtualBoxDriver(), RecordingLedger()
         with pytest.raises(DriverError) as caught:
             driver.launch(rig.source(base=Appliance(str(ova))), claim(ledger))
         ledger.undo(driver)
-        assert "import golden.ova" in caught.value.what
+        assert words in f"{caught.value.what} {caught.value.hint}"
+        assert rig.left(home) == before
+
+    def test_guest_additions_and_guest_properties_are_there_for_the_build_alone(
+        self, home: Home, claim: Callable[..., Claim]
+    ) -> None:
+        before = rig.left(home)
+        boot = rig.source(guest_additions="attach", guest_properties={"/Example/role": "web"})
+        driver = VirtualBoxDriver()
+        assert list(driver.check(boot)) == []
+        label = "for cd in /dev/sr*; do dd if=$cd bs=2048 skip=16 count=1 2>/dev/null; done | grep -q VBox_GAs_7"
+        artifact = build(driver, boot, claim, look=label)
+        names, text = inside(artifact.path)
+        assert [name for name in names if name.endswith(".iso")] == []
+        assert "GuestAdditions" not in text
+        assert "/Example/role" not in text
         assert rig.left(home) == before
 
     def test_a_snapshot_or_a_machine_that_is_not_there_is_said_before_anything_is_made(self, home: Home) -> None:

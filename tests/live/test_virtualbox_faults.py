@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -177,21 +178,39 @@ class TestVirtualBoxFaults:
         assert "VBoxSVC" in str(caught.value), str(caught.value)
         ledger.undo(VirtualBoxDriver())
 
-    def test_a_process_that_is_killed_while_it_exports_stops_the_export_and_leaves_nothing_locked(
-        self, home: Home, claim: Claims, tmp_path: Path
-    ) -> None:
-        assert home.path.is_dir()
-        under, ledger, big = claim(), RecordingLedger(), tmp_path / "big.raw"
-        subprocess.run(["dd", "if=/dev/urandom", f"of={big}", "bs=1M", "count=300", "status=none"], check=True)
-        under = replace(under, ledger=ledger)
+    def large(self, under: Claim, raw: Path, mebibytes: int) -> tuple[str, Path]:
+        """Make a machine that is never started, with a disk that takes a while to read; returns UUID and disk."""
+        subprocess.run(["dd", "if=/dev/urandom", f"of={raw}", "bs=1M", f"count={mebibytes}", "status=none"], check=True)
+        disk = base_images.StartDisk(raw, "raw")
         source = Publisher.from_settings({"memory": "128M"})
-        disk = base_images.StartDisk(big, "raw")
         job = launch.LaunchJob(box=VBoxManage(), source=source, base=disk, claim=under)
         uuid = str(uuid4())
         intent = launch.begin(under, uuid)
         launch.make_new(job, disk, "web", uuid)
         intent.made(under.name)
-        ova = tmp_path / "web.ova"
+        return uuid, job.folder / launch.DISK
+
+    def test_a_disk_that_somebody_else_reads_is_waited_for_and_then_goes(
+        self, home: Home, claim: Claims, tmp_path: Path
+    ) -> None:
+        ledger, theirs = RecordingLedger(), tmp_path / "theirs.vmdk"
+        _, disk = self.large(claim(ledger), tmp_path / "big.raw", 100)
+        line = [*words(home.root, "/usr/bin/VBoxManage"), "clonemedium", "disk", str(disk), str(theirs)]
+        line += ["--format=VMDK", "--variant=Stream"]
+        with subprocess.Popen(line, env={**os.environ, **home.environ}) as reader:
+            rig.wait_for(lambda: theirs.exists() and theirs.stat().st_size > 1 << 20, 60)
+            ledger.undo(VirtualBoxDriver())
+            assert reader.wait(120) == 0
+        assert not disk.exists()
+        assert rig.left(home) == {f"medium {theirs}"}
+        assert home.real("closemedium", "disk", str(theirs), "--delete").returncode == 0
+
+    def test_a_process_that_is_killed_while_it_exports_stops_the_export_and_leaves_nothing_locked(
+        self, home: Home, claim: Claims, tmp_path: Path
+    ) -> None:
+        assert home.path.is_dir()
+        ledger, ova = RecordingLedger(), tmp_path / "web.ova"
+        uuid, _ = self.large(claim(ledger), tmp_path / "big.raw", 300)
         with subprocess.Popen([sys.executable, "-c", EXPORT, uuid, str(ova)]) as exporting:
             rig.wait_for(lambda: ova.exists() and ova.stat().st_size > 1 << 20, 60)
             exporting.kill()

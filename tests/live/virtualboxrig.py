@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -78,6 +80,34 @@ def golden(home: Home, folder: Path) -> None:
     ):
         done = home.real(*words)
         assert done.returncode == 0, done.stderr
+
+
+def environ(home: Home, cache: Path) -> dict[str, str]:
+    """Return the variables of a `bake` whose VBoxManage is that of a registry."""
+    return {**os.environ, **home.environ, "BAKERY_CACHE_DIR": str(cache)}
+
+
+def bake(home: Home, folder: Path, *words: str, cache: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run `bake` in a folder with an imagefile; its cache is in there too, unless another is named."""
+    return subprocess.run(
+        [sys.executable, "-m", "bakery", "-C", str(folder), *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env=environ(home, cache or folder / "cache"),
+    )
+
+
+def raw_disk(image: Path, folder: Path) -> Path:
+    """Return the disk of an appliance as a raw file."""
+    folder.mkdir()
+    with tarfile.open(image) as archive:
+        archive.extractall(folder, filter="data")
+    (vmdk,) = folder.glob("*.vmdk")
+    raw = folder / "disk.raw"
+    subprocess.run(["qemu-img", "convert", "-f", "vmdk", "-O", "raw", str(vmdk), str(raw)], check=True)
+    return raw
 
 
 def left(home: Home) -> set[str]:
