@@ -13,12 +13,9 @@ from bakery.drivers.ec2.api.errors import Ec2Error, Ec2RetryableError, code_of
 from bakery.drivers.ec2.image import images
 from bakery.drivers.ec2.machine import instance_profile, ssm
 from bakery.drivers.ec2.publish import imports
-from bakery.errors import BakeryError, DriverError, NotYet, RetryableError
+from bakery.drivers.shared.waiting import until_gone
+from bakery.errors import DriverError, NotYet, RetryableError
 from bakery.model import Resource
-from bakery.util.waiting import Cancel, until
-
-TIMEOUT = 600.0
-
 
 BORROWER = "image on snapshots of others"
 """An image that was registered from snapshots which another record takes: perhaps that of the image they came with."""
@@ -187,16 +184,5 @@ def _object(cloud: Ec2Cloud, resource: Resource) -> None:
     cloud.call("delete_object", "delete the upload", service="s3", Bucket=bucket, Key=path)
 
 
-def _wait(what: str, probe: Callable[[], Any], error: type[BakeryError] = DriverError) -> None:
-    """Clean-up is never cancelled, so it waits under a token of its own."""
-    until(_patient(probe), what=what, timeout=TIMEOUT, cancel=Cancel(), every=(0.05, 5.0), error=error)
-
-
-def _patient(probe: Callable[[], Any]) -> Callable[[], Any]:
-    def ask() -> Any:
-        try:
-            return probe()
-        except RetryableError as error:
-            raise NotYet(error.why) from error
-
-    return ask
+def _wait(what: str, probe: Callable[[], Any]) -> None:
+    until_gone(what, probe, every=(0.05, 5.0))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from bakery.drivers.ec2.api import tags
 from bakery.drivers.ec2.api.account import Ec2Cloud
+from bakery.drivers.shared.marks import is_older
 from bakery.model import Resource, Where
 
 ENDED = {"terminated", "shutting-down"}
@@ -47,16 +47,7 @@ def _temporary(item: Mapping[str, Any], where: Where) -> bool:
     state = item.get("State")
     if tags.EXPIRES not in marks or (isinstance(state, Mapping) and state.get("Name") in ENDED):
         return False
-    return where.older_than is None or _age(marks) >= where.older_than
-
-
-def _age(marks: Mapping[str, str]) -> float:
-    """Seconds since it was asked for; without a readable date it counts as old."""
-    try:
-        started = datetime.fromisoformat(marks[tags.STARTED])
-    except (KeyError, ValueError):
-        return float("inf")
-    return (datetime.now(UTC) - started).total_seconds()
+    return is_older(marks.get(tags.STARTED, ""), where.older_than, undated=True)
 
 
 def _record(cloud: Ec2Cloud, kind: str, name: str, item: Mapping[str, Any]) -> Resource:

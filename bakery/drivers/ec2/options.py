@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from bakery.drivers.shared import settings
 from bakery.errors import ImagefileError
 
 
@@ -182,13 +183,4 @@ NOUNS: tuple[type, ...] = (Newest, Parameter, Filter, Volume, Spot, Role, Metada
 
 def read(value: Any) -> Any:
     """Turn JSON that `model.to_json` wrote for these nouns back into them; lists become tuples."""
-    match value:
-        case {"type": str(name), **rest} if name in {noun.__name__ for noun in NOUNS}:
-            noun = next(noun for noun in NOUNS if noun.__name__ == name)
-            return noun(**{str(key): read(item) for key, item in rest.items()})
-        case Mapping():
-            return {key: read(item) for key, item in value.items()}
-        case list() | tuple():
-            return tuple(read(item) for item in value)
-        case _:
-            return value
+    return settings.read(value, NOUNS)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
 from bakery.drivers.ec2.api.account import Ec2Account
-from bakery.drivers.ec2.options import FastLaunch, Filter, Keep, Metadata, Role, Spot, Volume, read
+from bakery.drivers.ec2.options import NOUNS, FastLaunch, Filter, Keep, Metadata, Role, Spot, Volume
+from bakery.drivers.shared.settings import Texts, from_settings, to_settings, words
 from bakery.errors import ImagefileError
-from bakery.model import Endpoint, Source, to_json
+from bakery.model import Endpoint, Source
 
-Texts = str | tuple[str, ...]
 THROUGHPUT = 500
 """MiB/s of the root volume while an image is built: a gp3 volume's 3,000 IOPS allow up to 750."""
 LEAST_PARALLEL = 6
@@ -182,30 +182,12 @@ class Ec2(Source):
 
     def settings(self) -> dict[str, Any]:
         """Return JSON from which `from_settings` makes this source again, without its base and hooks."""
-        data = to_json(self.on(""))
-        assert isinstance(data, dict)  # noqa: S101  a dataclass becomes an object
-        return data
+        return to_settings(self)
 
     @classmethod
     def from_settings(cls, data: Mapping[str, Any], **changes: Any) -> Self:
         """Make the source again that `settings` wrote down, with some fields changed."""
-        known = {f.name for f in fields(cls)}
-        values = {key: value if key in RAW else read(value) for key, value in data.items() if key in known}
-        if values.get("bastion"):
-            values["bastion"] = _endpoint(values["bastion"])
-        return cls(**{**values, **changes})
-
-
-def words(value: Texts) -> tuple[str, ...]:
-    """One text or several, as a tuple."""
-    return (value,) if isinstance(value, str) else tuple(value)
-
-
-def _endpoint(data: Mapping[str, Any]) -> Endpoint:
-    values: dict[str, Any] = {key: value for key, value in data.items() if key != "type"}
-    gateway: Mapping[str, Any] | None = values.get("gateway")
-    values["gateway"] = _endpoint(gateway) if gateway else None
-    return Endpoint(**values)
+        return cls(**{**from_settings(cls, data, NOUNS, raw=RAW), **changes})
 
 
 CHOICES: Mapping[str, tuple[Any, ...]] = {

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from bakery.drivers.shared import settings
 from bakery.errors import ImagefileError
 
 VISIBILITIES = ("private", "shared", "community", "public")
@@ -92,17 +93,9 @@ class Old:
     dry_run: bool = False
 
 
-NOUNS: dict[str, type] = {noun.__name__: noun for noun in (GlanceImage, GlanceUrl, Volume, Old)}
+NOUNS: tuple[type, ...] = (GlanceImage, GlanceUrl, Volume, Old)
 
 
 def read(value: Any) -> Any:
     """Turn JSON that `model.to_json` wrote for these nouns back into them; lists become tuples."""
-    match value:
-        case {"type": str(name), **rest} if name in NOUNS:
-            return NOUNS[name](**{str(key): read(item) for key, item in rest.items()})
-        case Mapping():
-            return {key: read(item) for key, item in value.items()}
-        case list() | tuple():
-            return tuple(read(item) for item in value)
-        case _:
-            return value
+    return settings.read(value, NOUNS)

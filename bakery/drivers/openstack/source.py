@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any, ClassVar, Literal, Self
 
-from bakery.drivers.openstack.options import VISIBILITIES, Old, Volume, read
+from bakery.drivers.openstack.options import NOUNS, VISIBILITIES, Old, Volume
+from bakery.drivers.shared.settings import Texts, from_settings, to_settings, words
 from bakery.errors import ImagefileError
-from bakery.model import Endpoint, Source, to_json
-
-Texts = str | tuple[str, ...]
+from bakery.model import Endpoint, Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,30 +148,12 @@ class OpenStack(Source):
 
     def settings(self) -> dict[str, Any]:
         """Return JSON from which `from_settings` makes this source again, without its base."""
-        data = to_json(self.on(""))
-        assert isinstance(data, dict)  # noqa: S101  a dataclass becomes an object
-        return data
+        return to_settings(self)
 
     @classmethod
     def from_settings(cls, data: Mapping[str, Any], **changes: Any) -> Self:
         """Make the source again that `settings` wrote down, with some fields changed."""
-        known = {f.name for f in fields(cls)}
-        values = {key: read(value) for key, value in data.items() if key in known}
-        if values.get("bastion"):
-            values["bastion"] = _endpoint(values["bastion"])
-        return cls(**{**values, **changes})
-
-
-def words(value: Texts | None) -> tuple[str, ...]:
-    """None, one text or several, as a tuple."""
-    return (value,) if isinstance(value, str) else tuple(value or ())
-
-
-def _endpoint(data: Mapping[str, Any]) -> Endpoint:
-    values = {key: value for key, value in data.items() if key != "type"}
-    if values.get("gateway"):
-        values["gateway"] = _endpoint(values["gateway"])
-    return Endpoint(**values)
+        return cls(**{**from_settings(cls, data, NOUNS), **changes})
 
 
 def _problems(source: OpenStack) -> Iterator[str]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import os
-import re
 import time
 from pathlib import Path
 
 from bakery.drivers import cloudinit
 from bakery.drivers.qemu.command import SEED
 from bakery.drivers.qemu.machine_spec import MachineSpec
-from bakery.errors import DriverError, NotYet, SmokeError
+from bakery.errors import DriverError, SmokeError
 from bakery.machine.transport.diagnose import sshd_is_down
 from bakery.model import Login
 from bakery.state.ssh_keys import Keys
@@ -22,7 +21,6 @@ SILENT = 60.0
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
 SUDO_RULE = "/etc/sudoers.d/zz-bakery-tests"
 """Read last, so that it stands above what the image says of that user."""
-_BLOCK = re.compile(r"-----BEGIN SSH HOST KEY KEYS-----(.*?)-----END SSH HOST KEY KEYS-----", re.DOTALL)
 
 
 def prepare(
@@ -114,17 +112,3 @@ def must_let_in(serial: Path) -> None:
             hint="does something in the image make host keys at boot (see what sealing said of host_keys)? "
             "If so, look at sshd's configuration (sshd -t)",
         )
-
-
-def from_console(text: str) -> str:
-    """Read the ed25519 host key that a machine printed on its console, which is a wire that only QEMU can write to.
-
-    Raises:
-        NotYet: it did not print one so far.
-    """
-    blocks = _BLOCK.findall(text)
-    for line in blocks[-1].splitlines() if blocks else ():
-        found = re.search(r"ssh-ed25519 [A-Za-z0-9+/=]{60,}", line)
-        if found:
-            return found[0]
-    raise NotYet("its host key is not on the console yet")

@@ -23,6 +23,7 @@ from bakery.drivers.qemu.layers import Layer, Layers, add, node, virtual_size
 from bakery.drivers.qemu.machine_spec import MachineIdentity, MachineSpec, compression
 from bakery.drivers.qemu.monitor import SOCKET, Monitor, QmpError
 from bakery.drivers.qemu.source import Qemu
+from bakery.drivers.shared.console import host_key_from
 from bakery.errors import DriverError, ImagefileError, NotYet
 from bakery.machine.transport import learned_key
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Where, from_json
@@ -213,7 +214,7 @@ class QemuDriver(Driver[Qemu]):
         if handle.data["host_key"]:
             return str(handle.data["host_key"])
         if handle.settings.get("host_key") == "console":
-            return credentials.from_console(self.console(handle))
+            return host_key_from(self.console(handle))
         return learned_key.learned(handle.folder / LEARNED)
 
     def console(self, handle: Handle) -> str:

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from bakery.disk import image_files
 from bakery.drivers.base import Driver
-from bakery.drivers.qemu import credentials
+from bakery.drivers.shared.console import host_key_from
 from bakery.drivers.virtualbox import check, destroy, find
 from bakery.drivers.virtualbox.api.sdk import way_in
 from bakery.drivers.virtualbox.api.vboxmanage import VBoxManage
@@ -81,7 +81,7 @@ class VirtualBoxDriver(Driver[VirtualBox]):
             DriverError: it does not run any more.
         """
         power.must_run(self._box, handle.data["uuid"], handle.folder / launch.SERIAL)
-        host_key = str(handle.data["host_key"] or credentials.from_console(self.console(handle)))
+        host_key = str(handle.data["host_key"] or host_key_from(self.console(handle)))
         return Endpoint(port=handle.data["port"], user=handle.settings["user"], host_key=host_key)
 
     def console(self, handle: Handle) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from bakery.drivers.ec2.api.errors import translate_errors
 from bakery.drivers.ec2.api.poller import BatchPoller
 from bakery.drivers.ec2.options import Role, read
+from bakery.drivers.shared.clouds import CloudPool
 from bakery.model import to_json
 
 ATTEMPTS = 6
@@ -50,32 +51,6 @@ class Ec2Account:
     def from_json(cls, data: Mapping[str, Any]) -> Ec2Account:
         """Read what `model.to_json` wrote."""
         return cls(**{key: read(value) for key, value in data.items() if key != "type"})
-
-
-class Ec2Clouds:
-    """The accounts and regions that a process speaks to; each is made once, for all threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._made: dict[Ec2Account, Ec2Cloud] = {}
-
-    def get(self, account: Ec2Account) -> Ec2Cloud:
-        """Return the account's cloud."""
-        with self._lock:
-            if account not in self._made:
-                cloud = Ec2Cloud(account)
-                self._made[account] = cloud
-                self._made.setdefault(cloud.account, cloud)
-                self._made[account] = self._made[cloud.account]
-            return self._made[account]
-
-    def of(self, data: Mapping[str, Any]) -> Ec2Cloud:
-        """Return the cloud that a record's `account` names."""
-        return self.get(Ec2Account.from_json(data["account"]))
-
-    def region(self, cloud: Ec2Cloud, name: str) -> Ec2Cloud:
-        """Return the same account in another region."""
-        return self.get(replace(cloud.account, region=name))
 
 
 @dataclass
@@ -201,3 +176,14 @@ class Ec2Cloud:
         if result == "Reservations":
             items = (instance for reservation in items for instance in reservation["Instances"])
         return {item[key]: item for item in items}
+
+
+class Ec2Clouds(CloudPool[Ec2Account, Ec2Cloud]):
+    """The accounts and regions that a process speaks to; each is opened once, for all threads."""
+
+    def __init__(self) -> None:
+        super().__init__(Ec2Cloud, Ec2Account.from_json)
+
+    def region(self, cloud: Ec2Cloud, name: str) -> Ec2Cloud:
+        """Return the same account in another region."""
+        return self.get(replace(cloud.account, region=name))

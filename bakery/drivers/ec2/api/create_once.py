@@ -1,4 +1,4 @@
-"""Making things whose create call knows no client token: made once, even where the answer is lost."""
+"""Resources whose create call knows no client token: created once, even where the answer is lost."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from typing import Any
 from bakery.drivers.ec2.api import tags
 from bakery.drivers.ec2.api.account import Ec2Cloud
 from bakery.drivers.ec2.api.errors import Ec2RetryableError
+from bakery.drivers.shared.create_once import create_once
 from bakery.state.claim import Claim
-from bakery.util.retry import retry
-
-ATTEMPTS = 6
 
 
 def by_key(cloud: Ec2Cloud, kind: str, key: str) -> list[str]:
-    """Return the ids of the things that carry our key as a tag; normally one or none.
+    """Return the ids of the resources that carry our key as a tag; normally one or none.
 
     Args:
         cloud: where.
@@ -37,29 +35,18 @@ def by_key(cloud: Ec2Cloud, kind: str, key: str) -> list[str]:
 
 
 def make(cloud: Ec2Cloud, kind: str, key: str, claim: Claim, call: Callable[[], str]) -> str:
-    """Make one thing and return its id.
+    """Create one resource and return its id.
 
-    botocore would repeat a call whose answer was lost, and make a second thing; here we look for our key first.
+    botocore would repeat a call whose answer was lost, and make a second one; here our key is looked for first.
 
     Args:
         cloud: where.
         kind: as in `by_key`.
-        key: what the thing carries as a tag from its first moment; never its name, which may be another's.
+        key: what the resource carries as a tag from its first moment; never its name, which may be another's.
         claim: whose cancellation ends the waiting.
         call: asks AWS once (`cloud.call(..., once=True)`).
 
     Raises:
         Ec2RetryableError: the last of several refusals.
     """
-    asked = False
-
-    def ask() -> str:
-        nonlocal asked
-        found = by_key(cloud, kind, key) if asked else []
-        asked = True
-        return found[0] if found else call()
-
-    def say(_: int, error: BaseException) -> None:
-        claim.waiting(f"{error}, trying again")
-
-    return retry(ask, claim.cancel, on=Ec2RetryableError, attempts=ATTEMPTS, first=0.5, say=say)
+    return create_once(call, lambda: by_key(cloud, kind, key), claim, on=Ec2RetryableError)

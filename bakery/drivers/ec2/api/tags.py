@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
+from bakery.drivers.shared import marks
+from bakery.drivers.shared.marks import BUILD, EXPIRES, IMAGE, KEY, NOTE, RUN, STARTED, STEP, TEMPORARY
 from bakery.state.claim import Claim
 
-RUN, BUILD, EXPIRES = "bakery:run", "bakery:build", "bakery:expires"
-KEY = "bakery:key"
-"""The name that we chose for this one thing; the record in the journal holds it too."""
-STARTED = "bakery:started"
-IMAGE = "bakery:image"
-"""Only on kept images: the image's name in the imagefile."""
-STEP = "bakery:step"
-"""Only on checkpoints: the content key of the last step inside."""
-NOTE = "bakery:note"
-"""Only on checkpoints, numbered: what another host needs to know its steps again."""
-TEMPORARY = (RUN, EXPIRES, KEY, STARTED)
-"""What a kept image loses."""
+__all__ = ["BUILD", "EXPIRES", "IMAGE", "KEY", "NOTE", "RUN", "STARTED", "STEP", "TEMPORARY"]
 
 LONGEST = 256
 """Characters of a tag's value (docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html)."""
@@ -33,8 +23,7 @@ def new_key(claim: Claim, suffix: str = "") -> str:
 
 def temporary(claim: Claim, key: str, extra: Mapping[str, str]) -> dict[str, str]:
     """Return the tags of something that must not stay."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"Name": claim.name, **extra, **claim.tags, KEY: key, STARTED: now}
+    return {"Name": claim.name, **extra, **marks.of_claim(claim, key)}
 
 
 def listed(tags: Mapping[str, str]) -> list[dict[str, str]]:
@@ -66,9 +55,9 @@ def split(name: str, text: str, most: int) -> dict[str, str]:
     return {f"{name}-{number}": part for number, part in enumerate(parts)} if len(parts) <= most else {}
 
 
-def joined(name: str, marks: Mapping[str, str]) -> str:
+def joined(name: str, tags: Mapping[str, str]) -> str:
     """Return the text that `split` made tags of; empty where there is none."""
     parts: list[str] = []
-    while f"{name}-{len(parts)}" in marks:
-        parts.append(marks[f"{name}-{len(parts)}"])
+    while f"{name}-{len(parts)}" in tags:
+        parts.append(tags[f"{name}-{len(parts)}"])
     return "".join(parts)

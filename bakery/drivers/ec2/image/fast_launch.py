@@ -8,7 +8,8 @@ from bakery.drivers.ec2.api.account import Ec2Cloud
 from bakery.drivers.ec2.api.job import Ec2Job
 from bakery.drivers.ec2.image.images import AT_MOST, Stall
 from bakery.drivers.ec2.options import FastLaunch
-from bakery.errors import DriverError, NotYet, RetryableError
+from bakery.drivers.shared.waiting import patience
+from bakery.errors import DriverError, NotYet
 from bakery.util.waiting import until
 
 FAILED = {"enabling-failed", "enabled-failed"}
@@ -35,11 +36,8 @@ def enable(job: Ec2Job, image: str) -> None:
     stall = Stall(f"fast launch of {image}", source.image_timeout)
 
     def probe() -> None:
-        try:
+        with patience("AWS", stall.look):
             state, reason = _state(cloud, image)
-        except RetryableError as error:
-            stall.look("AWS asks for patience")
-            raise NotYet("AWS asks for patience") from error
         if state in FAILED:
             raise DriverError(f"fast launch of {image} is {state}", why=reason)
         if state != "enabled":

@@ -9,7 +9,8 @@ from typing import Any
 from bakery.drivers.ec2.api import tags
 from bakery.drivers.ec2.api.account import Ec2Cloud
 from bakery.drivers.ec2.api.errors import Ec2Error, Ec2RetryableError, code_of
-from bakery.errors import DriverError, NotYet, RetryableError
+from bakery.drivers.shared.waiting import patience
+from bakery.errors import DriverError, NotYet
 from bakery.util.context import WorkContext
 from bakery.util.waiting import until
 
@@ -54,11 +55,8 @@ def wait_snapshot(cloud: Ec2Cloud, snapshot: str, work: WorkContext, timeout: fl
     stall = Stall(f"the snapshot {snapshot}", timeout)
 
     def probe() -> None:
-        try:
+        with patience("AWS", stall.look):
             found = cloud.snapshots.get(snapshot)
-        except RetryableError as error:
-            stall.look("AWS asks for patience")
-            raise NotYet("AWS asks for patience") from error
         state, done = (found["State"], found.get("Progress", "")) if found else ("not visible yet", "")
         if state in {"error", "recoverable", "recovering"}:
             raise DriverError(f"the snapshot {snapshot} is in state {state}", why=found.get("StateMessage", ""))  # type: ignore[union-attr]  # a state means that it was found
@@ -78,13 +76,10 @@ def wait_image(cloud: Ec2Cloud, image: str, work: WorkContext, timeout: float) -
     stall = Stall(f"the image {image}", timeout)
 
     def probe() -> dict[str, Any]:
-        try:
+        with patience("AWS", stall.look):
             found = cloud.images.get(image)
             state = found["State"] if found else "not visible yet"
             done = _progress(cloud, found) if found and state != "available" else ""
-        except RetryableError as error:
-            stall.look("AWS asks for patience")
-            raise NotYet("AWS asks for patience") from error
         if state in {"failed", "invalid", "error", "deregistered"}:
             reason = (found or {}).get("StateReason", {}).get("Message", "")
             raise DriverError(f"the image {image} is {state}", why=reason or "AWS gives no reason")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bakery.drivers.ec2.api import tags
@@ -11,6 +10,7 @@ from bakery.drivers.ec2.api.account import Ec2Cloud
 from bakery.drivers.ec2.api.job import Ec2Job
 from bakery.drivers.ec2.image import fast_launch, images
 from bakery.drivers.ec2.source import Ec2
+from bakery.drivers.shared import retention
 from bakery.errors import DriverError
 from bakery.util.context import WorkContext
 
@@ -40,10 +40,8 @@ def surplus(cloud: Ec2Cloud, source: Ec2, name: str, new: str) -> list[dict[str,
         Filters=tags.filters({f"tag:{tags.IMAGE}": name}),
         IncludeDeprecated=True,
     )
-    others = sorted((image for image in found if image["ImageId"] != new), key=lambda image: image["CreationDate"])
-    beyond = others[::-1][source.keep.newest or 0 :]
-    since = datetime.now(UTC) - timedelta(days=source.keep.days)
-    return [image for image in beyond if datetime.fromisoformat(image["CreationDate"]) <= since]
+    others = [image for image in found if image["ImageId"] != new]
+    return retention.surplus(others, lambda image: image["CreationDate"], source.keep.newest or 0, source.keep.days)
 
 
 def _let_go(cloud: Ec2Cloud, source: Ec2, old: Mapping[str, Any], claim: WorkContext) -> bool:

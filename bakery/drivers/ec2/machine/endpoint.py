@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from bakery.drivers.ec2.api.account import Ec2Cloud
 from bakery.drivers.ec2.machine import ssm
 from bakery.drivers.ec2.source import Ec2
-from bakery.errors import DriverError, NotYet, RetryableError
+from bakery.drivers.shared.console import host_key_from
+from bakery.drivers.shared.waiting import patience
+from bakery.errors import DriverError, NotYet
 from bakery.model import Endpoint, Handle
 
 Hook = Mapping[str, str] | Callable[[str], str] | None
-HOST_KEYS = re.compile(r"-----BEGIN SSH HOST KEY KEYS-----(.*?)-----END SSH HOST KEY KEYS-----", re.DOTALL)
-"""What cloud-init writes on the console (cloudinit/config/cc_keys_to_console.py)."""
 LAST_LINES = 15
 
 
@@ -62,10 +61,8 @@ def described(cloud: Ec2Cloud, instance: str) -> dict[str, Any] | None:
     Raises:
         NotYet: AWS throttles or fails; the instance is none the worse for that.
     """
-    try:
+    with patience("AWS"):
         return cloud.instances.get(instance)
-    except RetryableError as error:
-        raise NotYet(f"AWS asks for patience ({error.why.split(':')[0]})") from error
 
 
 def _address(found: Mapping[str, Any], source: Ec2) -> str:
@@ -100,21 +97,13 @@ def console(cloud: Ec2Cloud, instance: str) -> str:
 
 
 def _console_key(cloud: Ec2Cloud, handle: Handle) -> str:
-    """The host key that the machine itself wrote on its console, which comes over the authenticated API.
+    """Return the host key that the machine wrote on its console, which comes over the authenticated API.
 
     Raises:
         NotYet: not written yet; EC2 shows the console with a delay of minutes.
     """
-    try:
-        text = console(cloud, handle.id)
-    except RetryableError as error:
-        raise NotYet("AWS asks for patience") from error
-    for block in reversed(HOST_KEYS.findall(text)):
-        for line in block.splitlines():
-            found = re.search(r"ssh-ed25519 [A-Za-z0-9+/=]+", line)
-            if found:
-                return found[0]
-    raise NotYet("the machine's host key is not on its console yet")
+    with patience("AWS"):
+        return host_key_from(console(cloud, handle.id))
 
 
 def _last_words(cloud: Ec2Cloud, handle: Handle, found: Mapping[str, Any]) -> str:

@@ -15,7 +15,8 @@ from bakery.drivers.ec2.api.account import Ec2Cloud
 from bakery.drivers.ec2.api.create_once import make
 from bakery.drivers.ec2.api.errors import Ec2Error, code_of
 from bakery.drivers.ec2.options import Filter
-from bakery.drivers.ec2.source import Ec2, words
+from bakery.drivers.ec2.source import Ec2
+from bakery.drivers.shared.settings import words
 from bakery.errors import DriverError, PreflightError
 from bakery.model import Resource
 from bakery.state.claim import Claim

@@ -9,7 +9,8 @@ from bakery.drivers.ec2.api.account import Ec2Cloud
 from bakery.drivers.ec2.api.errors import translate_errors
 from bakery.drivers.ec2.image import images
 from bakery.drivers.ec2.image.images import AT_MOST, Stall
-from bakery.errors import DriverError, NotYet, RetryableError
+from bakery.drivers.shared.waiting import patience
+from bakery.errors import DriverError, NotYet
 from bakery.state.claim import Claim
 from bakery.util.waiting import until
 
@@ -62,11 +63,8 @@ def _imported(cloud: Ec2Cloud, task: str, claim: Claim, timeout: float) -> str:
     stall = Stall(f"the import {task}", timeout)
 
     def probe() -> str:
-        try:
+        with patience("AWS", stall.look):
             found = cloud.call("describe_import_snapshot_tasks", "look at the import", ImportTaskIds=[task])
-        except RetryableError as error:
-            stall.look("AWS asks for patience")
-            raise NotYet("AWS asks for patience") from error
         detail = found["ImportSnapshotTasks"][0]["SnapshotTaskDetail"]
         status, said = detail.get("Status", ""), detail.get("StatusMessage", "")
         if status in {"deleted", "deleting"}:

@@ -10,7 +10,7 @@ from typing import Final
 from bakery.drivers.openstack.api.cloud import OpenStackCloud
 from bakery.drivers.openstack.machine import servers
 from bakery.drivers.openstack.source import OpenStack
-from bakery.drivers.qemu.credentials import from_console
+from bakery.drivers.shared.console import host_key_from
 from bakery.errors import NotYet, RetryableError
 from bakery.model import Endpoint, Handle
 from bakery.util.waiting import Cancel
@@ -67,7 +67,7 @@ def _shown(cloud: OpenStackCloud, handle: Handle, source: OpenStack, known: Know
         raise NotYet("the machine does not listen yet")
     known.read = time.monotonic()
     try:
-        return from_console(servers.console(cloud, handle.id))
+        return host_key_from(servers.console(cloud, handle.id))
     except RetryableError as error:
         raise NotYet("OpenStack asks for patience") from error
 

@@ -10,7 +10,8 @@ from bakery.drivers.openstack.api import resources, tags
 from bakery.drivers.openstack.api.cloud import OpenStackCloud
 from bakery.drivers.openstack.api.errors import CONFLICT, OpenStackError, status_of
 from bakery.drivers.openstack.machine.base_images import ID
-from bakery.drivers.openstack.source import OpenStack, words
+from bakery.drivers.openstack.source import OpenStack
+from bakery.drivers.shared.settings import words
 from bakery.errors import DriverError, PreflightError
 from bakery.state.claim import Claim
 

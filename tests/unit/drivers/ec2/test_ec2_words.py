@@ -18,7 +18,7 @@ from bakery.drivers.ec2.api.poller import BATCH, BatchPoller
 from bakery.drivers.ec2.image.images import Stall
 from bakery.drivers.ec2.image.keep import final_name
 from bakery.drivers.ec2.image.share import permission
-from bakery.drivers.ec2.machine.endpoint import HOST_KEYS, _mapped
+from bakery.drivers.ec2.machine.endpoint import _mapped
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import DriverError, NotYet, RetryableError
 from bakery.util.waiting import Cancel, until
@@ -146,11 +146,6 @@ def test_addresses_can_be_mapped_for_port_forwards() -> None:
     assert _mapped("10.0.0.4", {"10.0.0.4": "127.0.0.1:2222"}) == ("127.0.0.1", 2222)
     assert _mapped("10.0.0.4", lambda address: f"nat-{address}") == ("nat-10.0.0.4", 22)
     assert _mapped("2001:db8::1", None) == ("2001:db8::1", 22)
-
-
-def test_host_keys_are_read_from_what_cloud_init_writes() -> None:
-    text = "x\n-----BEGIN SSH HOST KEY KEYS-----\nssh-ed25519 AAAAkey root@a\n-----END SSH HOST KEY KEYS-----\n"
-    assert "ssh-ed25519 AAAAkey" in HOST_KEYS.findall(text)[0]
 
 
 def test_a_windows_password_is_decrypted_with_the_machines_key() -> None:

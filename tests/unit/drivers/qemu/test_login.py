@@ -17,6 +17,7 @@ from bakery.drivers.qemu import credentials
 from bakery.drivers.qemu.command import SEED
 from bakery.drivers.qemu.machine_spec import MachineSpec
 from bakery.drivers.qemu.restore import script
+from bakery.drivers.shared.console import host_key_from
 from bakery.errors import DriverError, NotYet, SmokeError
 from bakery.model import Login
 from bakery.state.ssh_keys import Keys, make_keys
@@ -104,19 +105,19 @@ ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDaEAEEBn+wcvHTFpCA4+Ruz90RKYpyti5cMuFWUVxbY
 
 
 def test_the_host_key_is_read_from_the_console_without_its_comment() -> None:
-    key = credentials.from_console(PRINTED)
+    key = host_key_from(PRINTED)
     assert key == "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDaEAEEBn+wcvHTFpCA4+Ruz90RKYpyti5cMuFWUVxbY"
 
 
 def test_the_last_of_several_printed_host_keys_counts() -> None:
     newer = PRINTED.replace("IDaEAEEB", "INEWERNE")
-    assert "INEWERNE" in credentials.from_console(PRINTED + newer)
+    assert "INEWERNE" in host_key_from(PRINTED + newer)
 
 
 @pytest.mark.parametrize("text", ["", "ssh-ed25519 AAAA not in a block", PRINTED[:150]])
 def test_without_a_whole_block_nothing_is_trusted(text: str) -> None:
     with pytest.raises(NotYet, match="host key is not on the console yet"):
-        credentials.from_console(text)
+        host_key_from(text)
 
 
 def test_a_restored_machine_is_told_the_time_before_anything_else() -> None:
