@@ -1,4 +1,4 @@
-"""An OpenStack in memory, over HTTP.
+"""An OpenStack in memory, over HTTP or, for unit tests, without a socket.
 
 What it says is recorded from a real one (`openstack_recordings/answers.json`); only its state is of its own making, and
 it can be told to refuse, to lose answers, to fail and to forget tokens.
@@ -7,17 +7,22 @@ it can be told to refuse, to lose answers, to fail and to forget tokens.
 from __future__ import annotations
 
 import copy
+import hashlib
+import io
 import json
 import re
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
+
+import requests
+from requests.adapters import BaseAdapter
 
 ANSWERS = Path(__file__).parent / "openstack_recordings" / "answers.json"
 SERVICES = {"identity": 5000, "compute": 8774, "image": 9292, "network": 9696, "block_storage": 8776}
@@ -44,6 +49,8 @@ class Request:
         method, service, path: `POST compute /servers`.
         query: its parameters.
         body: JSON, or None.
+        headers: as they were sent.
+        data: the bytes of the body.
     """
 
     number: int
@@ -52,6 +59,8 @@ class Request:
     path: str
     query: dict[str, str]
     body: Any
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    data: bytes = b""
 
     def __str__(self) -> str:
         """`POST compute /servers`."""
@@ -82,22 +91,28 @@ class StandIn:
         self.fault = fault
         self.lies: dict[str, list[str]] = {}
         self.requests: list[str] = []
+        self.seen: list[Request] = []
         self.tokens: set[str] = set()
         self.things: dict[str, dict[str, Thing]] = {kind: {} for kind in KINDS}
         self.looks: dict[str, list[Thing]] = {}
         self.lock = threading.RLock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self.root = f"http://127.0.0.1:{self._server.server_port}"
+        self._settle("http://cloud.test")
+
+    def _settle(self, root: str) -> None:
+        """Give all addresses this root."""
+        self.root = root
         text = ANSWERS.read_text(encoding="utf-8")
         for service, port in SERVICES.items():
             text = text.replace(f"http://127.0.0.1:{port}", f"{self.root}/{service}")
         self.recorded: dict[str, Thing] = json.loads(text)
         base = self._example("GET image /v2/images name,status", "images")
-        self.things["images"][base["id"]] = base
+        self.things["images"] = {base["id"]: base}
 
     def __enter__(self) -> Self:
-        """Open."""
+        """Listen on a port of this host."""
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self._settle(f"http://127.0.0.1:{self._server.server_port}")
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return self
 
@@ -147,6 +162,7 @@ class StandIn:
             made = uuid.uuid4().hex
             self.tokens.add(made)
             body = self._example("POST identity /v3/auth/tokens", "token")
+            body["expires_at"] = f"{datetime.now(UTC) + timedelta(hours=1):%Y-%m-%dT%H:%M:%S.%fZ}"
             return Answer(201, {"token": body}, {"X-Subject-Token": made})
         if request.number and token not in self.tokens:
             return Answer(401, {"error": {"message": "The request you have made requires authentication."}})
@@ -178,9 +194,17 @@ class StandIn:
                 one.pop(name, None) if step["op"] == "remove" else one.update({name: step["value"]})
             return Answer(200, one)
         if request.method == "PUT":
-            one.update(request.body.get(KINDS[kind], {}))
-            return Answer(200, self._wrapped(kind, one))
+            return self._put(kind, one, request)
         return self._act(kind, one, request)
+
+    def _put(self, kind: str, one: Thing, request: Request) -> Answer:
+        if request.path.endswith("/file"):
+            digest = hashlib.sha512(request.data).hexdigest()
+            one.update(status="active", size=len(request.data), os_hash_algo="sha512", os_hash_value=digest)
+            self.looks.pop(one["id"], None)
+            return Answer(204)
+        one.update(request.body.get(KINDS[kind], {}))
+        return Answer(200, self._wrapped(kind, one))
 
     def _wrapped(self, kind: str, one: Thing) -> Thing:
         return {KINDS[kind]: one} if KINDS[kind] else one
@@ -286,8 +310,9 @@ class StandIn:
 
     # ---- HTTP ---------------------------------------------------------------------------------------------------
 
-    def take(self, method: str, target: str, token: str, data: bytes) -> Answer:
+    def take(self, method: str, target: str, headers: Mapping[str, str], data: bytes) -> Answer:
         """Answer one request, or let the fault answer it."""
+        token = headers.get("X-Auth-Token", "")
         parts = urlsplit(target)
         _, service, *words = parts.path.split("/")
         whole = "/" + "/".join(words)
@@ -299,11 +324,19 @@ class StandIn:
         with self.lock:
             counted = service != "identity" and path not in {"", "/"}
             request = Request(
-                len(self.requests) + 1 if counted else 0, method, service, path, dict(parse_qsl(parts.query)), body
+                len(self.requests) + 1 if counted else 0,
+                method,
+                service,
+                path,
+                dict(parse_qsl(parts.query)),
+                body,
+                headers,
+                data,
             )
             if not counted:
                 return self.answer(request, whole, token)
             self.requests.append(str(request))
+            self.seen.append(request)
             said = self.fault(request)
             if said is not None and not said.lost:
                 return said
@@ -318,11 +351,12 @@ class StandIn:
 
             def _serve(self) -> None:
                 data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                said = cloud.take(self.command, self.path, self.headers.get("X-Auth-Token", ""), data)
+                said = cloud.take(self.command, self.path, dict(self.headers), data)
                 self.close_connection = True
                 if said.lost:
                     return
-                text = json.dumps(said.body).encode() if said.body is not None else b""
+                body = said.body if isinstance(said.body, bytes) else json.dumps(said.body).encode()
+                text = body if said.body is not None else b""
                 self.send_response(said.status)
                 headers = {"Content-Type": "application/json", **said.headers, "Content-Length": str(len(text))}
                 for name, value in {**headers, "Connection": "close"}.items():
@@ -336,6 +370,32 @@ class StandIn:
                 """Say nothing."""
 
         return Handler
+
+
+class InMemory(BaseAdapter):
+    """Hands the requests of a session to a stand-in, with no socket between."""
+
+    def __init__(self, cloud: StandIn) -> None:
+        super().__init__()
+        self.cloud = cloud
+
+    def send(self, request: requests.PreparedRequest, **_: Any) -> requests.Response:  # type: ignore[override]  # all are keywords
+        """Answer a request."""
+        body: Any = request.body or b""
+        data = body.encode() if isinstance(body, str) else body if isinstance(body, bytes) else b"".join(body)
+        headers = {name: str(value) for name, value in request.headers.items()}
+        said = self.cloud.take(str(request.method), str(request.url), headers, data)
+        if said.lost:
+            raise requests.ConnectionError("the answer was lost")
+        response = requests.Response()
+        response.status_code, response.url, response.request = said.status, str(request.url), request
+        response.headers.update({"Content-Type": "application/json", **said.headers})
+        text = said.body if isinstance(said.body, bytes) else json.dumps(said.body).encode()
+        response.raw = io.BytesIO(b"" if said.body is None else text)
+        return response
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def _fits(kind: str, one: Thing, name: str, value: str) -> bool:

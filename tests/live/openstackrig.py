@@ -38,13 +38,13 @@ def left(here: OpenStackCloud) -> set[str]:
     """Return everything that the project has, one text for each thing."""
     found: set[str] = set()
     for kind in resources.KINDS:
-        listed = resources.every(here, kind)
+        listed = resources.list_all(here, kind)
         if kind == "image":
-            listed = [image for image in listed if image["owner"] == here.project]
-            listed += resources.every(here, kind, os_hidden="true", owner=here.project)
+            listed = [image for image in listed if image.owner == here.project]
+            listed += resources.list_all(here, kind, is_hidden=True, owner=here.project)
         if kind == "port":  # the network's own: DHCP, routers
-            listed = [port for port in listed if not port["device_owner"].startswith("network:")]
-        found |= {f"{kind} {thing.get('name', '')} {resources.id_of(kind, thing)}" for thing in listed}
-    rules = here.pages("network", "/security-group-rules", "security_group_rules")
-    found |= {f"rule {rule['id']}" for rule in rules}
+            listed = [port for port in listed if not port.device_owner.startswith("network:")]
+        found |= {f"{kind} {thing.name or ''} {thing.id}" for thing in listed}
+    rules = here.call("network", "list the rules", lambda network: list(network.security_group_rules()))
+    found |= {f"rule {rule.id}" for rule in rules}
     return found

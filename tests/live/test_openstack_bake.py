@@ -95,11 +95,11 @@ def test_one_imagefile_bakes_through_qemu_and_openstack_in_one_run(tmp_path: Pat
     assert [thing.rpartition(" ")[0] for thing in new] == ["image both"]
     image = resources.get(cloud, "image", new.pop().split()[-1])
     assert image is not None
-    assert (image["tags"], image["os_distro"], image["bakery:image"]) == (["web"], "tiny", "both")
+    assert (image.tags, image.os_distro, image.properties["bakery:image"]) == (["web"], "tiny", "both")
     assert "bakery:expires" not in image
     assert "bakery:run" not in image
     assert list((tmp_path / ".bakery" / "images").glob("laptop/both.qcow2"))
-    resources.delete(cloud, "image", image["id"])
+    resources.delete(cloud, "image", image.id)
 
 
 def test_a_second_build_takes_the_name_over_and_hides_the_first(tmp_path: Path, cloud: OpenStackCloud) -> None:
@@ -107,12 +107,12 @@ def test_a_second_build_takes_the_name_over_and_hides_the_first(tmp_path: Path, 
     for _ in range(2):
         done = bake(tmp_path, "build", "--no-cache", "--no-test")
         assert done.returncode == 0, done.stdout + done.stderr
-    shown = [one for one in resources.every(cloud, "image", name="swap") if not one["os_hidden"]]
-    hidden = resources.every(cloud, "image", name="swap", os_hidden="true")
+    shown = [one for one in resources.list_all(cloud, "image", name="swap") if not one.is_hidden]
+    hidden = resources.list_all(cloud, "image", name="swap", is_hidden=True)
     assert (len(shown), len(hidden)) == (1, 1)
-    assert keep.users(cloud, shown[0]["id"]) == []
+    assert keep.users(cloud, shown[0].id) == []
     for one in (*shown, *hidden):
-        resources.delete(cloud, "image", one["id"])
+        resources.delete(cloud, "image", one.id)
 
 
 PUBLISHED = """
@@ -216,7 +216,7 @@ def test_a_build_killed_at_the_lines_of_its_journal_leaves_nothing_that_gc_does_
         assert [one for one in results if one.left or one.gc_code] == []
         assert all(one.exit_code == -9 for one in results)
     finally:
-        for one in resources.every(cloud, "image", name="killed"):
-            resources.delete(cloud, "image", one["id"])
-        for one in resources.every(cloud, "image", name="killed", os_hidden="true"):
-            resources.delete(cloud, "image", one["id"])
+        for one in resources.list_all(cloud, "image", name="killed"):
+            resources.delete(cloud, "image", one.id)
+        for one in resources.list_all(cloud, "image", name="killed", is_hidden=True):
+            resources.delete(cloud, "image", one.id)

@@ -86,7 +86,7 @@ class Bench:
         finally:
             life.ledger.undo(OpenStackDriver())
 
-    def server(self, handle: Handle) -> dict[str, Any]:
+    def server(self, handle: Handle) -> Any:
         found = resources.get(self.cloud, "server", handle.id)
         assert found is not None
         return found
@@ -104,11 +104,12 @@ def fatal(life: Life) -> list[str]:
 @contextmanager
 def made(cloud: OpenStackCloud, service: str, path: str, one: str, body: dict[str, Any]) -> Generator[dict[str, Any]]:
     """Make something of the user's, and take it away again."""
-    thing = cloud.ask("POST", service, path, json={one: body})[one]
+    proxy = cloud.proxy(service)
+    thing = proxy.post(path, json={one: body}, raise_exc=True).json()[one]
     try:
         yield thing
     finally:
-        cloud.ask("DELETE", service, f"{path}/{thing['id']}", missing_ok=True)
+        proxy.delete(f"{path}/{thing['id']}")
 
 
 # ---- where it hangs in the network ----------------------------------------------------------------------------------
@@ -125,17 +126,15 @@ def test_a_fixed_address_in_a_network_found_by_its_subnet(bench: Bench) -> None:
     assert fatal(life) == []
     with bench.up(life) as (handle, transport):
         assert "10.97.0.180" in transport.run("ip -4 -o addr").stdout
-        assert bench.server(handle)["config_drive"] == "True"
+        assert bench.server(handle).config_drive == "True"
     assert not life.driver.overlaps(life.source)
 
 
 def test_a_port_of_the_users_is_used_and_stays(bench: Bench, cloud: OpenStackCloud) -> None:
-    net = network.one_named(cloud, rig.NETWORK)
+    net = network.network_named(cloud, rig.NETWORK)
     with made(cloud, "network", "/security-groups", "security_group", {"name": "mine"}) as group:
         network.open_ssh(cloud, group["id"], (f"{rig.HERE}/32",))
-        with made(
-            cloud, "network", "/ports", "port", {"network_id": net["id"], "security_groups": [group["id"]]}
-        ) as port:
+        with made(cloud, "network", "/ports", "port", {"network_id": net.id, "security_groups": [group["id"]]}) as port:
             life = bench.life(network=None, ports=(port["id"],))
             assert fatal(life) == []
             with bench.up(life) as (handle, transport):
@@ -145,7 +144,7 @@ def test_a_port_of_the_users_is_used_and_stays(bench: Bench, cloud: OpenStackClo
                     life.driver.launch(life.source, life.claim("second"))
             left = resources.get(cloud, "port", port["id"])
             assert left is not None
-            assert not left["device_id"]
+            assert not left.device_id
 
 
 def test_the_users_security_group_is_all_there_is(bench: Bench, cloud: OpenStackCloud) -> None:
@@ -154,7 +153,7 @@ def test_the_users_security_group_is_all_there_is(bench: Bench, cloud: OpenStack
         life = bench.life(security_groups=("mine",))
         with bench.up(life) as (handle, transport):
             assert transport.run("true").ok
-            assert bench.server(handle)["security_groups"] == [{"name": "mine"}]
+            assert bench.server(handle).security_groups == [{"name": "mine"}]
             assert not [kind for kind, _ in life.ledger.resources if kind == "security-group"]
 
 
@@ -172,8 +171,8 @@ def test_whom_ssh_from_leaves_out_does_not_get_in(bench: Bench) -> None:
 
 
 def test_two_networks_and_a_floating_address_that_was_there(bench: Bench, cloud: OpenStackCloud) -> None:
-    outside = network.one_named(cloud, rig.NETWORK)
-    with made(cloud, "network", "/floatingips", "floatingip", {"floating_network_id": outside["id"]}) as floating:
+    outside = network.network_named(cloud, rig.NETWORK)
+    with made(cloud, "network", "/floatingips", "floatingip", {"floating_network_id": outside.id}) as floating:
         address = floating["floating_ip_address"]
         life = bench.life(network=(rig.INSIDE, rig.NETWORK), floating_address=address)
         assert fatal(life) == []
@@ -184,17 +183,17 @@ def test_two_networks_and_a_floating_address_that_was_there(bench: Bench, cloud:
                 life.driver.launch(life.source, life.claim("second"))
         left = resources.get(cloud, "floating-address", floating["id"])
         assert left is not None
-        assert left["port_id"] is None
+        assert left.port_id is None
 
 
 @pytest.fixture
 def six(admin: OpenStackCloud) -> Iterator[None]:
     """Give the network IPv6 addresses that machines make themselves, with a router's advertisements from this end."""
-    net = network.one_named(admin, rig.NETWORK)
+    net = network.network_named(admin, rig.NETWORK)
     leg = subprocess.run(["ip", "-o", "addr", "show", "to", rig.HERE], capture_output=True, text=True, check=True)
     link = leg.stdout.split()[1]
     subnet = {
-        "network_id": net["id"],
+        "network_id": net.id,
         "ip_version": 6,
         "cidr": "fd00:98::/64",
         "ipv6_address_mode": "slaac",
@@ -269,9 +268,9 @@ def test_what_is_said_of_a_server_is_in_it(bench: Bench) -> None:
     assert fatal(life) == []
     with bench.up(life) as (handle, transport):
         server = bench.server(handle)
-        assert server["metadata"]["team"] == "web"
-        assert server["description"] == "of a test"
-        assert server["OS-EXT-AZ:availability_zone"] == "nova"
+        assert server.metadata["team"] == "web"
+        assert server.description == "of a test"
+        assert server.availability_zone == "nova"
         assert '"team": "web"' in transport.run("cat /run/seed/openstack/latest/meta_data.json").stdout
 
 
@@ -284,7 +283,7 @@ def test_where_there_is_no_room_the_next_flavor_is_tried(bench: Bench, admin: Op
     with made(admin, "compute", "/flavors", "flavor", body):
         life = bench.life(flavor=("enormous", rig.FLAVOR))
         with bench.up(life) as (handle, _):
-            assert bench.server(handle)["flavor"]["original_name"] == rig.FLAVOR
+            assert bench.server(handle).flavor.name == rig.FLAVOR
         assert any("no room for enormous in any zone" in notice for notice in life.notices)
         alone = bench.life(flavor="enormous")
         with pytest.raises(RetryableError, match="no room") as raised:
@@ -298,8 +297,8 @@ def test_a_server_group_is_kept_to(bench: Bench, cloud: OpenStackCloud) -> None:
     with made(cloud, "compute", "/os-server-groups", "server_group", body) as group:
         life, second = bench.life(server_group=group["id"]), bench.life(hints={"group": group["id"]})
         with bench.up(life) as (handle, _):
-            found = cloud.ask("GET", "compute", f"/os-server-groups/{group['id']}")["server_group"]
-            assert found["members"] == [handle.id]
+            current = cloud.call("compute", "look", lambda compute: compute.get_server_group(group["id"]))
+            assert current.member_ids == [handle.id]
             with pytest.raises(RetryableError, match="no room"):  # there is one host
                 second.driver.launch(second.source, second.claim("build"))
             second.ledger.undo(OpenStackDriver())
@@ -315,7 +314,7 @@ def test_a_server_group_is_kept_to(bench: Bench, cloud: OpenStackCloud) -> None:
 def test_a_base_is_found_by_what_glance_knows_of_it(bench: Bench, cloud: OpenStackCloud, base: GlanceImage) -> None:
     life = bench.life(base=base)
     assert fatal(life) == []
-    found = resources.every(cloud, "image", name=rig.BASE)[0]["id"]
+    found = resources.list_all(cloud, "image", name=rig.BASE)[0].id
     assert life.driver.prepare(life.source, life.claim("prepare")) == found
     assert fatal(bench.life(base=replace(base, tags=("none-has-this",))))
 
@@ -341,25 +340,20 @@ def test_what_is_said_of_an_image_is_in_it(bench: Bench, cloud: OpenStackCloud) 
     kept = image_of(life)
     image = resources.get(cloud, "image", kept.id)
     assert image is not None
-    said = {name: image[name] for name in ("hw_disk_bus", "colour", "visibility", "min_disk", "min_ram", "protected")}
+    said = {name: image[name] for name in ("hw_disk_bus", "visibility", "min_disk", "min_ram", "is_protected")}
+    said["colour"] = image.properties["colour"]
     assert said == {
         "hw_disk_bus": "scsi",
         "colour": "blue",
         "visibility": "community",
         "min_disk": 2,
         "min_ram": 64,
-        "protected": True,
+        "is_protected": True,
     }
     assert sorted(image["tags"]) == ["a", "b"]
     with pytest.raises(DriverError, match="protected"):
         life.driver.delete(kept)
-    cloud.ask(
-        "PATCH",
-        "image",
-        f"/images/{kept.id}",
-        json=[{"op": "replace", "path": "/protected", "value": False}],
-        headers={"Content-Type": "application/openstack-images-v2.1-json-patch"},
-    )
+    cloud.call("image", "unprotect", lambda proxy: proxy.update_image(kept.id, is_protected=False))
     life.driver.delete(kept)
 
 
@@ -372,8 +366,8 @@ def test_of_the_older_images_as_many_stay_as_was_said_and_those_in_use_in_any_ca
     second = image_of(bench.life(old=Old(hide=True)))
     life = bench.life(old=Old(newest=0))
     third = image_of(life)
-    hidden = {image["id"] for image in resources.every(cloud, "image", name="optional", os_hidden="true")}
-    shown = {image["id"] for image in resources.every(cloud, "image", name="optional")}
+    hidden = {image.id for image in resources.list_all(cloud, "image", name="optional", is_hidden=True)}
+    shown = {image.id for image in resources.list_all(cloud, "image", name="optional")}
     assert (hidden, shown) == ({first.id}, {third.id}), second.id
     assert any("in use by server" in notice for notice in life.notices)
     user.ledger.undo(OpenStackDriver())

@@ -63,9 +63,9 @@ def test_a_local_image_is_uploaded_booted_kept_shared_and_downloaded(
     assert Path(kept.data["file"]).read_bytes() == disk.read_bytes()
     image = resources.get(cloud, "image", kept.id)
     assert image is not None
-    assert (image["visibility"], image["min_ram"]) == ("shared", 96)
-    seen = cloud.ask("GET", "image", f"/images/{kept.id}/members")["members"]
-    assert [(one["member_id"], one["status"]) for one in seen] == [(member, "accepted")]
+    assert (image.visibility, image.min_ram) == ("shared", 96)
+    members = cloud.call("image", "look", lambda proxy: list(proxy.members(kept.id)))
+    assert [(one.member_id, one.status) for one in members] == [(member, "accepted")]
     life.driver.delete(kept)
     assert rig.left(cloud) == before
 

@@ -6,7 +6,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bakery.disk.bases.base import Base
 from bakery.drivers.openstack.api.cloud import SERVICES, OpenStackAccount, OpenStackCloud, OpenStackClouds, named
@@ -17,13 +17,16 @@ from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import BakeryError
 from bakery.model import Artifact, Problem
 
-MORE = {"maxTotalInstances": "servers", "maxTotalCores": "cores", "maxTotalRAMSize": "MiB of memory"}
+if TYPE_CHECKING:
+    from openstack.compute.v2.flavor import Flavor
+    from openstack.image.v2.image import Image
+
 UNLIMITED = -1
 Part = Callable[[OpenStackCloud, OpenStack], Iterator[Problem]]
 
 
 def account(source: OpenStack) -> OpenStackAccount:
-    """Where and as whom a source is built."""
+    """Return where and as whom a source is built."""
     return OpenStackAccount(cloud=source.cloud, region=source.region, interface=source.interface)
 
 
@@ -43,11 +46,10 @@ def check(clouds: OpenStackClouds, source: OpenStack) -> Iterator[Problem]:
         yield Problem(what=f"this OpenStack has no service {name.replace('_', ' ')}")
     if missing:
         return
-    parts: tuple[Part, ...] = (_start, _places, _zones, _limits, _addresses)
+    parts: tuple[Part, ...] = (_start, _places, _zones, _server_options, _limits, _addresses)
     with ThreadPoolExecutor(len(parts), thread_name_prefix="openstack") as pool:
-        looked = list(pool.map(lambda part: _looked(part, cloud, source), parts))
-    for found in looked:
-        yield from found
+        problems = list(pool.map(lambda part: _problems(part, cloud, source), parts))
+    yield from dict.fromkeys(problem for part_problems in problems for problem in part_problems)
     for member, entry in source.accept.items():
         yield from _member(clouds, member, entry)
 
@@ -58,14 +60,14 @@ def _no_library() -> Problem | None:
     return None
 
 
-def _looked(part: Part, cloud: OpenStackCloud, source: OpenStack) -> list[Problem]:
-    """All that one part finds, up to where the cloud refuses to say more."""
-    found: list[Problem] = []
+def _problems(part: Part, cloud: OpenStackCloud, source: OpenStack) -> list[Problem]:
+    """Return all that one part finds, up to where the cloud refuses to say more."""
+    problems: list[Problem] = []
     try:
-        found.extend(part(cloud, source))
+        problems.extend(part(cloud, source))
     except BakeryError as error:
-        found.append(_problem(error))
-    return found
+        problems.append(_problem(error))
+    return problems
 
 
 def _services(source: OpenStack) -> tuple[str, ...]:
@@ -101,16 +103,16 @@ def _from_elsewhere(source: OpenStack) -> bool:
     return isinstance(source.base, Artifact) and source.base.driver != "openstack"
 
 
-def _fits(image: dict[str, Any], flavors: list[dict[str, Any]], source: OpenStack) -> Iterator[Problem]:
+def _fits(image: Image, flavors: list[Flavor], source: OpenStack) -> Iterator[Problem]:
     for flavor in flavors:
-        if flavor["ram"] < (image.get("min_ram") or 0):
-            yield Problem(what=f"{flavor['name']} has {flavor['ram']} MiB, the base image wants {image['min_ram']}")
-        if source.volume or not flavor["disk"]:
+        if flavor.ram < (image.min_ram or 0):
+            yield Problem(what=f"{flavor.name} has {flavor.ram} MiB, the base image wants {image.min_ram}")
+        if source.volume or not flavor.disk:
             continue
-        needed = volumes.least(image, {})
-        if flavor["disk"] < needed:
+        needed = volumes.least(image)
+        if flavor.disk < needed:
             yield Problem(
-                what=f"{flavor['name']} has a disk of {flavor['disk']} GiB, the base image needs {needed}",
+                what=f"{flavor.name} has a disk of {flavor.disk} GiB, the base image needs {needed}",
                 hint=f"OpenStack(volume={needed}) boots from a volume of any size",
             )
 
@@ -120,8 +122,8 @@ def _places(cloud: OpenStackCloud, source: OpenStack) -> Iterator[Problem]:
     network.networks(cloud, source)
     network.group_ids(cloud, source)
     if source.floating_network:
-        outside = network.one_named(cloud, source.floating_network)
-        if not outside.get("router:external"):
+        outside = network.network_named(cloud, source.floating_network)
+        if not outside.is_router_external:
             yield Problem(what=f"the network {source.floating_network} gives no floating addresses: it is not external")
     if "0.0.0.0/0" in source.ssh_from:
         yield Problem(what="ssh_from opens port 22 of the build machine to everybody", fatal=False)
@@ -129,44 +131,51 @@ def _places(cloud: OpenStackCloud, source: OpenStack) -> Iterator[Problem]:
 
 def _zones(cloud: OpenStackCloud, source: OpenStack) -> Iterator[Problem]:
     if source.zone:
-        answer = cloud.ask("GET", "compute", "/os-availability-zone", "list the zones")
-        known = {one["zoneName"] for one in answer["availabilityZoneInfo"] if one["zoneState"]["available"]}
+        zones = cloud.call("compute", "list the zones", lambda compute: list(compute.availability_zones()))
+        known = sorted(zone.name for zone in zones if zone.state["available"])
         for zone in source.zones:
             if zone and zone.partition(":")[0] not in known:
                 yield Problem(what=f"there is no availability zone {zone!r}", why=f"there are: {', '.join(known)}")
 
 
+def _server_options(cloud: OpenStackCloud, source: OpenStack) -> Iterator[Problem]:
+    """Raw fields that openstacksdk would drop without a word."""
+    del cloud
+    if unknown := launch.unknown_options(source.server_options):
+        yield Problem(
+            what=f"server_options: openstacksdk's server has no field {', '.join(map(repr, unknown))}",
+            hint="docs.openstack.org/openstacksdk, Compute, Server lists them; Nova's own names will do too",
+        )
+
+
 def _limits(cloud: OpenStackCloud, source: OpenStack) -> Iterator[Problem]:
     """Room in the quota for one more server."""
-    limits = cloud.ask("GET", "compute", "/limits", "say the quota")["limits"]["absolute"]
+    limits = cloud.call("compute", "say the quota", lambda compute: compute.get_limits().absolute)
     flavor = launch.flavors(cloud, source.flavors)[0]
-    wanted = {"maxTotalInstances": 1, "maxTotalCores": flavor["vcpus"], "maxTotalRAMSize": flavor["ram"]}
-    used = {
-        "maxTotalInstances": limits.get("totalInstancesUsed", 0),
-        "maxTotalCores": limits.get("totalCoresUsed", 0),
-        "maxTotalRAMSize": limits.get("totalRAMUsed", 0),
-    }
-    for name, more in wanted.items():
-        most = limits.get(name, UNLIMITED)
-        if most != UNLIMITED and used[name] + more > most:
-            yield Problem(
-                what=f"the quota has no room for {more} more {MORE[name]}", why=f"{used[name]} of {most} are used"
-            )
+    wanted = (
+        ("servers", 1, limits.instances_used, limits.instances),
+        ("cores", flavor.vcpus, limits.total_cores_used, limits.total_cores),
+        ("MiB of memory", flavor.ram, limits.total_ram_used, limits.total_ram),
+    )
+    for what, more, used, most in wanted:
+        if most not in {None, UNLIMITED} and (used or 0) + more > most:
+            yield Problem(what=f"the quota has no room for {more} more {what}", why=f"{used or 0} of {most} are used")
 
 
 def _addresses(cloud: OpenStackCloud, source: OpenStack) -> Iterator[Problem]:
     """Room in the network's quota, where the cloud tells us."""
-    path = f"/quotas/{cloud.project}/details"
-    quota = cloud.ask("GET", "network", path, "say the network's quota", missing_ok=True).get("quota", {})
+    project = cloud.project
+    quota = cloud.find("network", "say the network's quota", lambda network: network.get_quota(project, details=True))
+    if quota is None:
+        return
     wanted = {
-        "port": not source.ports,
-        "security_group": not (source.security_groups or source.ports),
-        "floatingip": bool(source.floating_network),
+        "port": (not source.ports, quota.ports),
+        "security_group": (not (source.security_groups or source.ports), quota.security_groups),
+        "floatingip": (bool(source.floating_network), quota.floating_ips),
     }
-    for name, needed in wanted.items():
-        found = quota.get(name)
-        if needed and found and found["limit"] != UNLIMITED and found["used"] + found["reserved"] >= found["limit"]:
-            yield Problem(what=f"the quota has no room for one more {name}", why=f"{found['used']} are used")
+    for name, (needed, room) in wanted.items():
+        if needed and room and room["limit"] != UNLIMITED and room["used"] + room["reserved"] >= room["limit"]:
+            yield Problem(what=f"the quota has no room for one more {name}", why=f"{room['used']} are used")
 
 
 def _member(clouds: OpenStackClouds, member: str, entry: str) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bakery.drivers.base import Driver
 from bakery.drivers.openstack import check, destroy, find
-from bakery.drivers.openstack.api import resources as things
+from bakery.drivers.openstack.api import resources
 from bakery.drivers.openstack.api.cloud import OpenStackAccount, OpenStackCloud, OpenStackClouds
 from bakery.drivers.openstack.image import capture, checkpoints, images, keep
 from bakery.drivers.openstack.machine import base_images, launch, servers
@@ -21,7 +21,7 @@ from bakery.util.context import WorkContext
 
 
 class OpenStackDriver(Driver[OpenStack]):
-    """OpenStack, through openstacksdk. Each verb is a module of this package; here is only who is meant."""
+    """OpenStack, through openstacksdk. Dispatches each verb to its module, with the cloud that the record names."""
 
     name = "openstack"
     source = OpenStack
@@ -44,7 +44,7 @@ class OpenStackDriver(Driver[OpenStack]):
                 return boot.base.sha512 or None
             case str() | GlanceImage():
                 cloud = self.clouds.get(check.account(boot)).within(work.cancel)
-                return str(base_images.resolve(cloud, boot.base)["id"])
+                return str(base_images.resolve(cloud, boot.base).id)
         return super().prepare(boot, work)
 
     def launch(self, boot: OpenStack | Artifact | Checkpoint, claim: Claim) -> Handle:
@@ -79,7 +79,7 @@ class OpenStackDriver(Driver[OpenStack]):
         destroy.destroy(self.clouds.of(resource.data), resource)
 
     def destroy_batches(self, resources: Sequence[Resource]) -> list[list[Resource]]:
-        """Machines, keys, images and addresses at once; then ports and volumes; then security groups."""
+        """Destroy machines, keys, images and addresses at once; then ports and volumes; then security groups."""
         return destroy.destroy_batches(resources)
 
     def find(self, where: Where) -> Iterator[Resource]:
@@ -102,8 +102,8 @@ class OpenStackDriver(Driver[OpenStack]):
 
     def intact(self, artifact: Artifact) -> bool:
         """Say whether a kept image can still be used."""
-        found = things.get(self.clouds.of(artifact.settings), "image", artifact.id)
-        return bool(found and found["status"] == images.ACTIVE)
+        image = resources.get(self.clouds.of(artifact.settings), "image", artifact.id)
+        return bool(image and image.status == images.ACTIVE)
 
     def console(self, handle: Handle) -> str:
         """Return the end of the console text; why there is none where there is none."""

@@ -45,8 +45,8 @@ class OpenStack(Source, Publisher):
         as_it_is = wanted == artifact.format and not (self.compression == "zlib" and qemuimg.is_zstd(artifact.path))
         disk = artifact.path if as_it_is else _converted(artifact, wanted, self.compression or "zstd", claim)
         properties = {**_firmware(artifact), **self.properties}
-        found = upload.send(cloud, disk, wanted, claim, timeout=self.image_timeout, properties=properties)
-        return replace(capture.finished(cloud, self, found, name), key=artifact.key)
+        image = upload.send(cloud, disk, wanted, claim, timeout=self.image_timeout, properties=properties)
+        return replace(capture.finished(cloud, self, image, name), key=artifact.key)
 
 
 def _firmware(artifact: Artifact) -> dict[str, str]:

@@ -1,27 +1,30 @@
-"""Where and as whom OpenStack is spoken to: one session per cloud and process, and questions with our errors."""
+"""Where and as whom OpenStack is called: one openstacksdk connection for each account, for all threads."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from bakery.drivers.openstack.api.errors import NOT_FOUND, OpenStackRetryableError, refusal, translate_errors
+from bakery.drivers.openstack.api.errors import NOT_FOUND, OpenStackError, OpenStackRetryableError, translate_errors
+from bakery.drivers.shared.clouds import CloudPool
 from bakery.model import to_json
 from bakery.util.retry import retry
 from bakery.util.waiting import Cancel
 
+if TYPE_CHECKING:
+    from openstack.connection import Connection
+
+T = TypeVar("T")
 ATTEMPTS = 6
 TIMEOUT = 60.0
 """Seconds to wait for an answer."""
 COMPUTE = "2.67"
 """Nova's microversion, of Rocky (2018): types of boot volumes. All that we ask for is in it."""
 SERVICES = ("identity", "compute", "image", "network", "block_storage")
-SAFE = frozenset({"GET", "HEAD", "PUT", "DELETE", "PATCH"})
-"""Methods that may be sent again without doing something twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,26 +47,12 @@ class OpenStackAccount:
         return cls(**{name: data.get(name) for name in ("cloud", "region", "interface")})
 
 
-class OpenStackClouds:
-    """The clouds that a process speaks to; each is opened once, for all threads."""
+def _connect(account: OpenStackAccount) -> Connection:
+    """Open a connection that repeats nothing by itself and answers nothing from a cache.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._made: dict[OpenStackAccount, OpenStackCloud] = {}
-
-    def get(self, account: OpenStackAccount) -> OpenStackCloud:
-        """Return the account's cloud."""
-        with self._lock:
-            if account not in self._made:
-                self._made[account] = OpenStackCloud(account, _connect(account))
-            return self._made[account]
-
-    def of(self, data: Mapping[str, Any]) -> OpenStackCloud:
-        """Return the cloud that a record's `account` names."""
-        return self.get(OpenStackAccount.from_json(data["account"]))
-
-
-def _connect(account: OpenStackAccount) -> Any:
+    Raises:
+        OpenStackError: the configuration cannot be read, or names no such cloud.
+    """
     # Without a handler Python prints keystoneauth's warnings to standard error; what matters of them is in its errors.
     logging.getLogger("keystoneauth").addHandler(logging.NullHandler())
     with translate_errors("read the OpenStack configuration"), warnings.catch_warnings():
@@ -71,14 +60,18 @@ def _connect(account: OpenStackAccount) -> Any:
         warnings.filterwarnings("ignore", message="Support for InfluxDB")
         import openstack
 
-        return openstack.connect(
+        connection = openstack.connect(
             cloud=account.cloud,
             region_name=account.region,
             interface=account.interface,
             app_name="imagebakery",
             load_envvars=True,
             api_timeout=TIMEOUT,
+            compute_default_microversion=COMPUTE,
         )
+    # `cache:` of clouds.yaml would answer questions about state with what was so a while ago.
+    connection.cache_enabled = False
+    return connection
 
 
 def named() -> list[str]:
@@ -95,24 +88,22 @@ def named() -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class OpenStackCloud:
-    """One project of one cloud.
+    """One project of one cloud, called through the resource proxies of openstacksdk.
 
     Args:
         account: as asked for.
-        connection: openstacksdk's; its proxies are adapters that know endpoints, versions and tokens.
+        connection: openstacksdk's, of this account.
         cancel: ends the pauses between two attempts.
     """
 
     account: OpenStackAccount
-    connection: Any
+    connection: Connection
     cancel: Cancel = field(default_factory=Cancel)
-    _lock: Any = field(default_factory=threading.RLock)
     _locks: Mapping[str, Any] = field(default_factory=lambda: {service: threading.RLock() for service in SERVICES})
-    calls: dict[str, int] = field(default_factory=dict[str, int])
 
     @property
     def record(self) -> dict[str, Any]:
-        """What a record must hold so that `Clouds.of` finds back here."""
+        """What a record must hold so that `OpenStackClouds.of` finds back here."""
         return {"account": to_json(self.account)}
 
     @property
@@ -125,112 +116,66 @@ class OpenStackCloud:
         """Return the same cloud, whose pauses end when `cancel` is set."""
         return replace(self, cancel=cancel)
 
-    def ask(
-        self,
-        method: str,
-        service: str,
-        path: str,
-        what: str = "",
-        *,
-        missing_ok: bool = False,
-        once: bool = False,
-        **options: Any,
-    ) -> dict[str, Any]:
-        """Ask, and return the body of the answer.
+    def call(self, service: str, what: str, request: Callable[[Any], T], *, repeat: bool = True) -> T:
+        """Make a request through the proxy of a service, and turn openstacksdk's errors into ours.
 
         Args:
-            method: HTTP's.
             service: of `SERVICES`.
-            path: below the service's endpoint.
-            what: what we wanted, for the message: "start a server".
-            missing_ok: a 404 is an empty answer.
-            once: not again after an answer that was lost, whatever the method.
-            options: `json`, `params`, `headers`, `data` as requests has them.
+            what: what is wanted, for the message of an error: "start a server".
+            request: gets the proxy: `lambda compute: compute.get_server(name)`. What it returns must be complete: a
+                generator of openstacksdk asks for its pages only when it is read.
+            repeat: make it again after a refusal for now or a lost answer. False where that would do something twice.
 
         Raises:
-            OpenStackError: the answer was no.
-            OpenStackRetryableError: no, for now.
+            OpenStackError: the cloud refused.
+            OpenStackRetryableError: it refused for now, or did not answer, each time.
         """
-        response = self.response(method, service, path, what, missing_ok=missing_ok, once=once, **options)
-        if response.status_code == NOT_FOUND or not response.content:
-            return {}
-        body = response.json()
-        return body if isinstance(body, dict) else {"": body}
 
-    def response(
-        self,
-        method: str,
-        service: str,
-        path: str,
-        what: str = "",
-        *,
-        missing_ok: bool = False,
-        once: bool = False,
-        **options: Any,
-    ) -> Any:
-        """The same, with the whole answer."""
-        said = what or f"{method} {path}"
-
-        def send() -> Any:
-            return self._send(method, service, path, said, missing_ok=missing_ok, **options)
-
-        attempts = 1 if once or method not in SAFE else ATTEMPTS
-        return retry(self._patient(send), self.cancel, on=OpenStackRetryableError, attempts=attempts, first=0.3)
-
-    def _patient(self, send: Callable[[], Any]) -> Callable[[], Any]:
-        """Wait as long as the cloud asks for, if it does."""
-
-        def call() -> Any:
+        def attempt() -> T:
             try:
-                return send()
+                with translate_errors(what):
+                    return request(self.proxy(service))
             except OpenStackRetryableError as error:
-                if error.after:
+                if repeat and error.after:
                     self.cancel.sleep(error.after)
                 raise
 
-        return call
+        attempts = ATTEMPTS if repeat else 1
+        return retry(attempt, self.cancel, on=OpenStackRetryableError, attempts=attempts, first=0.3)
 
-    def _send(self, method: str, service: str, path: str, what: str, *, missing_ok: bool, **options: Any) -> Any:
-        if service == "compute":
-            options["microversion"] = COMPUTE
-        with self._lock:
-            self.calls[f"{method} {service}"] = self.calls.get(f"{method} {service}", 0) + 1
-        from keystoneauth1.adapter import Adapter
+    def find(self, service: str, what: str, request: Callable[[Any], T]) -> T | None:
+        """Make a request as `call` does; return None where the cloud says that there is no such thing.
 
-        timeout = options.pop("timeout", TIMEOUT)
-        with translate_errors(what):
-            # The proxy's own `request` adds nothing but metrics, and warnings of openstacksdk about itself.
-            response: Any = Adapter.request(
-                self.adapter(service), path, method, raise_exc=False, connect_retries=0, timeout=timeout, **options
-            )
-        if response.status_code < 400 or (missing_ok and response.status_code == NOT_FOUND):  # noqa: PLR2004  HTTP's
-            return response
-        raise refusal(what, response)
+        Raises:
+            OpenStackError: as `call`, but for a 404.
+        """
+        try:
+            return self.call(service, what, request)
+        except OpenStackError as error:
+            if error.status != NOT_FOUND:
+                raise
+            return None
 
-    def adapter(self, service: str) -> Any:
-        """The service's adapter. Finding one service's endpoint and version is not for two threads at once."""
+    def proxy(self, service: str) -> Any:
+        """Return openstacksdk's proxy of a service.
+
+        Two threads may not look up one service's endpoint and version at once. The retries that clouds.yaml may ask for
+        (`connect_retries`, `status_code_retries`) are taken away: keystoneauth would repeat any request whose answer
+        was lost, and so make a second server.
+        """
         with self._locks[service]:
-            return getattr(self.connection, service)
+            proxy = getattr(self.connection, service)
+            proxy.connect_retries = proxy.status_code_retries = 0
+            return proxy
 
     def has(self, service: str) -> bool:
         """Say whether the cloud has a service at all."""
-        with translate_errors("read the catalogue"), self._lock:
+        with translate_errors("read the catalogue"), self._locks["identity"]:
             return bool(self.connection.has_service(service.replace("_", "-")))
 
-    def pages(self, service: str, path: str, result: str, what: str = "", **params: Any) -> Iterator[dict[str, Any]]:
-        """Ask for all pages of a list, and yield its items."""
-        given: Any = {key: value for key, value in params.items() if value is not None}
-        while path:
-            answer = self.ask("GET", service, path, what, params=given)
-            yield from answer[result]
-            path, given = _next(answer, result), None
 
+class OpenStackClouds(CloudPool[OpenStackAccount, OpenStackCloud]):
+    """The clouds that a process speaks to; each is opened once, for all threads."""
 
-def _next(answer: Mapping[str, Any], result: str) -> str:
-    """The next page: Glance gives a path below its root, the others a whole address."""
-    if answer.get("next"):
-        return str(answer["next"]).removeprefix("/v2")
-    for link in answer.get(f"{result}_links", []):
-        if link["rel"] == "next":
-            return str(link["href"])
-    return ""
+    def __init__(self) -> None:
+        super().__init__(lambda account: OpenStackCloud(account, _connect(account)), OpenStackAccount.from_json)

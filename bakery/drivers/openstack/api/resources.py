@@ -1,130 +1,175 @@
-"""All kinds of things that we make, and how each is found again: made once, even where the answer is lost."""
+"""The kinds of resources that a build makes: how each is listed, found by our key, made once, and deleted."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from bakery.drivers.openstack.api.cloud import ATTEMPTS, OpenStackCloud
+from bakery.drivers.openstack.api.cloud import OpenStackCloud
 from bakery.drivers.openstack.api.errors import OpenStackRetryableError
+from bakery.drivers.shared.create_once import create_once
 from bakery.state.claim import Claim
-from bakery.util.retry import retry
 
-Thing = dict[str, Any]
+if TYPE_CHECKING:
+    from openstack.image.v2.image import Image
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """One kind of thing.
+    """One kind of resource, with the calls of openstacksdk's proxy for it.
 
     Args:
-        service: who has it.
-        path: of the list, and below it of one thing.
-        result: the list's name in the answer.
-        one: one thing's name in an answer; empty where the answer is the thing.
-        listing: the list's path where it differs.
+        service: the proxy.
+        get: one resource by its id.
+        list: all that the project has, by its filters.
+        delete: one resource by its id; one that is not there counts as deleted.
     """
 
     service: str
-    path: str
-    result: str
-    one: str
-    listing: str = ""
+    get: Callable[[Any, str], Any]
+    list: Callable[..., Any]
+    delete: Callable[[Any, str], None]
+
+
+@cache
+def filtered_image(names: tuple[str, ...]) -> type[Image]:
+    """Return openstacksdk's Image with more filters that are sent to Glance.
+
+    `image.images(...)` drops a filter that it does not know without a word (openstacksdk 4.22), and then lists every
+    image; Glance itself filters by any property.
+
+    Args:
+        names: of the filters: openstacksdk's own, or properties of images.
+    """
+    from openstack.image.v2.image import Image
+    from openstack.resource import QueryParameters
+
+    class FilteredImage(Image):
+        _query_mapping = QueryParameters(
+            *(name for name in names if name not in {"is_hidden", "limit", "marker"}), is_hidden="os_hidden"
+        )
+
+    return FilteredImage
 
 
 KINDS: dict[str, Kind] = {
-    "keypair": Kind(service="compute", path="/os-keypairs", result="keypairs", one="keypair"),
-    "security-group": Kind(service="network", path="/security-groups", result="security_groups", one="security_group"),
-    "port": Kind(service="network", path="/ports", result="ports", one="port"),
-    "floating-address": Kind(service="network", path="/floatingips", result="floatingips", one="floatingip"),
-    "volume": Kind(service="block_storage", path="/volumes", result="volumes", one="volume", listing="/volumes/detail"),
-    "snapshot": Kind(
-        service="block_storage", path="/snapshots", result="snapshots", one="snapshot", listing="/snapshots/detail"
+    "keypair": Kind(
+        service="compute",
+        get=lambda compute, name: compute.get_keypair(name),
+        list=lambda compute, **query: compute.keypairs(**query),
+        delete=lambda compute, name: compute.delete_keypair(name),
     ),
-    "image": Kind(service="image", path="/images", result="images", one=""),
-    "server": Kind(service="compute", path="/servers", result="servers", one="server", listing="/servers/detail"),
+    "security-group": Kind(
+        service="network",
+        get=lambda network, name: network.get_security_group(name),
+        list=lambda network, **query: network.security_groups(**query),
+        delete=lambda network, name: network.delete_security_group(name),
+    ),
+    "port": Kind(
+        service="network",
+        get=lambda network, name: network.get_port(name),
+        list=lambda network, **query: network.ports(**query),
+        delete=lambda network, name: network.delete_port(name),
+    ),
+    "floating-address": Kind(
+        service="network",
+        get=lambda network, name: network.get_ip(name),
+        list=lambda network, **query: network.ips(**query),
+        delete=lambda network, name: network.delete_ip(name),
+    ),
+    "volume": Kind(
+        service="block_storage",
+        get=lambda block_storage, name: block_storage.get_volume(name),
+        list=lambda block_storage, **query: block_storage.volumes(**query),
+        delete=lambda block_storage, name: block_storage.delete_volume(name),
+    ),
+    "snapshot": Kind(
+        service="block_storage",
+        get=lambda block_storage, name: block_storage.get_snapshot(name),
+        list=lambda block_storage, **query: block_storage.snapshots(**query),
+        delete=lambda block_storage, name: block_storage.delete_snapshot(name),
+    ),
+    "image": Kind(
+        service="image",
+        get=lambda image, name: image.get_image(name),
+        list=lambda image, **query: filtered_image(tuple(query)).list(image, **query),
+        delete=lambda image, name: image.delete_image(name),
+    ),
+    "server": Kind(
+        service="compute",
+        get=lambda compute, name: compute.get_server(name),
+        list=lambda compute, **query: compute.servers(**query),
+        delete=lambda compute, name: compute.delete_server(name),
+    ),
 }
-"""In the order of making, as `undo` goes backwards."""
+"""In the order of making, as the clean-up goes backwards."""
 
 
-def get(cloud: OpenStackCloud, kind: str, name: str) -> Thing | None:
-    """Return one thing as its service describes it, or None where there is none."""
-    known = KINDS[kind]
-    found = cloud.ask("GET", known.service, f"{known.path}/{name}", f"show the {kind} {name}", missing_ok=True)
-    return (found[known.one] if known.one else found) if found else None
-
-
-def every(cloud: OpenStackCloud, kind: str, **params: Any) -> list[Thing]:
-    """Return all of a kind that the project has."""
-    known = KINDS[kind]
-    items = cloud.pages(known.service, known.listing or known.path, known.result, f"list the {kind}s", **params)
-    return [item["keypair"] if kind == "keypair" else item for item in items]
-
-
-def by_key(cloud: OpenStackCloud, kind: str, key: str) -> list[Thing]:
-    """Return the things that carry our key, normally one or none."""
-    match kind:
-        case "keypair":
-            found = get(cloud, kind, key)
-            return [found] if found else []
-        case "floating-address":  # has no name: the key is in its description
-            return [one for one in every(cloud, kind) if key in (one.get("description") or "")]
-        case "server":
-            return [one for one in every(cloud, kind, name=f"^{key}$") if one["name"] == key]
-        case _:
-            return [one for one in every(cloud, kind, name=key) if one["name"] == key]
-
-
-def id_of(kind: str, thing: Thing) -> str:
-    """What the service calls it."""
-    return str(thing["name"] if kind == "keypair" else thing["id"])
-
-
-def make(cloud: OpenStackCloud, kind: str, key: str, claim: Claim, body: Thing, *, path: str = "") -> Thing:
-    """Make one thing.
-
-    No service but Cinder's newest knows a client token, so an answer that is lost is not asked for again blindly: we
-    look for our key first.
+def get(cloud: OpenStackCloud, kind: str, name: str) -> Any:
+    """Return one resource as openstacksdk shows it, or None where there is none.
 
     Args:
         cloud: where.
         kind: of `KINDS`.
-        key: what the thing carries from its first moment.
-        claim: whose cancellation ends the waiting.
-        body: of the request.
-        path: where to ask, if not at the list's path.
-
-    Raises:
-        OpenStackError: the cloud said no.
+        name: its id; of a key pair, its name.
     """
     known = KINDS[kind]
-
-    def call() -> Thing:
-        request = {known.one: body} if known.one and not path else body
-        answer = cloud.ask("POST", known.service, path or known.path, f"make the {kind}", once=True, json=request)
-        return dict(answer[known.one]) if known.one else answer
-
-    return once(call, lambda: by_key(cloud, kind, key), claim)
+    return cloud.find(known.service, f"show the {kind} {name}", lambda proxy: known.get(proxy, name))
 
 
-def once(call: Callable[[], Thing], look: Callable[[], list[Thing]], claim: Claim) -> Thing:
-    """Call until there is an answer, and look before every call but the first whether one has worked unheard."""
-    asked = False
+def list_all(cloud: OpenStackCloud, kind: str, **query: Any) -> list[Any]:
+    """Return all resources of a kind that the project has, from all pages.
 
-    def ask() -> Thing:
-        nonlocal asked
-        found = look() if asked else []
-        asked = True
-        return found[0] if found else call()
+    Args:
+        cloud: where.
+        kind: of `KINDS`.
+        query: the service's filters; those that are None are left out.
+    """
+    known = KINDS[kind]
+    filters = {name: value for name, value in query.items() if value is not None}
+    return cloud.call(known.service, f"list the {kind}s", lambda proxy: list(known.list(proxy, **filters)))
 
-    def say(_: int, error: BaseException) -> None:
-        claim.waiting(f"{error}, trying again")
 
-    return retry(ask, claim.cancel, on=OpenStackRetryableError, attempts=ATTEMPTS, first=0.5, say=say)
+def by_key(cloud: OpenStackCloud, kind: str, key: str) -> list[Any]:
+    """Return the resources that carry our key, normally one or none."""
+    match kind:
+        case "keypair":
+            keypair = get(cloud, kind, key)
+            return [keypair] if keypair else []
+        case "floating-address":  # has no name: the key is in its description
+            return [address for address in list_all(cloud, kind) if key in (address.description or "")]
+        case "server":  # Nova takes a name as a regular expression
+            return [server for server in list_all(cloud, kind, name=f"^{key}$") if server.name == key]
+        case _:
+            return [resource for resource in list_all(cloud, kind, name=key) if resource.name == key]
+
+
+def create(cloud: OpenStackCloud, kind: str, key: str, claim: Claim, request: Callable[[Any], Any]) -> Any:
+    """Create one resource, once, and return it.
+
+    No service but Cinder's newest knows a client token, so after a lost answer our key is looked for first.
+
+    Args:
+        cloud: where.
+        kind: of `KINDS`.
+        key: what the resource carries from its first moment.
+        claim: whose cancellation ends the waiting.
+        request: gets the proxy, and returns the resource.
+
+    Raises:
+        OpenStackError: the cloud refused; `OpenStackRetryableError` where it did so for now, each time.
+    """
+    return create_once(
+        lambda: cloud.call(KINDS[kind].service, f"make the {kind}", request, repeat=False),
+        lambda: by_key(cloud, kind, key),
+        claim,
+        on=OpenStackRetryableError,
+    )
 
 
 def delete(cloud: OpenStackCloud, kind: str, name: str) -> None:
-    """Ask for its end; what is not there is well."""
+    """Ask for a resource's end; one that is not there counts as deleted."""
     known = KINDS[kind]
-    cloud.ask("DELETE", known.service, f"{known.path}/{name}", f"delete the {kind} {name}", missing_ok=True)
+    cloud.call(known.service, f"delete the {kind} {name}", lambda proxy: known.delete(proxy, name))

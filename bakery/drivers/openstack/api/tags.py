@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
+from bakery.drivers.shared import marks
+from bakery.drivers.shared.marks import BUILD, EXPIRES, IMAGE, KEY, NOTE, RUN, STARTED, STEP, TEMPORARY
 from bakery.state.claim import Claim
 
-RUN, BUILD, EXPIRES = "bakery:run", "bakery:build", "bakery:expires"
-KEY = "bakery:key"
-"""The name that we chose for this one thing; the record in the journal holds it too."""
-STARTED = "bakery:started"
-IMAGE = "bakery:image"
-"""Only on kept images: the image's name in the imagefile."""
-STEP = "bakery:step"
-"""Only on checkpoints: the content key of the last step inside."""
-NOTE = "bakery:note"
-"""Only on checkpoints: what another host needs to know its steps again."""
-TEMPORARY = (RUN, EXPIRES, KEY, STARTED)
-"""What a kept image loses."""
+__all__ = ["BUILD", "EXPIRES", "IMAGE", "KEY", "NOTE", "RUN", "STARTED", "STEP", "TEMPORARY"]
+
 RUN_ID = re.compile(r"bakery-([0-9]{8}-[0-9]{6}-[0-9a-f]+)-")
 LONGEST = 255
 """Characters of a name, a description, a value of metadata."""
@@ -34,30 +24,33 @@ def new_key(claim: Claim) -> str:
 
 def temporary(claim: Claim, key: str) -> dict[str, str]:
     """Return the marks of something that must not stay."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    marks = {**claim.tags, KEY: key, STARTED: now}
-    return {name: value[:LONGEST] for name, value in marks.items()}
+    return {name: value[:LONGEST] for name, value in marks.of_claim(claim, key).items()}
 
 
 def line(claim: Claim) -> str:
-    """Return the marks as one line, for things that have nothing but a description."""
+    """Return the marks as one line, for resources that have nothing but a description."""
     return " ".join(f"{name}={claim.tags[name]}" for name in (RUN, EXPIRES, BUILD) if name in claim.tags)[:LONGEST]
 
 
 def read_line(text: str | None) -> dict[str, str]:
-    """Read such a line."""
+    """Read what `line` wrote, wherever it stands in a text."""
     pairs = (word.partition("=") for word in (text or "").split() if word.startswith("bakery:"))
     return {name: value for name, _, value in pairs}
 
 
-def of(item: Mapping[str, Any]) -> dict[str, str]:
-    """Return the marks of anything that a service described."""
-    found = {**read_line(item.get("description")), **(item.get("metadata") or {})}
-    found.update({name: str(value) for name, value in item.items() if name.startswith("bakery:")})
-    return {name: value for name, value in found.items() if name.startswith("bakery:") and value}
+def of(resource: Any) -> dict[str, str]:
+    """Return the marks of a resource as openstacksdk shows it.
+
+    A server, a volume and a snapshot have them in `metadata`, an image in `properties`, the network's resources in
+    their `description`.
+    """
+    described = read_line(getattr(resource, "description", None))
+    metadata = getattr(resource, "metadata", None) or {}
+    properties = getattr(resource, "properties", None) or {}
+    return marks.read({**described, **metadata, **{name: str(value) for name, value in properties.items()}})
 
 
 def run_of(name: str) -> str:
-    """Return a key's run, as far as the key tells: `bakery-20261122-160627-1d7e-...`; empty where it is not ours."""
-    found = RUN_ID.match(name)
-    return found[1] if found else ""
+    """Return the run that a key begins with: `20261122-160627-1d7e`; empty where the name is none of our keys."""
+    match = RUN_ID.match(name)
+    return match[1] if match else ""

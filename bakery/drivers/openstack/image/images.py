@@ -1,4 +1,4 @@
-"""Images in Glance: waited for with a deadline and a reason, changed, shared, unmade."""
+"""Images in Glance: waited for with a deadline and a reason, changed, shared, downloaded, deleted."""
 
 from __future__ import annotations
 
@@ -6,27 +6,30 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bakery.drivers.openstack.api import resources
 from bakery.drivers.openstack.api.cloud import OpenStackCloud
-from bakery.drivers.openstack.api.errors import CONFLICT, OpenStackError, OpenStackRetryableError, status_of
-from bakery.errors import DriverError, NotYet, RetryableError
+from bakery.drivers.openstack.api.errors import CONFLICT, OpenStackError, OpenStackRetryableError, refusal, status_of
+from bakery.drivers.shared.waiting import patience
+from bakery.errors import DriverError, NotYet
 from bakery.state.claim import Claim
 from bakery.util.context import WorkContext
 from bakery.util.waiting import until
 
+if TYPE_CHECKING:
+    from openstack.image.v2.image import Image
+
 ACTIVE = "active"
 FAILED = frozenset({"killed", "error", "deleted", "pending_delete", "deactivated"})
 """States from which no image becomes active (docs.openstack.org/glance, Image statuses)."""
-PATCH = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
 BLOCK_DEVICES = "block_device_mapping"
 
 
 def wait_active(
     cloud: OpenStackCloud, image: str, work: WorkContext, timeout: float, *, expected: bool = True
-) -> dict[str, Any]:
-    """Wait until an image can be booted.
+) -> Image:
+    """Wait until an image can be booted, and return it.
 
     Args:
         cloud: where.
@@ -40,26 +43,23 @@ def wait_active(
     """
     seen = expected
 
-    def probe() -> dict[str, Any]:
+    def probe() -> Image:
         nonlocal seen
-        try:
-            found = resources.get(cloud, "image", image)
-        except RetryableError as error:
-            raise NotYet("OpenStack asks for patience") from error
-        if found is None and not seen:
+        with patience("OpenStack"):
+            current: Image | None = resources.get(cloud, "image", image)
+        if current is None and not seen:
             raise NotYet("Glance does not show the image yet")
-        if found is None:
+        if current is None:
             raise DriverError(
                 f"the image {image} is gone before it was done", why="Nova deletes an image whose snapshot failed"
             )
         seen = True
-        status = found["status"]
-        if status in FAILED:
-            why = found.get("os_glance_failed_import") or f"Glance says: {status}"
+        if current.status in FAILED:
+            why = properties_of(current).get("os_glance_failed_import") or f"Glance says: {current.status}"
             raise DriverError(f"the image {image} failed", why=why)
-        if status != ACTIVE:
-            raise NotYet(f"the image is {status}")
-        return found
+        if current.status != ACTIVE:
+            raise NotYet(f"the image is {current.status}")
+        return current
 
     return until(
         probe,
@@ -72,7 +72,7 @@ def wait_active(
     )
 
 
-def wait_snapshots(cloud: OpenStackCloud, image: Mapping[str, Any], work: WorkContext, timeout: float) -> list[str]:
+def wait_snapshots(cloud: OpenStackCloud, image: Image, work: WorkContext, timeout: float) -> list[str]:
     """Wait for the Cinder snapshots that an image of a volume-backed server points to: it is active before they are.
 
     Returns:
@@ -81,17 +81,18 @@ def wait_snapshots(cloud: OpenStackCloud, image: Mapping[str, Any], work: WorkCo
     Raises:
         DriverError: one failed.
     """
-    names = snapshots_of(image)
+    snapshots = snapshots_of(image)
 
     def ready(name: str) -> None:
-        found = resources.get(cloud, "snapshot", name)
-        status = found["status"] if found else "gone"
+        with patience("OpenStack"):
+            snapshot = resources.get(cloud, "snapshot", name)
+        status = snapshot.status if snapshot else "gone"
         if status in {"error", "gone", "error_deleting", "deleting"}:
             raise DriverError(f"the snapshot {name} failed", why=f"Cinder says: {status}")
         if status != "available":
             raise NotYet(f"the snapshot is {status}")
 
-    for name in names:
+    for name in snapshots:
         until(
             lambda name=name: ready(name),  # type: ignore[misc]  # a bound default
             what=f"the snapshot {name} is done",
@@ -100,32 +101,50 @@ def wait_snapshots(cloud: OpenStackCloud, image: Mapping[str, Any], work: WorkCo
             notify=work.waiting,
             late=0.2,
         )
-    return names
+    return snapshots
 
 
-def snapshots_of(image: Mapping[str, Any]) -> list[str]:
+def properties_of(image: Image) -> Mapping[str, Any]:
+    """Return the properties of an image that openstacksdk knows no attribute for: all of ours are among them."""
+    return image.properties or {}
+
+
+def snapshots_of(image: Image) -> list[str]:
     """Return the ids of the Cinder snapshots in which the image's data are."""
-    devices = image.get(BLOCK_DEVICES) or "[]"
+    devices = properties_of(image).get(BLOCK_DEVICES) or "[]"
     listed = json.loads(devices) if isinstance(devices, str) else devices
     return [device["snapshot_id"] for device in listed if device.get("snapshot_id")]
 
 
-def patch(cloud: OpenStackCloud, image: str, changes: Mapping[str, Any], *, gone: Iterable[str] = ()) -> dict[str, Any]:
-    """Change an image in one request, all or nothing.
+def change(cloud: OpenStackCloud, image: str, changes: Mapping[str, Any], *, gone: Iterable[str] = ()) -> Image:
+    """Change an image in one request, all or nothing, and return it.
+
+    The steps are ours, and openstacksdk's `Image.patch` sends them: `update_image` makes them of the differences to an
+    image that was fetched before, in lists too, and Glance refuses `/tags/0`.
 
     Args:
         cloud: where.
         image: its id.
-        changes: new values; of properties too.
+        changes: new values by Glance's names; of properties too.
         gone: properties to take away.
     """
-    found = resources.get(cloud, "image", image) or {}
-    steps: list[dict[str, Any]] = [
-        {"op": "replace" if name in found else "add", "path": f"/{_escaped(name)}", "value": value}
-        for name, value in changes.items()
-    ]
-    steps += [{"op": "remove", "path": f"/{_escaped(name)}"} for name in gone if name in found]
-    return cloud.ask("PATCH", "image", f"/images/{image}", f"change the image {image}", json=steps, headers=PATCH)
+
+    def request(proxy: Any) -> Image:
+        current: Image = proxy.get_image(image)
+        known = {name for name, value in _by_name(current).items() if value is not None}
+        steps: list[dict[str, Any]] = [
+            {"op": "replace" if name in known else "add", "path": f"/{_escaped(name)}", "value": value}
+            for name, value in changes.items()
+        ]
+        steps += [{"op": "remove", "path": f"/{_escaped(name)}"} for name in gone if name in known]
+        return current.patch(proxy, steps)
+
+    return cloud.call("image", f"change the image {image}", request)
+
+
+def _by_name(image: Image) -> dict[str, Any]:
+    """Return all that Glance said of an image, by Glance's names."""
+    return {**image.to_dict(computed=False, original_names=True), **properties_of(image)}
 
 
 def _escaped(name: str) -> str:
@@ -133,11 +152,9 @@ def _escaped(name: str) -> str:
 
 
 def share(cloud: OpenStackCloud, image: str, member: str) -> None:
-    """Let a project use the image; that it may already is well."""
+    """Let a project use the image; one that may already is left as it is."""
     try:
-        cloud.ask(
-            "POST", "image", f"/images/{image}/members", f"share the image with {member}", json={"member": member}
-        )
+        cloud.call("image", f"share the image with {member}", lambda proxy: proxy.add_member(image, member_id=member))
     except OpenStackError as error:
         if status_of(error) != CONFLICT:
             raise
@@ -145,11 +162,14 @@ def share(cloud: OpenStackCloud, image: str, member: str) -> None:
 
 def accept(cloud: OpenStackCloud, image: str, member: str) -> None:
     """Accept a shared image; `cloud` is the member's."""
-    path = f"/images/{image}/members/{member}"
-    cloud.ask("PUT", "image", path, f"accept the image for {member}", json={"status": "accepted"})
+    cloud.call(
+        "image",
+        f"accept the image for {member}",
+        lambda proxy: proxy.update_member(member, image, status="accepted"),
+    )
 
 
-def download(cloud: OpenStackCloud, image: Mapping[str, Any], name: str, claim: Claim) -> str:
+def download(cloud: OpenStackCloud, image: Image, name: str, claim: Claim) -> str:
     """Leave an image's data as a local file, under its final name only when whole and of Glance's digest.
 
     Returns:
@@ -158,22 +178,34 @@ def download(cloud: OpenStackCloud, image: Mapping[str, Any], name: str, claim: 
     Raises:
         DriverError: the bytes are not those that Glance says it has.
     """
-    target = claim.images / f"{name}.{image['disk_format']}"
+    target = claim.images / f"{name}.{image.disk_format}"
     part = claim.folder / f"{target.name}.part"
-    digest = hashlib.new(image.get("os_hash_algo") or "sha512")
+    digest = hashlib.new(image.hash_algo or "sha512")
+    what = "hand out the image"
+    response = cloud.call("image", what, lambda proxy: checked(what, proxy.download_image(image.id, stream=True)))
+    done = 0
     with part.open("wb") as file:
-        answer = cloud.response("GET", "image", f"/images/{image['id']}/file", "hand out the image", stream=True)
-        done = 0
-        for piece in answer.iter_content(1 << 20):
+        for piece in response.iter_content(1 << 20):
             claim.cancel.check()
             file.write(piece)
             digest.update(piece)
             done += len(piece)
-            claim.progress("download", done, image["size"])
-    if image.get("os_hash_value") not in {None, digest.hexdigest()}:
-        raise DriverError(f"the download of {image['id']} is damaged", why="its digest is not Glance's")
+            claim.progress("download", done, image.size)
+    if image.hash_value not in {None, digest.hexdigest()}:
+        raise DriverError(f"the download of {image.id} is damaged", why="its digest is not Glance's")
     shutil.move(part, target)
     return str(target)
+
+
+def checked(what: str, response: Any) -> Any:
+    """Return a response that is no refusal, for the calls of openstacksdk's image proxy that do not look.
+
+    Raises:
+        OpenStackError: its status says no.
+    """
+    if response.status_code >= 400:  # noqa: PLR2004  HTTP's
+        raise refusal(what, response)
+    return response
 
 
 def delete(cloud: OpenStackCloud, image: str) -> None:
@@ -182,35 +214,55 @@ def delete(cloud: OpenStackCloud, image: str) -> None:
     Raises:
         OpenStackRetryableError: it is still in use (a volume is being made of it).
     """
-    found = resources.get(cloud, "image", image)
-    if found is None:
+    current: Image | None = resources.get(cloud, "image", image)
+    if current is None:
         return
-    snapshots = snapshots_of(found)
-    if found.get("protected"):
-        patch(cloud, image, {"protected": False})
+    snapshots = snapshots_of(current)
+    if current.is_protected:
+        change(cloud, image, {"protected": False})
     try:
         resources.delete(cloud, "image", image)
     except OpenStackError as error:
         if status_of(error) == CONFLICT:
             raise OpenStackRetryableError(error.what, why=error.why, hint="what uses it must go first") from error
         raise
-    for one in snapshots:
-        delete_snapshot(cloud, one)
+    for snapshot in snapshots:
+        delete_snapshot(cloud, snapshot)
 
 
 def delete_snapshot(cloud: OpenStackCloud, name: str) -> None:
-    """Delete a Cinder snapshot."""
+    """Delete a Cinder snapshot.
+
+    Raises:
+        OpenStackRetryableError: it is in the middle of something.
+    """
     try:
         resources.delete(cloud, "snapshot", name)
     except OpenStackError as error:
-        found = resources.get(cloud, "snapshot", name)
-        if found and found["status"] in {"creating", "deleting", "backing-up"}:
-            raise OpenStackRetryableError(error.what, why=f"the snapshot is {found['status']}: {error.why}") from error
-        if found:
+        snapshot = resources.get(cloud, "snapshot", name)
+        if snapshot and snapshot.status in {"creating", "deleting", "backing-up"}:
+            raise OpenStackRetryableError(error.what, why=f"the snapshot is {snapshot.status}: {error.why}") from error
+        if snapshot:
             raise
 
 
-def temporary(cloud: OpenStackCloud, key: str, claim: Claim, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Make an empty image record under our key, private, to be filled."""
-    request = {"visibility": "private", "container_format": "bare", **body, "name": key}
-    return resources.make(cloud, "image", key, claim, request)
+def create_empty(cloud: OpenStackCloud, key: str, claim: Claim, disk_format: str, properties: Mapping[str, str]) -> str:
+    """Create an image's record under our key, private, without data, and return its id.
+
+    Not by `create_image`: that adds three properties of its own, and uploads a file of the name where there is one in
+    the working folder.
+    """
+
+    def request(proxy: Any) -> Image:
+        from openstack.image.v2.image import Image
+
+        image = Image.new(
+            name=key,
+            visibility="private",
+            container_format="bare",
+            disk_format=disk_format,
+            properties={**properties},
+        )
+        return image.create(proxy)
+
+    return str(resources.create(cloud, "image", key, claim, request).id)

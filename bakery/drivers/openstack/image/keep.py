@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bakery.drivers.openstack.api import resources, tags
 from bakery.drivers.openstack.api.cloud import OpenStackAccount, OpenStackCloud, OpenStackClouds
 from bakery.drivers.openstack.image import images
 from bakery.drivers.openstack.source import OpenStack
+from bakery.drivers.shared.retention import surplus
 from bakery.errors import DriverError
 from bakery.model import Artifact
 from bakery.state.claim import Claim
+
+if TYPE_CHECKING:
+    from openstack.image.v2.image import Image
 
 
 def keep(clouds: OpenStackClouds, artifact: Artifact, name: str, claim: Claim) -> Artifact:
@@ -25,17 +27,17 @@ def keep(clouds: OpenStackClouds, artifact: Artifact, name: str, claim: Claim) -
     source = OpenStack.from_settings(artifact.settings["source"])
     cloud = clouds.of(artifact.settings).within(claim.cancel)
     image = artifact.id
-    found = images.wait_active(cloud, image, claim, source.image_timeout)
+    tested = images.wait_active(cloud, image, claim, source.image_timeout)
     data = {**artifact.data, "glance_name": name}
     if source.download:
-        data["file"] = images.download(cloud, found, name, claim)
+        data["file"] = images.download(cloud, tested, name, claim)
     if source.members:
-        images.patch(cloud, image, {"visibility": "shared"})
+        images.change(cloud, image, {"visibility": "shared"})
         _share(clouds, cloud, source, image)
-    images.patch(cloud, image, _final(source, name, claim), gone=(*tags.TEMPORARY, tags.STEP, tags.NOTE))
+    images.change(cloud, image, _final(source, name, claim), gone=(*tags.TEMPORARY, tags.STEP, tags.NOTE))
     claim.commit()
     older(cloud, source, name, image, claim)
-    return replace(artifact, name=name, size=found.get("size"), data=data)
+    return replace(artifact, name=name, size=tested.size, data=data)
 
 
 def _final(source: OpenStack, name: str, claim: Claim) -> dict[str, Any]:
@@ -65,46 +67,46 @@ def older(cloud: OpenStackCloud, source: OpenStack, name: str, new: str, claim: 
     rule = source.old
     if not rule.hide and rule.newest is None:
         return
-    others = sorted(_others(cloud, name, new), key=lambda image: image["created_at"], reverse=True)
-    since = (datetime.now(UTC) - timedelta(days=rule.days)).isoformat()
-    surplus = [] if rule.newest is None else [one for one in others[rule.newest :] if one["created_at"] < since]
-    for one in others:
-        gone = one in surplus and _let_go(cloud, source, one, claim)
-        if not gone and rule.hide and not one.get("os_hidden") and not rule.dry_run:
-            images.patch(cloud, one["id"], {"os_hidden": True})
+    others = _others(cloud, name, new)
+    beyond = [] if rule.newest is None else surplus(others, lambda image: image.created_at, rule.newest, rule.days)
+    for image in others:
+        gone = image in beyond and _let_go(cloud, source, image, claim)
+        if not gone and rule.hide and not image.is_hidden and not rule.dry_run:
+            images.change(cloud, image.id, {"os_hidden": True})
 
 
-def _others(cloud: OpenStackCloud, name: str, new: str) -> list[dict[str, Any]]:
-    """The other kept images of the name, hidden ones too (Glance lists them only when asked)."""
+def _others(cloud: OpenStackCloud, name: str, new: str) -> list[Image]:
+    """Return the other kept images of the name, hidden ones too (Glance lists them only when asked)."""
     listed = [
-        one
-        for hidden in ("false", "true")
-        for one in resources.every(cloud, "image", os_hidden=hidden, owner=cloud.project, **{tags.IMAGE: name})
+        image
+        for hidden in (False, True)
+        for image in resources.list_all(cloud, "image", is_hidden=hidden, owner=cloud.project, **{tags.IMAGE: name})
     ]
-    return [one for one in listed if one["id"] != new and not one.get(tags.EXPIRES)]
+    return [image for image in listed if image.id != new and not images.properties_of(image).get(tags.EXPIRES)]
 
 
-def _let_go(cloud: OpenStackCloud, source: OpenStack, old: Mapping[str, Any], claim: Claim) -> bool:
-    image, rule = old["id"], source.old
-    used = users(cloud, image) if rule.in_use == "refuse" else []
-    if used or old.get("protected"):
+def _let_go(cloud: OpenStackCloud, source: OpenStack, old: Image, claim: Claim) -> bool:
+    """Delete an old image, unless it is in use or protected; say which it was. Return whether it went."""
+    rule = source.old
+    used = users(cloud, old.id) if rule.in_use == "refuse" else []
+    if used or old.is_protected:
         claim.notice(
-            f"the old image {image} stays: " + (f"it is in use by {', '.join(used)}" if used else "it is protected"),
+            f"the old image {old.id} stays: " + (f"it is in use by {', '.join(used)}" if used else "it is protected"),
             hint="OpenStack(old=Old(in_use='delete')) deletes it all the same" if used else "",
             warning=True,
         )
         return False
     if rule.dry_run:
-        claim.notice(f"the old image {image} of {old['created_at']} would go")
+        claim.notice(f"the old image {old.id} of {old.created_at} would go")
         return True
-    images.delete(cloud, image)
-    claim.notice(f"the old image {image} of {old['created_at']} is gone")
+    images.delete(cloud, old.id)
+    claim.notice(f"the old image {old.id} of {old.created_at} is gone")
     return True
 
 
 def users(cloud: OpenStackCloud, image: str) -> list[str]:
     """Return the servers of the project that run from an image."""
-    return [f"server {one['name']} ({one['id']})" for one in resources.every(cloud, "server", image=image)]
+    return [f"server {server.name} ({server.id})" for server in resources.list_all(cloud, "server", image=image)]
 
 
 def delete(cloud: OpenStackCloud, artifact: Artifact) -> None:
@@ -116,8 +118,8 @@ def delete(cloud: OpenStackCloud, artifact: Artifact) -> None:
     used = users(cloud, artifact.id)
     if used:
         raise DriverError(f"the image {artifact.id} is in use", why=", ".join(used))
-    found = resources.get(cloud, "image", artifact.id)
-    if found and found.get("protected"):
+    image: Image | None = resources.get(cloud, "image", artifact.id)
+    if image and image.is_protected:
         raise DriverError(
             f"the image {artifact.id} is protected", hint=f"openstack image set --unprotect {artifact.id}"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bakery.disk import qemuimg
 from bakery.disk.bases.base import Base
@@ -18,8 +18,10 @@ from bakery.errors import DriverError, PreflightError
 from bakery.model import Artifact
 from bakery.state.claim import Claim
 
+if TYPE_CHECKING:
+    from openstack.image.v2.image import Image
+
 PIECE = 1 << 20
-METHODS = "/info/import"
 PATIENCE = 600.0
 """Seconds that Glance may keep us waiting for a piece to be taken."""
 
@@ -51,8 +53,11 @@ class ProgressReader:
 
 def send(
     cloud: OpenStackCloud, disk: Path, disk_format: str, claim: Claim, *, timeout: float, properties: Mapping[str, str]
-) -> dict[str, Any]:
+) -> Image:
     """Upload a disk into an image under a temporary name, and wait until Glance has it whole.
+
+    The data go by the proxy's own `put`: openstacksdk's ways to upload read the whole file first, or drop it, and none
+    lets Glance take longer than any other request.
 
     Args:
         cloud: where.
@@ -68,38 +73,35 @@ def send(
     key = tags.new_key(claim)
     intent = claim.intend("image", key, **cloud.record)
     marks = tags.temporary(claim, key)
-    image = images.temporary(cloud, key, claim, {"disk_format": disk_format, **properties, **marks})["id"]
+    image = images.create_empty(cloud, key, claim, disk_format, {**properties, **marks})
     intent.made(image)
     reader = ProgressReader(disk, claim)
-    cloud.ask(
-        "PUT",
-        "image",
-        f"/images/{image}/file",
-        f"take the disk {disk.name}",
-        once=True,
-        data=reader,
-        headers={"Content-Type": "application/octet-stream"},
-        timeout=PATIENCE,
-    )
-    found = images.wait_active(cloud, image, claim, timeout)
-    verify(found, reader.digest.hexdigest())
-    return found
+    what = f"take the disk {disk.name}"
+    headers = {"Content-Type": "application/octet-stream", "Accept": ""}
+
+    def put(proxy: Any) -> None:
+        images.checked(what, proxy.put(f"/images/{image}/file", data=reader, headers=headers, timeout=PATIENCE))
+
+    cloud.call("image", what, put, repeat=False)
+    uploaded = images.wait_active(cloud, image, claim, timeout)
+    verify(uploaded, reader.digest.hexdigest())
+    return uploaded
 
 
-def verify(image: Mapping[str, Any], sha512: str) -> None:
+def verify(image: Image, sha512: str) -> None:
     """Compare digests, where Glance says one (`os_hash_algo`, since Rocky).
 
     Raises:
         DriverError: they differ.
     """
-    if image.get("os_hash_algo") == "sha512" and sha512 and image.get("os_hash_value") != sha512.lower():
+    if image.hash_algo == "sha512" and sha512 and image.hash_value != sha512.lower():
         raise DriverError(
-            f"Glance holds other bytes in {image['id']} than it should",
-            why=f"its SHA-512 is {image.get('os_hash_value')}, it should be {sha512}",
+            f"Glance holds other bytes in {image.id} than it should",
+            why=f"its SHA-512 is {image.hash_value}, it should be {sha512}",
         )
 
 
-def fetched(cloud: OpenStackCloud, wanted: GlanceUrl, claim: Claim) -> dict[str, Any]:
+def fetched(cloud: OpenStackCloud, wanted: GlanceUrl, claim: Claim) -> Image:
     """Let Glance fetch an image for this one machine.
 
     Raises:
@@ -107,17 +109,22 @@ def fetched(cloud: OpenStackCloud, wanted: GlanceUrl, claim: Claim) -> dict[str,
     """
     key = tags.new_key(claim)
     intent = claim.intend("image", key, **cloud.record)
-    body = {"disk_format": wanted.disk_format, **wanted.properties, **tags.temporary(claim, key)}
-    image = images.temporary(cloud, key, claim, body)["id"]
+    properties = {**wanted.properties, **tags.temporary(claim, key)}
+    image = images.create_empty(cloud, key, claim, wanted.disk_format, properties)
     intent.made(image)
-    method = {"method": {"name": "web-download", "uri": wanted.url}}
-    cloud.ask("POST", "image", f"/images/{image}/import", f"fetch {wanted.url}", json=method)
-    found = images.wait_active(cloud, image, claim, wanted.timeout)
-    verify(found, wanted.sha512)
-    return found
+    what = f"fetch {wanted.url}"
+
+    def start(proxy: Any) -> None:
+        record = proxy.get_image(image)
+        images.checked(what, proxy.import_image(record, method="web-download", uri=wanted.url))
+
+    cloud.call("image", what, start, repeat=False)
+    imported = images.wait_active(cloud, image, claim, wanted.timeout)
+    verify(imported, wanted.sha512)
+    return imported
 
 
-def local(cloud: OpenStackCloud, base: Base, claim: Claim, source: OpenStack) -> dict[str, Any]:
+def local(cloud: OpenStackCloud, base: Base, claim: Claim, source: OpenStack) -> Image:
     """Upload a base of this host for this one machine.
 
     Raises:
@@ -134,7 +141,7 @@ def local(cloud: OpenStackCloud, base: Base, claim: Claim, source: OpenStack) ->
     return send(cloud, path, disk.format, claim, timeout=source.image_timeout, properties=source.properties)
 
 
-def artifact(cloud: OpenStackCloud, image: Artifact, claim: Claim, source: OpenStack) -> dict[str, Any]:
+def artifact(cloud: OpenStackCloud, image: Artifact, claim: Claim, source: OpenStack) -> Image:
     """Upload a local image for this one machine."""
     path = _readable(image.path, image.format, claim)
     return send(cloud, path, image.format, claim, timeout=source.image_timeout, properties=source.properties)
@@ -151,6 +158,6 @@ def _readable(disk: Path, disk_format: str, claim: Claim) -> Path:
 
 
 def methods(cloud: OpenStackCloud) -> list[str]:
-    """Return the ways in which Glance can import."""
-    answer = cloud.ask("GET", "image", METHODS, "say how it imports images", missing_ok=True)
-    return list(answer.get("import-methods", {}).get("value", []))
+    """Return the ways in which Glance can import; none where it cannot."""
+    info = cloud.find("image", "say how it imports images", lambda proxy: proxy.get_import_info())
+    return list((info.import_methods or {}).get("value", [])) if info else []

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bakery.disk.bases.base import Base
 from bakery.drivers.openstack.api import resources
@@ -17,13 +16,16 @@ from bakery.errors import PreflightError
 from bakery.model import Artifact, Checkpoint
 from bakery.state.claim import Claim
 
+if TYPE_CHECKING:
+    from openstack.image.v2.image import Image
+
 ID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}")
 HINT = (
     "base='debian-12', GlanceImage(name='debian-12*', owner=...), GlanceUrl(...), CloudImage(...), or an image of ours"
 )
 
 
-def resolve(cloud: OpenStackCloud, base: Any) -> dict[str, Any]:
+def resolve(cloud: OpenStackCloud, base: Any) -> Image:
     """Return an image that Glance has already.
 
     Raises:
@@ -41,7 +43,7 @@ def resolve(cloud: OpenStackCloud, base: Any) -> dict[str, Any]:
     raise PreflightError(f"OpenStack cannot start from {base!r}", hint=HINT)
 
 
-def at_hand(cloud: OpenStackCloud, source: OpenStack, claim: Claim) -> dict[str, Any]:
+def at_hand(cloud: OpenStackCloud, source: OpenStack, claim: Claim) -> Image:
     """Return the image to start from; fetched or uploaded for this one machine where Glance has it not.
 
     Raises:
@@ -58,23 +60,23 @@ def at_hand(cloud: OpenStackCloud, source: OpenStack, claim: Claim) -> dict[str,
     return resolve(cloud, source.base)
 
 
-def by_id(cloud: OpenStackCloud, image: str) -> dict[str, Any]:
+def by_id(cloud: OpenStackCloud, image: str) -> Image:
     """Return one image.
 
     Raises:
         PreflightError: there is none of this id here, or it cannot be booted.
     """
-    found = resources.get(cloud, "image", image)
-    if found is None:
+    base: Image | None = resources.get(cloud, "image", image)
+    if base is None:
         raise PreflightError(f"there is no image {image} here", hint="ids differ from cloud to cloud")
-    if found["status"] != images.ACTIVE:
-        raise PreflightError(f"the image {image} is {found['status']} and cannot be started from")
-    return found
+    if base.status != images.ACTIVE:
+        raise PreflightError(f"the image {image} is {base.status} and cannot be started from")
+    return base
 
 
-def _find(cloud: OpenStackCloud, wanted: GlanceImage) -> dict[str, Any]:
+def _find(cloud: OpenStackCloud, wanted: GlanceImage) -> Image:
     exact = not any(char in wanted.name for char in "*?[")
-    questions: dict[str, Any] = {
+    filters: dict[str, Any] = {
         **wanted.properties,
         "status": images.ACTIVE,
         "owner": wanted.owner,
@@ -82,23 +84,23 @@ def _find(cloud: OpenStackCloud, wanted: GlanceImage) -> dict[str, Any]:
         "tag": list(wanted.tags) or None,
         "name": wanted.name if exact else None,
     }
-    listed = resources.every(cloud, "image", **questions)
-    found = [image for image in listed if exact or fnmatch.fnmatchcase(image["name"] or "", wanted.name)]
-    if not found:
+    listed = resources.list_all(cloud, "image", **filters)
+    fitting: list[Image] = [image for image in listed if exact or fnmatch.fnmatchcase(image.name or "", wanted.name)]
+    if not fitting:
         raise PreflightError(
             f"no image here fits {_words(wanted)}", hint="`openstack image list` shows those there are"
         )
-    if len(found) > 1 and not wanted.newest:
+    if len(fitting) > 1 and not wanted.newest:
         raise PreflightError(
-            f"{len(found)} images here fit {_words(wanted)}",
-            why=", ".join(f"{image['id']} of {image['created_at']}" for image in found),
+            f"{len(fitting)} images here fit {_words(wanted)}",
+            why=", ".join(f"{image.id} of {image.created_at}" for image in fitting),
             hint=f"an id, or GlanceImage(name={wanted.name!r}) for the newest",
         )
-    return max(found, key=_age)
+    return max(fitting, key=_age)
 
 
-def _age(image: Mapping[str, Any]) -> tuple[str, str]:
-    return image["created_at"], image["id"]
+def _age(image: Image) -> tuple[str, str]:
+    return image.created_at, image.id
 
 
 def _words(wanted: GlanceImage) -> str:

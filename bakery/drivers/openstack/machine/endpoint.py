@@ -1,4 +1,4 @@
-"""Where a machine answers, and which key it shows: asked of the machine often, and of the cloud only now and then."""
+"""Where a machine answers, and which key it shows: the machine is asked often, the cloud only now and then."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from bakery.drivers.openstack.api.cloud import OpenStackCloud
 from bakery.drivers.openstack.machine import servers
 from bakery.drivers.openstack.source import OpenStack
 from bakery.drivers.shared.console import host_key_from
-from bakery.errors import NotYet, RetryableError
+from bakery.drivers.shared.waiting import patience
+from bakery.errors import NotYet
 from bakery.model import Endpoint, Handle
 from bakery.util.waiting import Cancel
 
@@ -45,7 +46,7 @@ class Reach:
 
         Raises:
             NotYet: it does not run yet, or its host key is not known yet.
-            DriverError: it is dead; with its last words.
+            DriverError: it is dead; with the end of its console.
         """
         source = OpenStack.from_settings(handle.settings["source"])
         known = self._known.setdefault(handle.id, Known())
@@ -61,15 +62,13 @@ class Reach:
 
 
 def _shown(cloud: OpenStackCloud, handle: Handle, source: OpenStack, known: Known) -> str:
-    """The host key that the machine itself wrote on its console, which comes over the authenticated API."""
+    """Return the host key that the machine wrote on its console, which comes over the authenticated API."""
     patient = source.bastion is not None or time.monotonic() - known.read >= CONSOLE
     if not patient and not _answers(handle.data["address"], cloud.cancel):
         raise NotYet("the machine does not listen yet")
     known.read = time.monotonic()
-    try:
+    with patience("OpenStack"):
         return host_key_from(servers.console(cloud, handle.id))
-    except RetryableError as error:
-        raise NotYet("OpenStack asks for patience") from error
 
 
 def _answers(address: str, cancel: Cancel) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bakery.drivers.openstack.api import resources, tags
 from bakery.drivers.openstack.api.cloud import OpenStackCloud
@@ -13,8 +13,13 @@ from bakery.drivers.openstack.image import images
 from bakery.drivers.openstack.machine import base_images, network, servers, user_data, volumes
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import DriverError, PreflightError, RetryableError
-from bakery.model import Handle
+from bakery.model import Handle, Resource
 from bakery.state.claim import Claim
+
+if TYPE_CHECKING:
+    from openstack.compute.v2.flavor import Flavor
+    from openstack.image.v2.image import Image
+    from openstack.network.v2.port import Port
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,7 +49,7 @@ class Prerequisites:
 
 
 Ready = tuple[Prerequisites, str]
-"""Ground, and the address at which what stands on it will answer."""
+"""What a machine needs, and the address at which it will answer."""
 
 
 def launch(job: ServerJob, ready: Ready | None = None) -> Handle:
@@ -62,16 +67,16 @@ def launch(job: ServerJob, ready: Ready | None = None) -> Handle:
     with ThreadPoolExecutor(6, thread_name_prefix="openstack") as pool:
         base = pool.submit(base_images.at_hand, cloud, source, claim)
         sizes = pool.submit(flavors, cloud, source.flavors)
-        ground, known = ready or (_ground(job, pool), "")
-        reach = pool.submit(lambda: known or _opened(job, ground))  # while the server is being built
-        server = _first_with_room(job, base.result(), sizes.result(), ground)
-        address = reach.result()
+        prerequisites, known = ready or (_prepare(job, pool), "")
+        opened = pool.submit(lambda: known or _open(job, prerequisites))  # while the server is being built
+        server = _first_with_room(job, base.result(), sizes.result(), prerequisites)
+        address = opened.result()
     settings = {"source": source.settings(), **cloud.record}
-    data = {**cloud.record, "address": address, "host_public": claim.keys.host_public, "volume": server.get("volume")}
+    data = {**cloud.record, "address": address, "host_public": claim.keys.host_public, "volume": server.volume}
     return Handle(
         driver="openstack",
-        id=server["id"],
-        resource=server["resource"],
+        id=server.id,
+        resource=server.resource,
         folder=claim.folder,
         settings=settings,
         data=data,
@@ -85,38 +90,52 @@ def prepare_launch(job: ServerJob) -> Ready:
         PreflightError, OpenStackError: as `launch`.
     """
     with ThreadPoolExecutor(3, thread_name_prefix="openstack") as pool:
-        ground = _ground(job, pool)
-    return ground, _opened(job, ground)
+        prerequisites = _prepare(job, pool)
+    return prerequisites, _open(job, prerequisites)
 
 
-def flavors(cloud: OpenStackCloud, names: tuple[str, ...]) -> list[dict[str, Any]]:
+def flavors(cloud: OpenStackCloud, names: tuple[str, ...]) -> list[Flavor]:
     """Return the flavors by name or id, in the order of preference.
 
     Raises:
         PreflightError: one is not there.
     """
-    known = list(cloud.pages("compute", "/flavors/detail", "flavors", "list the flavors"))
-    found: list[dict[str, Any]] = []
+    known: list[Flavor] = cloud.call("compute", "list the flavors", lambda compute: list(compute.flavors()))
+    preferred: list[Flavor] = []
     for name in names:
-        fitting = [flavor for flavor in known if name in (flavor["id"], flavor["name"])]
+        fitting = [flavor for flavor in known if name in (flavor.id, flavor.name)]
         if not fitting:
             raise PreflightError(
-                f"there is no flavor {name!r} here", why=f"there are: {', '.join(one['name'] for one in known)}"
+                f"there is no flavor {name!r} here", why=f"there are: {', '.join(flavor.name for flavor in known)}"
             )
-        found.append(fitting[0])
-    return found
+        preferred.append(fitting[0])
+    return preferred
+
+
+def unknown_options(options: Mapping[str, Any]) -> list[str]:
+    """Return those of the raw fields for a server that openstacksdk does not know, and would drop without a word.
+
+    Args:
+        options: by openstacksdk's names or Nova's.
+    """
+    from openstack.compute.v2.server import Server
+
+    server = Server()
+    return sorted(set(options) - {*server.to_dict(), *server.to_dict(original_names=True)})
 
 
 def _keypair(job: ServerJob) -> str:
     """Give Nova our public key, under a name that is ours."""
-    key = tags.new_key(job.claim)
+    key, public = tags.new_key(job.claim), job.claim.keys.user_public
     intent = job.claim.intend("keypair", key, **job.cloud.record)
-    resources.make(job.cloud, "keypair", key, job.claim, {"name": key, "public_key": job.claim.keys.user_public})
+    resources.create(
+        job.cloud, "keypair", key, job.claim, lambda compute: compute.create_keypair(name=key, public_key=public)
+    )
     intent.made(key)
     return key
 
 
-def _ground(job: ServerJob, pool: ThreadPoolExecutor) -> Prerequisites:
+def _prepare(job: ServerJob, pool: ThreadPoolExecutor) -> Prerequisites:
     """Make ports, so that the address is known before the machine is; and at the same time the key pair.
 
     Raises:
@@ -125,98 +144,136 @@ def _ground(job: ServerJob, pool: ThreadPoolExecutor) -> Prerequisites:
     cloud, source, claim = job.cloud, job.source, job.claim
     key = pool.submit(_keypair, job)
     if source.ports:
-        found = [_port(cloud, one) for one in source.ports]
-        return Prerequisites(keypair=key.result(), ports=source.ports, address=_own(found[0], source), group="")
-    places = pool.submit(network.networks, cloud, source)
+        theirs = [_unused_port(cloud, name) for name in source.ports]
+        return Prerequisites(keypair=key.result(), ports=source.ports, address=_address(theirs[0], source), group="")
+    networks = pool.submit(network.networks, cloud, source)
     group = "" if source.security_groups else network.group(cloud, claim)
     groups = [group] if group else network.group_ids(cloud, source)
-    made = [
-        network.port(cloud, one, groups, claim, source.fixed_address if number == 0 else None)
-        for number, one in enumerate(places.result())
+    ports = [
+        network.port(cloud, place, groups, claim, source.fixed_address if number == 0 else None)
+        for number, place in enumerate(networks.result())
     ]
-    ports = tuple(port["id"] for port in made)
-    return Prerequisites(keypair=key.result(), ports=ports, address=_own(made[0], source), group=group)
+    ids = tuple(port.id for port in ports)
+    return Prerequisites(keypair=key.result(), ports=ids, address=_address(ports[0], source), group=group)
 
 
-def _opened(job: ServerJob, ground: Prerequisites) -> str:
-    """Lead a floating address there if one is wanted, let this host in, and say where the machine will answer."""
+def _open(job: ServerJob, prerequisites: Prerequisites) -> str:
+    """Lead a floating address there if one is wanted, let this host in, and return where the machine will answer."""
     source = job.source
-    address = ground.address
+    address = prerequisites.address
     if source.floating_network or source.floating_address:
-        floating = network.floating(job.cloud, source, ground.ports[0], job.claim)
+        floating = network.floating(job.cloud, source, prerequisites.ports[0], job.claim)
         address = floating if source.connect in {None, "floating"} else address
-    if ground.group:
-        network.open_ssh(job.cloud, ground.group, network.allowed(source, address))
+    if prerequisites.group:
+        network.open_ssh(job.cloud, prerequisites.group, network.allowed(source, address))
     return address
 
 
-def _port(cloud: OpenStackCloud, name: str) -> dict[str, Any]:
-    found = resources.get(cloud, "port", name)
-    if found is None:
+def _unused_port(cloud: OpenStackCloud, name: str) -> Port:
+    port: Port | None = resources.get(cloud, "port", name)
+    if port is None:
         raise PreflightError(f"there is no port {name} here")
-    if found.get("device_id"):
-        raise PreflightError(f"the port {name} is in use", why=f"by {found['device_id']}")
-    return found
+    if port.device_id:
+        raise PreflightError(f"the port {name} is in use", why=f"by {port.device_id}")
+    return port
 
 
-def _own(port: dict[str, Any], source: OpenStack) -> str:
+def _address(port: Port, source: OpenStack) -> str:
+    """Return the port's address of the version that we connect over."""
     version = network.V6 if source.connect == "ipv6" else network.V4
     address = network.fixed(port, version)
     if not address:
-        raise DriverError(f"the port {port['id']} has no IPv{version} address")
+        raise DriverError(f"the port {port.id} has no IPv{version} address")
     return address
 
 
-def _first_with_room(
-    job: ServerJob, image: Mapping[str, Any], sizes: list[dict[str, Any]], ground: Prerequisites
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class LaunchedServer:
+    """A server that was asked for.
+
+    Args:
+        id: Nova's.
+        resource: its record.
+        volume: what it boots from: a volume's id, `nova` for one of Nova's own making, None for the flavor's disk.
+    """
+
+    id: str
+    resource: Resource
+    volume: str | None
+
+
+def _first_with_room(job: ServerJob, image: Image, sizes: list[Flavor], prerequisites: Prerequisites) -> LaunchedServer:
     """Try each flavor in each zone until there is room for one.
 
     Raises:
         RetryableError: there is none; with what each try said.
     """
-    said: list[str] = []
+    refusals: list[str] = []
     for flavor in sizes:
         for zone in job.source.zones:
-            made = _asked(job, image, flavor=flavor, zone=zone, ground=ground)
-            refusal = servers.wait_started(job.cloud, made["id"], job.source, job.claim)
+            server = _create(job, image, flavor=flavor, zone=zone, prerequisites=prerequisites)
+            refusal = servers.wait_started(job.cloud, server.id, job.source, job.claim)
             if not refusal:
-                return made
-            where = f"{flavor['name']} in {zone or 'any zone'}"
-            said.append(f"{where}: {refusal}")
+                return server
+            where = f"{flavor.name} in {zone or 'any zone'}"
+            refusals.append(f"{where}: {refusal}")
             job.claim.notice(f"no room for {where}", hint=refusal)
-            volumes.gone(job.cloud, made["id"])
+            volumes.gone(job.cloud, server.id)
     hint = "name further flavors or zones: OpenStack(flavor=('m1.small', 'm1.medium'))"
-    raise RetryableError("OpenStack has no room for the machine", why="\n".join(said), hint=hint)
+    raise RetryableError("OpenStack has no room for the machine", why="\n".join(refusals), hint=hint)
 
 
-def _asked(
-    job: ServerJob, image: Mapping[str, Any], *, flavor: Mapping[str, Any], zone: str | None, ground: Prerequisites
-) -> dict[str, Any]:
+def _create(
+    job: ServerJob, image: Image, *, flavor: Flavor, zone: str | None, prerequisites: Prerequisites
+) -> LaunchedServer:
     """Ask for one server, with a volume to boot from where one is wanted."""
-    cloud, source, claim = job.cloud, job.source, job.claim
-    device = volumes.boot_device(cloud, source, image, flavor, claim)
+    cloud, claim = job.cloud, job.claim
+    device = volumes.boot_device(cloud, job.source, image, flavor, claim)
     key = tags.new_key(claim)
     intent = claim.intend("server", key, **cloud.record)
-    request: dict[str, Any] = {
+    boot = {"block_device_mapping_v2": [device]} if device else {"imageRef": image.id}
+    attributes = server_attributes(
+        job.source, claim, key, flavor=flavor.id, zone=zone, prerequisites=prerequisites, boot=boot
+    )
+    created = resources.create(cloud, "server", key, claim, lambda compute: compute.create_server(**attributes))
+    # An image whose data are in Cinder boots from a volume of Nova's own making.
+    volume = (device or {}).get("uuid") or ("nova" if images.snapshots_of(image) else None)
+    return LaunchedServer(id=created.id, resource=intent.made(created.id), volume=volume)
+
+
+def server_attributes(
+    source: OpenStack,
+    claim: Claim,
+    key: str,
+    *,
+    flavor: str,
+    zone: str | None,
+    prerequisites: Prerequisites,
+    boot: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return what `create_server` is asked for, by Nova's names; the user's raw fields are laid over ours.
+
+    Args:
+        source: what the user asked for.
+        claim: for the marks and keys.
+        key: our name for the server.
+        flavor: its id.
+        zone: an availability zone, or None for the cloud's choice.
+        prerequisites: key pair and ports.
+        boot: the image, or the block device.
+    """
+    hints = {**source.hints, **({"group": source.server_group} if source.server_group else {})}
+    attributes: dict[str, Any] = {
         "name": key,
-        "flavorRef": flavor["id"],
-        "networks": [{"port": port} for port in ground.ports],
-        "key_name": ground.keypair,
+        "flavorRef": flavor,
+        "networks": [{"port": port} for port in prerequisites.ports],
+        "key_name": prerequisites.keypair,
         "metadata": {**source.metadata, **tags.temporary(claim, key)},
         "user_data": user_data.compose(source, claim),
         "availability_zone": zone,
         "config_drive": source.config_drive,
-        **({"block_device_mapping_v2": [device]} if device else {"imageRef": image["id"]}),
+        "scheduler_hints": hints or None,
+        **boot,
         **source.server_options,
     }
-    body: dict[str, Any] = {"server": {name: value for name, value in request.items() if value is not None}}
-    hints = {**source.hints, **({"group": source.server_group} if source.server_group else {})}
-    if hints:
-        body["os:scheduler_hints"] = hints
-    made = resources.make(cloud, "server", key, claim, body, path="/servers")
-    made = made.get("server", made)  # found again by its key, it comes without the wrapping
-    resource = intent.made(made["id"])
-    # An image whose data are in Cinder boots from a volume of Nova's own making.
-    volume = (device or {}).get("uuid") or ("nova" if images.snapshots_of(image) else None)
-    return {"id": made["id"], "resource": resource, "volume": volume}
+    return {name: value for name, value in attributes.items() if value is not None}

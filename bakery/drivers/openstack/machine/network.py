@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable, Iterable
 from ipaddress import ip_address, ip_network
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bakery.drivers.openstack.api import resources, tags
 from bakery.drivers.openstack.api.cloud import OpenStackCloud
@@ -15,11 +16,15 @@ from bakery.drivers.shared.settings import words
 from bakery.errors import DriverError, PreflightError
 from bakery.state.claim import Claim
 
+if TYPE_CHECKING:
+    from openstack.network.v2.network import Network
+    from openstack.network.v2.port import Port
+
 SSH = 22
 V4, V6 = 4, 6
 
 
-def networks(cloud: OpenStackCloud, source: OpenStack) -> list[dict[str, Any]]:
+def networks(cloud: OpenStackCloud, source: OpenStack) -> list[Network]:
     """Return the networks in which ports are to be made, in order.
 
     Raises:
@@ -30,77 +35,97 @@ def networks(cloud: OpenStackCloud, source: OpenStack) -> list[dict[str, Any]]:
     if source.network_cidr:
         return [_by_cidr(cloud, source.network_cidr)]
     if source.network:
-        return [one_named(cloud, name) for name in words(source.network)]
-    found = [one for one in _listed(cloud, "networks") if not one.get("router:external")]
-    if len(found) != 1:
+        return [network_named(cloud, name) for name in words(source.network)]
+    inside = [network for network in _listed(cloud, "networks") if not network.is_router_external]
+    if len(inside) != 1:
         raise PreflightError(
-            "it is not clear which network the machine belongs to" if found else "the project sees no network",
-            why=", ".join(one["name"] for one in found),
+            "it is not clear which network the machine belongs to" if inside else "the project sees no network",
+            why=", ".join(network.name for network in inside),
             hint="OpenStack(network='...')",
         )
-    return found
+    return inside
 
 
-def one_named(cloud: OpenStackCloud, name: str) -> dict[str, Any]:
+def network_named(cloud: OpenStackCloud, name: str) -> Network:
     """Return a network by name or id.
 
     Raises:
         PreflightError: there is none, or more than one.
     """
-    return _one(cloud, "networks", name)
+    network: Network = _one_named(cloud, "networks", name)
+    return network
 
 
-def _one(cloud: OpenStackCloud, what: str, name: str) -> dict[str, Any]:
-    found = _listed(cloud, what, **({"id": name} if ID.fullmatch(name) else {"name": name}))
-    if len(found) != 1:
-        known = ", ".join(sorted({one["name"] for one in _listed(cloud, what)}))
+def _one_named(cloud: OpenStackCloud, plural: str, name: str) -> Any:
+    """Return the one network or security group of this name or id; openstacksdk's `find` does not list the others."""
+    fitting = _listed(cloud, plural, **({"id": name} if ID.fullmatch(name) else {"name": name}))
+    if len(fitting) != 1:
+        known = ", ".join(sorted({resource.name for resource in _listed(cloud, plural)}))
         raise PreflightError(
-            f"there are {len(found)} {what.replace('_', ' ')} {name!r} here", why=f"there are: {known}"
+            f"there are {len(fitting)} {plural.replace('_', ' ')} {name!r} here", why=f"there are: {known}"
         )
-    return found[0]
+    return fitting[0]
 
 
-def _listed(cloud: OpenStackCloud, what: str, **params: Any) -> list[dict[str, Any]]:
-    path = f"/{what.replace('_', '-')}"
-    return list(cloud.pages("network", path, what, f"list the {what.replace('_', ' ')}", **params))
+LISTS: dict[str, Callable[..., Iterable[Any]]] = {
+    "networks": lambda network, **query: network.networks(**query),
+    "subnets": lambda network, **query: network.subnets(**query),
+    "security_groups": lambda network, **query: network.security_groups(**query),
+}
 
 
-def _by_cidr(cloud: OpenStackCloud, wanted: str) -> dict[str, Any]:
+def _listed(cloud: OpenStackCloud, plural: str, **query: Any) -> list[Any]:
+    what = f"list the {plural.replace('_', ' ')}"
+    return cloud.call("network", what, lambda network: list(LISTS[plural](network, **query)))
+
+
+def _by_cidr(cloud: OpenStackCloud, wanted: str) -> Network:
     outer = ip_network(wanted)
     for subnet in _listed(cloud, "subnets"):
-        inner = ip_network(subnet["cidr"])
+        inner = ip_network(subnet.cidr)
         if inner.version == outer.version and inner.subnet_of(outer):  # type: ignore[arg-type]  # of one version
-            return _one(cloud, "networks", subnet["network_id"])
+            return network_named(cloud, subnet.network_id)
     raise PreflightError(f"no network here has a subnet inside {wanted}", hint="OpenStack(network='...')")
 
 
 def group_ids(cloud: OpenStackCloud, source: OpenStack) -> list[str]:
     """Return the ids of the user's security groups."""
-    return [_one(cloud, "security_groups", name)["id"] for name in source.security_groups]
+    return [_one_named(cloud, "security_groups", name).id for name in source.security_groups]
 
 
 def group(cloud: OpenStackCloud, claim: Claim) -> str:
-    """Make a security group that lets nobody in yet."""
+    """Make a security group that lets nobody in yet, and return its id."""
     key = tags.new_key(claim)
     intent = claim.intend("security-group", key, **cloud.record)
-    body = {"name": key, "description": tags.line(claim)}
-    return str(intent.made(resources.make(cloud, "security-group", key, claim, body)["id"]).id)
+    description = tags.line(claim)
+    created = resources.create(
+        cloud,
+        "security-group",
+        key,
+        claim,
+        lambda network: network.create_security_group(name=key, description=description),
+    )
+    return str(intent.made(created.id).id)
 
 
 def open_ssh(cloud: OpenStackCloud, group_id: str, sources: tuple[str, ...]) -> None:
-    """Let them in; that it was done already is the answer to a question whose first answer was lost."""
-    for one in sources:
+    """Let these networks in at port 22; a rule that is there already stands for a request whose answer was lost."""
+    for cidr in sources:
         rule = {
             "security_group_id": group_id,
             "direction": "ingress",
             "protocol": "tcp",
             "port_range_min": SSH,
             "port_range_max": SSH,
-            "remote_ip_prefix": one,
-            "ethertype": f"IPv{ip_network(one).version}",
+            "remote_ip_prefix": cidr,
+            "ether_type": f"IPv{ip_network(cidr).version}",
         }
         try:
-            cloud.ask("POST", "network", "/security-group-rules", "open port 22", json={"security_group_rule": rule})
+            cloud.call(
+                "network",
+                "open port 22",
+                lambda network, rule=rule: network.create_security_group_rule(**rule),  # type: ignore[misc]  # a bound default
+            )
         except OpenStackError as error:
             if status_of(error) != CONFLICT:
                 raise
@@ -114,7 +139,7 @@ def allowed(source: OpenStack, address: str) -> tuple[str, ...]:
     """
     given = words(source.ssh_from)
     if given != ("auto",):
-        return tuple(str(ip_network(one)) for one in given)
+        return tuple(str(ip_network(cidr)) for cidr in given)
     if source.bastion:
         return (_network(socket.gethostbyname(source.bastion.host)),)
     own = ip_address(_towards(address))
@@ -128,7 +153,7 @@ def allowed(source: OpenStack, address: str) -> tuple[str, ...]:
 
 
 def _towards(address: str) -> str:
-    """This host's address on the way there; nothing is sent, only the routing table is asked."""
+    """Return this host's address on the way there; nothing is sent, only the routing table is asked."""
     family = socket.AF_INET6 if ip_address(address).version == V6 else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
@@ -142,31 +167,37 @@ def _network(address: str) -> str:
     return f"{address}/{ip_address(address).max_prefixlen}"
 
 
-def port(
-    cloud: OpenStackCloud, network: dict[str, Any], groups: list[str], claim: Claim, address: str | None
-) -> dict[str, Any]:
-    """Make a port: so its address is known before the machine is."""
+def port(cloud: OpenStackCloud, network: Network, groups: list[str], claim: Claim, address: str | None) -> Port:
+    """Make a port, whose address is then known before the machine is.
+
+    Args:
+        cloud: where.
+        network: the network to put it in.
+        groups: ids of security groups.
+        claim: for the journal.
+        address: the address it must have; None is whichever is free.
+    """
     key = tags.new_key(claim)
     intent = claim.intend("port", key, **cloud.record)
-    body: dict[str, Any] = {
+    attributes: dict[str, Any] = {
         "name": key,
         "description": tags.line(claim),
-        "network_id": network["id"],
-        "security_groups": groups,
+        "network_id": network.id,
+        "security_group_ids": groups,
     }
-    if network.get("port_security_enabled") is False:
-        body.pop("security_groups")
+    if network.is_port_security_enabled is False:
+        attributes.pop("security_group_ids")
     if address:
-        body["fixed_ips"] = [{"ip_address": address}]
-    made = resources.make(cloud, "port", key, claim, body)
-    intent.made(made["id"])
-    return made
+        attributes["fixed_ips"] = [{"ip_address": address}]
+    created: Port = resources.create(cloud, "port", key, claim, lambda proxy: proxy.create_port(**attributes))
+    intent.made(created.id)
+    return created
 
 
-def fixed(found: dict[str, Any], version: int) -> str:
+def fixed(port: Port, version: int) -> str:
     """Return a port's address of an IP version, or an empty text."""
-    addresses = [one["ip_address"] for one in found["fixed_ips"]]
-    return next((one for one in addresses if ip_address(one).version == version), "")
+    addresses = [entry["ip_address"] for entry in port.fixed_ips or []]
+    return next((address for address in addresses if ip_address(address).version == version), "")
 
 
 def floating(cloud: OpenStackCloud, source: OpenStack, port_id: str, claim: Claim) -> str:
@@ -177,31 +208,30 @@ def floating(cloud: OpenStackCloud, source: OpenStack, port_id: str, claim: Clai
     """
     if source.floating_address:
         return _reused(cloud, source.floating_address, port_id, claim)
-    network = one_named(cloud, str(source.floating_network))
+    network = network_named(cloud, str(source.floating_network))
     key = tags.new_key(claim)
     intent = claim.intend("floating-address", key, **cloud.record)
-    body = {
-        "floating_network_id": network["id"],
+    attributes = {
+        "floating_network_id": network.id,
         "port_id": port_id,
         "description": f"{key} {tags.line(claim)}"[: tags.LONGEST],
     }
-    made = resources.make(cloud, "floating-address", key, claim, body)
-    intent.made(made["id"])
-    return str(made["floating_ip_address"])
+    created = resources.create(cloud, "floating-address", key, claim, lambda proxy: proxy.create_ip(**attributes))
+    intent.made(created.id)
+    return str(created.floating_ip_address)
 
 
 def _reused(cloud: OpenStackCloud, address: str, port_id: str, claim: Claim) -> str:
-    found = [one for one in resources.every(cloud, "floating-address") if one["floating_ip_address"] == address]
-    if not found:
+    existing = resources.list_all(cloud, "floating-address", floating_ip_address=address)
+    if not existing:
         raise DriverError(f"the project has no floating address {address}")
-    if found[0]["port_id"] not in {None, port_id}:
-        raise DriverError(f"the floating address {address} is in use", why=f"by the port {found[0]['port_id']}")
-    claim.intend("association", found[0]["id"], **cloud.record, port=port_id).made(found[0]["id"])
-    lead(cloud, found[0]["id"], port_id)
+    if existing[0].port_id not in {None, port_id}:
+        raise DriverError(f"the floating address {address} is in use", why=f"by the port {existing[0].port_id}")
+    claim.intend("association", existing[0].id, **cloud.record, port=port_id).made(existing[0].id)
+    lead(cloud, existing[0].id, port_id)
     return address
 
 
 def lead(cloud: OpenStackCloud, floating_id: str, port_id: str | None) -> None:
-    """Lead a floating address to a port, or nowhere."""
-    body = {"floatingip": {"port_id": port_id}}
-    cloud.ask("PUT", "network", f"/floatingips/{floating_id}", "lead the floating address", json=body, missing_ok=True)
+    """Lead a floating address to a port, or nowhere; one that is not there is left alone."""
+    cloud.find("network", "lead the floating address", lambda network: network.update_ip(floating_id, port_id=port_id))

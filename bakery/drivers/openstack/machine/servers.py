@@ -1,19 +1,21 @@
-"""Servers: asked for, looked at, stopped, ended."""
+"""Servers: looked at, waited for, stopped, ended."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bakery.drivers.openstack.api import resources
 from bakery.drivers.openstack.api.cloud import OpenStackCloud
 from bakery.drivers.openstack.api.errors import CONFLICT, NOT_FOUND, OpenStackError, status_of
 from bakery.drivers.openstack.source import OpenStack
+from bakery.drivers.shared.waiting import patience
 from bakery.errors import DriverError, NotYet, RetryableError
 from bakery.state.claim import Claim
 from bakery.util.waiting import until
 
-TASK = "OS-EXT-STS:task_state"
+if TYPE_CHECKING:
+    from openstack.compute.v2.server import Server
+
 NO_ROOM = ("No valid host was found", "Exceeded maximum number of retries", "Exhausted all hosts")
 DEAD = frozenset({"DELETED", "SOFT_DELETED", "SHELVED_OFFLOADED"})
 LINES = 400
@@ -21,26 +23,20 @@ LATE = 0.1
 """How much later than it happens a change of state may be seen, as a part of the time waited."""
 
 
-def described(cloud: OpenStackCloud, server: str) -> dict[str, Any] | None:
-    """Return a server as Nova describes it; to be asked again when Nova has no time.
+def described(cloud: OpenStackCloud, server: str) -> Server | None:
+    """Return a server as Nova describes it, or None where there is none.
 
     Raises:
         NotYet: Nova fails or throttles; the server is none the worse for that.
     """
-    try:
-        return resources.get(cloud, "server", server)
-    except RetryableError as error:
-        raise NotYet(f"OpenStack asks for patience ({error.why.split(':')[0]})") from error
+    with patience("OpenStack"):
+        current: Server | None = resources.get(cloud, "server", server)
+    return current
 
 
-def action(cloud: OpenStackCloud, server: str, what: str, name: str, body: Any = None) -> dict[str, Any]:
-    """Ask for an action on a server."""
-    return cloud.ask("POST", "compute", f"/servers/{server}/action", what, json={name: body})
-
-
-def fault(found: Mapping[str, Any]) -> str:
-    """Why Nova says that a server failed."""
-    return str(found.get("fault", {}).get("message", "")) or f"Nova says: {found['status']}"
+def fault(server: Server) -> str:
+    """Return why Nova says that a server failed."""
+    return str((server.fault or {}).get("message", "")) or f"Nova says: {server.status}"
 
 
 def wait_started(cloud: OpenStackCloud, server: str, source: OpenStack, claim: Claim) -> str:
@@ -54,10 +50,10 @@ def wait_started(cloud: OpenStackCloud, server: str, source: OpenStack, claim: C
     """
 
     def probe() -> str:
-        found = described(cloud, server)
-        if found is not None and found["status"] == "ERROR" and any(text in fault(found) for text in NO_ROOM):
-            return fault(found)
-        _must_run(cloud, server, found)
+        current = described(cloud, server)
+        if current is not None and current.status == "ERROR" and any(text in fault(current) for text in NO_ROOM):
+            return fault(current)
+        _must_run(cloud, server, current)
         return ""
 
     return until(
@@ -72,38 +68,47 @@ def wait_started(cloud: OpenStackCloud, server: str, source: OpenStack, claim: C
     )
 
 
-def running(cloud: OpenStackCloud, server: str) -> dict[str, Any]:
+def running(cloud: OpenStackCloud, server: str) -> Server:
     """Return the running server.
 
     Raises:
         NotYet: not running yet.
-        DriverError: it never will be; with its last words.
+        DriverError: it never will be; with the end of its console.
     """
     return _must_run(cloud, server, described(cloud, server))
 
 
-def _must_run(cloud: OpenStackCloud, server: str, found: dict[str, Any] | None) -> dict[str, Any]:
-    if found is None:
+def _must_run(cloud: OpenStackCloud, name: str, server: Server | None) -> Server:
+    if server is None:
         raise NotYet("Nova does not show the server yet")
-    status = found["status"]
-    if status in {"BUILD", "REBOOT", "HARD_REBOOT"}:
-        raise NotYet(f"the server is {status} ({found.get(TASK) or 'no task'})")
-    if status != "ACTIVE":
-        raise DriverError(f"the server {server} is {status}", why=_last_words(cloud, server, found))
-    return found
+    if server.status in {"BUILD", "REBOOT", "HARD_REBOOT"}:
+        raise NotYet(_state(server))
+    if server.status != "ACTIVE":
+        raise DriverError(f"the server {name} is {server.status}", why=_end_of_console(cloud, name, server))
+    return server
 
 
-def _last_words(cloud: OpenStackCloud, server: str, found: Mapping[str, Any]) -> str:
+def _state(server: Server) -> str:
+    return f"the server is {server.status} ({server.task_state or 'no task'})"
+
+
+def _end_of_console(cloud: OpenStackCloud, name: str, server: Server) -> str:
+    """Nova's reason, and the last lines that the server wrote."""
     try:
-        lines = console(cloud, server).splitlines()[-15:]
+        lines = console(cloud, name).splitlines()[-15:]
     except DriverError as error:
         lines = [f"(no console text: {error.why})"]
-    return "\n".join([fault(found), *lines])
+    return "\n".join([fault(server), *lines])
 
 
 def console(cloud: OpenStackCloud, server: str) -> str:
     """Return the last lines that a server wrote on its console."""
-    answer = action(cloud, server, "read the console", "os-getConsoleOutput", {"length": LINES})
+    answer: dict[str, Any] = cloud.call(
+        "compute",
+        "read the console",
+        lambda compute: compute.get_server_console_output(server, length=LINES),
+        repeat=False,
+    )
     return str(answer.get("output") or "")
 
 
@@ -117,17 +122,17 @@ def stop(cloud: OpenStackCloud, server: str, source: OpenStack, claim: Claim) ->
 
     def probe() -> None:
         nonlocal pressed
-        found = described(cloud, server)
-        status = found["status"] if found else "gone"
-        if found is None or status in DEAD or status == "ERROR":
+        current = described(cloud, server)
+        status = current.status if current else "gone"
+        if current is None or status in DEAD or status == "ERROR":
             raise DriverError(
-                f"the server {server} is {status} and cannot be imaged", why=fault(found) if found else ""
+                f"the server {server} is {status} and cannot be imaged", why=fault(current) if current else ""
             )
-        if status == "SHUTOFF" and not found.get(TASK):
+        if status == "SHUTOFF" and not current.task_state:
             return
         if not pressed:
-            pressed = _pressed(cloud, server)
-        raise NotYet(f"the server is {status} ({found.get(TASK) or 'no task'})")
+            pressed = _press(cloud, server)
+        raise NotYet(_state(current))
 
     until(
         probe,
@@ -141,21 +146,21 @@ def stop(cloud: OpenStackCloud, server: str, source: OpenStack, claim: Claim) ->
     )
 
 
-def _pressed(cloud: OpenStackCloud, server: str) -> bool:
-    """Press the power button; False where the server is busy, or off by itself already."""
+def _press(cloud: OpenStackCloud, server: str) -> bool:
+    """Press the power button; return False where the server is busy or off by itself already, or Nova has no time."""
     try:
-        action(cloud, server, "stop the server", "os-stop")
+        cloud.call("compute", "stop the server", lambda compute: compute.stop_server(server), repeat=False)
+    except RetryableError:
+        return False
     except OpenStackError as error:
-        if status_of(error) == CONFLICT:
-            return False
-        if not isinstance(error, RetryableError):
+        if status_of(error) != CONFLICT:
             raise
         return False
     return True
 
 
 def end(cloud: OpenStackCloud, server: str) -> None:
-    """Ask for a server's end, also where the cloud keeps deleted ones for a while."""
+    """Ask for a server's end; one that is busy is asked again by `ended`."""
     try:
         resources.delete(cloud, "server", server)
     except OpenStackError as error:
@@ -164,20 +169,24 @@ def end(cloud: OpenStackCloud, server: str) -> None:
 
 
 def ended(cloud: OpenStackCloud, server: str) -> None:
-    """Return when a server is gone.
+    """Return when a server is gone, also where the cloud keeps deleted ones for a while.
 
     Raises:
         NotYet: it is not.
     """
-    found = described(cloud, server)
-    if found is None:
+    current = described(cloud, server)
+    if current is None:
         return
-    if found["status"] == "SOFT_DELETED":
-        try:
-            action(cloud, server, "end the server", "forceDelete")
-        except OpenStackError as error:
-            if status_of(error) not in {CONFLICT, NOT_FOUND}:
-                raise
-    elif found.get(TASK) != "deleting":
+    if current.status == "SOFT_DELETED":
+        _force(cloud, server)
+    elif current.task_state != "deleting":
         end(cloud, server)  # it was busy when we asked first
-    raise NotYet(f"the server is {found['status']} ({found.get(TASK) or 'no task'})")
+    raise NotYet(_state(current))
+
+
+def _force(cloud: OpenStackCloud, server: str) -> None:
+    try:
+        cloud.call("compute", "end the server", lambda compute: compute.delete_server(server, force=True), repeat=False)
+    except OpenStackError as error:
+        if status_of(error) not in {CONFLICT, NOT_FOUND}:
+            raise

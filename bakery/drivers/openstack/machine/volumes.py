@@ -3,49 +3,52 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bakery.drivers.openstack.api import resources, tags
 from bakery.drivers.openstack.api.cloud import OpenStackCloud
 from bakery.drivers.openstack.image import images
 from bakery.drivers.openstack.machine import servers
 from bakery.drivers.openstack.source import OpenStack
-from bakery.errors import DriverError, NotYet, RetryableError
+from bakery.drivers.shared.waiting import patience, until_gone
+from bakery.errors import DriverError, NotYet
 from bakery.state.claim import Claim
 from bakery.util.context import WorkContext
-from bakery.util.waiting import Cancel, until
+from bakery.util.waiting import until
+
+if TYPE_CHECKING:
+    from openstack.compute.v2.flavor import Flavor
+    from openstack.image.v2.image import Image
 
 GIB = 1 << 30
 FAILED = frozenset({"error", "error_deleting", "error_extending", "deleting"})
-TIMEOUT = 600.0
-ATTACHMENTS = "3.27"
-"""Cinder's microversion, of Ocata (2017), that shows what is attached, or to be attached, to what."""
 
 
 def boot_device(
-    cloud: OpenStackCloud, source: OpenStack, image: Mapping[str, Any], flavor: Mapping[str, Any], claim: Claim
+    cloud: OpenStackCloud, source: OpenStack, image: Image, flavor: Flavor, claim: Claim
 ) -> dict[str, Any] | None:
-    """Return what a server boots from, where that is not the flavor's own disk; makes the volume.
+    """Make the volume that a server boots from, and return its entry of `block_device_mapping_v2`.
 
-    An image that has no data but a Cinder snapshot is booted as it is: Nova makes the volume.
+    Returns:
+        None where the server boots from the flavor's own disk, and for an image that has no data but a Cinder
+        snapshot: of that Nova makes the volume.
     """
     wanted = source.boot_volume
     if wanted is None or images.snapshots_of(image):
         return None
     key = tags.new_key(claim)
     intent = claim.intend("volume", key, **cloud.record)
-    body: dict[str, Any] = {
+    attributes: dict[str, Any] = {
         "name": key,
         "size": wanted.size or least(image, flavor),
-        "imageRef": image["id"],
+        "image_id": image.id,
         "volume_type": wanted.volume_type,
         "availability_zone": wanted.zone,
         "metadata": tags.temporary(claim, key),
         "description": tags.line(claim),
     }
-    given = {name: value for name, value in body.items() if value is not None}
-    volume = resources.make(cloud, "volume", key, claim, given)["id"]
+    given = {name: value for name, value in attributes.items() if value is not None}
+    volume = resources.create(cloud, "volume", key, claim, lambda storage: storage.create_volume(**given)).id
     intent.made(volume)
     wait(cloud, volume, "available", claim, source.image_timeout)
     return {
@@ -57,10 +60,10 @@ def boot_device(
     }
 
 
-def least(image: Mapping[str, Any], flavor: Mapping[str, Any]) -> int:
+def least(image: Image, flavor: Flavor | None = None) -> int:
     """Return the GiB that an image needs at least, and a flavor would have given it."""
-    virtual = math.ceil((image.get("virtual_size") or image.get("size") or 0) / GIB)
-    return max(1, virtual, int(image.get("min_disk") or 0), int(flavor.get("disk") or 0))
+    virtual = math.ceil((image.virtual_size or image.size or 0) / GIB)
+    return max(1, virtual, int(image.min_disk or 0), int((flavor.disk if flavor else 0) or 0))
 
 
 def wait(cloud: OpenStackCloud, volume: str, wanted: str, work: WorkContext, timeout: float) -> None:
@@ -71,12 +74,10 @@ def wait(cloud: OpenStackCloud, volume: str, wanted: str, work: WorkContext, tim
     """
 
     def probe() -> None:
-        try:
-            found = resources.get(cloud, "volume", volume)
-        except RetryableError as error:
-            raise NotYet("OpenStack asks for patience") from error
-        status = found["status"] if found else "gone"
-        if found is None or status in FAILED:
+        with patience("OpenStack"):
+            current = resources.get(cloud, "volume", volume)
+        status = current.status if current else "gone"
+        if current is None or status in FAILED:
             raise DriverError(f"the volume {volume} failed", why=f"Cinder says: {status}")
         if status != wanted:
             raise NotYet(f"the volume is {status}")
@@ -94,14 +95,7 @@ def wait(cloud: OpenStackCloud, volume: str, wanted: str, work: WorkContext, tim
 def gone(cloud: OpenStackCloud, server: str) -> None:
     """End a server, and wait until it is gone: only then are its ports and volumes free."""
     servers.end(cloud, server)
-    until(
-        lambda: servers.ended(cloud, server),
-        what=f"the server {server} ends",
-        timeout=TIMEOUT,
-        cancel=Cancel(),
-        every=(0.1, 2.0),
-        late=0.2,
-    )
+    until_gone(f"the server {server} ends", lambda: servers.ended(cloud, server), every=(0.1, 2.0), late=0.2)
 
 
 def release(cloud: OpenStackCloud, volume: str) -> None:
@@ -109,22 +103,15 @@ def release(cloud: OpenStackCloud, volume: str) -> None:
 
     A server that ends before a host was found for it leaves its volume reserved for ever (Nova of Zed, measured).
     """
-    listed = cloud.ask(
-        "GET",
+    attachments = cloud.find(
         "block_storage",
-        "/attachments",
         "say what uses the volume",
-        missing_ok=True,
-        params={"volume_id": volume},
-        microversion=ATTACHMENTS,
+        lambda storage: list(storage.attachments(details=False, volume_id=volume)),
     )
-    for one in listed.get("attachments", []):
-        if one["volume_id"] == volume and resources.get(cloud, "server", one["instance"]) is None:
-            cloud.ask(
-                "DELETE",
+    for attachment in attachments or []:
+        if attachment.volume_id == volume and resources.get(cloud, "server", attachment.instance) is None:
+            cloud.call(
                 "block_storage",
-                f"/attachments/{one['id']}",
                 "take the volume back",
-                missing_ok=True,
-                microversion=ATTACHMENTS,
+                lambda storage, name=attachment.id: storage.delete_attachment(name),  # type: ignore[misc]  # a bound default
             )

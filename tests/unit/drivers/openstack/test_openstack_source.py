@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from bakery.drivers.openstack.api import errors, tags
-from bakery.drivers.openstack.image import images
-from bakery.drivers.openstack.machine import network, volumes
+from bakery.drivers.openstack.machine import network
 from bakery.drivers.openstack.options import GlanceImage, Old, Volume
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import ImagefileError
@@ -56,36 +55,35 @@ def test_members_make_an_image_shared_and_no_members_keep_it_private() -> None:
     assert OpenStack(base="b", flavor="f").shown == "private"
 
 
+GLANCE_PAGE = """<html>
+ <head>
+  <title>409 Conflict</title>
+ </head>
+ <body>
+  <h1>409 Conflict</h1>
+  Image needs to be staged before &#x27;glance-direct&#x27;<br /><br />
+
+
+ </body>
+</html>"""
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
         ('{"conflictingRequest": {"code": 409, "message": "Cannot stop"}}', "Cannot stop"),
         ('{"NeutronError": {"type": "X", "message": "in use", "detail": ""}}', "in use"),
-        ("<html><body>404   Not Found</body></html>", "<html><body>404 Not Found</body></html>"),
+        ("<html><body>404   Not Found</body></html>", "404 Not Found"),
+        (
+            GLANCE_PAGE,
+            "409 Conflict Image needs to be staged before 'glance-direct'",
+        ),
+        ("plain  text", "plain text"),
         ("", "no explanation"),
     ],
 )
 def test_the_message_is_found_wherever_a_service_hides_it(body: str, said: str) -> None:
     assert errors.message(body) == said
-
-
-def test_marks_come_back_from_metadata_descriptions_and_properties() -> None:
-    marks = {"bakery:run": "r", "bakery:expires": "2100-01-01T00:00:00Z"}
-    text = " ".join(f"{name}={value}" for name, value in marks.items())
-    assert tags.of({"metadata": marks, "name": "x"}) == marks
-    assert tags.of({"description": f"some-key {text}"}) == marks
-    assert tags.of({**marks, "bakery:image": "", "os_distro": "y"}) == marks
-
-
-def test_the_snapshots_of_an_image_are_read_from_nova_s_property() -> None:
-    devices = json.dumps([{"snapshot_id": "s", "boot_index": 0}, {"snapshot_id": None}])
-    assert images.snapshots_of({"block_device_mapping": devices}) == ["s"]
-    assert images.snapshots_of({}) == []
-
-
-def test_a_boot_volume_is_as_large_as_the_largest_wish() -> None:
-    assert volumes.least({"virtual_size": (5 << 30) + 1, "min_disk": 2}, {"disk": 4}) == 6
-    assert volumes.least({"size": 10}, {"disk": 0}) == 1
 
 
 def test_named_networks_may_reach_port_22_and_nothing_is_guessed() -> None:
