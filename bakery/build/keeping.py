@@ -52,7 +52,8 @@ def keep(scope: Scope, image: Artifact) -> Artifact:
         driver = scope.run.drivers.get(image.driver)
         claim, ledger = scope.claims.new("keep", image.driver)
         both = replace(claim, ledger=MergedLedger(ledger, scope.images.pop(image.id)))
-        kept = driver.keep(image, scope.build.image, both)
+        with scope.run.state.room(scope.run.folder.path / f"{claim.folder.name}.spare"):
+            kept = driver.keep(image, scope.build.image, both)
         kept = replace(
             kept,
             key=image.key,

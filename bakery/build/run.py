@@ -14,6 +14,7 @@ from bakery.build.bake import bake
 from bakery.build.capacity import Capacity
 from bakery.build.context import Asks, BuildOptions, RunContext
 from bakery.build.job import Jobs
+from bakery.build.leftovers import tell_of_leftovers
 from bakery.build.outputs import made_besides, touch, write_outputs
 from bakery.build.preflight import check_builds, needs_of
 from bakery.build.resume import ResumedRun
@@ -156,6 +157,7 @@ class _Run:
         finally:
             self._let_go_of_resumed()
         code = self._exit_code()
+        tell_of_leftovers(run, code, self.errors.values())
         with suppress(OSError):  # on a full disk
             run.folder.write_about({**run.folder.about(), "ended": time.time(), "exit_code": code})
         run.emit(RunEnded(seconds=time.monotonic() - started, exit_code=code))

@@ -13,6 +13,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from errno import ENOSPC
 from pathlib import Path
@@ -22,8 +23,11 @@ from typing import Any, Literal, Self
 from bakery.errors import BakeryError
 from bakery.model import Resource, from_json, to_json
 from bakery.util.files import flush
+from bakery.util.reserve import reserve_behind
 
 VERSION = 1
+ROOM = 64 << 10
+"""Bytes that are set aside for lines to come: some hundred."""
 Op = Literal["intend", "made", "gone", "kept", "held", "failed", "moved"]
 LIVE: frozenset[str] = frozenset({"intend", "made", "held", "failed"})
 
@@ -119,6 +123,7 @@ class Journal:
 
     Raises:
         BlockingIOError: another process has it open.
+        OSError: it is a new one, and the disk is full.
     """
 
     def __init__(self, folder: Path, observe: Callable[[Op, Resource], None] = lambda _op, _resource: None) -> None:
@@ -128,7 +133,17 @@ class Journal:
         self._lock = lock(folder)
         self._number = sum(1 for _ in self._whole_lines())
         self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._reserved = 0
+        with suppress(*([OSError] if self._number else [])):  # `bake gc` must go on where the disk is full
+            self._reserve()
         flush(folder)
+
+    def _reserve(self) -> None:
+        """Have room for the lines to come: that something is gone, or kept, is written also when the disk is full."""
+        size = os.fstat(self._file).st_size
+        if size + ROOM // 2 > self._reserved:
+            reserve_behind(self._file, ROOM)
+            self._reserved = size + ROOM
 
     def _whole_lines(self) -> Iterator[bytes]:
         """Count lines, and cut off a torn last one so that nothing is ever written behind it."""
@@ -147,6 +162,8 @@ class Journal:
             self._number += 1
             _append(self._file, encode(op, resource, self._number, time.time()))
             os.fsync(self._file)
+            with suppress(OSError):  # there is half of it left
+                self._reserve()
         crash_point("after", op, resource)
         self._observe(op, resource)
 
@@ -179,7 +196,9 @@ class Journal:
         self.write("failed", resource)
 
     def close(self) -> None:
-        """Close and unlock."""
+        """Close and unlock; what was set aside is given back."""
+        with suppress(OSError):
+            os.ftruncate(self._file, os.fstat(self._file).st_size)
         os.close(self._file)
         os.close(self._lock)
 

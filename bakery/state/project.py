@@ -6,18 +6,22 @@ import json
 import os
 import secrets
 import zlib
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bakery.errors import PreflightError, UsageError
 from bakery.model import Artifact, to_json
 from bakery.state.journal import Replay, is_locked, replay
 from bakery.state.ownership import hand_over, hand_over_alone
 from bakery.util.files import write_whole
+from bakery.util.reserve import spare
+
+ENTRY: Final = 64 << 10
+"""Bytes: more than the catalogue holds of one image."""
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
@@ -193,6 +197,20 @@ class State:
                 hint="bring it back from a backup, or delete it: images stay where they are; runs/*/artifact-*.json "
                 "beside it say what it said of each",
             ) from error
+
+    @contextmanager
+    def room(self, path: Path) -> Generator[None]:
+        """Hold as much room while the block runs as the catalogue will need for one more image.
+
+        Args:
+            path: a file to hold it by, on the same disk.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        known = self._catalogue.stat().st_size if self._catalogue.exists() else 0
+        with spare(path, 2 * known + ENTRY):
+            yield
 
     def add_image(self, artifact: Artifact) -> None:
         """Write down a kept image; it takes the place of an older one with the same id."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bakery.drivers.qemu.process import owned
 from bakery.state.project import cache_folder
 from tests.live.baking import TINY, Project, clean, shared
 
@@ -235,3 +236,26 @@ def test_a_full_cache_costs_checkpoints_and_no_image(small_cache: Project) -> No
     clean(done, 0, "no checkpoint")
     assert len(small_cache.images()) == 1
     assert not list(small_cache.cache.glob("steps/*/memory"))
+
+
+@pytest.mark.parametrize("way", ["killed", pytest.param("stopped", marks=pytest.mark.all)])
+def test_a_qemu_that_dies_while_a_checkpoint_is_saved_is_told_to_be_dead(project: Project, way: str) -> None:
+    project.task("m.run('echo spoken >/dev/console')")
+    with project.start("build", "--no-test") as bake:
+        deadline = time.monotonic() + 300
+        while not [*(project.cache / "steps").glob("**/memory.part")]:
+            assert bake.poll() is None, bake.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        machines = [process for name, process in owned() if name.startswith(f"bakery-{project.runs[-1].name}")]
+        for machine in machines:
+            machine.send_signal(signal.SIGSTOP if way == "stopped" else signal.SIGKILL)
+        if way == "stopped":
+            time.sleep(1)
+            machines[0].kill()
+        output = bake.communicate(timeout=120)[0]
+    assert len(machines) == 1
+    assert bake.returncode == 5, output
+    clean(output, 5, "the virtual machine is dead", "QEMU ended with exit code -9", "rig-guest-ready")
+    nothing_is_left(project)
+    assert [*(project.cache / "steps").glob("*/*")] == []

@@ -185,3 +185,42 @@ def test_another_kernel_is_installed_and_the_image_boots_on_it(
     clean(place.bake("build", "--no-cache", timeout=3500), 0)
     (image,) = place.images()
     assert Path(image["id"]).stat().st_size == image["size"]
+
+
+RESTARTS = """
+import bakery
+from bakery import Machine
+from bakery.drivers import Debian, Qemu
+from bakery.errors import TaskError
+
+BORN = "cat /proc/sys/kernel/random/boot_id"
+
+
+@bakery.source
+def laptop() -> Qemu:
+    return Qemu(base=Debian("bookworm"))
+
+
+@bakery.task
+def restarts(m: Machine) -> None:
+    for command in ("reboot", "systemctl reboot", "true && shutdown -r now"):
+        before = m.run(BORN, hide=True).stdout
+        assert m.run(command).ok
+        assert m.run(BORN, hide=True).stdout != before, command
+        m.run("echo after >>/root/boots && sync")
+    try:
+        m.run("shutdown -r +5; true")
+    except TaskError as error:
+        assert "m.reboot()" in error.hint
+    m.run("shutdown -c")
+    m.run("test $(wc -l </root/boots) = 3 && exit 5")
+"""
+
+
+@pytest.mark.all
+@pytest.mark.timeout(1800)
+def test_a_command_that_restarts_a_virtual_machine_is_waited_for(place: Project) -> None:
+    place.write(RESTARTS)
+    done = place.bake("--no-test", timeout=1700)
+    assert (done.code, "exit 5` ended with exit code 5" in done.err) == (7, True), done.err
+    assert place.left() == set()

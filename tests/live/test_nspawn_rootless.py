@@ -14,6 +14,7 @@ import pytest
 import bakery
 from bakery.drivers.nspawn import host
 from tests.live.baking import Done, Project, clean
+from tests.live.content import listing
 
 pytestmark = [
     pytest.mark.live,
@@ -162,3 +163,39 @@ def test_a_user_builds_in_a_plain_namespace_and_the_image_is_tested_in_a_machine
     assert "failed" not in tests.values()
     assert someone.project.left() == {"file .bakery/images/container/web.qcow2"}
     subprocess.run(["rm", "-rf", open_folder], check=True)  # of ids that pytest's clean-up may not know
+
+
+TWICE = IMAGEFILE.replace(
+    "&& DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends nginx-light", ""
+)
+ROOTS = ("/etc", "/etc/passwd", "/etc/shadow", "/usr/bin/passwd", "/usr/bin/su", "/bin", "/var/lib/dpkg/status")
+
+
+@pytest.mark.all
+@pytest.mark.timeout(1800)
+def test_a_users_cache_gives_root_an_image_whose_files_are_roots_and_stays_the_users(
+    open_folder: Path, tmp_path: Path
+) -> None:
+    """`bake` by a user, `sudo -E bake` in the same folder with the same cache, and `bake` by the user once more."""
+    someone = Someone(open_folder, subordinate=True)
+    project = someone.project
+    project.write(TWICE)
+    clean(someone.bake("build", "--no-test", timeout=900), 0)
+    images = [_owners(project, tmp_path)]
+    project.environ |= {"SUDO_UID": str(UID), "SUDO_GID": str(UID), "SUDO_USER": USER}
+    clean(project.bake("build", "--no-test", "--no-cache", timeout=900), 0)
+    images.append(_owners(project, tmp_path))
+    for name in ("SUDO_UID", "SUDO_GID", "SUDO_USER"):
+        del project.environ[name]
+    for words in (("build", "--no-test", "--no-cache"), ("gc",), ("report",), ("images", "--check")):
+        clean(someone.bake(*words, timeout=900), 0)
+    images.append(_owners(project, tmp_path))
+    assert images == [dict.fromkeys(ROOTS, (0, 0)) | {"/etc/shadow": (0, 42)}] * 3
+    assert project.left() == {"file .bakery/images/container/web.qcow2"}
+    subprocess.run(["rm", "-rf", open_folder], check=True)  # of ids that pytest's clean-up may not know
+
+
+def _owners(project: Project, folder: Path) -> dict[str, tuple[int, int]]:
+    """Whose some files of the image are."""
+    files = listing(project.folder / ".bakery/images/container/web.qcow2", folder / "disk.raw")
+    return {name: files[name].owner for name in ROOTS}
