@@ -204,6 +204,15 @@ def test_text_becomes_the_annotated_type(text: str, kind: Any, value: Any) -> No
 
 
 @pytest.mark.parametrize(
+    ("value", "kind"),
+    [(3, float | int), (3.5, int | float), (True, int | bool), (1, bool | int), ("x", int | str), ([1], dict | list)],
+)
+def test_a_value_that_has_one_of_the_types_keeps_it(value: Any, kind: Any) -> None:
+    assert convert(value, kind) == value
+    assert type(convert(value, kind)) is type(value)
+
+
+@pytest.mark.parametrize(
     ("value", "kind", "words"),
     [
         ("many", int, "a whole number is wanted"),

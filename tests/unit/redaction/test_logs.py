@@ -36,8 +36,10 @@ class Kept(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[str] = []
+        self.records: list[logging.LogRecord] = []
 
     def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
         self.lines.append(self.format(record))
 
 
@@ -100,6 +102,7 @@ def test_the_traceback_of_a_record_is_clean(redact: Redactor, logger: tuple[logg
     assert text.startswith("it failed\nTraceback (most recent call last):")
     assert text.endswith("ValueError: [secret pw]")
     assert WORD not in text
+    assert [record.exc_info for record in kept.records] == [None]  # for those that draw a traceback themselves
 
 
 def test_a_record_without_an_error_has_none(redact: Redactor) -> None:
