@@ -17,6 +17,7 @@ from bakery.disk.inspect.tree import fstab, means
 from bakery.disk.inspect.volumes import DiskVolume, raw_disk, volumes
 from bakery.errors import DriverError, PreflightError
 from bakery.events import Event, Progress, Waiting
+from bakery.util import tools as programs
 from bakery.util.context import WorkContext
 from bakery.util.waiting import Cancel
 from tests.unit.disk.inspect.debugfs import BLOCK, Debugfs
@@ -319,7 +320,7 @@ def test_a_tool_gets_its_input_and_its_output_is_text(monkeypatch: pytest.Monkey
         given.update(options, words=words, cancel=work.cancel)
         return b"out \xff"
 
-    monkeypatch.setattr(tools.tools, "run", run)
+    monkeypatch.setattr(programs, "run", run)
     assert tools.run(["blkid", "x"], cancel, text="ä", accept=(0, 2)) == "out \ufffd"
     assert (given["words"], given["stdin"], given["accept"]) == (["blkid", "x"], "ä".encode(), (0, 2))
     assert given["cancel"] is cancel
@@ -332,6 +333,6 @@ def test_a_tool_that_fails_fails_the_inspection(monkeypatch: pytest.MonkeyPatch)
     def run(words: list[str], work: WorkContext, *, what: str, **options: object) -> bytes:
         raise DriverError(f"{what} failed", why="bad magic")
 
-    monkeypatch.setattr(tools.tools, "run", run)
+    monkeypatch.setattr(programs, "run", run)
     with pytest.raises(DriverError, match="reading the image with blkid failed"):
         tools.run(["blkid", "x"], Cancel())
