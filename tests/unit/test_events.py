@@ -26,6 +26,7 @@ TYPES = {
     e.Output: "output",
     e.Waiting: "waiting",
     e.Progress: "progress",
+    e.ItemApplied: "item-applied",
     e.Notice: "notice",
     e.TestEnded: "test-ended",
     e.ResourceChanged: "resource-changed",
