@@ -156,7 +156,7 @@ class TestVirtualBoxBases:
         boot = rig.source(guest_additions="attach", guest_properties={"/Example/role": "web"})
         driver = VirtualBoxDriver()
         assert list(driver.check(boot)) == []
-        label = "for cd in /dev/sr*; do dd if=$cd bs=2048 skip=16 count=1 2>/dev/null; done | grep -q VBox_GAs_7"
+        label = "for cd in /dev/sr*; do dd if=$cd bs=2048 skip=16 count=1 2>/dev/null; done | grep -q VBOXADDITIONS_7"
         artifact = build(driver, boot, claim, look=label)
         names, text = inside(artifact.path)
         assert [name for name in names if name.endswith(".iso")] == []
