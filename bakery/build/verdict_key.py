@@ -35,13 +35,14 @@ def tests_key(job: Job, cache: Path) -> str | None:
     """
     tests = [test.function for test in job.tests]
     deciding = [job.options.strict_host, job.options.login, job.options.hygiene]
+    parts: list[Any] = [*tests, *_fixtures(job.recipe, tests), deciding]
     follower = Follower(job.folder, Keyed.of(cache))
-    found = [follower.follow(part, job.variables) for part in (*tests, *_fixtures(job.recipe, tests), deciding)]
-    if any(code.problems for code in found):
+    codes = [follower.follow(part, job.variables) for part in parts]
+    if any(code.problems for code in codes):
         return None
     wanted = builtin(job.options.builtin_tests)
     own: list[Json] = [*sorted(wanted), modules.package("bakery")] if wanted else []
-    return of_json([[code.digest for code in found], own])
+    return of_json([[code.digest for code in codes], own])
 
 
 def _fixtures(recipe: Recipe, tests: Iterable[Any]) -> Iterator[Any]:

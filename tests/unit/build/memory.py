@@ -29,7 +29,7 @@ from bakery.state.claim import Claim
 from bakery.state.journal import Journal
 from bakery.state.project import RunFolder, State
 from bakery.util.waiting import Cancel
-from tests.unit.machine.box import Box, _Door
+from tests.unit.machine.box import Box, Door
 
 E = TypeVar("E", bound=Event)
 
@@ -169,7 +169,7 @@ class Project:
         self.open_journals.append(journal)
         return RunContext(
             jobs=jobs,
-            options=BuildOptions(**{"test": False, **options}),
+            options=_options(**options),
             state=self.state,
             folder=folder,
             journal=journal,
@@ -189,7 +189,7 @@ class Project:
             plan(recipe, settings, Selection(images=names)),
             recipe,
             settings,
-            BuildOptions(**{"test": False, "jobs": 1, **options}),
+            _options(**{"jobs": 1, **options}),
             self.state,
             readers=[self],
             drivers=drivers,
@@ -229,9 +229,15 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
     folder = tmp_path / "project"
     folder.mkdir()
     made = Project(folder)
-    monkeypatch.setattr(bakery.machine.transport.ssh, "SshTransport", _Door(made.box))
+    monkeypatch.setattr(bakery.machine.transport.ssh, "SshTransport", Door(made.box))
     yield made
     made.close()
+
+
+def _options(**chosen: Any) -> BuildOptions:
+    """Smoke tests are another room's: a run tests only where that is said."""
+    chosen.setdefault("test", False)
+    return BuildOptions(**chosen)
 
 
 def answering(*choices: str) -> tuple[Callable[..., Any], list[str]]:

@@ -112,7 +112,7 @@ class Box:
 
     def machine(self, monkeypatch: pytest.MonkeyPatch, folder: Path, *, cancel: Cancel | None = None) -> Machine:
         """Return a `Machine` that works on it, over a real `Link`."""
-        monkeypatch.setattr(bakery.machine.transport.ssh, "SshTransport", _Door(self))
+        monkeypatch.setattr(bakery.machine.transport.ssh, "SshTransport", Door(self))
         work = WorkContext(cache=folder, cancel=cancel or Clock(monkeypatch), emit=self.events.append)
         return Machine(Link(self.where, KEYS, work, timeout=60), folder, work, step="step")
 
@@ -187,7 +187,7 @@ class Box:
         return Result(command="", exited=0, stdout=f"{hashlib.sha256(data).hexdigest()} *stdin\n")
 
 
-class _Door:
+class Door:
     """Stands in for the class `SshTransport`."""
 
     def __init__(self, box: Box) -> None:
