@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -136,13 +138,12 @@ def hidden() -> str:
 
 
 @pytest.fixture
-def open_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that others than root can reach, which pytest's are not."""
-    folder = tmp_path_factory.mktemp("someone")
-    for place in (folder, *folder.parents):
-        if "pytest-" in str(place):
-            place.chmod(0o711)
-    return folder
+def open_folder() -> Iterator[Path]:
+    """A folder that others than root can reach; pytest closes its own whenever one more of it starts."""
+    folder = Path(tempfile.mkdtemp(prefix="bakery-someone-"))
+    folder.chmod(0o711)
+    yield folder
+    subprocess.run(["rm", "-rf", folder], check=True)  # with files of ids that Python's clean-up may not know
 
 
 def test_without_ids_of_their_own_the_user_is_told_what_to_ask_for(open_folder: Path) -> None:
@@ -162,7 +163,6 @@ def test_a_user_builds_in_a_plain_namespace_and_the_image_is_tested_in_a_machine
     assert tests["hello_was_there"] == "passed"
     assert "failed" not in tests.values()
     assert someone.project.left() == {"file .bakery/images/container/web.qcow2"}
-    subprocess.run(["rm", "-rf", open_folder], check=True)  # of ids that pytest's clean-up may not know
 
 
 TWICE = IMAGEFILE.replace(
@@ -192,7 +192,6 @@ def test_a_users_cache_gives_root_an_image_whose_files_are_roots_and_stays_the_u
     images.append(_owners(project, tmp_path))
     assert images == [dict.fromkeys(ROOTS, (0, 0)) | {"/etc/shadow": (0, 42)}] * 3
     assert project.left() == {"file .bakery/images/container/web.qcow2"}
-    subprocess.run(["rm", "-rf", open_folder], check=True)  # of ids that pytest's clean-up may not know
 
 
 def _owners(project: Project, folder: Path) -> dict[str, tuple[int, int]]:
