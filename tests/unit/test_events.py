@@ -55,6 +55,9 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "Outcome": outcomes,
     "Mapping[str, Any]": st.dictionaries(texts, json_values, max_size=3),
     "Literal['info', 'warning']": st.sampled_from(["info", "warning"]),
+    "Literal['ok', 'changed', 'skipped', 'failed', 'ignored', 'unreachable']": st.sampled_from(
+        ["ok", "changed", "skipped", "failed", "ignored", "unreachable"]
+    ),
     "Literal['passed', 'failed', 'error', 'skipped']": st.sampled_from(["passed", "failed", "error", "skipped"]),
 }
 """What a field may hold, by its annotation."""
