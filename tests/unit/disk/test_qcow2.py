@@ -259,3 +259,11 @@ def test_a_path_that_the_format_cannot_hold_is_said_so(tmp_path: Path) -> None:
             work=WORK,
         )
     assert "BAKERY_CACHE_DIR" in raised.value.hint
+
+
+@pytest.mark.parametrize("blocks", range(2030, 2050))
+def test_the_counts_own_clusters_are_counted_where_they_need_one_more(blocks: int) -> None:
+    """A cluster holds 2048 counts: at this border one more cluster of counts is needed, and counted itself."""
+    plan = qcow2_overlay._Plan.of(BlockChanges(data=[range(blocks)], zeros=[]), size=blocks * BLOCK, first=0)
+    assert plan.data_at + plan.blocks <= plan.counts * qcow2_overlay.COUNTS
+    assert plan.counts <= 2
