@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -128,7 +129,12 @@ def memory(limit: int) -> Generator[tuple[tuple[str, ...], Path]]:
         with suppress(OSError):  # a kernel that does not count swap
             (group / "memory.memsw.limit_in_bytes").write_text(str(limit))
         yield ("sh", "-c", f'echo $$ >{group}/cgroup.procs && exec "$@"', "sh"), group
-    finally:
+    finally:  # what still runs there after an interrupt would keep the group
+        while members := (group / "cgroup.procs").read_text().split():
+            for member in members:
+                with suppress(ProcessLookupError):
+                    os.kill(int(member), signal.SIGKILL)
+            time.sleep(0.05)
         group.rmdir()
 
 
