@@ -51,7 +51,8 @@ class ReadInputs:
     def found(self) -> Iterator[Read]:
         """Yield what was taken in so far; not what lies in a temporary folder, which is nobody's to change."""
         if self._shares:
-            yield from (("file", str(file), None) for file in sorted({*users_files(self._root)} - self._followed))
+            for file in sorted({*users_files(self._root)} - self._followed):
+                yield "file", str(file), None
         for (kind, name), look in sorted(self._tracer.read.items()):
             if kind in ("env", "environ", "variable") or not self._is_temporary(Path(name)):
                 yield kind, name, look

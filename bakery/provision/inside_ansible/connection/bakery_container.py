@@ -31,7 +31,7 @@ DOCUMENTATION = """
 class Connection(ConnectionBase):  # type: ignore[misc]  # Ansible carries no types
     """A container's namespaces."""
 
-    transport = "bakery_container"
+    transport = "bakery_container"  # pyright: ignore  a property there, and an attribute in every plugin
     has_pipelining = True
 
     def _connect(self) -> Connection:
