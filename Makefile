@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SHELL := /bin/bash
 # Tests that boot machines are tried once more: a host that stalls for minutes is no defect of ours, a defect fails twice.
-AGAIN := --reruns 1 --reruns-delay 5 -rR
+AGAIN := --reruns 1 --reruns-delay 5 -rR --durations=25
 # Branch coverage, gated by `fail_under` in pyproject.toml; `coverage report --skip-covered --sort=cover` shows the rest.
 MEASURED := --cov --cov-report=
 
