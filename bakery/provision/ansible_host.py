@@ -130,6 +130,7 @@ def settings(
         "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder / "cp"),
         "ANSIBLE_REMOTE_TMP": remote_folder(folder),
+        "BAKERY_FOLDER": str(folder),
         "ANSIBLE_HOST_KEY_CHECKING": "True",
         "ANSIBLE_RETRY_FILES_ENABLED": "False",
         "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True",

@@ -128,6 +128,6 @@ def _parsed(report: str) -> dict[str, Any]:
             case _:
                 return loader.construct_scalar(node)
 
-    PlainLoader.add_multi_constructor("!ruby/", plain)  # its stubs leave it out
+    PlainLoader.add_multi_constructor("!ruby/", plain)
     data: dict[str, Any] = yaml.load(report, PlainLoader)  # noqa: S506  a SafeLoader that knows more tags
     return data

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import socket
 import sys
+import threading
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -33,8 +37,17 @@ class Channel:
         }
 
     def send(self, message: dict[str, Any]) -> None:
-        """Send one message."""
-        self._socket.sendall(json.dumps(message, default=str).encode(errors="replace"))
+        """Send one message; where nobody listens any more, all of this is about to be ended."""
+        with suppress(BrokenPipeError, ConnectionError):
+            self._socket.sendall(json.dumps(message, default=str).encode(errors="replace"))
+
+    def wait_for_end(self) -> None:
+        """Wait until nobody listens any more; nothing is ever sent to us."""
+        try:
+            while self._socket.recv(1):
+                pass
+        except OSError:
+            return
 
     def read(self, kind: str, what: Any) -> None:
         """Tell of something that was looked at."""
@@ -43,6 +56,33 @@ class Channel:
             if (kind, name) not in self._told:
                 self._told.add((kind, name))
                 self.send({"type": "read", "kind": kind, "name": name})
+
+
+def end_with_bakery(channel: Channel) -> None:
+    """End all of this when bakery is gone, killed perhaps: nobody would hear of the play, or clean up after it."""
+
+    def wait() -> None:
+        channel.wait_for_end()
+        shutil.rmtree(os.environ["BAKERY_FOLDER"], ignore_errors=True)
+        for pid in descendants(os.getpid()):  # workers have sessions of their own
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=wait, name="bakery-end", daemon=True).start()
+
+
+def descendants(pid: int) -> list[int]:
+    """List the processes that a process started, and theirs; none where there is no /proc."""
+    parents: dict[int, list[int]] = {}
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():  # noqa: PTH112, PTH208  as above
+        if name.isdigit():
+            with suppress(OSError), open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+                parents.setdefault(int(file.read().rpartition(")")[2].split()[1]), []).append(int(name))
+    found = [pid]
+    for one in found:
+        found += parents.get(one, [])
+    return found[1:]
 
 
 def watch(channel: Channel) -> None:
@@ -94,6 +134,7 @@ def main() -> None:
     loaders = import_module("ansible.plugins.loader")
     for kind in ("callback", "connection"):
         getattr(loaders, f"{kind}_loader").add_directory(os.path.join(HERE, kind))  # noqa: PTH118
+    end_with_bakery(channel)
     watch(channel)
     watch_environment(channel)
     sys.modules["bakery_channel"] = channel  # type: ignore[assignment]  # where the callback finds it

@@ -1,0 +1,53 @@
+"""What starts Ansible for us, by itself: no machine is needed for a play on this host."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bakery.provision.ansible_host import LAUNCHER
+
+pytest.importorskip("ansible")
+STARTER = """
+import os, socket, subprocess, sys, threading
+ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+threading.Thread(target=lambda: [None for _ in iter(lambda: ours.recv(1 << 20), b"end")], daemon=True).start()
+env = {**os.environ, "BAKERY_EVENTS_FD": str(theirs.fileno()), "BAKERY_FOLDER": sys.argv[2], "LC_ALL": "C.UTF-8"}
+words = [sys.executable, "-B", sys.argv[1], "playbook", "-i", "localhost,", "-c", "local", sys.argv[3]]
+words += ["-e", f"ansible_python_interpreter={sys.executable}"]
+subprocess.run(words, env=env, pass_fds=[theirs.fileno()], start_new_session=True)
+"""
+PLAY = "- hosts: all\n  gather_facts: false\n  tasks: [{{shell: 'touch {}; exec sleep 297'}}]\n"
+
+
+def sleepers() -> set[int]:
+    return {one.pid for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == ["sleep", "297"]}
+
+
+def test_a_play_ends_with_whoever_started_it(tmp_path: Path) -> None:
+    begun, folder, play = tmp_path / "begun", tmp_path / "folder", tmp_path / "site.yml"
+    folder.mkdir()
+    play.write_text(PLAY.format(begun))
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER, LAUNCHER, folder, play],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "ANSIBLE_HOME": str(tmp_path / "home")},
+    )
+    deadline = time.monotonic() + 120
+    while not begun.exists():
+        assert time.monotonic() < deadline
+        assert starter.poll() is None
+        time.sleep(0.05)
+    assert sleepers()
+    starter.kill()
+    starter.wait()
+    while sleepers() or folder.exists():
+        assert time.monotonic() < deadline, "the play goes on, and nobody hears of it"
+        time.sleep(0.05)
