@@ -13,15 +13,17 @@ if TYPE_CHECKING:
     from bakery.provision.package_install import packages
     from bakery.provision.puppet_apply import puppet
     from bakery.provision.render import template
+    from bakery.provision.salt_call import salt
 
 _HOMES = {
     "ansible": "bakery.provision.ansible_play",
     "packages": "bakery.provision.package_install",
     "puppet": "bakery.provision.puppet_apply",
+    "salt": "bakery.provision.salt_call",
     "template": "bakery.provision.render",
 }
 
-__all__ = ["ansible", "packages", "puppet", "template"]
+__all__ = ["ansible", "packages", "puppet", "salt", "template"]
 
 
 def __getattr__(name: str) -> Any:
