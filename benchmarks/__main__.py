@@ -15,7 +15,7 @@ from bakery.state.project import cache_folder
 from bakery.util.context import WorkContext
 from benchmarks.bench import Failed, Row, table
 
-CASES = ("packer", "mkosi", "steps", "transport", "smoke_asserts", "folder")
+CASES = ("packer", "mkosi", "steps", "transport", "smoke_asserts", "folder", "ansible_play")
 ASKED_FOR = ("openstack",)
 """Cases that need more than this host."""
 
