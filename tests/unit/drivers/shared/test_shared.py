@@ -163,6 +163,7 @@ def test_something_temporary_carries_the_claim_s_marks_our_key_and_the_time(clai
         ("", None),
         ("yesterday", None),
     ],
+    ids=["Glance", "Neutron", "EC2", "iso", "empty", "no time"],
 )
 def test_an_age_is_read_from_all_the_ways_in_which_clouds_write_times(text: str, seconds: int | None) -> None:
     found = marks.age(text)
@@ -178,6 +179,7 @@ def test_an_age_is_read_from_all_the_ways_in_which_clouds_write_times(text: str,
         ("", 60.0, True, True),
         ("", 60.0, False, False),
     ],
+    ids=["old", "young", "any age", "undated counts", "undated does not"],
 )
 def test_old_enough(text: str, seconds: float | None, undated: bool, old: bool) -> None:
     assert marks.is_older(text, seconds, undated=undated) is old
