@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -34,6 +34,14 @@ def out_json(data: Any, project: Project, *, line: bool = False) -> None:
     """Print a result as JSON; on one line for `--format json`."""
     text = json.dumps(data, indent=None if line or project.json else 2, ensure_ascii=False)
     out(_SURROGATES.sub(_escaped, text), project)
+
+
+def record(text: str, data: Mapping[str, Any], project: Project) -> None:
+    """Print one thing that was done: a line for people, or for `--format json` an object on a line."""
+    if project.json:
+        out_json(dict(data), project, line=True)
+    else:
+        out(text, project)
 
 
 def table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> str:

@@ -87,7 +87,9 @@ def prune(project: Project, keep: int | None, older_than: float | None) -> None:
     if older_than is not None:
         gone += [(entry.name, entry.size) for entry in bases.prune(store, older_than)]
     for name, amount in gone:
-        output.out(f"removed {name}  {format_size(amount)}", project)
+        output.record(
+            f"removed {name}  {format_size(amount)}", {"did": "removed", "name": name, "bytes": amount}, project
+        )
     if store.foreign:
         number = "1 folder is" if len(store.foreign) == 1 else f"{len(store.foreign)} folders are"
         output.note(f"{number} left alone, since another user's: {store.foreign[0]}", project)

@@ -90,7 +90,7 @@ def prune(project: Project, keep: int, dry_run: bool, yes: bool) -> None:
     old = excess(project.state.images(), keep)
     if dry_run and old:
         for image in old:
-            output.out(f"would delete {image.name}  {near(image.id)}", project)
+            _tell("would delete", image, project)
         return
     _remove(project, old, yes=yes)
 
@@ -107,4 +107,9 @@ def _remove(project: Project, chosen: list[Artifact], *, yes: bool) -> None:
             return
     for image in chosen:
         remove(image, project.state, project.drivers.get)
-        output.out(f"deleted {image.name}  {near(image.id)}", project)
+        _tell("deleted", image, project)
+
+
+def _tell(what: str, image: Artifact, project: Project) -> None:
+    text = f"{what} {image.name}  {near(image.id)}"
+    output.record(text, {"did": what, "name": image.name, "driver": image.driver, "id": image.id}, project)

@@ -61,7 +61,7 @@ def init(project: Project) -> None:
     except OSError as error:
         raise UsageError(f"cannot write {file}", why=error.strerror or str(error)) from error
     _ignore(file.parent)
-    output.out(near(str(file)), project)
+    output.record(near(str(file)), {"did": "written", "file": str(file)}, project)
     output.note("next: `bake doctor` looks at this host, `bake` builds the image", project)
 
 

@@ -87,17 +87,21 @@ def _tell_others(project: Project, runs: list[RunFolder]) -> None:
 
 
 def _list(project: Project) -> None:
-    rows = []
     runs = project.state.runs()
-    for folder in runs:
-        if not folder.readable:
-            continue
-        about = folder.about()
-        code = about.get("exit_code")
-        state = "alive" if folder.alive else "killed" if code is None else "ok" if code == 0 else f"exit code {code}"
-        rows.append((folder.id, *_when(about), state, ", ".join(about.get("builds", []))))
-    output.out(output.table(rows, ("RUN", "STARTED", "TOOK", "STATE", "BUILDS")), project)
+    known = [(folder, folder.about()) for folder in runs if folder.readable]
+    if project.json:
+        for folder, about in known:
+            times = {name: about.get(name) for name in ("started", "ended", "exit_code", "builds")}
+            output.out_json({"run": folder.id, "state": _state(folder, about), **times}, project)
+    else:
+        rows = [(f.id, *_when(about), _state(f, about), ", ".join(about.get("builds", []))) for f, about in known]
+        output.out(output.table(rows, ("RUN", "STARTED", "TOOK", "STATE", "BUILDS")), project)
     _tell_others(project, runs)
+
+
+def _state(folder: RunFolder, about: Mapping[str, Any]) -> str:
+    code = about.get("exit_code")
+    return "alive" if folder.alive else "killed" if code is None else "ok" if code == 0 else f"exit code {code}"
 
 
 def _when(about: Mapping[str, Any]) -> tuple[str, str]:
