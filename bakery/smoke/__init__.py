@@ -2,7 +2,7 @@
 
 from bakery.smoke.identity import SCRIPT as IDENTITY_SCRIPT
 from bakery.smoke.identity import Identity, compare
-from bakery.smoke.job import BUILTIN, SmokeJob, SmokeReport, TestRef, TestResult, builtin
+from bakery.smoke.job import BUILTIN, SmokeJob, SmokeReport, TestRef, TestResult
 from bakery.smoke.runner import run
 
 __all__ = [
@@ -13,7 +13,6 @@ __all__ = [
     "SmokeReport",
     "TestRef",
     "TestResult",
-    "builtin",
     "compare",
     "run",
 ]

@@ -11,10 +11,10 @@ import pytest
 from bakery.errors import ImagefileError, UsageError
 from bakery.model import Endpoint, from_json
 from bakery.redaction.secret import Secret
-from bakery.smoke import BUILTIN, Identity, SmokeJob, SmokeReport, TestRef, TestResult, builtin, compare, wire
-from bakery.smoke import builtin as select
+from bakery.smoke import BUILTIN, Identity, SmokeJob, SmokeReport, TestRef, TestResult, compare, wire
 from bakery.smoke.builtin import TESTS
 from bakery.smoke.identity import fingerprint, key_blob
+from bakery.smoke.job import builtin
 from bakery.state.ssh_keys import Keys
 
 KEYS = Keys(
@@ -106,7 +106,7 @@ def test_the_list_of_built_in_tests_is_the_file_of_built_in_tests() -> None:
     ],
 )
 def test_built_in_tests_are_chosen_by_name(option: object, names: set[str]) -> None:
-    assert select(option) == names
+    assert builtin(option) == names
 
 
 def test_an_unknown_built_in_test_is_an_error() -> None:

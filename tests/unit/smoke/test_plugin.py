@@ -129,7 +129,7 @@ def test_each_result_is_told_as_it_comes_between_what_will_run_and_the_orderly_e
         def left_out(host):
             pass
     """)
-    assert [event["type"] for event in events] == ["collected", "test", "test", "test", "machine", "done"]
+    assert [event["type"] for event in events] == ["collected", "test", "test", "test", "machine", "read", "done"]
     assert events[0]["functions"] == {"holds": 1, "fails": 1, "left_out": 1}
     assert ends(events) == {"holds": "passed", "fails": "failed", "left_out": "skipped"}
     failure, skip = events[2], events[3]
@@ -138,8 +138,20 @@ def test_each_result_is_told_as_it_comes_between_what_will_run_and_the_orderly_e
     assert skip["text"] == "not here"
     assert events[4]["identity"] == {"machine_id": "0123", "host_keys": []}
     assert events[4]["round_trips"] >= 2
-    assert events[5]["status"] == 1
+    assert events[6]["status"] == 1
     assert child.closed == ["connection"]
+
+
+def test_what_tests_took_in_is_told(child: Child) -> None:
+    child.answers["echo two"] = (b"two\n", b"", 0)
+    (child.folder / "expected.txt").write_text("two")
+    events = child.run("""
+        @bakery.test
+        def holds(host):
+            assert host.check_output("echo two") == Path(__file__).with_name("expected.txt").read_text()
+    """)
+    [inputs] = [event["inputs"] for event in events if event["type"] == "read"]
+    assert ("file", "expected.txt") in [(kind, Path(name).name) for kind, name, _ in inputs]
 
 
 def test_variables_have_their_types_and_secrets_are_taken_out_of_every_text(child: Child) -> None:
@@ -243,7 +255,7 @@ def test_a_machine_out_of_reach_is_one_error_and_no_test(child: Child) -> None:
         def never(host):
             pass
     """)
-    assert [event["type"] for event in events] == ["collected", "error", "machine", "done"]
+    assert [event["type"] for event in events] == ["collected", "error", "machine", "read", "done"]
     error = events[1]
     assert (error["error"], error["what"], error["hint"]) == ("ConnectError", "cannot log in to box", "look at it")
     assert "s3cret-s3cret" not in error["why"]
@@ -334,7 +346,7 @@ def test_the_plugin_is_nothing_by_itself(child: Child) -> None:
 
 def test_the_end_of_the_parent_is_the_end_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     codes: list[int] = []
-    monkeypatch.setattr(os, "_exit", codes.append)
+    monkeypatch.setattr(plugin, "end_at_once", codes.append)
     inbox, outlet = os.pipe()
     os.close(outlet)
     plugin._end_with_parent(inbox)
