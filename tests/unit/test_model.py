@@ -139,13 +139,11 @@ def test_an_artifact_of_another_version_is_read_as_far_as_it_is_known() -> None:
     assert Artifact.from_json(data) == Artifact(driver="qemu", id="/web.qcow2", name="web")
 
 
-@pytest.mark.parametrize("created", [None, ""])
-def test_an_artifact_may_have_no_date(created: str | None) -> None:
-    image = Artifact.from_json({"driver": "d", "id": "i", "name": "n", "created": created})
-    assert not image.created
+def test_an_artifact_may_have_no_date() -> None:
+    assert Artifact.from_json({"driver": "d", "id": "i", "name": "n", "created": None}).created is None
 
 
-@pytest.mark.parametrize("created", ["yesterday", "2026-13-01", "14:30"])
+@pytest.mark.parametrize("created", ["", "yesterday", "2026-13-01", "14:30"])
 def test_a_date_that_is_none_is_a_value_error(created: str) -> None:
     with pytest.raises(ValueError, match=r"isoformat|month"):
         Artifact.from_json({"driver": "d", "id": "i", "name": "n", "created": created})
