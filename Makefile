@@ -15,7 +15,8 @@ example: setup  ## bake the example, from nothing to a tested image
 	$(BIN)/bake -C example
 
 test: setup test-host  ## unit, contract, command line, and a bounded set of live tests
-	$(BIN)/pytest tests/unit tests/cli -n auto -m "not all" $(MEASURED)
+	$(BIN)/pytest tests/unit -n auto -m "not all" $(MEASURED)
+	$(BIN)/pytest tests/cli -n auto -m "not all"
 	$(BIN)/pytest tests/contract tests/live -n 2 --dist loadfile -m "not all and not aws and not openstack and not virtualbox" $(AGAIN)
 
 test-all: setup test-host  ## everything that needs no account: all kill points, all live tests

@@ -121,7 +121,7 @@ PLACES = {
     "test": (8, "@bakery.test\ndef step(host):\n    {way}\n"),
     "fixture": (8, "@pytest.fixture\ndef made():\n    {way}\n\n\n@bakery.test\ndef step(host, made): ...\n"),
 }  # fmt: skip
-EXAMPLES = int(os.environ.get("BAKERY_EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("BAKERY_EXAMPLES", "8"))
 
 
 def ends(place: str, way: str, capfd: pytest.CaptureFixture[str]) -> None:
