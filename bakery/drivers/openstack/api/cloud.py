@@ -9,7 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bakery.drivers.openstack.api.errors import NOT_FOUND, OpenStackError, OpenStackRetryableError, translate_errors
+from bakery.drivers.openstack.api.errors import (
+    NOT_FOUND,
+    UNAUTHORIZED,
+    OpenStackError,
+    OpenStackRetryableError,
+    translate_errors,
+)
 from bakery.drivers.shared.clouds import CloudPool
 from bakery.model import to_json
 from bakery.util.retry import retry
@@ -131,14 +137,23 @@ class OpenStackCloud:
             OpenStackRetryableError: it refused for now, or did not answer, each time.
         """
 
+        def ask() -> T:
+            with translate_errors(what):
+                return request(self.proxy(service))
+
         def attempt() -> T:
             try:
-                with translate_errors(what):
-                    return request(self.proxy(service))
+                return ask()
             except OpenStackRetryableError as error:
                 if repeat and error.after:
                     self.cancel.sleep(error.after)
                 raise
+            except OpenStackError as error:
+                if error.status != UNAUTHORIZED:
+                    raise
+                # Nothing was done. Of several threads that meet the end of one token, keystoneauth lets only the first
+                # log in anew and ask again (Session.request and BaseIdentityPlugin.invalidate of 5.x).
+                return ask()
 
         attempts = ATTEMPTS if repeat else 1
         return retry(attempt, self.cancel, on=OpenStackRetryableError, attempts=attempts, first=0.3)
