@@ -4,21 +4,10 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-
-from bakery.util.observer import ACTIVE
-
-
-@pytest.fixture(autouse=True)
-def nobody_watches() -> Iterator[None]:
-    """A test begins and ends without a watcher: one that stays would follow all tests after it, slower with each."""
-    ACTIVE.set(None)
-    yield
-    ACTIVE.set(None)
 
 
 @pytest.fixture(autouse=True)

@@ -133,8 +133,11 @@ class Tracer(Observer):
                 return run
 
         def followed() -> None:
-            ACTIVE.set(self)
-            run()
+            token = ACTIVE.set(self)
+            try:
+                run()
+            finally:
+                ACTIVE.reset(token)  # in whichever thread it is called, nothing after it is the step's
 
         return followed
 

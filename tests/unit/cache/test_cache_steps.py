@@ -20,7 +20,7 @@ from bakery.cache.inputs.external import LocalInput
 from bakery.cache.steps import Hit, Made, Miss, Steps, artifact_key, first_parent
 from bakery.errors import ImagefileError
 from bakery.imagefile.task_options import TaskOptions
-from bakery.util.observer import note_output, note_path, note_untraceable, untraced
+from bakery.util.observer import ACTIVE, note_output, note_path, note_untraceable, untraced
 
 BASE = first_parent("sha256:base", driver="qemu")
 
@@ -604,6 +604,7 @@ def test_threads_that_are_not_the_users_are_not_followed(project: Project) -> No
     assert run is not None
     run()
     assert made == [1]
+    assert ACTIVE.get() is None  # what comes after is not the step's
 
 
 def test_untraced_work_is_not_the_steps(project: Project) -> None:
