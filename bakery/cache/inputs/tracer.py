@@ -185,7 +185,7 @@ class Tracer(Observer):
             return None
 
     def _note(self, kind: Kind, path: Path) -> None:
-        if path in self._written or any(path.is_relative_to(folder) for folder in self._written):
+        if path in self._written or not self._written.isdisjoint(path.parents):
             return
         if (kind, str(path)) not in self.read:
             self.read[kind, str(path)] = _look(path)
