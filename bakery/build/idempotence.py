@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from bakery.errors import TaskError
 from bakery.util.changes import collected_changes
+from bakery.util.units import counted
 
 if TYPE_CHECKING:
     from bakery.machine.machine import Machine
@@ -47,7 +48,7 @@ def run_twice(machine: Machine, run: Callable[[], None]) -> None:
     if found:
         more = [f"... and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
         raise TaskError(
-            f"it is not idempotent: a second run changed {len(found)} thing{'s' if len(found) > 1 else ''}",
+            f"it is not idempotent: a second run changed {counted(len(found), 'thing')}",
             why="\n".join([*found[:SHOWN], *more]),
             hint="look before you change, or leave idempotent=True out",
         )

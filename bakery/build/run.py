@@ -31,11 +31,11 @@ from bakery.imagefile.variables import Settings
 from bakery.model import Artifact, to_json
 from bakery.redaction.redactor import Redactor
 from bakery.reporting.bus import Bus, Reporter
-from bakery.reporting.formatting import counted
 from bakery.reporting.summary import failed_event
 from bakery.state.journal import Journal
 from bakery.state.project import RunFolder, State
 from bakery.util.host_errors import no_space, trouble
+from bakery.util.units import counted
 from bakery.util.waiting import Cancel
 
 POLL = 0.25

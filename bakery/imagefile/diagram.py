@@ -7,6 +7,7 @@ from dataclasses import fields, is_dataclass
 
 from bakery.imagefile.builds import Build, ImageRef, Plan
 from bakery.model import Artifact, Source
+from bakery.util.units import counted
 
 
 def mermaid(plan: Plan) -> str:
@@ -58,15 +59,11 @@ class NodeIds:
 
 def _label(build: Build) -> list[str]:
     """Return the lines that a build's box shows."""
-    counts = [_count(len(build.steps), "task"), _count(len(build.tests), "test")]
+    counts = [counted(len(build.steps), "task"), counted(len(build.tests), "test")]
     return [
         build.name,
         f"{build.driver}, published as it is" if build.publishes else ", ".join([build.driver, *counts]),
     ]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _bases(plan: Plan) -> list[str]:

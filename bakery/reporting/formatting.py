@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bakery.util.units import format_size
+from bakery.util.units import counted, format_size
 
 NEVER = "never ran"
 """Why a step runs that has no earlier run to be compared with."""
@@ -26,11 +26,6 @@ def plain(text: str) -> str:
 def because(reason: str) -> str:
     """Return why a step had to run, as a remark on one that went well; empty where it goes without saying."""
     return f"because {reason}" if reason and reason != NEVER else ""
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 task`, `2 tasks`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def ago(seconds: float) -> str:

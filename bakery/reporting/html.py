@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bakery import events as e
 from bakery.reporting.files import FileReporter
-from bakery.reporting.formatting import because, counted, duration, plain
+from bakery.reporting.formatting import because, duration, plain
 from bakery.reporting.run_state import BuildState, RunState, Span
 from bakery.reporting.summary import VERDICTS, artifact, failure, outcome, took, word
+from bakery.util.units import counted
 
 if TYPE_CHECKING:
     from jinja2 import Environment

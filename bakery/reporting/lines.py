@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from bakery import events as e
-from bakery.reporting.formatting import because, counted, done, duration, plain
+from bakery.reporting.formatting import because, done, duration, plain
 from bakery.reporting.run_state import BuildState, RunState
 from bakery.reporting.summary import VERDICTS
-from bakery.util.units import format_size
+from bakery.util.units import counted, format_size
 
 Kind: TypeAlias = Literal[
     "start", "ok", "failed", "cached", "skipped", "cancelled", "info", "warning", "output", "detail", "kept"

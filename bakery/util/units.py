@@ -1,4 +1,4 @@
-"""Sizes and spans of time, as users write them and as they are shown: one meaning everywhere."""
+"""Sizes, spans of time and counts, as users write them and as they are shown: one meaning everywhere."""
 
 from __future__ import annotations
 
@@ -59,3 +59,8 @@ def parse_duration(text: str | float) -> float:
     if isinstance(text, int | float) and not isinstance(text, bool) and text >= 0:
         return float(text)
     raise ValueError(f"{text!r} is no span of time; write 90s, 30m, 12h or 7d")
+
+
+def counted(number: int, noun: str) -> str:
+    """Say how many of something there are: `1 task`, `2 tasks`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bakery.reporting.formatting import ago, counted
+from bakery.reporting.formatting import ago
+from bakery.util.units import counted
 
 from .conftest import Place
 

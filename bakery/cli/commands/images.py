@@ -13,9 +13,8 @@ from bakery.cli.completion import built
 from bakery.cli.options import BakeCommand, as_json
 from bakery.cli.project import Project
 from bakery.model import Artifact, to_json
-from bakery.reporting.formatting import counted
 from bakery.reporting.summary import VERDICTS, near
-from bakery.util.units import format_size
+from bakery.util.units import counted, format_size
 
 
 @click.command(

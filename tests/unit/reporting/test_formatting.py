@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bakery.reporting.formatting import NEVER, ago, because, counted, done, duration, indent, plain
+from bakery.reporting.formatting import NEVER, ago, because, done, duration, indent, plain
+from bakery.util.units import counted
 
 pieces = st.sampled_from(
     ["\x1b[31m", "\x1b[0m", "\x1b]0;title\x07", "\x1b]8;;http://x\x1b\\", "\x1bM", "\x1b(B", "\x1b", "\x9b1m", "\x08",
