@@ -56,6 +56,16 @@ def test_events_come_one_a_line_as_json(place: Place, secret: str) -> None:
     assert (kinds[0], kinds[-1]) == ("run-started", "run-ended")
 
 
+def test_a_damaged_line_is_left_out_as_in_a_report(place: Place, secret: str) -> None:
+    assert place.bake("web-trixie", "--no-test").code == 0
+    (events,) = place.folder.glob(".bakery/runs/*/events.jsonl")
+    first, rest = events.read_bytes().split(b"\n", 1)
+    events.write_bytes(first + b"\n\xff\xfe\n" + rest)
+    done = place.bake("logs")
+    assert (done.code, done.err) == (0, "")
+    assert "task 2/2 noisy: ok" in done.out
+
+
 def test_no_run_and_a_run_that_is_not_there_are_said(place: Place) -> None:
     assert place.bake("logs").code == 2
     done = place.bake("logs", "nope")

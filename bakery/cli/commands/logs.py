@@ -50,7 +50,7 @@ def logs(project: Project, run: str | None, follow: bool) -> None:
 
 def _lines(folder: RunFolder, *, follow: bool) -> Iterator[str]:
     """Yield the events' lines, whole ones only; with `follow` until nobody works on the run any more."""
-    with events_of(folder).open(encoding="utf-8") as file:
+    with events_of(folder).open(encoding="utf-8", errors="replace") as file:
         begun = ""
         while True:
             alive = follow and folder.alive  # asked first: what a run writes before it ends is read afterwards
