@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from bakery.build.one_off import OneOffRun
     from bakery.drivers.registry import Registry
     from bakery.imagefile.builds import Plan
     from bakery.imagefile.recipe import Recipe
     from bakery.imagefile.variables import Settings
     from bakery.redaction.redactor import Redactor
+    from bakery.reporting.bus import Reporter
     from bakery.reporting.lines import Verbosity
     from bakery.state.project import State
 
@@ -142,6 +144,29 @@ class Project:
 
         select = Selection(images=tuple(images), only=tuple(only), exclude=tuple(exclude))
         return plan(self.recipe, settings, select)
+
+    def one_off_run(
+        self, plan: Plan, settings: Settings, readers: Sequence[Reporter], deadline: float | None = None
+    ) -> OneOffRun:
+        """Return what a visit to one machine needs of the project.
+
+        Args:
+            plan: all builds of the imagefile.
+            settings: the variables that it was made with.
+            readers: reporters.
+            deadline: seconds for the whole visit; None for no limit.
+        """
+        from bakery.build.job import Jobs
+        from bakery.build.one_off import OneOffRun
+
+        return OneOffRun(
+            jobs=Jobs(plan, self.recipe, settings),
+            state=self.state,
+            drivers=self.drivers,
+            redactor=self.redactor,
+            readers=readers,
+            deadline=deadline,
+        )
 
     def colors(self, terminal: bool) -> bool:
         """Say whether to use colours on a stream."""

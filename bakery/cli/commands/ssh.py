@@ -46,8 +46,7 @@ def ssh(project: Project, /, *, name: str, command: tuple[str, ...], values: Any
 
 def _visit_image(project: Project, name: str, line: str, settings: Settings) -> int:
     """Start a machine of an image, visit it, and return the exit code: the command's, or why there was no visit."""
-    from bakery.build.job import Jobs
-    from bakery.build.one_off import OneOffRun, build_of
+    from bakery.build.one_off import build_of
     from bakery.cli.reporters import readers, screen
     from bakery.machine.shell import open_shell
     from bakery.reporting.terminal import Terminal
@@ -63,13 +62,7 @@ def _visit_image(project: Project, name: str, line: str, settings: Settings) -> 
         with shown.paused() if isinstance(shown, Terminal) else nullcontext():
             ended.append(_ended(open_shell(endpoint, running.claim.keys, running.claim.folder, line), line))
 
-    visit = OneOffRun(
-        jobs=Jobs(plan, project.recipe, settings),
-        state=project.state,
-        drivers=project.drivers,
-        redactor=project.redactor,
-        readers=readers(project, shown),
-    )
+    visit = project.one_off_run(plan, settings, readers(project, shown))
     code = visit.machine(build, artifact, look_around)
     return code or (ended[0] if ended else 0)
 

@@ -59,8 +59,7 @@ def test(
     **given: Any,
 ) -> None:
     """Run the smoke tests against an image that exists, on a fresh machine of it; or against a host."""
-    from bakery.build.job import Jobs
-    from bakery.build.one_off import OneOffRun, build_of
+    from bakery.build.one_off import build_of
     from bakery.cli.reporters import exit_code, readers, screen
 
     if (artifact is None) == (host is None):
@@ -69,14 +68,7 @@ def test(
     settings = project.settings(values, var_files)
     plan = project.plan((), (), (), settings)
     reporters = readers(project, screen(project), project.path(given["junit"]))
-    visit = OneOffRun(
-        jobs=Jobs(plan, project.recipe, settings),
-        state=project.state,
-        drivers=project.drivers,
-        redactor=project.redactor,
-        readers=reporters,
-        deadline=given["deadline"],
-    )
+    visit = project.one_off_run(plan, settings, reporters, deadline=given["deadline"])
     if host is not None:
         from bakery.build.remote_host import RemoteHost
 
