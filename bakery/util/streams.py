@@ -150,6 +150,9 @@ class Feeder:
             self._all()
         except Exception as error:  # of the source: raised in the thread that waits for the command
             self._error = error
+        finally:  # once the error is noted: a command that sees its input's end may succeed at once
+            with contextlib.suppress(*self._broken):
+                self._close()
 
     def check(self) -> None:
         """Raise what went wrong with the source."""
@@ -162,12 +165,8 @@ class Feeder:
             self._thread.join(seconds)
 
     def _all(self) -> None:
-        try:
-            for data in chunks(self._source):
-                try:
-                    self._write(data)
-                except self._broken:
-                    return
-        finally:
-            with contextlib.suppress(*self._broken):
-                self._close()
+        for data in chunks(self._source):
+            try:
+                self._write(data)
+            except self._broken:
+                return
