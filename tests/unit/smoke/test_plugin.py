@@ -85,18 +85,16 @@ class Child:
         """Run the tests of an imagefile, and return the events that the parent gets."""
         job = self.job(text, builtin)
         inbox, job_in = os.pipe()
-        events, outlet = os.pipe()
+        events = self.folder / "events"  # no pipe: nobody reads it while the child runs
+        outlet = os.open(events, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.write(job_in, wire.dump(job))
         words = _command(PytestStart.of(job), inbox, outlet)
         self.monkeypatch.chdir(self.folder)
         self.monkeypatch.setattr("sys.path", [*__import__("sys").path])
         pytest.main(words[words.index("pytest") + 1 :])
-        os.close(outlet)
-        with os.fdopen(events, "rb") as file:
-            told = [json.loads(line) for line in file]
-        os.close(job_in)
-        os.close(inbox)
-        return told
+        for fd in (outlet, job_in, inbox):
+            os.close(fd)
+        return [json.loads(line) for line in events.read_text().splitlines()]
 
 
 @pytest.fixture

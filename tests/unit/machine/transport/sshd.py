@@ -52,6 +52,11 @@ class Run:
             data += piece
         return data
 
+    def say(self, text: str) -> int:
+        """Write to standard output, and succeed."""
+        self.out(text)
+        return 0
+
     def hang(self) -> int:
         """Run until a signal ends it."""
         self.ended.wait(20)
@@ -118,37 +123,38 @@ class Server:
         name = next((word for word in words if word in ("bakery-run", "bakery-look", "bakery-shell")), "")
         at = words.index(name) if name else 0
         text = words[at + 3] if len(words) > at + 3 else ""
-        command = re.sub(rb"\\0([0-7]{3})", lambda found: bytes([int(found[1], 8)]), text.encode()).decode()
-        run = Run(self, channel, command, name, words[1 : words.index("/bin/sh")] if "/bin/sh" in words else [])
+        text = re.sub(rb"\\0([0-7]{3})", lambda found: bytes([int(found[1], 8)]), text.encode()).decode()
+        run = Run(self, channel, text, name, words[1 : words.index("/bin/sh")] if "/bin/sh" in words else [])
         code = self.login(run)
         if code is None and not name:  # a question to the login shell itself
             run.out("bakery-login-shell /bin/bash\n")
             code = 0
         elif code is None:
             mark = words[at + 1] + words[at + 2]
+            command = self._command(run)  # noted before the client hears of it, as it may look at once
             run.err(f"{mark}:{PID};")
             run.out(f"{mark};")
-            code = self._command(run)
+            code = command(run)
             if name != "bakery-shell":
                 run.err(f"{mark}:{code};")
         channel.send_exit_status(code)
         channel.close()
 
-    def _command(self, run: Run) -> int:
+    def _command(self, run: Run) -> Command:
         if run.command == PROBE:
-            run.out(f"{self.leads}\n/bin/bash\n")
-            return 0
+            return lambda run: run.say(f"{self.leads}\n/bin/bash\n")
         if run.command == LEFTOVERS:
-            run.out("101\n102\n")
-            return 0
+            return lambda run: run.say("101\n102\n")
         if found := re.search(r"bakery-end (\d+) (\w+)", run.command):
-            self.signals.append(f"{found[2]} {found[1]}")
-            for other in self.ran:
-                other.ended.set()
-            return 0
+            return lambda _: self._end(f"{found[2]} {found[1]}")
         self.ran.append(run)
-        serve = next((serve for part, serve in self.commands.items() if part in (run.command or run.kind)), None)
-        return serve(run) if serve else 0
+        return next((does for part, does in self.commands.items() if part in (run.command or run.kind)), lambda _: 0)
+
+    def _end(self, signal: str) -> int:
+        self.signals.append(signal)
+        for run in self.ran:
+            run.ended.set()
+        return 0
 
 
 class _Transport(paramiko.Transport):

@@ -408,10 +408,10 @@ def test_what_is_no_ssh_server_is_known_by_its_first_word(
 
 def test_a_connection_that_is_refused_leaves_no_thread_behind(server: Server, cancel: Cancel) -> None:
     server.takes = lambda _: False
-    before = threading.active_count()
+    before = threading.enumerate()
     with pytest.raises(NotReached):
         SshTransport(server.endpoint, KEYS.user_private, cancel)
     server.cut()
-    for transport in server.transports:
-        transport.join(2)
-    assert threading.active_count() <= before
+    for thread in set(threading.enumerate()) - set(before):
+        thread.join(10)
+        assert not thread.is_alive()
