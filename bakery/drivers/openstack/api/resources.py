@@ -16,23 +16,6 @@ if TYPE_CHECKING:
     from openstack.image.v2.image import Image
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kind:
-    """One kind of resource, with the calls of openstacksdk's proxy for it.
-
-    Args:
-        service: the proxy.
-        get: one resource by its id.
-        list: all that the project has, by its filters.
-        delete: one resource by its id; one that is not there counts as deleted.
-    """
-
-    service: str
-    get: Callable[[Any, str], Any]
-    list: Callable[..., Any]
-    delete: Callable[[Any, str], None]
-
-
 @cache
 def filtered_image(names: tuple[str, ...]) -> type[Image]:
     """Return openstacksdk's Image with more filters that are sent to Glance.
@@ -54,55 +37,44 @@ def filtered_image(names: tuple[str, ...]) -> type[Image]:
     return FilteredImage
 
 
+@dataclass(frozen=True)
+class Kind:
+    """One kind of resource, by the words that openstacksdk's proxies make their calls' names of.
+
+    Args:
+        service: the proxy.
+        one: what `get_` and `delete_` are followed by.
+        many: the call that lists all that the project has.
+    """
+
+    service: str
+    one: str
+    many: str
+
+    def get(self, proxy: Any, name: str) -> Any:
+        """Return one resource by its id."""
+        return getattr(proxy, f"get_{self.one}")(name)
+
+    def list(self, proxy: Any, **query: Any) -> Any:
+        """Return all that the project has, by the service's filters."""
+        if self.one == "image":
+            return filtered_image(tuple(query)).list(proxy, **query)
+        return getattr(proxy, self.many)(**query)
+
+    def delete(self, proxy: Any, name: str) -> None:
+        """Ask for the end of one; one that is not there counts as deleted."""
+        getattr(proxy, f"delete_{self.one}")(name)
+
+
 KINDS: dict[str, Kind] = {
-    "keypair": Kind(
-        service="compute",
-        get=lambda compute, name: compute.get_keypair(name),
-        list=lambda compute, **query: compute.keypairs(**query),
-        delete=lambda compute, name: compute.delete_keypair(name),
-    ),
-    "security-group": Kind(
-        service="network",
-        get=lambda network, name: network.get_security_group(name),
-        list=lambda network, **query: network.security_groups(**query),
-        delete=lambda network, name: network.delete_security_group(name),
-    ),
-    "port": Kind(
-        service="network",
-        get=lambda network, name: network.get_port(name),
-        list=lambda network, **query: network.ports(**query),
-        delete=lambda network, name: network.delete_port(name),
-    ),
-    "floating-address": Kind(
-        service="network",
-        get=lambda network, name: network.get_ip(name),
-        list=lambda network, **query: network.ips(**query),
-        delete=lambda network, name: network.delete_ip(name),
-    ),
-    "volume": Kind(
-        service="block_storage",
-        get=lambda block_storage, name: block_storage.get_volume(name),
-        list=lambda block_storage, **query: block_storage.volumes(**query),
-        delete=lambda block_storage, name: block_storage.delete_volume(name),
-    ),
-    "snapshot": Kind(
-        service="block_storage",
-        get=lambda block_storage, name: block_storage.get_snapshot(name),
-        list=lambda block_storage, **query: block_storage.snapshots(**query),
-        delete=lambda block_storage, name: block_storage.delete_snapshot(name),
-    ),
-    "image": Kind(
-        service="image",
-        get=lambda image, name: image.get_image(name),
-        list=lambda image, **query: filtered_image(tuple(query)).list(image, **query),
-        delete=lambda image, name: image.delete_image(name),
-    ),
-    "server": Kind(
-        service="compute",
-        get=lambda compute, name: compute.get_server(name),
-        list=lambda compute, **query: compute.servers(**query),
-        delete=lambda compute, name: compute.delete_server(name),
-    ),
+    "keypair": Kind("compute", "keypair", "keypairs"),
+    "security-group": Kind("network", "security_group", "security_groups"),
+    "port": Kind("network", "port", "ports"),
+    "floating-address": Kind("network", "ip", "ips"),
+    "volume": Kind("block_storage", "volume", "volumes"),
+    "snapshot": Kind("block_storage", "snapshot", "snapshots"),
+    "image": Kind("image", "image", "images"),
+    "server": Kind("compute", "server", "servers"),
 }
 """In the order of making, as the clean-up goes backwards."""
 
