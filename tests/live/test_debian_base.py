@@ -160,15 +160,16 @@ def bookworm(work: WorkContext) -> Path:
     return Debian("bookworm").disk(work).path
 
 
+@pytest.mark.all
 @pytest.mark.parametrize(
     ("firmware", "bus", "nic"),
     [
         ("bios", "bare", "e1000"),
-        pytest.param("bios", "sata", "e1000e", marks=pytest.mark.all),
-        pytest.param("uefi", "virtio", "virtio-net-pci", marks=pytest.mark.all),
-        pytest.param("uefi", "sata", "e1000e", marks=pytest.mark.all),
-        pytest.param("bios", "nvme", "virtio-net-pci", marks=pytest.mark.all),
-        pytest.param("bios", "vmware", "vmxnet3", marks=pytest.mark.all),
+        ("bios", "sata", "e1000e"),
+        ("uefi", "virtio", "virtio-net-pci"),
+        ("uefi", "sata", "e1000e"),
+        ("bios", "nvme", "virtio-net-pci"),
+        ("bios", "vmware", "vmxnet3"),
     ],
 )
 def test_it_boots_whole_and_grows_into_the_disk(

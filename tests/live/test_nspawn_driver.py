@@ -37,10 +37,11 @@ pytestmark = [
 
 Claims = Callable[..., Claim]
 CGROUPS = Path("/sys/fs/cgroup")
-TREE = r"""
-cd / && find . -xdev \( -path ./var/log -o -path ./tmp -o -path ./run -o -path ./var/tmp -o -path ./var/lib/systemd \
-    -o -path ./etc/machine-id -o -path './etc/ssh/ssh_host_*' \) -prune -o \
-    \( -type f -printf '%p %m %U:%G %y %s ' -exec md5sum {} \; -o -printf '%p %m %U:%G %y %l\n' \) | sort
+FILES = r"""find . -xdev \( -path ./var/log -o -path ./tmp -o -path ./run -o -path ./var/tmp -o -path ./var/lib/systemd
+    -o -path ./etc/machine-id -o -path './etc/ssh/ssh_host_*' \) -prune -o"""
+TREE = rf"""
+cd / && {FILES} \( -type f -printf '%p %m %U:%G %y %s\n' -o -printf '%p %m %U:%G %y %l\n' \) | sort
+{FILES} -type f -exec md5sum {{}} + | sort -k 2
 """
 """Everything on a machine but what a boot writes."""
 
