@@ -57,7 +57,7 @@ $(VENV)/.done: pyproject.toml tools/host-packages
 	tools/host-packages
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable '.[aws,openstack]' --group dev
+	$(BIN)/pip install --quiet --editable '.[aws,openstack,vmware]' --group dev
 	touch $@
 
 clean:

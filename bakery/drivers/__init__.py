@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from bakery.drivers.qemu.source import Qemu
     from bakery.drivers.virtualbox.options import Appliance, RegisteredMachine
     from bakery.drivers.virtualbox.source import VirtualBox
+    from bakery.drivers.vsphere.options import VSphereMachine
+    from bakery.drivers.vsphere.source import VSphere
 
 _HOMES: Final = {
     "Appliance": "bakery.drivers.virtualbox.options",
@@ -31,6 +33,8 @@ _HOMES: Final = {
     "Parameter": "bakery.drivers.ec2.options",
     "Qemu": "bakery.drivers.qemu.source",
     "RegisteredMachine": "bakery.drivers.virtualbox.options",
+    "VSphere": "bakery.drivers.vsphere.source",
+    "VSphereMachine": "bakery.drivers.vsphere.options",
     "VirtualBox": "bakery.drivers.virtualbox.source",
 }
 
@@ -47,6 +51,8 @@ __all__ = [
     "Parameter",
     "Qemu",
     "RegisteredMachine",
+    "VSphere",
+    "VSphereMachine",
     "VirtualBox",
 ]
 

@@ -1,0 +1,1 @@
+"""How vCenter or a single ESXi host is spoken to: sessions, faults, tasks, the inventory, marks."""

@@ -1,0 +1,244 @@
+"""Pre-flight: everything that can be seen to go wrong before anything is made, all at once."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from bakery.drivers.vsphere.api import inventory, marks
+from bakery.drivers.vsphere.api.account import VSphereAccount
+from bakery.drivers.vsphere.api.center import VCenter, VCenters, moid
+from bakery.drivers.vsphere.machine import base_images, hardware, launch, machines, place
+from bakery.drivers.vsphere.machine.base_images import CloneBase
+from bakery.drivers.vsphere.machine.place import Place
+from bakery.drivers.vsphere.source import VSphere
+from bakery.errors import BakeryError, DriverError
+from bakery.model import Problem
+from bakery.util.units import format_size
+
+FOLDER_PRIVILEGES = (
+    "VirtualMachine.Inventory.CreateFromExisting",
+    "VirtualMachine.Inventory.Delete",
+    "VirtualMachine.Config.Settings",
+    "VirtualMachine.Config.Annotation",
+    "VirtualMachine.Config.Rename",
+    "VirtualMachine.Config.AdvancedConfig",
+    "VirtualMachine.Interact.PowerOn",
+    "VirtualMachine.Interact.PowerOff",
+    "VirtualMachine.Provisioning.MarkAsTemplate",
+)
+"""On the folder of the machines and the image."""
+NETWORK_PRIVILEGES = ("Network.Assign",)
+DATASTORE_PRIVILEGES = ("Datastore.AllocateSpace",)
+POOL_PRIVILEGES = ("Resource.AssignVMToPool",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What pre-flight found of a source's names."""
+
+    center: VCenter
+    source: VSphere
+    base: CloneBase | None
+    where: Place
+
+
+def check(centers: VCenters, source: VSphere) -> Iterator[Problem]:
+    """Yield what would stop a build, or only surprise its owner."""
+    if importlib.util.find_spec("pyVmomi") is None:
+        yield Problem(what="pyvmomi is not installed", hint="pip install imagebakery[vmware]")
+        return
+    try:
+        center = centers.of_source(source)
+    except BakeryError as error:
+        yield _problem(error)
+        return
+    yield from _insecure(center.account)
+    if not center.is_vcenter:
+        yield Problem(
+            what=f"{center.account.server} is a single ESXi host, which cannot clone machines",
+            why=f"it says: {center.content.about.fullName}",
+            hint="server= is the vCenter that the host belongs to",
+        )
+        return
+    yield from _all(center, source)
+
+
+def _insecure(account: VSphereAccount) -> Iterator[Problem]:
+    if account.insecure:
+        yield Problem(
+            what=f"the certificate of {account.server} is not verified",
+            why="insecure=True, VSPHERE_ALLOW_UNVERIFIED_SSL or GOVC_INSECURE says so: whoever stands between can read "
+            "the password",
+            hint="ca=... names the file of the authority that signed it",
+            fatal=False,
+        )
+
+
+def _all(center: VCenter, source: VSphere) -> Iterator[Problem]:
+    """Look the names up, then at what they name; a name that is missing hides only what depends on it."""
+    problems: list[Problem] = []
+    known = inventory.read(center, machines=True)
+    base = _tried(problems, lambda: _base(center, source, known))
+    where = _tried(problems, lambda: place.find(center, source, base, known))
+    yield from problems
+    if where is None:
+        return
+    found = Found(center=center, source=source, base=base, where=where)
+    for part in (_clone, _networks, _folder, _host, _room, _privileges):
+        yield from _part(part, found)
+
+
+def _tried(problems: list[Problem], look: Callable[[], Any]) -> Any:
+    try:
+        return look()
+    except BakeryError as error:
+        problems.append(_problem(error))
+        return None
+
+
+def _part(part: Callable[[Found], Iterator[Problem]], found: Found) -> list[Problem]:
+    problems: list[Problem] = []
+    try:
+        problems.extend(part(found))
+    except BakeryError as error:
+        problems.append(_problem(error))
+    return problems
+
+
+def _problem(error: BakeryError) -> Problem:
+    return Problem(what=error.what, why=error.why, hint=error.hint)
+
+
+def _base(center: VCenter, source: VSphere, known: inventory.Inventory) -> CloneBase:
+    return base_images.resolve(center, source.base, known)
+
+
+def _clone(found: Found) -> Iterator[Problem]:
+    if found.base is not None:
+        launch.linked(found.source, found.base)
+        hardware.config(found.source, [], found.base.devices)
+    yield from ()
+
+
+def _networks(found: Found) -> Iterator[Problem]:
+    for network in found.where.networks:
+        hardware.backing(found.center, network)
+    yield from ()
+
+
+def _folder(found: Found) -> Iterator[Problem]:
+    if found.where.path and place.existing_folder(found.center, found.where) is None:
+        path = "/".join((found.where.datacenter.path, "vm", *found.where.path))
+        yield Problem(what=f"the folder {path} is not there and will be made", fatal=False)
+
+
+def _host(found: Found) -> Iterator[Problem]:
+    host = found.where.host
+    if host is None:
+        return
+    values = found.center.properties(host.ref, "runtime.inMaintenanceMode", "runtime.connectionState") or {}
+    if values.get("runtime.inMaintenanceMode"):
+        yield Problem(what=f"the host {host.name} is in maintenance mode", hint="host=... names another one")
+    if (state := str(values.get("runtime.connectionState", "connected"))) != "connected":
+        yield Problem(what=f"the host {host.name} is {state}", hint="host=... names another one")
+
+
+def _room(found: Found) -> Iterator[Problem]:
+    """Look for room for the machine, and for its clone that is tested."""
+    store = found.where.datastore
+    if store is None or found.base is None:
+        return
+    summary = (found.center.properties(store.ref, "summary") or {}).get("summary")
+    if summary is None:
+        return
+    if not summary.accessible:
+        yield Problem(what=f"the datastore {store.name} is not accessible now")
+    copies = 1 if found.source.image == "snapshot" else 2
+    taken = int(found.base.values.get("summary.storage.committed") or 0)
+    wanted = copies * (taken + sum(disk.bytes for disk in found.source.disks if not disk.thin))
+    if wanted > summary.freeSpace:
+        yield Problem(
+            what=f"the datastore {store.name} has no room",
+            why=f"the machine and its clone take {format_size(wanted)}, {format_size(summary.freeSpace)} are free",
+        )
+
+
+def _privileges(found: Found) -> Iterator[Problem]:
+    center, where = found.center, found.where
+    folder = place.existing_folder(center, where) or where.machines
+    wanted: list[tuple[Any, str, tuple[str, ...]]] = [
+        (folder, "the folder of the machines", FOLDER_PRIVILEGES),
+        (where.pool, "the pool", POOL_PRIVILEGES),
+    ]
+    wanted += [(one.ref, f"the network {one.name}", NETWORK_PRIVILEGES) for one in where.networks]
+    if where.datastore is not None:
+        wanted.append((where.datastore.ref, f"the datastore {where.datastore.name}", DATASTORE_PRIVILEGES))
+    if found.base is not None:
+        privilege = "DeployTemplate" if found.base.is_template else "Clone"
+        wanted.append((found.base.ref, f"the base {found.base.name}", (f"VirtualMachine.Provisioning.{privilege}",)))
+    for thing, called, privileges in wanted:
+        if missing := lacking(center, thing, privileges):
+            yield Problem(
+                what=f"{center.account.username} lacks privileges on {called}",
+                why=", ".join(missing),
+                hint="docs/vmware.md lists those that a build needs",
+            )
+
+
+def lacking(center: VCenter, thing: Any, privileges: tuple[str, ...]) -> list[str]:
+    """Return those privileges that this session has not on an object."""
+    manager = center.content.authorizationManager
+    values = center.properties(center.content.sessionManager, "currentSession") or {}
+    session = values.get("currentSession")
+    if manager is None or session is None:
+        return []
+    answer = center.call(
+        "say this user's privileges",
+        lambda: manager.HasPrivilegeOnEntities(entity=[thing], sessionId=session.key, privId=list(privileges)),
+    )
+    return [one.privId for entity in answer for one in entity.privAvailability if not one.isGranted]
+
+
+def name_conflicts(centers: VCenters, source: VSphere, name: str) -> Iterator[Problem]:
+    """Say what has the image's name already, and is not an older image of ours."""
+    try:
+        center = centers.of_source(source)
+        known = inventory.read(center, machines=True)
+        base = _tried([], lambda: _base(center, source, known))
+        where = place.find(center, source, base, known)
+        folder = place.existing_folder(center, where)
+    except BakeryError:  # which `check` says
+        return
+    if folder is None:
+        return
+    read = marks.Reader(center)
+    for machine in machines.in_folder(center, folder, name):
+        carried = read.of(center.properties(machine, *marks.PATHS) or {})
+        if carried.get(marks.IMAGE) != name:
+            yield Problem(
+                what=f"the name {name} is taken in {where.datacenter.path} by a machine that bakery did not make",
+                why=f"machine {moid(machine)}",
+                hint="rename it, or give the image another name, or folder=...",
+            )
+
+
+def doctor(centers: VCenters, *, offline: bool) -> Iterator[Problem]:
+    """Say which vSphere the environment means, and whether it lets us in."""
+    try:
+        account = VSphereAccount().resolved()
+    except DriverError:
+        yield Problem(what="no vSphere is named by the environment (VSPHERE_SERVER or GOVC_URL)", fatal=False)
+        return
+    if offline:
+        yield Problem(what=f"vSphere {account.server} (not asked: --offline)", fatal=False)
+        return
+    try:
+        center = centers.get(VSphereAccount())
+    except BakeryError as error:
+        yield Problem(what=error.what, why=error.why, hint=error.hint or "VSPHERE_SERVER, VSPHERE_USER", fatal=False)
+        return
+    yield Problem(what=f"{center.content.about.fullName} at {account.server} lets {account.username} in", fatal=False)
+    yield from _insecure(center.account)

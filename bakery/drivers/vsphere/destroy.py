@@ -1,0 +1,140 @@
+"""Destroy from the record alone: by id where it is known and still ours, and by the name that we chose in any case."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bakery.drivers.shared.waiting import until_gone
+from bakery.drivers.vsphere.api import tasks
+from bakery.drivers.vsphere.api.center import VCenter, moid
+from bakery.drivers.vsphere.api.errors import VSphereRetryableError
+from bakery.drivers.vsphere.image import keep
+from bakery.drivers.vsphere.image.capture import IMAGE
+from bakery.drivers.vsphere.machine import machines, place
+from bakery.drivers.vsphere.machine.launch import MACHINE
+from bakery.drivers.vsphere.machine.place import FOLDER
+from bakery.errors import DriverError, NotYet
+from bakery.model import Resource
+from bakery.util.context import WorkContext
+
+CLONING = "VirtualMachine.clone"
+RUNNING = frozenset({"queued", "running"})
+OURS = "bakery-"
+"""How each name begins that we give to what must not stay."""
+
+
+def destroy_batches(records: Sequence[Resource]) -> list[list[Resource]]:
+    """Return what is destroyed together, in order: machines and images; old names; folders, inner ones first."""
+    first = [record for record in reversed(records) if record.kind not in {keep.ASIDE, FOLDER}]
+    names = [record for record in reversed(records) if record.kind == keep.ASIDE]
+    folders = [[record] for record in reversed(records) if record.kind == FOLDER]
+    return [batch for batch in (first, names, *folders) if batch]
+
+
+def destroy(center: VCenter, record: Resource) -> None:
+    """Destroy one resource; return when it is gone.
+
+    Raises:
+        DriverError: it is still there; `RetryableError` where asking again may help.
+    """
+    work = WorkContext(cache=Path())
+    match record.kind:
+        case kind if kind in {MACHINE, IMAGE}:
+            until_gone(
+                f"the {kind} {record.key} is gone",
+                lambda: _end(center, record, work),
+                every=(0.1, 2.0),
+                late=0.2,
+                error=VSphereRetryableError,
+            )
+        case keep.ASIDE:
+            keep.restore(center, record.key, record.data["name"], record.data["aside"], work)
+        case kind if kind == FOLDER:
+            _remove_folder(center, record, work)
+        case _:
+            raise DriverError(f"{record} is of a kind that this version does not know")
+
+
+def _end(center: VCenter, record: Resource, work: WorkContext) -> None:
+    """Destroy what the record names.
+
+    Raises:
+        NotYet: it is not gone yet, or is just being made.
+    """
+    for machine in _meant(center, record):
+        machines.end(center, machine, work)
+    if not record.id and _being_cloned(center, record):
+        raise NotYet("a clone is still being made, whose answer nobody heard")
+
+
+def _meant(center: VCenter, record: Resource) -> list[Any]:
+    """Return the machines that a record means: that of its id, unless it has become an image; and those of its name.
+
+    A machine becomes the image by being renamed, and the image the user's in the same way. Names that are not ours to
+    give are not looked for.
+    """
+    named = machines.called(center, record.key) if record.key.startswith(OURS) else []
+    found = {moid(machine): machine for machine in named}
+    if record.id and record.id not in found:
+        machine = center.machine(record.id)
+        state = machines.state(center, machine)
+        lost = state is not None and str(state.get("runtime.connectionState")) in machines.UNUSABLE
+        if state is not None and (lost or state.get("name") in {record.key, record.data.get("final")}):
+            found[record.id] = machine
+    return list(found.values())
+
+
+def _being_cloned(center: VCenter, record: Resource) -> bool:
+    """Say whether the base is being cloned: perhaps by the call whose answer was lost, so that a machine is coming."""
+    if not record.data.get("source"):
+        return False
+    base = center.machine(str(record.data["source"]))
+    recent = (center.properties(base, "recentTask") or {}).get("recentTask") or ()
+    for task in recent:
+        info = center.properties(task, "info.state", "info.descriptionId") or {}
+        if info.get("info.descriptionId") == CLONING and str(info.get("info.state")) in RUNNING:
+            return True
+    return False
+
+
+def _remove_folder(center: VCenter, record: Resource, work: WorkContext) -> None:
+    """Destroy a folder that was made for a build, unless there is anything in it.
+
+    Destroying a folder destroys the machines in it. So it is first given a name that nobody looks for, then looked
+    into, and gets its name back where something is in it.
+    """
+    folder = center.folder(record.id) if record.id else _child_folder(center, record)
+    if folder is None or _content(center, folder) != []:
+        return
+    name = str(record.data["name"])
+    rename = f"bakery-empty-{secrets.token_hex(4)}"
+    _rename(center, folder, rename, work)
+    if _content(center, folder):
+        _rename(center, folder, name, work)
+        return
+    tasks.run(center, f"destroy the folder {name}", folder.Destroy_Task, work, timeout=machines.POWER)
+
+
+def _child_folder(center: VCenter, record: Resource) -> Any:
+    parent = center.folder(str(record.data["parent"]))
+    return place.child(center, parent, str(record.data["name"]))
+
+
+def _content(center: VCenter, folder: Any) -> list[Any] | None:
+    """Return what is in a folder, or None where there is no such folder."""
+    values = center.properties(folder, "childEntity")
+    return None if values is None else list(values.get("childEntity") or ())
+
+
+def _rename(center: VCenter, folder: Any, name: str, work: WorkContext) -> None:
+    tasks.run(
+        center,
+        f"rename the folder to {name}",
+        lambda: folder.Rename_Task(name),
+        work,
+        timeout=machines.RENAMING,
+        repeat=True,
+    )

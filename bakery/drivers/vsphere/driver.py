@@ -1,0 +1,106 @@
+"""Images on VMware vSphere: check, launch, endpoint, capture, destroy, find; and keep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bakery.drivers.base import Driver
+from bakery.drivers.vsphere import check, destroy, find
+from bakery.drivers.vsphere.api import inventory
+from bakery.drivers.vsphere.api.account import VSphereAccount
+from bakery.drivers.vsphere.api.center import VCenter, VCenters
+from bakery.drivers.vsphere.image import capture, keep
+from bakery.drivers.vsphere.machine import base_images, launch
+from bakery.drivers.vsphere.machine.endpoint import AddressFinder
+from bakery.drivers.vsphere.options import VSphereMachine
+from bakery.drivers.vsphere.source import VSphere
+from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Problem, Resource, Where
+from bakery.state.claim import Claim
+from bakery.util.context import WorkContext
+
+
+class VSphereDriver(Driver[VSphere]):
+    """VMware vSphere, through pyvmomi. Dispatches each verb to its module, with the server that the record names."""
+
+    name = "vsphere"
+    source = VSphere
+    requires = "pip install imagebakery[vmware]"
+
+    def __init__(self) -> None:
+        self.centers = VCenters()
+        self._addresses = AddressFinder()
+
+    def check(self, boot: VSphere) -> Iterator[Problem]:
+        """Look at the certificate, credentials, all names, room and privileges; all problems at once."""
+        yield from check.check(self.centers, boot)
+
+    def name_conflicts(self, boot: VSphere, name: str) -> Iterator[Problem]:
+        """Say whether something that is not an older image of ours has the name."""
+        yield from check.name_conflicts(self.centers, boot, name)
+
+    def prepare(self, boot: VSphere, work: WorkContext) -> str | None:
+        """Look up the base: a template's content has a key that changes with it, and so has a snapshot's."""
+        if isinstance(boot.base, str | VSphereMachine):
+            center = self.centers.of_source(boot).within(work.cancel)
+            return base_images.resolve(center, boot.base, inventory.read(center, machines=True)).key
+        return super().prepare(boot, work)
+
+    def launch(self, boot: VSphere | Artifact | Checkpoint, claim: Claim) -> Handle:
+        """Clone a machine from a source, or from an image of ours with the settings it was built with."""
+        if isinstance(boot, VSphere):
+            source, center = boot, self.centers.of_source(boot)
+        else:
+            source = VSphere.from_settings(boot.settings["source"], base=boot)
+            center = self.centers.of(boot.settings)
+        return launch.launch(launch.CloneJob(center=center.within(claim.cancel), source=source, claim=claim))
+
+    def overlaps(self, boot: VSphere) -> bool:
+        """Where each machine has an address of its own."""
+        return boot.address == "tools" or boot.address.startswith("guestinfo.")
+
+    def endpoint(self, handle: Handle) -> Endpoint:
+        """Say where it listens, and which key it shows."""
+        return self._addresses.endpoint(self._center(handle), handle)
+
+    def capture(self, handle: Handle, name: str, claim: Claim) -> Artifact:
+        """Power the machine off through its guest and make an image of it under a temporary name."""
+        return capture.capture(self._center(handle).within(claim.cancel), handle, name, claim)
+
+    def destroy(self, resource: Resource) -> None:
+        """Destroy from the record alone."""
+        destroy.destroy(self.centers.of(resource.data), resource)
+
+    def destroy_batches(self, resources: Sequence[Resource]) -> list[list[Resource]]:
+        """Destroy machines and images at once; then give old images their names back; then folders."""
+        return destroy.destroy_batches(resources)
+
+    def find(self, where: Where) -> Iterator[Resource]:
+        """Find what carries our marks; `where.settings` may hold `server`, `username`, `ca` and `insecure`."""
+        settings = where.settings.get("account", where.settings)
+        yield from find.find(self.centers.get(VSphereAccount.from_json(settings)), where)
+
+    def image_format(self, boot: VSphere) -> str:
+        """Return the word for an image that lives in the inventory."""
+        return "template" if boot.image == "template" else "machine"
+
+    def keep(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
+        """Make the tested image the user's."""
+        return keep.keep(self.centers.of(artifact.settings).within(claim.cancel), artifact, name, claim)
+
+    def delete(self, artifact: Artifact) -> None:
+        """Destroy a kept image, unless linked clones stand on it."""
+        keep.delete(self.centers.of(artifact.settings), artifact, WorkContext(cache=Path()))
+
+    def intact(self, artifact: Artifact) -> bool:
+        """Say whether a kept image is still there under its name."""
+        center = self.centers.of(artifact.settings)
+        values = center.properties(center.machine(artifact.id), "name")
+        return values is not None and values.get("name") == artifact.name
+
+    def doctor(self, work: WorkContext) -> Iterator[Problem]:
+        """Say which vSphere the environment means, and whether it lets us in."""
+        yield from check.doctor(self.centers, offline=work.offline)
+
+    def _center(self, handle: Handle) -> VCenter:
+        return self.centers.of(handle.data)

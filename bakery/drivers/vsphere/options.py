@@ -1,0 +1,86 @@
+"""The small nouns of a `VSphere` source: what to clone, more disks, how many older images stay. Plain frozen data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bakery.drivers.qemu.source import size
+from bakery.errors import ImagefileError
+
+GIBIBYTE = 1 << 30
+
+
+@dataclass(frozen=True)
+class VSphereMachine:
+    """A machine of the inventory to clone, at one of its snapshots.
+
+    Args:
+        machine: its name, or its inventory path (`/DC0/vm/bases/debian-12`).
+        snapshot: the snapshot's name; the newest of several of that name.
+    """
+
+    machine: str
+    snapshot: str
+
+    def __post_init__(self) -> None:
+        """Check what can be checked here."""
+        for field in ("machine", "snapshot"):
+            if not getattr(self, field):
+                raise ImagefileError(
+                    f"VSphereMachine({field}=...) is empty", hint="VSphereMachine('debian-12', snapshot='clean')"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtraDisk:
+    """One more disk of the machine, empty, which is in the image too.
+
+    Args:
+        size: `"20G"`, or bytes.
+        thin: space is taken when it is written.
+        controller: it is attached to the first controller of that kind with room, which is added if there is none.
+    """
+
+    size: str | int
+    thin: bool = True
+    controller: Literal["pvscsi", "lsilogic", "sata", "nvme"] = "pvscsi"
+
+    def __post_init__(self) -> None:
+        """Check what can be checked here."""
+        if self.controller not in {"pvscsi", "lsilogic", "sata", "nvme"}:
+            raise ImagefileError(
+                f"ExtraDisk(controller={self.controller!r}): no such choice", hint="pvscsi, lsilogic, sata or nvme"
+            )
+        _ = self.bytes
+
+    @property
+    def bytes(self) -> int:
+        """Its size in bytes."""
+        return size(self.size, field="ExtraDisk(size")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepImages:
+    """How many older images of a name stay, as `NAME@TIME`, once the new one stands.
+
+    Args:
+        newest: that many, besides the new one; None is all of them. One to which linked clones belong stays in any
+            case, and that is said.
+        days: those made in the last so many days stay in any case.
+    """
+
+    newest: int | None = 0
+    days: float = 0
+
+    def __post_init__(self) -> None:
+        """Check what can be checked here."""
+        if self.newest is not None and self.newest < 0:
+            raise ImagefileError(
+                f"KeepImages(newest={self.newest}): not a number of images", hint="KeepImages(newest=3)"
+            )
+        if self.days < 0:
+            raise ImagefileError(f"KeepImages(days={self.days}): not a number of days", hint="KeepImages(days=7)")
+
+
+NOUNS: tuple[type, ...] = (VSphereMachine, ExtraDisk, KeepImages)

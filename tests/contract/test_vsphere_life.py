@@ -1,0 +1,393 @@
+"""Lives of machines and images on vcsim over TLS: whole, crashed at every line, and with refusals in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bakery.drivers.vsphere.driver import VSphereDriver
+from bakery.drivers.vsphere.options import ExtraDisk, KeepImages, VSphereMachine
+from bakery.drivers.vsphere.source import VSphere
+from bakery.errors import DriverError, Interrupted
+from bakery.model import Where
+from bakery.testing.contract import Stop
+from tests.contract.vcsim import Reply, SoapRequest, VCenterStandIn
+from tests.contract.vspherelife import Life, OneLedger
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VCenterStandIn]:
+    with VCenterStandIn(tmp_path_factory.mktemp("vcsim") / "front", flags=("-pod", "1")) as front:
+        yield front
+
+
+@pytest.fixture
+def front(shared: VCenterStandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[VCenterStandIn]:
+    """The shared one, with nothing in it but what was there at first, and without a fault."""
+    for name, value in shared.environment.items():
+        monkeypatch.setenv(name, value)
+    before = shared.exists()
+    shared.calls.clear()
+    yield shared
+    shared.fault = lambda _: None
+    assert shared.exists() == before
+
+
+@pytest.fixture
+def life(front: VCenterStandIn, tmp_path: Path) -> Callable[..., Life]:
+    numbers = iter(range(1, 1000))
+
+    def make(ledger: OneLedger | None = None, **changes: Any) -> Life:
+        source = VSphere(**{**front.options, "settle": 0.0, "poll": 0.1, **changes})
+        return Life(source=source, folder=tmp_path, ledger=ledger or OneLedger(), number=next(numbers))
+
+    return make
+
+
+def names(front: VCenterStandIn, before: set[str]) -> set[str]:
+    """What is new: kinds and names, without ids and files."""
+    new = (one for one in front.exists() - before if not one.startswith("file "))
+    return {one.rpartition(" ")[0] if one.startswith(("machine", "template")) else one for one in new}
+
+
+def test_an_image_is_made_kept_and_deleted(front: VCenterStandIn, life: Callable[..., Life]) -> None:
+    before = front.exists()
+    one = life(folder="built/here", notes="Made for the tests.", attributes={"team": "web"}, cpus=2, memory="512M")
+    kept = one.whole()
+    assert names(front, before) == {
+        "template /DC0/vm/built/here/web",
+        "folder /DC0/vm/built",
+        "folder /DC0/vm/built/here",
+    }
+    assert one.driver.intact(kept)
+    values = front.center.properties(front.machine("web"), "config.annotation", "config.hardware") or {}
+    assert values["config.annotation"] == "Made for the tests."
+    assert (values["config.hardware"].numCPU, values["config.hardware"].memoryMB) == (2, 512)
+    one.driver.delete(kept)
+    assert not one.driver.intact(kept)
+    for name in ("here", "built"):
+        remove_folder(front, name)
+
+
+def remove_folder(front: VCenterStandIn, name: str) -> None:
+    from bakery.drivers.vsphere.api import inventory
+
+    front.wait(inventory.read(front.center).find("folder", name).ref.Destroy_Task())
+
+
+def test_no_key_of_ours_is_left_in_the_image(front: VCenterStandIn, life: Callable[..., Life]) -> None:
+    one = life()
+    kept = one.whole()
+    values = front.center.properties(front.machine("web"), "config.extraConfig") or {}
+    settings = {option.key: option.value for option in values["config.extraConfig"]}  # vcsim appends; the last counts
+    assert {value for key, value in settings.items() if key.startswith("guestinfo.")} == {""}
+    one.driver.delete(kept)
+
+
+def test_a_machine_with_a_snapshot_is_an_image_too(front: VCenterStandIn, life: Callable[..., Life]) -> None:
+    before = front.exists()
+    one = life(image="snapshot")
+    kept = one.whole()
+    assert names(front, before) == {"machine /DC0/vm/web", "snapshot bakery of /DC0/vm/web"}
+    assert "diskMoveType>createNewChildDiskBacking<" in front.listed("CloneVM_Task")[-1].body
+    again = life(base=VSphereMachine("web", snapshot="bakery"), clone="linked")
+    handle = again.driver.launch(again.source, again.claim("build"))
+    assert handle.id
+    again.ledger.undo(again.driver)
+    one.driver.delete(kept)
+
+
+def test_more_hardware(front: VCenterStandIn, life: Callable[..., Life]) -> None:
+    one = life(
+        disks=(ExtraDisk(size="1G"), ExtraDisk(size="2G", controller="sata", thin=False)),
+        network=("VM Network", "DC0_DVPG0"),
+        nic="vmxnet3",
+        firmware="efi",
+        secure_boot=True,
+        cores_per_socket=2,
+        cpus=4,
+        cpu_reservation=100,
+        memory_reservation="all",
+        guest_id="debian10_64Guest",
+        extra_config={"disk.EnableUUID": "TRUE"},
+        datastore="LocalDS_0",
+        host="DC0_C0_H0",
+    )
+    one.driver.launch(one.source, one.claim("build"))
+    values = front.center.properties(front.machine(one.claim("build").name), "config") or {}
+    config = values["config"]
+    devices = {type(device).__name__.rpartition(".")[2] for device in config.hardware.device}
+    disks = [device.capacityInKB >> 20 for device in config.hardware.device if hasattr(device, "capacityInKB")]
+    cards = [device for device in config.hardware.device if type(device).__name__.endswith("VirtualVmxnet3")]
+    one.ledger.undo(one.driver)
+    assert {"ParaVirtualSCSIController", "VirtualAHCIController"} <= devices
+    assert {1, 2} <= set(disks)
+    assert len(cards) == 2
+    assert (config.firmware, config.bootOptions.efiSecureBootEnabled) == ("efi", True)
+    assert config.cpuAllocation.reservation == 100
+    assert config.memoryReservationLockedToMax
+    assert config.guestId == "debian10_64Guest"
+
+
+def test_a_crash_at_any_line_of_a_life_leaves_nothing_or_the_kept_image(
+    front: VCenterStandIn, life: Callable[..., Life]
+) -> None:
+    """An older image of the name is there: it stays under its name until the new one stands."""
+    life().whole()
+    before = front.exists()
+    points = 0
+    while True:
+        points += 1
+        one = life(OneLedger(points), folder="", keep=KeepImages(newest=0))
+        crashed, committed = False, False
+        try:
+            one.whole()
+        except Stop:
+            crashed, committed = True, one.ledger.committed
+        finally:
+            one.ledger.undo(VSphereDriver())
+        if not crashed or committed:
+            break
+        assert front.exists() == before, f"leaked, or the old image suffered, after a crash at point {points}"
+    assert points > 12
+    for machine in [entity for entity in listed(front) if entity.name.startswith("web")]:
+        front.wait(machine.ref.Destroy_Task())
+
+
+def listed(front: VCenterStandIn) -> list[Any]:
+    from bakery.drivers.vsphere.api import inventory
+
+    return inventory.read(front.center, machines=True).of("machine")
+
+
+def test_a_crash_leaves_no_folder_that_was_made_for_the_build(front: VCenterStandIn, life: Callable[..., Life]) -> None:
+    before = front.exists()
+    for point in range(1, 100):
+        one = life(OneLedger(point), folder="a/b")
+        crashed = False
+        try:
+            one.image()
+        except Stop:
+            crashed = True
+        finally:
+            one.ledger.undo(VSphereDriver())
+        assert front.exists() == before, f"leaked after a crash at point {point}"
+        if not crashed:
+            break
+    assert point > 12
+
+
+def test_the_folder_stays_while_somebody_else_has_something_in_it(
+    front: VCenterStandIn, life: Callable[..., Life]
+) -> None:
+    one, two = life(folder="shared"), life(folder="shared")
+    one.driver.launch(one.source, one.claim("build"))
+    two.driver.launch(two.source, two.claim("build"))
+    one.ledger.undo(one.driver)
+    assert [entity.path for entity in listed(front) if "shared" in entity.path] == [
+        f"/DC0/vm/shared/{two.claim('build').name}"
+    ]
+    two.ledger.undo(two.driver)
+    remove_folder(front, "shared")
+
+
+def test_the_old_image_goes_when_the_new_one_stands_and_as_many_stay_as_were_asked_for(
+    front: VCenterStandIn, life: Callable[..., Life]
+) -> None:
+    for _ in range(3):
+        life(keep=KeepImages(newest=1)).whole()
+    assert len([one for one in listed(front) if one.name.startswith("web@")]) == 1
+    last = life(keep=KeepImages(newest=0))
+    kept = last.whole()
+    assert [one.name for one in listed(front) if one.name.startswith("web")] == ["web"]
+    assert any("is gone" in notice for notice in last.notices)
+    last.driver.delete(kept)
+
+
+def test_a_name_that_somebody_else_has_is_not_taken(front: VCenterStandIn, life: Callable[..., Life]) -> None:
+    one = life()
+    theirs = front.machine("DC0_H0_VM0")
+    front.wait(theirs.Rename_Task("web"))
+    try:
+        assert [problem.what for problem in one.driver.name_conflicts(one.source, "web")] == [
+            "the name web is taken in /DC0 by a machine that bakery did not make"
+        ]
+        kept, said = one.tried()
+        assert kept is None
+        assert "is taken by something that bakery did not make" in said
+        assert one.driver.intact(replace_id(one, theirs))
+    finally:
+        front.wait(theirs.Rename_Task("DC0_H0_VM0"))
+
+
+def replace_id(life: Life, machine: Any) -> Any:
+    from bakery.model import Artifact, to_json
+
+    center = life.driver.centers.of_source(life.source)
+    return Artifact(driver="vsphere", id=machine._GetMoId(), name="web", settings={"account": to_json(center.account)})
+
+
+def test_everything_is_found_by_its_marks_and_by_nothing_else(front: VCenterStandIn, life: Callable[..., Life]) -> None:
+    one = life()
+    artifact = one.image()
+    handle = one.driver.launch(artifact, one.claim("smoke"))
+    found = {resource.id for resource in one.driver.find(Where(run=one.run))}
+    assert found == {artifact.id, handle.id}
+    assert list(one.driver.find(Where(run="20200101-000000-0000"))) == []
+    assert list(one.driver.find(Where(older_than=3600))) == []
+    kept = one.driver.keep(artifact, "web", one.claim("keep"))
+    for resource in one.driver.find(Where(older_than=0)):
+        one.driver.destroy(resource)
+    assert one.driver.intact(kept)
+    one.driver.delete(kept)
+
+
+def once(method: str, reply: Reply) -> Callable[[SoapRequest], Reply | None]:
+    """Answer the first call of a method so."""
+    seen: list[SoapRequest] = []
+
+    def fault(call: SoapRequest) -> Reply | None:
+        if call.method != method or seen:
+            return None
+        seen.append(call)
+        return reply
+
+    return fault
+
+
+def vim_fault(name: str, **values: Any) -> Any:
+    from pyVmomi import vim
+
+    return getattr(vim.fault, name)(msg=f"{name} of a test", **values)
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["CloneVM_Task", "ReconfigVM_Task", "PowerOnVM_Task", "ShutdownGuest", "Rename_Task", "MarkAsTemplate", "SetField"],
+)
+def test_a_lost_answer_makes_nothing_twice(front: VCenterStandIn, life: Callable[..., Life], method: str) -> None:
+    before = front.exists()
+    front.fault = once(method, Reply(lost=True))
+    one = life()
+    kept, said = one.tried()
+    if kept is None:
+        assert "no answer" in said
+        assert names(front, before) == set()
+    else:
+        assert names(front, before) == {"template /DC0/vm/web"}
+        one.driver.delete(kept)
+
+
+def test_a_session_that_ends_in_the_middle_is_opened_again(front: VCenterStandIn, life: Callable[..., Life]) -> None:
+    front.fault = once("PowerOnVM_Task", Reply(expired=True))
+    one = life()
+    kept, said = one.tried()
+    assert said == "ok"
+    assert kept is not None
+    assert len(front.listed("Login")) == 2
+    one.driver.delete(kept)
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "said"),
+    [
+        ("CloneVM_Task", "NoDiskSpace", "NoDiskSpace"),
+        ("CloneVM_Task", "InvalidDatastore", "InvalidDatastore"),
+        ("PowerOnVM_Task", "InsufficientResourcesFault", "InsufficientResourcesFault"),
+        ("PowerOnVM_Task", "NoPermission", "NoPermission"),
+        ("MarkAsTemplate", "InvalidDatastore", "InvalidDatastore"),
+    ],
+)
+def test_a_refusal_says_why_and_leaves_nothing(
+    front: VCenterStandIn, life: Callable[..., Life], method: str, name: str, said: str
+) -> None:
+    front.fault = once(method, Reply(fault=vim_fault(name)))
+    kept, why = life().tried()
+    assert kept is None
+    assert said in why
+
+
+@pytest.mark.parametrize("name", ["TaskInProgress", "ConcurrentAccess", "FileLocked"])
+def test_a_refusal_for_now_is_asked_again(front: VCenterStandIn, life: Callable[..., Life], name: str) -> None:
+    front.fault = once("ReconfigVM_Task", Reply(fault=vim_fault(name)))
+    one = life()
+    kept, said = one.tried()
+    assert said == "ok"
+    assert kept is not None
+    one.driver.delete(kept)
+
+
+def test_a_server_that_starts_anew_is_waited_for(front: VCenterStandIn, life: Callable[..., Life]) -> None:
+    front.fault = once("RetrievePropertiesEx", Reply(status=503))
+    one = life()
+    kept, said = one.tried()
+    assert said == "ok"
+    assert kept is not None
+    one.driver.delete(kept)
+
+
+def test_a_cancelled_build_stops_at_once(front: VCenterStandIn, life: Callable[..., Life]) -> None:
+    one = life()
+
+    def cancel(call: SoapRequest) -> Reply | None:
+        if call.method == "CloneVM_Task":
+            one.cancel.set("the test says so")
+        return None
+
+    front.fault = cancel
+    with pytest.raises(Interrupted, match="the test says so"):
+        one.driver.launch(one.source, one.claim("build"))
+    one.ledger.undo(VSphereDriver())
+
+
+def test_a_guest_without_tools_gets_its_power_button_pressed(front: VCenterStandIn, life: Callable[..., Life]) -> None:
+    one = life()
+    handle = one.driver.launch(one.source, one.claim("build"))
+    front.configure(front.machine(one.claim("build").name), {"SET.guest.toolsRunningStatus": "guestToolsNotRunning"})
+    artifact = one.driver.capture(handle, "web", one.claim("image"))
+    assert artifact.format == "template"
+    assert len(front.listed("PutUsbScanCodes")) == 1
+    assert front.listed("ShutdownGuest") == []
+    one.ledger.undo(one.driver)
+
+
+def test_a_guest_that_does_not_obey_is_not_cut_off(front: VCenterStandIn, life: Callable[..., Life]) -> None:
+    one = life(stop_timeout=0.5)
+    handle = one.driver.launch(one.source, one.claim("build"))
+    front.fault = lambda call: Reply(fault=vim_fault("TaskInProgress")) if call.method == "ShutdownGuest" else None
+    with pytest.raises(DriverError, match="powers off: timed out"):
+        one.driver.capture(handle, "web", one.claim("image"))
+    assert front.listed("PowerOffVM_Task") == []
+    front.fault = lambda _: None
+    one.ledger.undo(one.driver)
+
+
+def test_a_machine_that_somebody_powered_off_is_said_to_be_so(front: VCenterStandIn, life: Callable[..., Life]) -> None:
+    one = life()
+    handle = one.driver.launch(one.source, one.claim("build"))
+    front.wait(front.machine(one.claim("build").name).PowerOffVM_Task())
+    with pytest.raises(DriverError, match="does not run any more"):
+        one.driver.endpoint(handle)
+    one.ledger.undo(one.driver)
+
+
+def test_a_second_process_needs_only_the_password(
+    front: VCenterStandIn, life: Callable[..., Life], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = life()
+    one.driver.launch(one.source, one.claim("build"))
+    monkeypatch.delenv("VSPHERE_PASSWORD")
+    resource = next(iter(one.ledger.resources.values()))
+    with pytest.raises(DriverError, match="there is no password"):
+        VSphereDriver().destroy(resource)
+    monkeypatch.setenv("GOVC_PASSWORD", front.environment["VSPHERE_PASSWORD"])
+    for name in ("VSPHERE_SERVER", "VSPHERE_USER", "GOVC_TLS_CA_CERTS"):
+        monkeypatch.delenv(name)
+    VSphereDriver().destroy(replace(resource))
+    one.ledger.resources.clear()
