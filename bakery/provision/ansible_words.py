@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bakery.provision.json_data import plain
 from bakery.provision.secret_files import SecretFiles
 from bakery.redaction.secret import Secret
 
@@ -63,23 +64,3 @@ def words(play: PlayOptions, hosts: Path, secrets: SecretFiles) -> list[str]:
 def limit(play: PlayOptions) -> str:
     """Return the pattern that keeps a play away from every other host of the project's inventory."""
     return f"{play.host}:&{play.limit}" if play.limit else f"{play.host}:localhost"
-
-
-def plain(value: Any) -> Any:
-    """Return JSON data with secrets as text.
-
-    Raises:
-        TypeError: something has no form in JSON.
-    """
-    match value:
-        case Secret():
-            return value.reveal()
-        case Mapping():
-            return {str(name): plain(one) for name, one in value.items()}
-        case str() | int() | float() | bool() | None:
-            return value
-        case Path():
-            return str(value)
-        case Sequence():
-            return [plain(one) for one in value]
-    raise TypeError(f"extra_vars: {type(value).__name__} has no form in JSON")

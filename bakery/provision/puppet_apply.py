@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from bakery.machine.access import access
-from bakery.provision.ansible_words import plain
 from bakery.provision.borrowed import borrowed
 from bakery.provision.items import Applied, announce, require, settle
+from bakery.provision.json_data import plain
 from bakery.provision.puppet_report import failure, items_of
 from bakery.provision.uploads import Uploads, uploads
 from bakery.redaction.secret import Secret

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from bakery.machine.access import access
-from bakery.provision.ansible_words import plain
 from bakery.provision.borrowed import borrowed
 from bakery.provision.guest_python import VENV_PACKAGES, environment
 from bakery.provision.items import Applied, announce, settle
+from bakery.provision.json_data import plain
 from bakery.provision.salt_results import failure, items_of, parsed
 from bakery.provision.uploads import Uploads, uploads
 from bakery.redaction.secret import Secret

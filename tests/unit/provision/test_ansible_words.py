@@ -10,7 +10,8 @@ import pytest
 
 from bakery.provision.ansible_host import settings
 from bakery.provision.ansible_inventory import inventory
-from bakery.provision.ansible_words import PlayOptions, limit, plain, words
+from bakery.provision.ansible_words import PlayOptions, limit, words
+from bakery.provision.json_data import plain
 from bakery.provision.secret_files import SecretFiles
 from bakery.redaction.secret import Secret
 
@@ -83,7 +84,7 @@ def test_pipes_that_nobody_reads_end(tmp_path: Path) -> None:
 
 def test_what_has_no_form_in_json_is_refused() -> None:
     assert plain({"p": Path("/a"), "t": (1, None, True)}) == {"p": "/a", "t": [1, None, True]}
-    with pytest.raises(TypeError, match="extra_vars: set has no form in JSON"):
+    with pytest.raises(TypeError, match="set has no form in JSON"):
         plain({"x": {1}})
 
 
