@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bakery.provision.ansible_play import ansible
+    from bakery.provision.chef_client import chef
+    from bakery.provision.itamae_local import itamae
     from bakery.provision.package_install import packages
     from bakery.provision.puppet_apply import puppet
     from bakery.provision.render import template
@@ -17,13 +19,15 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ansible": "bakery.provision.ansible_play",
+    "chef": "bakery.provision.chef_client",
+    "itamae": "bakery.provision.itamae_local",
     "packages": "bakery.provision.package_install",
     "puppet": "bakery.provision.puppet_apply",
     "salt": "bakery.provision.salt_call",
     "template": "bakery.provision.render",
 }
 
-__all__ = ["ansible", "packages", "puppet", "salt", "template"]
+__all__ = ["ansible", "chef", "itamae", "packages", "puppet", "salt", "template"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,3 +28,12 @@ def plain(value: Any) -> Any:
         case Sequence():
             return [plain(one) for one in value]
     raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+def secret_json(value: Mapping[str, Any]) -> Secret | str:
+    """Return data as a text that is kept out of logs; what is empty needs no such care.
+
+    Raises:
+        TypeError: something has no form in JSON.
+    """
+    return Secret(json.dumps(plain(value))) if value else "{}"

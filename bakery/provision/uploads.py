@@ -83,6 +83,10 @@ class Uploads:
                 if (local := self._of(there, path, name)) is not None:
                     note_input("file", str(local))
 
+    def folders(self) -> list[tuple[str, Path]]:
+        """List the folders that were sent: where each is on the machine, and on this host."""
+        return [(there, path) for there, path in self._sent if path.is_dir()]
+
     def place(self, file: str, line: int) -> Location:
         """Return the place on this host of a file that a tool names by its path on the machine."""
         for there, path in self._sent:
