@@ -26,7 +26,7 @@ class Explained:
     reasons: tuple[str, ...]
 
     def __str__(self) -> str:
-        """`cached`, or `runs: files/site.conf changed`."""
+        """Write it as `cached`, or as `runs: files/site.conf changed`."""
         return f"runs: {'; '.join(self.reasons)}" if self.reasons else "cached"
 
 

@@ -121,7 +121,7 @@ class ResumedRun:
         return self._destroy([resource for resource in live if resource not in spared])
 
     def _survivor(self, folder: Path, live: list[Resource]) -> ResumableMachine | None:
-        """A machine counts only while all that was made for it is still there."""
+        """Return the machine, which counts only while all that was made for it is still there."""
         note = progress.read(folder)
         if note is None or not (folder / "keys.json").exists():
             return None

@@ -94,7 +94,7 @@ def seed(path: Path, keys: Keys, *, instance: str, text: str = "") -> None:
 
 
 def _iso(files: Mapping[str, str]) -> bytes:
-    """An ISO image of a few small text files, long names kept through Joliet and Rock Ridge."""
+    """Return an ISO image of a few small text files, long names kept through Joliet and Rock Ridge."""
     from pycdlib.pycdlib import PyCdlib
 
     iso = PyCdlib()

@@ -106,7 +106,7 @@ def find_program(given: str) -> AnsibleProgram:
 
 
 def _program(python: str) -> AnsibleProgram:
-    """The folders are those of its environment and of the Python below it."""
+    """Return the program with the folders of its environment and of the Python below it."""
     homes = {Path(python).parents[1], Path(python).resolve().parents[1]} - {Path("/usr"), Path("/")}
     return AnsibleProgram(python=python, folders=(*(f"{home}/" for home in sorted(homes)), f"{LAUNCHER.parent}/"))
 

@@ -58,7 +58,7 @@ def _problem(error: BakeryError) -> Problem:
 
 
 def _start(cloud: Ec2Cloud, source: Ec2) -> Iterator[Problem]:
-    """The base, and whether the instance types can run it."""
+    """Check the base, and whether the instance types can run it."""
     if not isinstance(source.base, str | Newest | Parameter | Artifact):
         return  # made by another build of the same run
     image = base_images.resolve(cloud, source.base)
@@ -167,7 +167,7 @@ def _taken(cloud: Ec2Cloud, source: Ec2, title: str) -> Iterator[Problem]:
 
 
 def _reachable(cloud: Ec2Cloud) -> Iterator[Problem]:
-    """A region to copy to must be enabled for the account."""
+    """Check that each region to copy to is enabled for the account."""
     try:
         cloud.call("describe_availability_zones", f"use the region {cloud.region}")
     except BakeryError as error:

@@ -179,7 +179,7 @@ def _key_pair(cloud: Ec2Cloud, resource: Resource) -> None:
 
 
 def _object(cloud: Ec2Cloud, resource: Resource) -> None:
-    """An upload; S3 says yes also when there is none."""
+    """Delete an upload; S3 says yes also when there is none."""
     bucket, path = resource.data["bucket"], resource.data["path"]
     cloud.call("delete_object", "delete the upload", service="s3", Bucket=bucket, Key=path)
 

@@ -42,7 +42,7 @@ def _filters(where: Where) -> list[dict[str, Any]]:
 
 
 def _temporary(item: Mapping[str, Any], where: Where) -> bool:
-    """A kept image has lost its date of expiry; a machine that ended is only still listed."""
+    """Tell what is to go from a kept image, which lost its date of expiry, and from an ended machine."""
     marks = tags.read(item)
     state = item.get("State")
     if tags.EXPIRES not in marks or (isinstance(state, Mapping) and state.get("Name") in ENDED):

@@ -72,7 +72,7 @@ def check(cloud: Ec2Cloud, source: Ec2) -> Iterator[Problem]:
 
 
 def _limit(cloud: Ec2Cloud, one: Family, *, spot: bool) -> float | None:
-    """The limit as it is set for this account, or None where Service Quotas does not say."""
+    """Return the limit as it is set for this account, or None where Service Quotas does not say."""
     code = one.spot if spot else one.demand
     try:
         found = cloud.call("get_service_quota", service="service-quotas", ServiceCode="ec2", QuotaCode=code)
@@ -82,7 +82,7 @@ def _limit(cloud: Ec2Cloud, one: Family, *, spot: bool) -> float | None:
 
 
 def _used(cloud: Ec2Cloud, *, spot: bool) -> dict[Family, int]:
-    """The processors of all that runs, by family."""
+    """Count the processors of all that runs, by family."""
     used: dict[Family, int] = {}
     asked = tags.filters({"instance-state-name": ("pending", "running")})
     for reservation in cloud.pages("describe_instances", "Reservations", Filters=asked):
@@ -119,7 +119,7 @@ def _problem(
 
 
 def _counted(cloud: Ec2Cloud) -> Iterator[Problem]:
-    """What DescribeAccountAttributes says. AWS keeps that number no more, so it stops nothing."""
+    """Report what DescribeAccountAttributes says. AWS keeps that number no more, so it stops nothing."""
     try:
         answer = cloud.call("describe_account_attributes", AttributeNames=["max-instances"])
     except DriverError:

@@ -203,7 +203,7 @@ WHO = re.compile(r"\d{12}|all|arn:[^:]+:organizations::.+:(organization|ou)/.+")
 
 
 def _problems(source: Ec2) -> Iterator[str]:
-    """What is wrong with the values, each as it should be read after `Ec2(`."""
+    """Tell what is wrong with the values, each as it should be read after `Ec2(`."""
     for name, allowed in CHOICES.items():
         if getattr(source, name) not in allowed:
             yield f"{name}={getattr(source, name)!r}): allowed are {', '.join(map(repr, allowed))}"

@@ -133,7 +133,7 @@ def _unlock(path: Path) -> None:
 
 
 def _forget_attributes(source: Path, target: Path) -> None:
-    """An access list that was taken off a folder is gone from the upper layer: nothing there says so."""
+    """Take off an access list that is gone from the folder in the upper layer: nothing there says so."""
     kept = set(os.listxattr(source, follow_symlinks=False))
     for name in os.listxattr(target, follow_symlinks=False):
         if name not in kept:

@@ -121,7 +121,7 @@ def _kernel() -> tuple[int, ...]:
 
 
 def _file_system(folder: Path) -> str:
-    """The type of the file system that a folder is on; empty where it cannot be told."""
+    """Return the type of the file system that a folder is on; empty where it cannot be told."""
     device = folder.stat().st_dev
     number = f"{os.major(device)}:{os.minor(device)}"
     for line in Path("/proc/self/mountinfo").read_text().splitlines():

@@ -57,7 +57,7 @@ def _check_image(image: Artifact) -> Iterator[Problem]:
 
 
 def _disk(image: Artifact, work: WorkContext) -> BaseDisk:
-    """An image of ours, or one that a user names by its path."""
+    """Return the disk of an image of ours, or of one that a user names by its path."""
     for problem in _check_image(image):
         raise DriverError(problem.what, why=problem.why, hint=problem.hint)
     return BaseDisk(

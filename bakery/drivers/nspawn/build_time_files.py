@@ -93,7 +93,7 @@ def _filled_by_resolved(lowers: Sequence[Path]) -> bool:
 
 
 def _borrow_attributes(folder: Path, lowers: Sequence[Path]) -> None:
-    """An overlay shows a folder as its topmost layer has it: give ours the looks of the one below."""
+    """Give our folders the looks of those below: an overlay shows a folder as its topmost layer has it."""
     folders = [Path(parent) for parent, _, _ in os.walk(folder, topdown=False)]
     for made in folders:
         below = _top(lowers, made.relative_to(folder).as_posix())

@@ -80,7 +80,7 @@ def _require_frozen(group: Path) -> None:
 
 
 def _payload(leader: int) -> Path | None:
-    """The unified control group above systemd's own `init.scope`: all of the container is in it."""
+    """Return the unified control group above systemd's own `init.scope`: all of the container is in it."""
     groups = dict(line.split(":", 2)[1:] for line in Path(f"/proc/{leader}/cgroup").read_text().splitlines())
     path = Path(groups.get("", "/"))
     if path.name != "init.scope":

@@ -134,7 +134,7 @@ def _mount(raw: Path, volume: DiskVolume) -> tuple[str, str, str]:
 
 
 def _mounts(raw: Path, point: Path, work: WorkContext) -> list[tuple[DiskVolume, str]]:
-    """The root file system, and those that its fstab puts into it, each with its place; outer ones first."""
+    """Return the root file system, and those that its fstab puts into it, each with its place; outer ones first."""
     found = [volume for volume in volumes(raw, work) if volume.kind in KINDS]
     for volume in sorted(found, key=lambda each: each.size, reverse=True):
         try:

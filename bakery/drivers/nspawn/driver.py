@@ -150,7 +150,7 @@ class NspawnDriver(Driver[Nspawn]):
         )
 
     def console(self, handle: Handle) -> str:
-        """What systemd wrote on the console."""
+        """Return what systemd wrote on the console."""
         with suppress(FileNotFoundError):
             return (handle.folder / CONSOLE).read_text(errors="replace").replace("\r", "")
         return ""
@@ -232,7 +232,7 @@ class NspawnDriver(Driver[Nspawn]):
             )
 
     def needs(self, boot: Nspawn | Artifact | Checkpoint) -> Needs:
-        """What the larger one takes: the container, whose tasks are guessed at, or the machine that tests its image."""
+        """Return the larger need: the container's, whose tasks are guessed at, or the testing machine's."""
         if not isinstance(boot, Nspawn):
             return CONTAINER_NEEDS
         shape = boot.shape("")

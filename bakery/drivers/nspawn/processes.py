@@ -58,7 +58,7 @@ class Launcher:
 
 
 def stat(pid: int) -> tuple[str, ...]:
-    """The fields of /proc/PID/stat from the third (the state) on; empty when there is no such process."""
+    """Return the fields of /proc/PID/stat from the third (the state) on; empty when there is no such process."""
     try:
         text = (PROC / str(pid) / "stat").read_text(errors="replace")
     except OSError:
@@ -89,7 +89,7 @@ def launchers() -> Iterator[Launcher]:
 
 
 def leader(launcher: int) -> int | None:
-    """The container's process 1, as numbered on this host; None while there is none.
+    """Return the container's process 1, as numbered on this host; None while there is none.
 
     It is the one below the launcher that is process 1 of a PID namespace two levels down: the first level is the
     launcher's, the second the container's.
@@ -171,7 +171,7 @@ def _pids() -> Iterator[int]:
 
 
 def _levels(pid: int) -> list[str]:
-    """The process's numbers in all PID namespaces that it is in, from this one inwards."""
+    """Return the process's numbers in all PID namespaces that it is in, from this one inwards."""
     try:
         text = (PROC / str(pid) / "status").read_text(errors="replace")
     except OSError:

@@ -85,7 +85,7 @@ class Nspawn(Source):
         return size(self.disk, field="disk")
 
     def shape(self, login: str) -> MachineSpec:
-        """The virtual machine that boots the image.
+        """Return the virtual machine that boots the image.
 
         Args:
             login: how the base takes keys: `credentials` or `nocloud`.

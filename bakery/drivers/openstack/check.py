@@ -79,7 +79,7 @@ def _problem(error: BakeryError) -> Problem:
 
 
 def _start(cloud: OpenStackCloud, source: OpenStack) -> Iterator[Problem]:
-    """The base, and whether the flavors can run it."""
+    """Check the base, and whether the flavors can run it."""
     match source.base:
         case Base():
             yield from source.base.check()
@@ -179,7 +179,7 @@ def _addresses(cloud: OpenStackCloud, source: OpenStack) -> Iterator[Problem]:
 
 
 def _member(clouds: OpenStackClouds, member: str, entry: str) -> Iterator[Problem]:
-    """The credentials with which an image is accepted must be those of that member."""
+    """Check that the credentials with which an image is accepted are those of that member."""
     try:
         project = clouds.get(OpenStackAccount(cloud=entry)).project
     except BakeryError as error:

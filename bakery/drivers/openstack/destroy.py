@@ -119,7 +119,7 @@ def _delete(cloud: OpenStackCloud, kind: str, name: str) -> None:
 
 
 def _dissociate(cloud: OpenStackCloud, record: Resource) -> None:
-    """The user's floating address stays; only, it no longer leads to our port."""
+    """Keep the user's floating address; only, it no longer leads to our port."""
     address = resources.get(cloud, "floating-address", record.key)
     if address and address.port_id == record.data["port"]:
         network.lead(cloud, record.key, None)

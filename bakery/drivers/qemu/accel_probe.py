@@ -66,6 +66,6 @@ _LISTING = (
 
 
 def disk() -> bytes:
-    """A disk that holds the sector; firmware wants more than one to call it a disk."""
+    """Return a disk that holds the sector; firmware wants more than one to call it a disk."""
     code = b"".join(bytes.fromhex(octets) for octets, _ in _LISTING)
     return (code.ljust(510, b"\0") + b"\x55\xaa").ljust(1 << 20, b"\0")

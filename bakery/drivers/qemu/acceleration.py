@@ -90,7 +90,7 @@ def _mend_kvm() -> str:
 
 
 def labels(asked: str) -> tuple[tuple[str, int], ...]:
-    """What a machine takes that `--limit` can bound: the accelerator, where it may come to use it.
+    """Return what a machine takes that `--limit` can bound: the accelerator, where it may come to use it.
 
     Args:
         asked: what the source says.
@@ -124,7 +124,7 @@ def trouble(native: str, work: WorkContext) -> str:
 
 
 def _this_host(native: str, work: WorkContext) -> str:
-    """A digest of what the answer depends on."""
+    """Return a digest of what the answer depends on."""
     boot_id = Path("/proc/sys/kernel/random/boot_id")
     booted = boot_id.read_text() if boot_id.exists() else str(int(psutil.boot_time()))
     version = tools.run([QEMU, "--version"], work, what="asking QEMU for its version", timeout=60).decode()

@@ -64,7 +64,7 @@ def command(shape: MachineSpec, identity: MachineIdentity, place: Placement) -> 
 
 
 def accelerator(accel: str) -> list[str]:
-    """The processor: the host's own, or all that QEMU can emulate, with a thread for each."""
+    """Choose the processor: the host's own, or all that QEMU can emulate, with a thread for each."""
     if accel == "tcg":
         # Less what only costs time where it is emulated: a fifth level of page tables, and virtual machines inside.
         return ["-accel", "tcg,thread=multi", "-cpu", "max,-la57,-svm"]

@@ -113,7 +113,7 @@ class QemuDriver(Driver[Qemu]):
         return self._start(shape, identity, (base,), claim, size=size, host_key=host_key)
 
     def _stands_on(self, boot: Qemu | Artifact, claim: Claim) -> tuple[MachineSpec, Layer, int]:
-        """The shape of the machine, the disk under it, and the size that was asked for."""
+        """Return the shape of the machine, the disk under it, and the size that was asked for."""
         if isinstance(boot, Artifact):
             return from_json(MachineSpec, boot.settings), _layer(boot), 0
         if isinstance(boot.base, Artifact):
@@ -333,7 +333,7 @@ def _layer(image: Artifact) -> Layer:
 
 
 def _usable(image: Artifact) -> bool:
-    """An image that we made must be unchanged; one that a user names by its path must be there."""
+    """Say whether an image can be used: one that we made is unchanged, one that a user names by its path is there."""
     return image_files.intact(image) if image.sha256 else Path(image.id).is_file()
 
 

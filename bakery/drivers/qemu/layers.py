@@ -96,7 +96,7 @@ def add(folder: Path, shared: Sequence[Layer], *, size: int, work: WorkContext) 
 
 
 def node(layers: Sequence[Layer], name: str | None = None) -> dict[str, Any]:
-    """A disk for QEMU's block layer, in which what the guest deletes is given back.
+    """Describe a disk for QEMU's block layer, in which what the guest deletes is given back.
 
     Args:
         layers: the lowest first.

@@ -52,7 +52,7 @@ class MachineSpec:
 
     @classmethod
     def of(cls, source: Qemu, login: str) -> MachineSpec:
-        """The shape that a user asked for, with the way its base takes keys."""
+        """Return the shape that a user asked for, with the way its base takes keys."""
         taken = {f.name: getattr(source, f.name) for f in fields(cls) if f.name not in {"memory", "login", "port"}}
         return cls(memory=source.memory_bytes, login=login, **taken)
 
@@ -91,6 +91,6 @@ class MachineIdentity:
 
     @classmethod
     def new(cls, accel: str, instance: str) -> MachineIdentity:
-        """A new one, left to chance within QEMU's own range of cards."""
+        """Make a new one, left to chance within QEMU's own range of cards."""
         mac = "52:54:00:" + ":".join(f"{octet:02x}" for octet in secrets.token_bytes(3))
         return cls(accel=accel, uuid=str(uuid4()), mac=mac, instance=instance)

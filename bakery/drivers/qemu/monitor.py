@@ -96,7 +96,7 @@ class Monitor:
 
 @contextmanager
 def _reachable(socket: Path) -> Generator[str]:
-    """A path that fits into a socket address while the block runs: also TMPDIR may be a long one."""
+    """Give a path that fits into a socket address while the block runs: also TMPDIR may be a long one."""
     if len(bytes(socket)) <= LONGEST:
         yield str(socket)
     elif Path("/proc/self/fd").is_dir():
@@ -113,5 +113,5 @@ def _reachable(socket: Path) -> Generator[str]:
 
 
 def _silent() -> logging.Logger:
-    """A logger that says nothing: the library calls it an error when QEMU went away, or is not there yet."""
+    """Return a logger that says nothing: the library calls it an error when QEMU went away, or is not there yet."""
     return logging.Logger("qemu.qmp", level=logging.CRITICAL + 1)  # noqa: LOG001  not a global one, on purpose

@@ -59,7 +59,7 @@ def _reap(child: Process, note: Path) -> None:
 
 
 def mark(name: str) -> str:
-    """The word of QEMU's command line that says whose it is. Process ids are used again, this is not."""
+    """Return the word of QEMU's command line that says whose it is. Process ids are used again, this is not."""
     return f"guest={name}"
 
 
@@ -88,7 +88,7 @@ def find(name: str, pid: int | None = None) -> psutil.Process | None:
 
 
 def _name(process: psutil.Process) -> str | None:
-    """The name of the machine that a process runs; None if it is none of ours, or over."""
+    """Return the name of the machine that a process runs; None if it is none of ours, or over."""
     try:
         words = process.cmdline()
     except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
@@ -117,7 +117,7 @@ def last_words(folder: Path) -> str:
 
 
 def tail(path: Path, count: int) -> list[str]:
-    """The last lines of a text that may be long, damaged or absent."""
+    """Return the last lines of a text that may be long, damaged or absent."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - 16_384))

@@ -111,7 +111,7 @@ class Qemu(Source):
 
 
 def _words(value: Any) -> tuple[str, ...]:
-    """The extra words; a single text in place of a list is a likely slip, and would become single letters."""
+    """Return the extra words; a single text in place of a list is a likely slip, and would become single letters."""
     if isinstance(value, str):
         raise ImagefileError(
             f"Qemu(qemu_args={value!r}): a list of words is needed", hint='qemu_args=["-device", "..."]'

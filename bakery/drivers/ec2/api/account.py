@@ -102,7 +102,7 @@ class Ec2Cloud:
         return os.environ.get(name) or self.account.endpoint_url
 
     def client(self, service: str, *, once: bool = False) -> Any:
-        """The one client of a service; boto3's clients may be used by several threads, but not made by them.
+        """Return the one client of a service; boto3's clients may be used by several threads, but not made by them.
 
         Args:
             service: boto3's name.

@@ -132,7 +132,7 @@ def _refused(error: Any, what: str, cloud: Region | None) -> Ec2Error:
 
 
 def _unspoken(error: Any, what: str, cloud: Region | None) -> Ec2Error:
-    """The question did not get there, or the answer not back."""
+    """Tell of a question that did not get there, or of an answer that did not come back."""
     from botocore.exceptions import ConnectionError as Unreached
     from botocore.exceptions import HTTPClientError
     from botocore.parsers import ResponseParserError
@@ -168,7 +168,7 @@ def _decoded(message: str, cloud: Region | None) -> str:
 
 
 def _denied(text: str) -> str:
-    """What matters of a decoded message: the action, the resource, and whether a policy forbids it."""
+    """Return what matters of a decoded message: the action, the resource, and whether a policy forbids it."""
     import json
 
     context = json.loads(text)

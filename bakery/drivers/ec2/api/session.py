@@ -69,7 +69,7 @@ def _extra(role: Role) -> dict[str, Any]:
 
 
 def _code(role: Role) -> str:
-    """The six digits of the MFA device."""
+    """Ask for the six digits of the MFA device."""
     code = os.environ.get(role.mfa_env, "")
     if not code:
         raise PreflightError(

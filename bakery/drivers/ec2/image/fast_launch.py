@@ -70,6 +70,6 @@ def _template(wanted: FastLaunch, region: str) -> dict[str, str] | None:
 
 
 def _state(cloud: Ec2Cloud, image: str) -> tuple[str, str]:
-    """The state and its reason; empty texts where fast launch was never asked for."""
+    """Return the state and its reason; empty texts where fast launch was never asked for."""
     found: list[dict[str, Any]] = cloud.call("describe_fast_launch_images", ImageIds=[image])["FastLaunchImages"]
     return (found[0]["State"], found[0].get("StateTransitionReason", "")) if found else ("", "")

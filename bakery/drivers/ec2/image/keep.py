@@ -91,7 +91,7 @@ def _renamed(job: Ec2Job, temporary: str, title: str, marks: Mapping[str, str]) 
 
 
 def _final(job: Ec2Job, tested: Mapping[str, Any], title: str, marks: Mapping[str, str]) -> str:
-    """The same snapshots under the final name; where AWS bills for the system inside, only a copy may carry that on."""
+    """Register the same snapshots under the final name; a copy, where AWS bills for the system inside."""
     if bound(tested):
         return copy(job, {**tested, "Name": title}, job.cloud.region, marks)
     key = tags.new_key(job.claim)
@@ -109,7 +109,7 @@ def _final(job: Ec2Job, tested: Mapping[str, Any], title: str, marks: Mapping[st
 
 
 def _disk(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    """A disk as RegisterImage takes it: an image's description says things that a request may not."""
+    """Return a disk as RegisterImage takes it: an image's description says things that a request may not."""
     disk = {name: value for name, value in mapping.get("Ebs", {}).items() if name not in {"Encrypted", "KmsKeyId"}}
     return {**mapping, **({"Ebs": disk} if disk else {})}
 

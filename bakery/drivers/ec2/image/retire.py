@@ -112,7 +112,7 @@ def _instances(cloud: Ec2Cloud, image: str) -> Iterator[str]:
 
 
 def _templates(cloud: Ec2Cloud, image: str) -> Iterator[str]:
-    """The default and the latest version of each launch template: those that are used when no number is named."""
+    """Find the image in the versions of launch templates that are used when no number is named: default and latest."""
     for template in cloud.pages("describe_launch_templates", "LaunchTemplates"):
         versions = cloud.call(
             "describe_launch_template_versions",

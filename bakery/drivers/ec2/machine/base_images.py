@@ -34,7 +34,7 @@ def resolve(cloud: Ec2Cloud, base: Any) -> dict[str, Any]:
 
 
 def _ours(cloud: Ec2Cloud, base: Artifact | Checkpoint) -> str:
-    """The id of an image of ours in this region: itself, or its copy."""
+    """Return the id of an image of ours in this region: itself, or its copy."""
     settings = base.settings
     here = {settings.get("region"): settings.get("image"), **dict(settings.get("copies", {}))}
     if isinstance(base, Artifact) and base.driver != "ec2":

@@ -74,7 +74,7 @@ def _address(found: Mapping[str, Any], source: Ec2) -> str:
 
 
 def _mapped(address: str, hook: Hook) -> tuple[str, int]:
-    """What this host can reach, where the user knows better than EC2."""
+    """Return what this host can reach, where the user knows better than EC2."""
     if hook is None:
         return address, 22
     shown = hook(address) if callable(hook) else hook.get(address, address)

@@ -169,7 +169,7 @@ def allowed(cloud: Ec2Cloud, source: Ec2) -> tuple[str, ...]:
 
 
 def _own(cloud: Ec2Cloud, source: Ec2) -> tuple[str, ...]:
-    """This host's address as the machine sees it: local towards a private one, else what a web service sees."""
+    """Return this host's address as the machine sees it: local towards a private one, else what a web service sees."""
     api = urlsplit(cloud.endpoint("ec2") or "").hostname or ""
     if api == "localhost" or api.startswith("127."):
         return ("127.0.0.1/32",)

@@ -87,7 +87,7 @@ def _metadata(source: Ec2) -> dict[str, Any]:
 
 
 def _market(spot: bool | Spot) -> dict[str, Any] | None:
-    """A persistent request with `stop`: a one-time spot machine cannot be stopped, and so not be imaged at rest."""
+    """Make a persistent request with `stop`: a one-time spot machine cannot be stopped and imaged at rest."""
     if not spot:
         return None
     options: dict[str, Any] = {"SpotInstanceType": "persistent", "InstanceInterruptionBehavior": "stop"}

@@ -64,7 +64,7 @@ def used(disk: Path) -> Iterator[Block]:
 
 
 def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """The parts of a file that are not holes (lseek(2), SEEK_DATA)."""
+    """Return the parts of a file that are not holes (lseek(2), SEEK_DATA)."""
     end = 0
     while end < size:
         try:

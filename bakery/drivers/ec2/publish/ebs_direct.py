@@ -134,7 +134,7 @@ def _file(cache: Path, snapshot: str) -> Path:
 
 
 def _known(cache: Path, snapshot: str) -> Mapping[int, str]:
-    """What a snapshot holds, as far as this host wrote it; EBS itself tells no digests without the data."""
+    """Return what a snapshot holds, as far as this host wrote it; EBS itself tells no digests without the data."""
     file = _file(cache, snapshot)
     if not file.exists():
         return {}

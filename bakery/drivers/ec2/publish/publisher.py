@@ -110,7 +110,7 @@ def _boot_mode(artifact: Artifact) -> str:
 
 
 def _parent(cloud: Ec2Cloud, name: str, disk: Path, key: str | None) -> str:
-    """The newest snapshot of a kept image of this name on which the new one can stand, or an empty text.
+    """Return the newest snapshot of a kept image of this name on which the new one can stand, or an empty text.
 
     A snapshot is encrypted as its parent is, and is not smaller (StartSnapshot refuses `Encrypted` beside a parent).
     """

@@ -35,7 +35,7 @@ class ProgressReader:
         self.digest = hashlib.sha512()
 
     def __len__(self) -> int:
-        """The file's length, for Content-Length."""
+        """Return the file's length, for Content-Length."""
         return self._size
 
     def __iter__(self) -> Iterator[bytes]:

@@ -32,28 +32,28 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible carries no 
         self._began: dict[str, float] = {}
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
-        """A play begins."""
+        """Tell that a play begins."""
         self._play = play.get_name().strip()
 
     def v2_playbook_on_no_hosts_matched(self) -> None:
-        """A play has nobody to run on."""
+        """Tell that a play has nobody to run on."""
         self._send({"type": "no-hosts", "play": self._play})
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
-        """A task begins."""
+        """Tell that a task begins."""
         del is_conditional
         self._began[task._uuid] = time.monotonic()  # noqa: SLF001  Ansible has no public name for it
 
     def v2_playbook_on_handler_task_start(self, task: Any) -> None:
-        """A handler begins."""
+        """Tell that a handler begins."""
         self._began[task._uuid] = time.monotonic()  # noqa: SLF001  the same
 
     def v2_runner_on_ok(self, result: Any) -> None:
-        """It went well."""
+        """Tell that it went well."""
         self._tell(result, "changed" if self._data(result).get("changed") else "ok")
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
-        """It failed."""
+        """Tell that it failed."""
         self._tell(result, "ignored" if ignore_errors else "failed")
 
     def v2_runner_on_skipped(self, result: Any) -> None:
@@ -61,7 +61,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible carries no 
         self._tell(result, "skipped")
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
-        """The host cannot be reached."""
+        """Tell that the host cannot be reached."""
         self._tell(result, "unreachable")
 
     def v2_playbook_on_stats(self, stats: Any) -> None:

@@ -84,7 +84,7 @@ class Connection(ConnectionBase):  # type: ignore[misc]  # Ansible carries no ty
         self._connected = False
 
     def reset(self) -> None:
-        """The next command asks for the way anew, as each does."""
+        """Do nothing: the next command asks for the way anew, as each does."""
 
     def _way(self) -> tuple[list[str], dict[str, str]]:
         """Ask how the container is entered: after a restart its first process is another one.
