@@ -1,0 +1,120 @@
+"""Whole builds in a vCenter as users make them: `bake`, vcsim over TLS, and a real guest behind every machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bakery.drivers.vsphere.api import marks
+from bakery.drivers.vsphere.machine.machines import called
+from bakery.testing.aws.tiny import tiny_guest
+from bakery.testing.kill import KillMatrix
+from tests.contract.vcsim import VCenterStandIn
+from tests.live.baking import TINY
+
+pytestmark = [pytest.mark.live, pytest.mark.all, pytest.mark.timeout(3600)]
+
+BOTH = (
+    TINY.replace("import Qemu", "import Qemu, VSphere").replace(
+        "@bakery.task",
+        """@bakery.source
+def center() -> VSphere:
+    return VSphere(base="tiny", cluster="DC0_C0", folder="built", notes="Made by a test.", poll=0.2)
+
+
+@bakery.task""",
+    )
+).replace("@bakery.image(builtin_tests=False)", "@bakery.image(sources=[here, center], builtin_tests=False)")
+"""The same task and test, here and in the vCenter."""
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VCenterStandIn]:
+    disk = tiny_guest(Path.home() / ".cache" / "bakery-tests")
+    with VCenterStandIn(tmp_path_factory.mktemp("vcsim") / "front", guests=disk) as front:
+        yield front
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "imagefile.py").write_text(BOTH)
+    return tmp_path
+
+
+def environ(project: Path, front: VCenterStandIn) -> dict[str, str]:
+    cache = os.environ.get("BAKERY_TEST_CACHE", str(project / "cache"))
+    return {"BAKERY_CACHE_DIR": cache, "NO_COLOR": "1", **front.environment}
+
+
+def bake(project: Path, front: VCenterStandIn, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bakery", "-C", str(project), *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environ(project, front)},
+        timeout=900,
+    )
+
+
+def there(front: VCenterStandIn) -> set[str]:
+    """All there is, but files, which `exists` has too."""
+    return {thing for thing in front.exists() if not thing.startswith(("file ", "guest "))}
+
+
+def test_one_imagefile_bakes_the_same_task_here_and_in_a_vcenter(front: VCenterStandIn, project: Path) -> None:
+    before = there(front)
+    done = bake(project, front, "build", "--jobs", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    new = {thing.rpartition(" ")[0] if thing.startswith("template") else thing for thing in there(front) - before}
+    assert new == {"template /DC0/vm/built/tiny", "folder /DC0/vm/built"}
+    began = time.monotonic()
+    again = bake(project, front, "build", "--only", "center")
+    assert again.returncode == 0, again.stderr
+    assert time.monotonic() - began < 10, "nothing has changed: " + again.stderr
+    gone = bake(project, front, "rm", "tiny", "--yes")
+    assert gone.returncode == 0, gone.stderr
+    assert there(front) - before == {"folder /DC0/vm/built"}, gone.stderr
+
+
+def test_a_build_killed_at_any_point_leaves_nothing_after_gc(front: VCenterStandIn, project: Path) -> None:
+    """At some points; `BAKERY_KILL_POINTS=all` tries every one, `3,9` those two."""
+    matrix = KillMatrix(
+        project=project,
+        exists=lambda: temporary(front),
+        words=("--only", "center", "--no-cache"),
+        environ=environ(project, front),
+        timeout=900,
+    )
+    places = matrix.places()
+    chosen = os.environ.get("BAKERY_KILL_POINTS", f"4,{len(places) // 2},{len(places) - 8}")
+    points = [int(word) for word in chosen.split(",")] if chosen != "all" else range(1, len(places) + 1)
+    for killed in matrix.run(iter(points)):
+        print(killed.point, len(places), killed.place, killed.exit_code, killed.gc_code, killed.left)  # noqa: T201  figures
+        assert killed.left == (), killed.output
+
+
+def temporary(front: VCenterStandIn) -> set[str]:
+    """All there is but finished images, with their files and the folder that they are in."""
+    things = front.exists()
+    for machine in called(front.center, "tiny"):
+        values = front.center.properties(machine, *marks.PATHS, "config.files") or {}
+        carried = marks.Reader(front.center).of(values)
+        if carried.get(marks.IMAGE) != "tiny" or marks.EXPIRES in carried:
+            continue
+        files = values["config.files"].vmPathName.partition("] ")[2].partition("/")[0]
+        own = machine._GetMoId()
+        things = {
+            thing
+            for thing in things
+            if not thing.startswith((f"file {files}/", f"guest {own}.", "folder /DC0/vm/built"))
+            and thing != f"file {files}"
+            and not thing.endswith(f" {own}")
+        }
+    return things
