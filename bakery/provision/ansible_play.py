@@ -8,7 +8,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from bakery.machine.access import MachineAccess, access
 from bakery.provision.ansible_events import Told, listening
@@ -26,6 +26,8 @@ from bakery.util.observer import note_input
 if TYPE_CHECKING:
     from bakery.machine.machine import Machine
 
+LONGEST: Final = 50
+"""Characters of the folder for temporary files, behind which there is room for what OpenSSH calls a socket."""
 Paths: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
 
 
@@ -143,7 +145,7 @@ def _play(
     def heard(item: Item) -> None:
         announce(inside, "ansible", item)
 
-    with _folder() as folder, SecretFiles(folder) as secrets, reaching(inside, folder, secrets) as way:
+    with private_folder() as folder, SecretFiles(folder) as secrets, reaching(inside, folder, secrets) as way:
         if project.python:
             way["ansible_python_interpreter"] = project.python
         (folder / "hosts.json").write_text(own_inventory(play.host, play.groups, way), encoding="utf-8")
@@ -180,9 +182,11 @@ def _done(inside: MachineAccess, told: Told) -> Applied:
 
 
 @contextmanager
-def _folder() -> Generator[Path]:
-    """Make a private folder of a short name: sockets in it may have 100 characters."""
-    with tempfile.TemporaryDirectory(prefix="bakery-", ignore_cleanup_errors=True) as name:
+def private_folder() -> Generator[Path]:
+    """Make a private folder of a short name: OpenSSH has sockets in it, whose paths may have 108 characters."""
+    usual = tempfile.gettempdir()
+    place = usual if len(usual) <= LONGEST else "/tmp"  # noqa: S108  made with a name of its own
+    with tempfile.TemporaryDirectory(prefix="bakery-", dir=place, ignore_cleanup_errors=True) as name:
         yield Path(name)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from bakery.provision.ansible_host import settings
 from bakery.provision.ansible_inventory import inventory
+from bakery.provision.ansible_play import private_folder
 from bakery.provision.ansible_words import PlayOptions, limit, words
 from bakery.provision.json_data import plain
 from bakery.provision.secret_files import SecretFiles
@@ -112,3 +114,16 @@ def test_what_a_project_says_of_pipelining_and_python_counts(tmp_path: Path) -> 
     assert made["ANSIBLE_ROLES_PATH"].split(":")[:2] == ["/extra", f"{tmp_path}/roles"]
     assert made["ANSIBLE_CONFIG"] == str(config)
     assert made["ANSIBLE_REMOTE_TMP"].startswith("/tmp/.")
+
+
+def test_sockets_have_room_where_temporary_files_are_far_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = tmp_path / ("d" * 60)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with private_folder() as folder:
+        assert len(f"{folder}/cp/0123456789.0123456789abcdef") < 108
+        assert folder.stat().st_mode & 0o777 == 0o700
+    assert not folder.exists()
+    monkeypatch.setattr(tempfile, "tempdir", "/tmp")
+    with private_folder() as folder:
+        assert folder.parent == Path("/tmp")
