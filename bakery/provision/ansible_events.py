@@ -18,7 +18,8 @@ from bakery.util.observer import note_environment, note_input, note_output, note
 LARGEST: Final = 1 << 20
 """Bytes of a message; the kernel allows less."""
 _END: Final = b"end"
-_NOT_INPUTS: Final = ("/proc/", "/sys/", "/dev/", "/usr/lib/", "/usr/lib64/", "/usr/share/zoneinfo/", "/lib/")
+NOT_INPUTS: Final = ("/proc/", "/sys/", "/dev/", "/usr/lib/", "/usr/lib64/", "/usr/share/zoneinfo/", "/lib/")
+"""Folders of the host's whose content is no input of a step."""
 
 
 @dataclass
@@ -71,7 +72,7 @@ class Told:
                 note_untraceable(f"Ansible runs {name} on this host")
             elif kind == "env":
                 note_environment(name)
-            elif (path := _source(name)) is not None and not path.startswith((*_NOT_INPUTS, *ignored)):
+            elif (path := _source(name)) is not None and not path.startswith((*NOT_INPUTS, *ignored)):
                 if kind == "wrote":
                     if Path(path).is_file():  # a file without a name is opened by that of its folder
                         note_output(path)

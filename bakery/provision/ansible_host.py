@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import importlib.util
+import json
 import os
 import shutil
 import sys
@@ -16,6 +17,7 @@ from bakery.errors import PreflightError
 from bakery.events import Output
 from bakery.machine.output import CommandOutput, caller
 from bakery.model import Result
+from bakery.provision.ansible_events import NOT_INPUTS
 from bakery.util.process import run_process
 from bakery.util.results import TimedOut
 from bakery.util.waiting import Cancel
@@ -68,13 +70,17 @@ class AnsibleProgram:
             inside.work.emit(Output(build=inside.work.build, step=inside.step, text=text, stream=stream))
 
         own = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+        told = {
+            "BAKERY_EVENTS_FD": str(descriptor),
+            "BAKERY_NOT_INPUTS": json.dumps((*NOT_INPUTS, f"{env['BAKERY_FOLDER']}/", *self.folders)),
+        }
         voice = CommandOutput(say, frozenset())
         try:
             return run_process(
                 [self.python, "-B", str(LAUNCHER), name, *words],
                 cancel=inside.work.cancel,
                 command=f"ansible-{name}",
-                env={**own, **env, "BAKERY_EVENTS_FD": str(descriptor)},
+                env={**own, **env, **told},
                 cwd=cwd,
                 timeout=timeout,
                 on_output=voice.take,

@@ -21,14 +21,16 @@ HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120  pathl
 REACH = ("ssh", "scp", "sftp", "sshpass", "nsenter", "env", "prlimit", "chrt", "nice", "choom", "setpriv")
 OWN = (*REACH, "ldconfig", "gcc", "cc", "objdump", "ld")
 """Programs that Ansible starts to reach a machine, and those by which Python finds its C library."""
+WATCHED = frozenset(("open", "os.listdir", "os.scandir", "subprocess.Popen"))
 
 
 class Channel:
     """Sends messages to bakery; each only once, where it says what was read."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, ignored: tuple[str, ...]) -> None:
         self._socket = socket.socket(fileno=descriptor)
         self._socket.set_inheritable(False)
+        self._ignored = ignored
         self._told: set[tuple[str, str]] = {
             (kind, name)
             for path in sys.path  # where Ansible looks for collections among Python's packages
@@ -50,12 +52,20 @@ class Channel:
             return
 
     def read(self, kind: str, what: Any) -> None:
-        """Tell of something that was looked at."""
-        if isinstance(what, (str, bytes, os.PathLike)):
-            name = os.path.abspath(os.fsdecode(what)) if kind in ("file", "listing", "wrote") else str(what)  # noqa: PTH100
-            if (kind, name) not in self._told:
-                self._told.add((kind, name))
-                self.send({"type": "read", "kind": kind, "name": name})
+        """Tell of something that was looked at; `what` is a path for the kinds file, listing and wrote.
+
+        Called thousands of times for a task, most of them for Ansible's own files, and each worker begins without the
+        memory of those before it: hence no message for what bakery would throw away.
+        """
+        if isinstance(what, str):
+            if what.startswith(self._ignored) or (kind, what) in self._told:
+                return
+        elif not isinstance(what, (bytes, os.PathLike)):
+            return
+        name = os.path.abspath(os.fsdecode(what)) if kind in ("file", "listing", "wrote") else str(what)  # noqa: PTH100
+        if (kind, name) not in self._told and not name.startswith(self._ignored):
+            self._told.add((kind, name))
+            self.send({"type": "read", "kind": kind, "name": name})
 
 
 def end_with_bakery(channel: Channel) -> None:
@@ -94,6 +104,8 @@ def watch(channel: Channel) -> None:
         return plain(path, *args, **options)
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
+        if event not in WATCHED:
+            return
         if event == "open":
             mode, flags = str(args[1]), args[2] if isinstance(args[2], int) else 0
             writes = flags & (os.O_WRONLY | os.O_RDWR) if args[1] is None else mode[:1] in "wxa"
@@ -128,7 +140,8 @@ def watch_environment(channel: Channel) -> None:
 def main() -> None:
     """Run `ansible-NAME ARGUMENTS`; the first argument is the name."""
     sys.path[:] = [path for path in sys.path if path != HERE]
-    channel = Channel(int(os.environ.pop("BAKERY_EVENTS_FD")))
+    ignored = tuple(json.loads(os.environ.pop("BAKERY_NOT_INPUTS", "[]")))
+    channel = Channel(int(os.environ.pop("BAKERY_EVENTS_FD")), ignored)
     name = sys.argv[1]
     command = import_module(f"ansible.cli.{name}")
     loaders = import_module("ansible.plugins.loader")
