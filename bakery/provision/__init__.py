@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bakery.provision.ansible_local_play import ansible_local
     from bakery.provision.ansible_play import ansible
     from bakery.provision.chef_client import chef
     from bakery.provision.itamae_local import itamae
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ansible": "bakery.provision.ansible_play",
+    "ansible_local": "bakery.provision.ansible_local_play",
     "chef": "bakery.provision.chef_client",
     "itamae": "bakery.provision.itamae_local",
     "packages": "bakery.provision.package_install",
@@ -27,7 +29,7 @@ _HOMES = {
     "template": "bakery.provision.render",
 }
 
-__all__ = ["ansible", "chef", "itamae", "packages", "puppet", "salt", "template"]
+__all__ = ["ansible", "ansible_local", "chef", "itamae", "packages", "puppet", "salt", "template"]
 
 
 def __getattr__(name: str) -> Any:

@@ -128,15 +128,31 @@ def settings(
         roles: where roles are looked for first.
         collections: the same for collections.
     """
-    known = _read(config)
     none = folder / "ansible.cfg"  # an empty one: without it, the user's and the host's are read
     none.touch()
-    env = {
-        "ANSIBLE_CONFIG": str(config or none),
+    return {
+        **common_settings(config, config or none, roles, collections),
         "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder / "cp"),
         "ANSIBLE_REMOTE_TMP": remote_folder(folder),
         "BAKERY_FOLDER": str(folder),
+    }
+
+
+def common_settings(
+    config: Path | None, there: Path, roles: Sequence[Path] = (), collections: Sequence[Path] = ()
+) -> dict[str, str]:
+    """Return those settings that are the same wherever Ansible runs.
+
+    Args:
+        config: the project's ansible.cfg, on this host.
+        there: the one that Ansible reads, where it runs.
+        roles: where roles are looked for first, there.
+        collections: the same for collections.
+    """
+    known = _read(config)
+    env = {
+        "ANSIBLE_CONFIG": str(there),
         "ANSIBLE_HOST_KEY_CHECKING": "True",
         "ANSIBLE_RETRY_FILES_ENABLED": "False",
         "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True",
@@ -154,9 +170,9 @@ def settings(
     if not known.has_option("defaults", "interpreter_python"):
         env["ANSIBLE_PYTHON_INTERPRETER"] = "auto_silent"
     if roles:
-        env["ANSIBLE_ROLES_PATH"] = _joined(roles, known, config, "roles_path", ROLES)
+        env["ANSIBLE_ROLES_PATH"] = _joined(roles, known, there, "roles_path", ROLES)
     if collections:
-        env["ANSIBLE_COLLECTIONS_PATH"] = _joined(collections, known, config, "collections_path", COLLECTIONS)
+        env["ANSIBLE_COLLECTIONS_PATH"] = _joined(collections, known, there, "collections_path", COLLECTIONS)
     return env
 
 
@@ -176,13 +192,10 @@ def _read(config: Path | None) -> configparser.RawConfigParser:
     return parser
 
 
-def _joined(
-    ours: Sequence[Path], known: configparser.RawConfigParser, config: Path | None, name: str, default: str
-) -> str:
+def _joined(ours: Sequence[Path], known: configparser.RawConfigParser, there: Path, name: str, default: str) -> str:
     """Put our folders before those of the configuration, whose relative ones begin at its own."""
-    theirs = known.get("defaults", name, fallback=default).split(os.pathsep)
-    if config is not None:
-        theirs = [str(config.parent / Path(path.strip()).expanduser()) for path in theirs]
+    theirs = [path.strip() for path in known.get("defaults", name, fallback=default).split(os.pathsep)]
+    theirs = [path if path.startswith("~") else str(there.parent / path) for path in theirs]
     return os.pathsep.join([*(str(path) for path in ours), *theirs])
 
 

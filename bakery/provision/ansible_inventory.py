@@ -52,7 +52,7 @@ def reaching(inside: MachineAccess, folder: Path, secrets: SecretFiles) -> Gener
             yield {
                 "ansible_connection": "bakery_container",
                 "ansible_bakery_way": str(folder / "way.json"),
-                **_become(inside.user, "root"),
+                **become(inside.user, "root"),
             }
         return
     (folder / "known_hosts").write_text(known_hosts(endpoint), encoding="utf-8")
@@ -65,12 +65,12 @@ def reaching(inside: MachineAccess, folder: Path, secrets: SecretFiles) -> Gener
         "ansible_user": endpoint.user,
         "ansible_ssh_common_args": shlex.join(options),
         **({} if endpoint.key == AGENT else {"ansible_ssh_private_key_file": str(Path(key).expanduser())}),
-        **_become(inside.user, endpoint.user),
+        **become(inside.user, endpoint.user),
     }
 
 
-def _become(user: str, login: str) -> dict[str, Any]:
-    """Commands run as the step's user, as everywhere; root in most."""
+def become(user: str, login: str) -> dict[str, Any]:
+    """Return the variables by which commands run as the step's user, as everywhere; root in most."""
     if user == login:
         return {}
     return {

@@ -97,13 +97,13 @@ def ansible(
     """
     inside = access(m)
     play = PlayOptions(
-        playbooks=_paths(inside, playbook),
+        playbooks=absolute_paths(inside, playbook),
         host=host,
         groups=tuple(groups),
-        inventories=_paths(inside, inventory),
+        inventories=absolute_paths(inside, inventory),
         extra_vars=extra_vars or {},
-        vars_files=_paths(inside, vars_files),
-        vault=_vaults(inside, vault),
+        vars_files=absolute_paths(inside, vars_files),
+        vault=vault_passwords(inside, vault),
         tags=tuple(tags),
         skip_tags=tuple(skip_tags),
         limit=limit,
@@ -114,10 +114,10 @@ def ansible(
     )
     project = AnsibleProject(
         program=find_program(program),
-        config=_config(inside, config, play.playbooks[0]),
-        roles=_paths(inside, roles_path),
-        collections=_paths(inside, collections_path),
-        requirements=None if requirements is None else _paths(inside, requirements)[0],
+        config=nearest_config(inside, config, play.playbooks[0]),
+        roles=absolute_paths(inside, roles_path),
+        collections=absolute_paths(inside, collections_path),
+        requirements=None if requirements is None else absolute_paths(inside, requirements)[0],
         offline=offline or inside.work.offline,
         env=dict(env or {}),
         python=python,
@@ -171,10 +171,11 @@ def _play(
         if not any(item.outcome == "unreachable" for item in told.items):
             m.run(["rm", "-rf", "--", remote_folder(folder)], user="root", hide=True)
         judge(inside, play, told, result)
-        return _done(inside, told)
+        return finish(inside, told)
 
 
-def _done(inside: MachineAccess, told: Told) -> Applied:
+def finish(inside: MachineAccess, told: Told) -> Applied:
+    """Say what a play that went well has done."""
     for name in told.idle:
         inside.work.notice(f"ansible: no host matches the play {name}")
     rescued = (replace(item, outcome="ignored") if item.outcome == "failed" else item for item in told.items)
@@ -190,22 +191,24 @@ def private_folder() -> Generator[Path]:
         yield Path(name)
 
 
-def _paths(inside: MachineAccess, given: Paths) -> tuple[Path, ...]:
+def absolute_paths(inside: MachineAccess, given: Paths) -> tuple[Path, ...]:
+    """Return paths that are relative to the imagefile's folder, one or several, as absolute ones."""
     each = [given] if isinstance(given, str | os.PathLike) else given
     return tuple(Path(os.path.abspath(inside.folder / Path(path).expanduser())) for path in each)  # noqa: PTH100  resolve() would follow links
 
 
-def _vaults(inside: MachineAccess, given: Any) -> dict[str, Secret | Path]:
+def vault_passwords(inside: MachineAccess, given: Any) -> dict[str, Secret | Path]:
+    """Return the passwords, or the files that hold them, by vault id."""
     if given is None:
         return {}
     each = given if isinstance(given, Mapping) else {"default": given}
-    return {name: one if isinstance(one, Secret) else _paths(inside, one)[0] for name, one in each.items()}
+    return {name: one if isinstance(one, Secret) else absolute_paths(inside, one)[0] for name, one in each.items()}
 
 
-def _config(inside: MachineAccess, given: str | os.PathLike[str] | None, playbook: Path) -> Path | None:
+def nearest_config(inside: MachineAccess, given: str | os.PathLike[str] | None, playbook: Path) -> Path | None:
     """Find the project's ansible.cfg; the user's own and the host's are not read, so that all hosts build alike."""
     if given is not None:
-        return _paths(inside, given)[0]
+        return absolute_paths(inside, given)[0]
     folders = [folder for folder in playbook.parents if folder.is_relative_to(inside.folder)] or [playbook.parent]
     for folder in folders:
         note_input("file", str(folder / "ansible.cfg"))

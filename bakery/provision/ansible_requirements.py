@@ -56,14 +56,7 @@ def _install(
     inside: MachineAccess, program: AnsibleProgram, requirements: Path, target: Path, folder: Path, *, offline: bool
 ) -> None:
     target.mkdir()
-    wanted = _parsed(requirements.read_bytes())
-    calls = []
-    if isinstance(wanted, list) or wanted.get("roles"):
-        calls.append(["role", "install", "--role-file", str(requirements), "--roles-path", str(target / "roles")])
-    if isinstance(wanted, dict) and wanted.get("collections"):
-        more = ["--offline"] if offline else []
-        calls.append(["collection", "install", "-r", str(requirements), "-p", str(target), *more])
-    for words in calls:
+    for words in galaxy_calls(requirements.read_bytes(), str(requirements), str(target), offline=offline):
         with listening(lambda _: None) as (descriptor, told):
             result = program.run(
                 inside,
@@ -83,6 +76,24 @@ def _install(
                 where=caller(),
                 hint="offline: the roles and collections must be files here" if offline else "",
             )
+
+
+def galaxy_calls(data: bytes, file: str, target: str, *, offline: bool = False) -> list[list[str]]:
+    """Return the words of those calls of ansible-galaxy that install what is required.
+
+    Args:
+        data: the requirements.
+        file: that has them, where ansible-galaxy runs.
+        target: the folder, there.
+        offline: True downloads nothing.
+    """
+    wanted = _parsed(data)
+    calls = []
+    if isinstance(wanted, list) or wanted.get("roles"):
+        calls.append(["role", "install", "--role-file", file, "--roles-path", f"{target}/roles"])
+    if isinstance(wanted, dict) and wanted.get("collections"):
+        calls.append(["collection", "install", "-r", file, "-p", target, *(["--offline"] if offline else [])])
+    return calls
 
 
 def _parsed(data: bytes) -> Any:

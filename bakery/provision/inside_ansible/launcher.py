@@ -1,7 +1,9 @@
-"""Starts one of Ansible's programs, and tells bakery what it reads on this host.
+"""Starts one of Ansible's programs, and tells bakery what it does, and what it reads on this host.
 
 Python's audit hooks see each file that Ansible and its workers open, which no callback is told; they must be there
 before the inventory is read. Messages are JSON objects, one a datagram, to the socket that BAKERY_EVENTS_FD names.
+On the machine itself there is no such socket, and what is read is seen otherwise: there they are lines of the file that
+BAKERY_EVENTS_FILE names.
 """
 
 from __future__ import annotations
@@ -66,6 +68,17 @@ class Channel:
         if (kind, name) not in self._told and not name.startswith(self._ignored):
             self._told.add((kind, name))
             self.send({"type": "read", "kind": kind, "name": name})
+
+
+class EventFile:
+    """Writes messages to a file, a line each."""
+
+    def __init__(self, path: str) -> None:
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Write one message."""
+        os.write(self._descriptor, json.dumps(message, default=str).encode(errors="replace") + b"\n")
 
 
 def end_with_bakery(channel: Channel) -> None:
@@ -140,16 +153,18 @@ def watch_environment(channel: Channel) -> None:
 def main() -> None:
     """Run `ansible-NAME ARGUMENTS`; the first argument is the name."""
     sys.path[:] = [path for path in sys.path if path != HERE]
+    file = os.environ.pop("BAKERY_EVENTS_FILE", "")
     ignored = tuple(json.loads(os.environ.pop("BAKERY_NOT_INPUTS", "[]")))
-    channel = Channel(int(os.environ.pop("BAKERY_EVENTS_FD")), ignored)
+    channel = EventFile(file) if file else Channel(int(os.environ.pop("BAKERY_EVENTS_FD")), ignored)
     name = sys.argv[1]
     command = import_module(f"ansible.cli.{name}")
     loaders = import_module("ansible.plugins.loader")
     for kind in ("callback", "connection"):
         getattr(loaders, f"{kind}_loader").add_directory(os.path.join(HERE, kind))  # noqa: PTH118
-    end_with_bakery(channel)
-    watch(channel)
-    watch_environment(channel)
+    if isinstance(channel, Channel):
+        end_with_bakery(channel)
+        watch(channel)
+        watch_environment(channel)
     sys.modules["bakery_channel"] = channel  # type: ignore[assignment]  # where the callback finds it
     command.main([f"ansible-{name}", *sys.argv[2:]])
 
