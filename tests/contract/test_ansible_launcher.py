@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bakery.provision.ansible_events import Told, listening
 from bakery.provision.ansible_host import LAUNCHER
 
 pytest.importorskip("ansible")
@@ -51,3 +53,40 @@ def test_a_play_ends_with_whoever_started_it(tmp_path: Path) -> None:
     while sleepers() or folder.exists():
         assert time.monotonic() < deadline, "the play goes on, and nobody hears of it"
         time.sleep(0.05)
+
+
+LOOP = "- hosts: all\n  gather_facts: false\n  tasks: [{command: 'test {{ item }} = a', loop: [a, b]}]\n"
+
+
+def run(tmp_path: Path, **env: str) -> None:
+    (tmp_path / "loop.yml").write_text(LOOP)
+    words = [sys.executable, "-B", str(LAUNCHER), "playbook", "-i", "localhost,", "-c", "local"]
+    own = {"ANSIBLE_HOME": str(tmp_path / "home"), "BAKERY_FOLDER": str(tmp_path / "folder"), "LC_ALL": "C.UTF-8"}
+    subprocess.run(
+        [*words, "-e", f"ansible_python_interpreter={sys.executable}", str(tmp_path / "loop.yml")],
+        env={**os.environ, **own, **env},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=[int(env["BAKERY_EVENTS_FD"])] if "BAKERY_EVENTS_FD" in env else [],
+        check=False,
+    )
+
+
+def test_a_loop_tells_which_item_failed_and_its_own_files_are_not_told_of(tmp_path: Path) -> None:
+    ignored = json.dumps([f"{Path(sys.prefix)}/", f"{Path(sys.base_prefix)}/", "/usr/", "/proc/"])
+    with listening(lambda _: None) as (descriptor, told):
+        run(tmp_path, BAKERY_EVENTS_FD=str(descriptor), BAKERY_NOT_INPUTS=ignored)
+    assert [item.text.splitlines()[0] for item in told.items] == ["item b: non-zero return code"]
+    read = {name for _, name in told.read}
+    assert str(tmp_path / "loop.yml") in read
+    assert not [name for name in read if name.startswith((f"{Path(sys.prefix)}/", "/proc/"))]
+
+
+def test_on_the_machine_itself_it_writes_to_a_file(tmp_path: Path) -> None:
+    run(tmp_path, BAKERY_EVENTS_FILE=str(tmp_path / "events"))
+    told = Told()
+    for line in (tmp_path / "events").read_text().splitlines():
+        told.take(json.loads(line))
+    assert [item.outcome for item in told.items] == ["failed"]
+    assert told.stats["localhost"]["failures"] == 1
+    assert told.read == []

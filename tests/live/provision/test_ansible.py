@@ -1,12 +1,17 @@
-"""Ansible from PyPI, in a container without sshd and over SSH: verdicts, messages, secrets, and what it reads."""
+"""Ansible from PyPI, in a container without sshd and over SSH: verdicts, messages, secrets, and what it reads.
+
+BAKERY_TEST_ANSIBLE names the ansible-playbook of another version; without it, it is the one beside this Python.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +21,14 @@ from bakery.cache.inputs.tracer import Tracer
 from bakery.errors import TaskError
 from bakery.events import Event, ItemApplied, Output
 from bakery.machine.machine import Machine
-from bakery.provision import ansible
+from bakery.provision import ansible as ansible_of_users
 from bakery.redaction.secret import Secret
 from bakery.util.changes import collected_changes
 
 pytest.importorskip("ansible")
 pytestmark = pytest.mark.live
 Write = Callable[[str, str], Path]
+ansible = partial(ansible_of_users, program=os.environ.get("BAKERY_TEST_ANSIBLE", ""))
 ROLE = """
 - name: write it
   template: {src: t.j2, dest: /etc/t.conf, mode: "0644"}
@@ -92,14 +98,14 @@ FAULTS: dict[str, tuple[str, dict[str, Any], str, str, str]] = {
         play('\n  - name: first\n    command: "true"\n  - name: bad one\n    command: sh -c "echo why >&2; exit 3"\n'),
         {},
         "site.yml: task 'bad one' failed",
-        "non-zero return code\nexit code 3\nstderr: why",
+        "\nexit code 3\nstderr: why",
         "site.yml:6",
     ),
     "an item of a loop": (
         play("\n  - name: looped\n    command: test {{ item }} = a\n    loop: [a, b]\n"),
         {},
         "task 'looped' failed",
-        "item b: non-zero return code",
+        r"item b: (.* )?non-zero return code",
         "site.yml:4",
     ),
     "nobody": (
@@ -118,7 +124,7 @@ FAULTS: dict[str, tuple[str, dict[str, Any], str, str, str]] = {
     ),
     "tags": (play("[{debug: {}, tags: [a]}]"), {"tags": ["b"]}, "ran nothing", "no task has the tags", ""),
     "no tasks": ("- hosts: all\n", {}, "ran nothing", "its plays have no tasks", ""),
-    "a role": (play("[]", more="  roles: [gone]\n"), {}, "the role 'gone' was not found", "", "site.yml:3"),
+    "a role": (play("[]", more="  roles: [gone]\n"), {}, "(?i)the role 'gone' was not found", "", "site.yml:3"),
     "syntax": ("- hosts: all\n  tasks:\n  - debug: {\n", {}, "", "", "site.yml:4"),
     "a module": (
         play("\n  - no_such_module:\n"),
@@ -166,8 +172,8 @@ def test_what_is_wrong_is_said_with_the_plays_file_and_line(m: Machine, write: W
     error = caught.value
     assert error.exit_code == 7
     assert error.what.startswith("ansible site.yml: ")
-    assert what in error.what
-    assert why in error.why
+    assert re.search(what, error.what)
+    assert re.search(why, error.why)
     assert "hunter22" not in str(error)
     assert error.where is not None
     assert f"{error.where.file}:{error.where.line}".endswith(where and f"{file.parent}/{where}")

@@ -30,6 +30,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible carries no 
         super().__init__()
         self._send = sys.modules["bakery_channel"].send
         self._began: dict[str, float] = {}
+        self._failed_items: dict[tuple[str, str], list[dict[str, Any]]] = {}
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         """Tell that a play begins."""
@@ -52,6 +53,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible carries no 
         """Tell that it went well."""
         self._tell(result, "changed" if self._data(result).get("changed") else "ok")
 
+    def v2_runner_item_on_failed(self, result: Any) -> None:
+        """An item of its loop failed; since 2.21 the loop's own result does not say which."""
+        self._failed_items.setdefault(self._key(result), []).append(self._data(result))
+
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         """Tell that it failed."""
         self._tell(result, "ignored" if ignore_errors else "failed")
@@ -72,6 +77,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible carries no 
     def _tell(self, result: Any, outcome: str) -> None:
         task = result._task  # noqa: SLF001  has no public name before 2.19
         began = self._began.get(task._uuid, time.monotonic())  # noqa: SLF001  the same
+        items = self._failed_items.pop(self._key(result), [])
         self._send(
             {
                 "type": "result",
@@ -82,9 +88,13 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible carries no 
                 "host": result._host.get_name(),  # noqa: SLF001  the same
                 "implicit": bool(getattr(task, "implicit", False)) or is_gathering(task),
                 "seconds": time.monotonic() - began,
-                "said": said(self._data(result)) if outcome in ("failed", "unreachable", "ignored") else {},
+                "said": said(self._data(result), items) if outcome in ("failed", "unreachable", "ignored") else {},
             }
         )
+
+    @staticmethod
+    def _key(result: Any) -> tuple[str, str]:
+        return result._task._uuid, result._host.get_name()  # noqa: SLF001  the same
 
     @staticmethod
     def _data(result: Any) -> dict[str, Any]:
@@ -97,15 +107,17 @@ def is_gathering(task: Any) -> bool:
     return str(task.action).endswith("gather_facts") and task.name == "Gathering Facts"
 
 
-def said(data: dict[str, Any]) -> dict[str, Any]:
+def said(data: dict[str, Any], failed: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what a module said of its failure; of a loop, what it said of the items that failed."""
     if data.get("_ansible_no_log") or "censored" in data:
         return {"msg": "the result is hidden, since no_log is set"}
-    items = [item for item in data.get("results") or () if isinstance(item, dict)]
-    failed = [item for item in items if item.get("failed") or item.get("unreachable")]
     if failed:
-        return {"items": [{"item": _text(item.get("item", "")), **_of_one(item)} for item in failed[:10]]}
+        return {"items": [{"item": _text(_label(item)), **_of_one(item)} for item in failed[:10]]}
     return _of_one(data)
+
+
+def _label(item: dict[str, Any]) -> Any:
+    return item.get("_ansible_item_label", item.get(item.get("ansible_loop_var", "item"), ""))
 
 
 def _of_one(data: dict[str, Any]) -> dict[str, Any]:
