@@ -37,6 +37,7 @@ KIND = "machine"
 RECORD = "machine.json"
 LEARNED = "host_key"
 """The file that holds the host key which a machine has made, once it was seen."""
+BASES = "Debian(...), CloudImage(...), an @bakery.image function or an Artifact"
 SPENT = ("disk-*.qcow2", SEED, VARIABLES, credentials.CREDENTIALS, SOCKET)
 """What a machine's folder need not hold when the machine is gone; its logs stay."""
 
@@ -122,10 +123,7 @@ class QemuDriver(Driver[Qemu]):
         if isinstance(boot.base, Base):
             disk = boot.base.disk(claim)
             return MachineSpec.of(boot, disk.login), Layer(str(disk.path.absolute()), disk.format), boot.disk_bytes
-        raise ImagefileError(
-            f"Qemu(base={boot.base!r}): not something that a virtual machine can boot",
-            hint="Debian(...), CloudImage(...), an @bakery.image function or an Artifact",
-        )
+        raise ImagefileError(_no_base(boot), hint=BASES)
 
     def _start(
         self,
@@ -316,6 +314,12 @@ def check_base(boot: Qemu) -> Iterator[Problem]:
             what=f"disk= is {boot.disk_bytes >> 20} MiB, its base {size >> 20} MiB: a disk cannot shrink",
             hint="leave out disk=, or make it as large",
         )
+    elif not isinstance(boot.base, Artifact):
+        yield Problem(what=_no_base(boot), hint=BASES)
+
+
+def _no_base(boot: Qemu) -> str:
+    return f"Qemu(base={boot.base!r}): not something that a virtual machine can boot"
 
 
 def _format(text: str) -> qemuimg.Format:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import psutil
 
@@ -72,7 +72,10 @@ def _base(box: VBoxManage, boot: VirtualBox) -> Iterator[Problem]:
             base_images.files_of(Path(path).absolute())
         case RegisteredMachine():
             yield from registered.problems(box, boot.base)
-        case _:
+        case str() | PurePath():
+            error = base_images.no_base(boot.base)
+            yield Problem(what=error.what, hint=error.hint)
+        case _:  # a publisher's is a source
             yield from ()
 
 

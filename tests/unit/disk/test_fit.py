@@ -49,3 +49,9 @@ def test_a_virtual_machine_on_an_image_with_a_larger_disk_is_told_in_pre_flight(
     assert [problem.what for problem in problems] == ["disk= is 2048 MiB, its base 4096 MiB: a disk cannot shrink"]
     assert list(check_base(Qemu(base=artifact, disk="4G"))) == []
     assert list(check_base(Qemu(base=artifact))) == []
+
+
+def test_what_no_virtual_machine_can_boot_is_told_in_pre_flight() -> None:
+    (problem,) = check_base(Qemu(base="bookworm"))
+    assert "Qemu(base='bookworm')" in problem.what
+    assert "Debian(...)" in problem.hint

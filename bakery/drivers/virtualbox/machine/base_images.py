@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -65,7 +65,14 @@ def resolve(base: Any, work: WorkContext) -> Start:
             return StartAppliance(appliance(base, work))
         case RegisteredMachine():
             return base
-    raise ImagefileError(f"VirtualBox(base={base!r}): not something that a machine can start from", hint=HINT)
+    raise no_base(base)
+
+
+def no_base(base: Any) -> ImagefileError:
+    """Say that no machine can start from what the user wrote as base; a bare name is most likely one of these."""
+    text = str(base) if isinstance(base, str | PurePath) else ""
+    hint = f"Appliance({text!r})" if text.endswith((".ova", ".ovf")) else HINT
+    return ImagefileError(f"VirtualBox(base={base!r}): not something that a machine can start from", hint=hint)
 
 
 def _artifact(image: Artifact) -> Start:

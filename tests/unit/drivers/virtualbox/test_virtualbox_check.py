@@ -71,6 +71,15 @@ def problems(asked: TableBox, base: Any = None, **options: Any) -> list[str]:
     return [f"{problem.what}: {problem.why} {problem.hint}" for problem in check.check(asked, boot)]
 
 
+@pytest.mark.parametrize(
+    ("base", "hint"), [("base.ova", "Appliance('base.ova')"), ("golden", "RegisteredMachine(...)")]
+)
+def test_a_bare_name_is_no_base(base: str, hint: str) -> None:
+    (problem,) = problems(box(), base)
+    assert f"VirtualBox(base={base!r})" in problem
+    assert hint in problem
+
+
 def test_a_host_with_everything_has_no_problem() -> None:
     assert problems(box()) == []
 

@@ -79,7 +79,7 @@ def test_an_image_of_another_format_is_refused(work: WorkContext) -> None:
 
 def test_something_else_is_no_base(work: WorkContext) -> None:
     with pytest.raises(ImagefileError) as caught:
-        base_images.resolve("web.ova", work)
+        base_images.resolve(3, work)
     assert "Appliance(...)" in caught.value.hint
 
 
