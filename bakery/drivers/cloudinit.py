@@ -17,6 +17,15 @@ import yaml
 from bakery.state.ssh_keys import Keys
 
 LABEL = "cidata"
+HOST_KEY = "ssh_host_ed25519_key"
+"""The file of the private host key on a seed disk, and in /etc/ssh."""
+_TAKE = f"""\
+rm -f /etc/ssh/ssh_host_*
+mkdir /run/bakery-seed && mount -o ro LABEL={LABEL} /run/bakery-seed || exit
+(umask 077 && cat /run/bakery-seed/{HOST_KEY} >/etc/ssh/{HOST_KEY})
+umount /run/bakery-seed && rmdir /run/bakery-seed
+! command -v restorecon || restorecon /etc/ssh/{HOST_KEY}
+"""
 LEAST = 1 << 20
 """Bytes of a seed disk. Programs that look for labels probe for other file systems far behind the end of ours, and
 some (busybox) take the short read for a broken disk."""
@@ -45,6 +54,23 @@ def user_data(
     """
     config = configuration(keys, user=user, host_key=host_key, exists=exists)
     return "#cloud-config\n" + yaml.safe_dump({**config, **(extra or {})}, sort_keys=False, width=10_000)
+
+
+def user_data_for_seed(keys: Keys, *, user: str = "root") -> str:
+    """Write user data as `user_data` does, for a machine that takes its host key from its seed disk.
+
+    cloud-init keeps its user data on the disk in a dozen places, and writes some of them anew at each stage. Whoever
+    deletes them later leaves the key in blocks that are only marked as free, and so in the image of a disk that takes
+    no discard. What the machine copies itself is in one file, which the seal overwrites.
+
+    Args:
+        keys: this machine's keys.
+        user: who logs in.
+    """
+    once = ["cloud-init-per", "instance", "bakery-host-key", "sh", "-c", _TAKE]
+    # Without `ssh_keys`, cloud-init makes those of these kinds that are missing.
+    taken = {"bootcmd": [once], "ssh_deletekeys": False, "ssh_genkeytypes": ["ed25519"]}
+    return user_data(keys, user=user, host_key=False, extra=taken)
 
 
 def configuration(keys: Keys, *, user: str = "root", host_key: bool = True, exists: bool = False) -> dict[str, Any]:
@@ -77,7 +103,7 @@ def meta_data(keys: Keys, instance: str) -> str:
     return yaml.safe_dump({"instance-id": instance, "public-keys": [keys.user_public]}, sort_keys=False, width=10_000)
 
 
-def seed(path: Path, keys: Keys, *, instance: str, text: str = "") -> None:
+def seed(path: Path, keys: Keys, *, instance: str, text: str = "", host_key: bool = False) -> None:
     """Write a NoCloud seed disk: an ISO 9660 image labelled `cidata`, readable by its owner only.
 
     Args:
@@ -85,8 +111,11 @@ def seed(path: Path, keys: Keys, *, instance: str, text: str = "") -> None:
         keys: this machine's keys.
         instance: the instance id.
         text: the user data; those of a root login where there are none.
+        host_key: whether it holds the private host key too, for `user_data_for_seed`.
     """
     files = {"meta-data": meta_data(keys, instance), "user-data": text or user_data(keys)}
+    if host_key:
+        files[HOST_KEY] = keys.host_private
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as disk:

@@ -37,6 +37,16 @@ def test_user_data_give_the_host_key_as_it_is_line_by_line() -> None:
     assert config(KEYS)["ssh_deletekeys"] is True
 
 
+def test_a_machine_with_a_seed_disk_finds_the_host_key_there_and_not_in_its_user_data(tmp_path: Path) -> None:
+    text, path = cloudinit.user_data_for_seed(KEYS), tmp_path / "seed.iso"
+    assert KEYS.host_private.splitlines()[1] not in text
+    told = yaml.safe_load(text)
+    assert (told["ssh_deletekeys"], told["ssh_genkeytypes"]) == (False, ["ed25519"])
+    assert told["ssh_authorized_keys"] == [KEYS.user_public]
+    cloudinit.seed(path, KEYS, instance="i-1", text=text, host_key=True)
+    assert path.read_bytes().count(KEYS.host_private.encode()) == 1
+
+
 def test_root_logs_in_without_an_account_that_would_stay_in_the_image() -> None:
     told = config(KEYS)
     assert told["disable_root"] is False
