@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, get_args, get_type_hints
 
+from bakery.drivers.shared.kinds import refuse_wrong_kinds
 from bakery.errors import ImagefileError
 from bakery.model import Source
 from bakery.util.units import parse_size
@@ -79,6 +80,7 @@ class Qemu(Source):
         Raises:
             ImagefileError: with the values that are allowed.
         """
+        refuse_wrong_kinds(self)
         object.__setattr__(self, "qemu_args", _words(self.qemu_args))
         if self.user_data:
             from bakery.drivers.user_data import text_of

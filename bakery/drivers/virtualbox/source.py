@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, Self, get_args, get_type_hints
 
 from bakery.drivers.qemu.source import SMALLEST_MEMORY, size
+from bakery.drivers.shared.kinds import refuse_wrong_kinds
+from bakery.drivers.user_data import text_of
 from bakery.errors import ImagefileError
 from bakery.model import Source
 
@@ -85,7 +87,7 @@ class VirtualBox(Source):
     product: Mapping[str, str] = field(default_factory=dict[str, str])
     keep: int = 0
     user: str = "root"
-    user_data: str = ""
+    user_data: str | bytes = ""
     host_key: Literal["given", "console"] = "given"
     shutdown_timeout: float = 300.0
 
@@ -95,7 +97,10 @@ class VirtualBox(Source):
         Raises:
             ImagefileError: with the values that are allowed.
         """
+        refuse_wrong_kinds(self)
         object.__setattr__(self, "modifyvm", _words(self.modifyvm))
+        if self.user_data:
+            object.__setattr__(self, "user_data", text_of(self.user_data))
         for name, allowed in _choices().items():
             if (value := getattr(self, name)) not in allowed:
                 raise _wrong(f"{name}={value!r}", "no such choice", f"one of {', '.join(map(repr, allowed))}")

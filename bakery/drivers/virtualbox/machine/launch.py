@@ -155,7 +155,7 @@ def _registered(job: LaunchJob, uuid: str | None) -> MachineInfo:
 def _insert_seed(job: LaunchJob, uuid: str) -> None:
     """Put a cloud-init seed into a CD drive; its instance id is new, so that cloud-init does its work again."""
     seed, keys = job.folder / SEED, job.claim.keys
-    text = job.source.user_data or cloudinit.user_data_for_seed(keys, user=job.source.user)
+    text = str(job.source.user_data) or cloudinit.user_data_for_seed(keys, user=job.source.user)
     cloudinit.seed(seed, keys, instance=job.claim.name, text=text, host_key=True)
     _insert(job, uuid, str(seed))
 
