@@ -11,6 +11,7 @@ import psutil
 
 from bakery.disk import image_files, qemuimg
 from bakery.disk.bases.base import Base
+from bakery.drivers.qemu.layers import virtual_size
 from bakery.drivers.virtualbox.api import sdk
 from bakery.drivers.virtualbox.api.vboxmanage import VBoxManage
 from bakery.drivers.virtualbox.machine import base_images, launch, registered
@@ -66,6 +67,11 @@ def _base(box: VBoxManage, boot: VirtualBox) -> Iterator[Problem]:
             )
         case Artifact() if boot.base.format not in DISKS | APPLIANCES:
             yield Problem(what=f"VirtualBox cannot start from an image of the format {boot.base.format!r}")
+        case Artifact(format="qcow2" | "raw") if 0 < boot.disk_bytes < (size := virtual_size(boot.base.path)):
+            yield Problem(
+                what=f"disk= is {boot.disk_bytes >> 20} MiB, its base {size >> 20} MiB: a disk cannot shrink",
+                hint="leave out disk=, or make it as large",
+            )
         case Appliance(location=path) if not boot.base.remote and not Path(path).is_file():
             yield Problem(what=f"there is no appliance {path}", why=f"{Path(path).absolute()} is no file")
         case Appliance(location=path) if path.endswith(".ovf"):

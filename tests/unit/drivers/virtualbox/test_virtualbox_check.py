@@ -125,6 +125,15 @@ def test_an_image_that_is_gone_or_was_changed_is_said(tmp_path: Path) -> None:
     assert "was changed" in problem
 
 
+def test_a_disk_that_is_smaller_than_its_base_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "web.raw"
+    with path.open("wb") as disk:
+        disk.truncate(2 << 20)
+    (problem,) = problems(box(), image(path, "raw"), disk="1M")
+    assert "disk= is 1 MiB, its base 2 MiB" in problem
+    assert problems(box(), image(path, "raw"), disk="2M") == []
+
+
 def test_an_image_of_a_format_that_it_cannot_start_from_is_said(tmp_path: Path) -> None:
     (tmp_path / "web.tar").touch()
     (problem,) = problems(box(), image(tmp_path / "web.tar", "tar"))
