@@ -33,6 +33,7 @@ HINTS = {
     "VERR_VMX_IN_VMX_ROOT_MODE": "another hypervisor, perhaps KVM, uses the processor's virtualisation: end it first",
     "terminated unexpectedly during startup": "VBox.log says why; `bake doctor` looks for the kernel module",
     "already exists": "another machine or file has that name: `VBoxManage list vms`",
+    "Unknown option": "words of modifyvm= are options of this VirtualBox: `VBoxManage modifyvm --help` lists them",
     "Digest mismatch": "the appliance was damaged or changed since it was exported",
 }
 """What to do about VirtualBox's own words."""

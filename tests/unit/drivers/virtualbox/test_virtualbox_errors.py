@@ -35,6 +35,12 @@ def test_a_missing_kernel_module_leads_to_doctor() -> None:
     assert "bake doctor" in of("no_module").hint
 
 
+def test_a_word_of_modifyvm_that_there_is_not_leads_to_the_list_of_them() -> None:
+    error = refusal("change the machine's settings", "VBoxManage: error: Unknown option: --frobnicate=on\n", 2)
+    assert "--frobnicate" in error.why
+    assert "VBoxManage modifyvm --help" in error.hint
+
+
 def test_a_taken_name_says_so() -> None:
     error = of("name_taken")
     assert "already exists" in error.why
