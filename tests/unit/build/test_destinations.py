@@ -88,9 +88,7 @@ def test_a_folder_is_no_file_and_a_name_in_it_is_offered(tmp_path: Path) -> None
         (stat.S_IFIFO, "a named pipe"),
     ],
 )
-def test_what_is_no_plain_file_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, kind: str
-) -> None:
+def test_what_is_no_plain_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, kind: str) -> None:
     monkeypatch.setattr(Path, "stat", lambda _: os.stat_result((mode, *[0] * 9)))
     assert refused(image_file("x", tmp_path / "x")).what == f"-o x: it is {kind}"
 
