@@ -37,6 +37,9 @@ def borrowed(
         keep: True leaves them.
         files: on the machine, which some of them are installed from.
     """
+    if not names:
+        yield
+        return
     root = m.with_defaults(user="root")
     apt = root.facts.package_manager == "apt-get"
     before = set(root.run(_HERE, hide=True).stdout.split()) if apt else set[str]()
