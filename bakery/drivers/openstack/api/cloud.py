@@ -57,7 +57,7 @@ def _connect(account: OpenStackAccount) -> Connection:
     """Open a connection that repeats nothing by itself and answers nothing from a cache.
 
     Raises:
-        OpenStackError: the configuration cannot be read, or names no such cloud.
+        OpenStackError: the configuration cannot be read, or names no such cloud; or openstacksdk does not work here.
     """
     # Without a handler Python prints keystoneauth's warnings to standard error; what matters of them is in its errors.
     logging.getLogger("keystoneauth").addHandler(logging.NullHandler())
@@ -66,15 +66,22 @@ def _connect(account: OpenStackAccount) -> Connection:
         warnings.filterwarnings("ignore", message="Support for InfluxDB")
         import openstack
 
-        connection = openstack.connect(
-            cloud=account.cloud,
-            region_name=account.region,
-            interface=account.interface,
-            app_name="imagebakery",
-            load_envvars=True,
-            api_timeout=TIMEOUT,
-            compute_default_microversion=COMPUTE,
-        )
+        try:
+            connection = openstack.connect(
+                cloud=account.cloud,
+                region_name=account.region,
+                interface=account.interface,
+                app_name="imagebakery",
+                load_envvars=True,
+                api_timeout=TIMEOUT,
+                compute_default_microversion=COMPUTE,
+            )
+        except UnicodeEncodeError as error:  # stevedore, which finds the ways to log in, encodes each path in sys.path
+            raise OpenStackError(
+                "openstacksdk does not work in this project's folder",
+                why=f"a name on the way to it is not UTF-8: {error.object!a}",
+                hint="give the folder another name",
+            ) from error
     # `cache:` of clouds.yaml would answer questions about state with what was so a while ago.
     connection.cache_enabled = False
     return connection

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from stevedore.extension import ExtensionManager
 
 from bakery.drivers.openstack.api import errors, resources
 from bakery.drivers.openstack.api.cloud import (
@@ -360,3 +362,24 @@ def test_every_filter_of_images_reaches_glance(
     script("GET image /images", Answer(200, {"images": []}))
     resources.list_all(cloud, "image", **query)
     assert sent("GET image /images")[0].query == asked
+
+
+def test_a_folder_whose_name_openstacksdk_cannot_encode_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setattr(ExtensionManager, "ENTRY_POINT_CACHE", {})
+    for name in (name for name in os.environ if name.startswith("OS_")):
+        monkeypatch.delenv(name)
+    for name, value in {
+        "AUTH_URL": "http://127.0.0.1:9",
+        "USERNAME": "u",
+        "PASSWORD": "p",
+        "PROJECT_NAME": "p",
+    }.items():
+        monkeypatch.setenv(f"OS_{name}", value)
+    with pytest.raises(OpenStackError, match="does not work in this project's folder") as caught:
+        OpenStackClouds().of({"account": {}})
+    assert r"caf\udce9" in caught.value.why
+    assert caught.value.hint == "give the folder another name"
