@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,6 +20,7 @@ def outside_is_impossible(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pyt
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(sys, "path", [*sys.path])  # each imagefile that is loaded puts its folder in front
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setattr(Path, "home", lambda: home)
