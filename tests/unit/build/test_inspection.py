@@ -116,4 +116,4 @@ def test_it_is_unpacked_where_the_run_keeps_its_files_unless_the_user_says_where
     inspect_image(scope(f", hygiene=bakery.Hygiene(off=frozenset({{'swap'}}), folder={str(tmp_path)!r})"), image("raw"))
     (_, form, default), (_, _, chosen) = looks.asked
     assert (form, default.folder, default.off) == ("raw", opened.run.folder.path, frozenset())
-    assert (str(chosen.folder), chosen.off) == (str(tmp_path), {"swap"})
+    assert (str(chosen.folder), chosen.off) == (str(tmp_path), frozenset({"swap"}))

@@ -6,6 +6,7 @@ import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ def write(run: RunContext, image: Artifact | None) -> None:
 def standing_on(plan: Plan, base: object) -> Plan:
     """The same builds, of which the first one stands on something else."""
     first, *others = plan.builds
-    return replace(plan, builds=(replace(first, boot=replace(first.boot, base=base)), *others))  # type: ignore[type-var]  # a dataclass
+    return replace(plan, builds=(replace(first, boot=replace(first.boot, base=base)), *others))
 
 
 # ---- before the start ------------------------------------------------------------------------------------------------
@@ -187,7 +188,7 @@ def test_a_full_disk_leaves_the_older_output_and_says_where_the_image_is(
 
 
 def dependencies(
-    two: Project, image: Artifact | None, folder: Path, monkeypatch: pytest.MonkeyPatch, **options: object
+    two: Project, image: Artifact | None, folder: Path, monkeypatch: pytest.MonkeyPatch, **options: Any
 ) -> str:
     monkeypatch.chdir(folder)
     run = two.run(depfile=folder / "web.d", **options)

@@ -156,7 +156,7 @@ def test_a_file_that_was_changed_while_the_tests_ran_gives_no_verdict_to_reuse(p
 
 
 def test_what_cannot_be_compared_gives_none_either(project: Project, scope: Scope) -> None:
-    job = replace(scope.job, variables=type("Vars", (), {"odd": (n for n in ())})())
+    job = replace(scope.job, variables=type("Vars", (), {"odd": (n for n in "")})())
     assert noted([("variable", "odd", None)], job, project.state.cache) is None
     data = {"tests_read": [["variable", "odd", "0" * 64, "", []]]}
     assert not holds(data, job, project.state.cache)
@@ -220,7 +220,7 @@ def test_an_image_that_nobody_can_ask_for_is_not_reused(
 
 
 def warnings(project: Project, scope: Scope, base: Any, made: Artifact | None = None) -> list[str]:
-    build = replace(scope.build, boot=replace(scope.build.boot, base=base))  # type: ignore[type-var]  # a dataclass
+    build = replace(scope.build, boot=replace(scope.build.boot, base=base))
     project.events.clear()
     warn_of_base(scope.run, build, made)
     return project.notices
