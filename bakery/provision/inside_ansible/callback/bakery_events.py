@@ -54,7 +54,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible carries no 
         self._tell(result, "changed" if self._data(result).get("changed") else "ok")
 
     def v2_runner_item_on_failed(self, result: Any) -> None:
-        """An item of its loop failed; since 2.21 the loop's own result does not say which."""
+        """Note an item of its loop that failed; since 2.21 the loop's own result does not say which."""
         self._failed_items.setdefault(self._key(result), []).append(self._data(result))
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
