@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
@@ -10,6 +11,9 @@ from hypothesis import HealthCheck, settings
 # A slow or busy host is no failure: examples have no time limit of their own, the test as a whole has one.
 settings.register_profile("bakery", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("bakery")
+
+# Every `bake` that a test starts would compile the package anew, and take twice the time that users see.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # A shell's `&` and nohup start what they start with SIGINT ignored, and Python then leaves it so: the tests of Ctrl-C
 # would wait for ever.
