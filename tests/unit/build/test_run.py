@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bakery.errors import (
@@ -9,6 +11,7 @@ from bakery.errors import (
     DriverError,
     ImagefileError,
     Interrupted,
+    PostError,
     PreflightError,
     TaskError,
     UsageError,
@@ -199,3 +202,69 @@ def test_what_is_odd_about_one_build_is_said_of_it(images: Project) -> None:
     assert images.build("alone").exit_code == 0
     warnings = [(n.build, n.message) for n in images.of(Notice) if n.level == "warning"]
     assert warnings == [("alone@here", "emulated")]
+
+
+def test_an_image_whose_post_step_failed_is_made_and_the_run_is_no_success(images: Project) -> None:
+    step = "@bakery.post\ndef tell(a):\n    raise OSError('no')\n\n"
+    image = "@bakery.image(sources=[here], tasks=[works], tests=[]"
+    images.write(IMAGES.replace(image, f"{step}{image}, post=[tell]"))
+    outcome = images.build("alone")
+    assert outcome.exit_code == PostError.exit_code
+    assert [image.id for image in outcome.artifacts.values()] == list(images.driver.there)
+    assert ended(images) == {"alone@here": "failed"}
+
+
+def test_a_full_disk_is_told_as_that_and_as_no_defect(images: Project) -> None:
+    images.driver.raises["launch"] = [OSError(28, "No space left on device")]
+    error = images.build("alone").errors["alone@here"]
+    assert not error.what.startswith("bakery has a defect")
+    assert "full" in f"{error.what} {error.hint}"
+
+
+def test_where_the_disk_is_full_each_error_says_so(images: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bakery.build.run.no_space", lambda _: True)
+    images.driver.raises["launch"] = [DriverError("it does not start", hint="look")]
+    outcome = images.build("alone")
+    assert outcome.errors["alone@here"].hint == f"the disk under {outcome.run.path} is full. look"
+
+
+def test_an_image_that_its_base_s_change_leaves_as_it_is_is_not_made_again(images: Project) -> None:
+    """Only when its base is there is it known that nothing has changed."""
+    images.build()
+    images.driver.asked.clear()
+    images.events.clear()
+    (gone,) = [image for image in images.state.images() if image.build == "base@here"]
+    del images.driver.there[gone.id]
+    assert images.build().exit_code == 0
+    assert ended(images)["base@here"] == "ok"
+    assert ended(images)["alone@here"] == "cached"
+
+
+def test_an_output_that_cannot_be_written_is_an_error_of_the_run(images: Project, tmp_path: Path) -> None:
+    outcome = images.build("alone", output=tmp_path / "alone.img")
+    assert outcome.exit_code == PostError.exit_code
+    assert "is not a file, so -o cannot write it" in outcome.errors[""].what
+    assert list(outcome.artifacts) == ["alone@here"]
+
+
+def test_what_a_continued_run_left_is_destroyed_and_counted(images: Project) -> None:
+    images.driver.raises["destroy"] = [DriverError("busy")] * 9
+    images.box.answer("true", 1)
+    failed = images.build("base")
+    images.driver.raises.clear()
+    images.box.answer("true", "")
+    images.events.clear()
+    outcome = images.build("base", resume=failed.run.id)
+    assert outcome.exit_code == 0
+    assert f"continuing {failed.run.id}, after destroying 1 thing that it left" in images.notices
+    assert left_in(failed.run) == []
+
+
+def test_where_that_fails_nothing_is_begun(images: Project) -> None:
+    images.driver.raises["destroy"] = [DriverError("busy")] * 30
+    images.box.answer("true", 1)
+    failed = images.build("base")
+    images.driver.asked.clear()
+    outcome = images.build("base", resume=failed.run.id)
+    assert outcome.exit_code == CleanupError.exit_code
+    assert images.driver.verbs("launch") == []
