@@ -33,7 +33,7 @@ def test_the_settings_of_a_call_are_those_of_its_own_process_too(monkeypatch: py
         access(FakeMachine()),
         "playbook",
         ["site.yml"],
-        env={"LC_ALL": "C.UTF-8"},
+        env={"LC_ALL": "C.UTF-8", "BAKERY_FOLDER": "/tmp/bakery-x"},
         cwd=Path("/p"),
         descriptor=7,
         timeout=3.0,

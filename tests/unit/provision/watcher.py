@@ -30,6 +30,9 @@ class Watcher:
         """Take note of what was written."""
         self.written.append(str(path))
 
+    def audit(self, event: str, args: object) -> None:
+        """Hear what Python tells the cache's hook, where an earlier test installed it: not what a tool tells."""
+
     def blame(self, reason: str) -> None:
         """Take note of why nothing is reused."""
         self.reasons.append(reason)
