@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bakery.provision.itamae_local import itamae
     from bakery.provision.package_install import packages
     from bakery.provision.puppet_apply import puppet
+    from bakery.provision.puppet_server import puppet_agent
     from bakery.provision.render import template
     from bakery.provision.salt_call import salt
 
@@ -25,11 +26,12 @@ _HOMES = {
     "itamae": "bakery.provision.itamae_local",
     "packages": "bakery.provision.package_install",
     "puppet": "bakery.provision.puppet_apply",
+    "puppet_agent": "bakery.provision.puppet_server",
     "salt": "bakery.provision.salt_call",
     "template": "bakery.provision.render",
 }
 
-__all__ = ["ansible", "ansible_local", "chef", "itamae", "packages", "puppet", "salt", "template"]
+__all__ = ["ansible", "ansible_local", "chef", "itamae", "packages", "puppet", "puppet_agent", "salt", "template"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from bakery.machine.access import access
 from bakery.provision.borrowed import borrowed
-from bakery.provision.items import Applied, announce, require, settle
+from bakery.provision.items import Applied, Item, announce, require, settle
 from bakery.provision.json_data import plain
 from bakery.provision.puppet_report import failure, items_of
 from bakery.provision.uploads import Uploads, uploads
@@ -68,18 +68,30 @@ def puppet(
     require(manifest or environment, "puppet needs a manifest= or an environment=")
     inside = access(m)
     with borrowed(m, install, keep=keep), uploads(m, inside, "puppet") as sent:
-        words = [*_send_modules(sent, modules, environment), *_send_data(sent, hiera, data), _send(sent, manifest)]
+        words = ["--strict_variables", *_send_modules(sent, modules, environment)]
+        words += [*_send_data(sent, hiera, data), _send(sent, manifest)]
         _write_facts(m, sent, plain(facts or {}))
         sent.begin_trace()
-        done = _apply(m, sent, [*words, *(["--noop"] if noop else []), *options], timeout)
+        done = run_puppet(m, sent, "apply", [*words, *(["--noop"] if noop else []), *options], timeout)
         sent.note_inputs()
-        report = m.run(f"cat {sent.folder}/var/state/last_run_report.yaml", user="root", warn=True, hide=True).stdout
-        items = items_of(report, sent)
-        for item in items:
-            announce(inside, "puppet", item)
-        if done.exited not in DONE or any(item.outcome == "failed" for item in items):
-            raise failure(done, items, sent)
+        items = read_report(m, sent, done)
     return settle(inside, "puppet", items)
+
+
+def read_report(m: Machine, sent: Uploads, done: Result) -> list[Item]:
+    """Read what a run did, and tell of it.
+
+    Raises:
+        TaskError: it failed.
+    """
+    inside = access(m)
+    report = m.run(f"cat {sent.folder}/var/state/last_run_report.yaml", user="root", warn=True, hide=True).stdout
+    items = items_of(report, sent)
+    for item in items:
+        announce(inside, "puppet", item)
+    if done.exited not in DONE or any(item.outcome == "failed" for item in items):
+        raise failure(done, items, sent)
+    return items
 
 
 def _send_modules(sent: Uploads, modules: PathLike | Sequence[PathLike], environment: PathLike | None) -> Iterator[str]:
@@ -114,14 +126,14 @@ def _write_facts(m: Machine, sent: Uploads, facts: Any) -> None:
         m.with_defaults(user="root").write(f"{sent.folder}/var/facts.d/bakery.json", text, mode=0o600)
 
 
-def _apply(m: Machine, sent: Uploads, words: Sequence[str], timeout: float | None) -> Result:
-    folder = sent.folder
-    where = [f"--{name}={folder}/{place}" for name, place in PLACES.items()]
-    ours = ["--detailed-exitcodes", "--strict_variables", "--color=false", "--no-show_diff"]
+def run_puppet(m: Machine, sent: Uploads, verb: str, words: Sequence[str], timeout: float | None) -> Result:
+    """Run `puppet VERB`, wherever it is; all that it keeps is in our folder."""
+    where = [f"--{name}={sent.folder}/{place}" for name, place in PLACES.items()]
+    ours = ["--detailed-exitcodes", "--color=false", "--no-show_diff", *where]
     found = (
         'p=$(command -v puppet || ls /opt/puppetlabs/bin/puppet) || { echo "no puppet" >&2; exit 127; }\nexec "$p" "$@"'
     )
-    return m.run(["sh", "-c", found, "puppet", "apply", *ours, *where, *words], user="root", warn=True, timeout=timeout)
+    return m.run(["sh", "-c", found, "puppet", verb, *ours, *words], user="root", warn=True, timeout=timeout)
 
 
 PLACES: Final = {

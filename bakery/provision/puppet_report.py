@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from bakery.model import Result
     from bakery.provision.uploads import Uploads
 
-_PLACE: Final = re.compile(r"\(file: ([^,)]+), line: (\d+)")
+_PLACE: Final = re.compile(r"\(file: ([^,)]+)(?:, line: (\d+))?")
+"""An error at the end of a file has no line where a server tells of it."""
 _TYPE: Final = re.compile(
     r"Unknown resource type: '(\w+)'|Could not find resource type '?(\w+)|Invalid resource type (\w+)"
 )
@@ -99,7 +100,7 @@ def _where(item: Item, errors: Sequence[str], sent: Uploads) -> Location | None:
 
 def _place(text: str, sent: Uploads) -> Location | None:
     found = _PLACE.search(text)
-    return sent.place(found[1], int(found[2])) if found else None
+    return sent.place(found[1], int(found[2] or 1)) if found else None
 
 
 def _hints(said: str) -> Iterator[str]:

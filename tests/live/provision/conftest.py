@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -45,15 +46,21 @@ class Container:
 
 @pytest.fixture(scope="session")
 def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
+    with booted(tmp_path_factory.mktemp("container"), "all") as made:
+        yield made
+
+
+@contextmanager
+def booted(folder: Path, name: str, release: str = "bookworm") -> Generator[Container]:
+    """Boot a container that has this host's way to Debian's archives."""
     if host.why_plain():
         pytest.skip(f"no container: {host.why_plain()}")
-    folder = tmp_path_factory.mktemp("container")
     driver, ledger = NspawnDriver(), RecordingLedger()
     claim = Claim(
         cache=cache_folder(os.environ),
         run="provision",
         role="build",
-        name=f"bakery-provision-{os.getpid()}",
+        name=f"bakery-provision-{name}-{os.getpid()}",
         folder=folder,
         keys=make_keys("test"),
         tags={},
@@ -62,7 +69,7 @@ def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
         driver=driver.name,
     )
     try:
-        handle = driver.launch(Nspawn(base=Debian("bookworm"), disk="4G"), claim)
+        handle = driver.launch(Nspawn(base=Debian(release), disk="4G"), claim)
         made = Container(Link(lambda: driver.endpoint(handle), claim.keys, claim, timeout=120), claim)
         machine = made.machine(folder, [])
         setup = host_apt.apt_setup(host_apt.host_apt(machine.facts.codename), loopback=LOOPBACK)

@@ -121,3 +121,8 @@ def test_an_end_without_a_word_is_said_as_it_is() -> None:
     assert (error.what, error.why) == ("puppet ended with exit code 127", "no puppet")
     assert "install=" in error.hint
     assert "longer than 3 s" in failure(Result(command="", exited=-1, seconds=3), [], SENT).what
+
+
+def test_an_error_at_the_end_of_a_file_has_its_file() -> None:
+    said = "Error: Could not retrieve catalog: Syntax error at end of input (file: /tmp/.b/site.pp) on node x"
+    assert str(failure(Result(command="", exited=1, stderr=said), [], SENT).where) == "/project/site.pp:1"
