@@ -1,4 +1,8 @@
-"""A play of a hundred tasks over SSH: by bakery, by ansible-playbook as an expert calls it, and by Packer."""
+"""A play of a hundred tasks over SSH: by bakery, by ansible-playbook as an expert calls it, and by Packer.
+
+Once on loopback, where what all three do on this host counts alone; and once with the network between, that a machine
+in a cloud has.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import os
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from bakery.machine.shell import known_hosts
@@ -14,9 +19,12 @@ from bakery.provision import ansible
 from bakery.state.ssh_keys import make_keys
 from bakery.testing.sshd import Server, start_sshd
 from benchmarks.bench import Failed, Row, timed
+from benchmarks.distance import distant
 
 TASKS = 100
 ROUNDS = 2
+ROUND_TRIP = 0.03
+"""Seconds there and back: a region of the same continent."""
 PLAYBOOK = str(Path(sys.executable).parent / "ansible-playbook")
 RSA = "-o IdentitiesOnly=yes -o HostKeyAlgorithms=+ssh-rsa -o PubkeyAcceptedAlgorithms=+ssh-rsa"
 PLAY = "- hosts: all\n  gather_facts: false\n  tasks:\n" + '  - command: "true"\n' * TASKS
@@ -29,19 +37,28 @@ def run(folder: Path) -> list[Row]:
     server = start_sshd(folder / "sshd", make_keys("benchmark"))
     try:
         (server.folder / "site.yml").write_text(PLAY)
-        ours: list[float] = []
-        by_hand: list[float] = []
-        for _ in range(ROUNDS):
-            by_hand.append(hand(server, folder / "hand"))
-            ours.append(bakery(server))
-        packers = packer(server, folder / "packer") if shutil.which("packer") else None
+        rows = compare(server, folder, "on loopback")
+        with distant(server.port, ROUND_TRIP) as port:
+            rows += compare(replace(server, port=port), folder, f"{ROUND_TRIP * 1000:.0f} ms away")
     finally:
         server.stop()
+    return rows
+
+
+def compare(server: Server, folder: Path, where: str) -> list[Row]:
+    """Measure all three on one machine."""
+    ours: list[float] = []
+    by_hand: list[float] = []
+    packers: list[float] = []
+    for _ in range(ROUNDS):
+        by_hand.append(hand(server, folder / "hand"))
+        ours.append(bakery(server))
+        if shutil.which("packer"):
+            packers.append(packer(server, folder / "packer"))
+    case = f"a play of {TASKS} tasks, {where}"
     return [
-        Row(
-            f"a play of {TASKS} tasks", "ansible-playbook, pipelining, ControlPersist", min(ours), min(by_hand), "1.05"
-        ),
-        Row(f"a play of {TASKS} tasks", "packer's ansible provisioner", min(ours), packers, "0.3"),
+        Row(case, "ansible-playbook, pipelining, ControlPersist", min(ours), min(by_hand), "1.05"),
+        Row(case, "packer's ansible provisioner", min(ours), min(packers, default=None), "0.3"),
     ]
 
 
@@ -98,7 +115,11 @@ def packer(server: Server, folder: Path) -> float:
         ],
     }
     (folder / "template.json").write_text(json.dumps(template))
-    return timed(["packer", "build", "template.json"], folder, {"CHECKPOINT_DISABLE": "1", "HOME": os.environ["HOME"]})
+    environ = {"CHECKPOINT_DISABLE": "1", "HOME": os.environ["HOME"], "PACKER_LOG": "1", "PACKER_LOG_PATH": "log"}
+    seconds = timed(["packer", "build", "template.json"], folder, environ)
+    if "SSH proxy: serving on" not in (folder / "log").read_text():
+        raise Failed("packer went without its proxy")
+    return seconds
 
 
 def _key(server: Server, folder: Path) -> Path:
