@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from bakery.drivers.virtualbox.driver import VirtualBoxDriver
 from bakery.drivers.virtualbox.image import capture
 from bakery.drivers.virtualbox.machine import base_images, launch
 from bakery.errors import DriverError
-from bakery.model import Handle
+from bakery.model import Handle, Where
 from bakery.publish import VirtualBox as Publisher
 from bakery.state.claim import Claim
 from bakery.testing.contract import DriverContract, RecordingLedger
@@ -146,6 +147,23 @@ class TestVirtualBoxFaults:
         ledger.undo(driver)
         assert rig.left(home) == before
         assert home.real("unregistervm", under.name, "--delete").returncode == 0
+
+    def test_machines_whose_settings_are_gone_are_no_obstacle_and_ours_is_forgotten(
+        self, home: Home, tmp_path: Path
+    ) -> None:
+        places = {"ours": tmp_path / ".bakery/runs/r1/machines/web-1/virtualbox", "theirs": tmp_path / "theirs"}
+        for name, place in places.items():
+            create = ["createvm", f"--name={name}", "--platform-architecture=x86", "--register"]
+            assert home.real(*create, f"--basefolder={place}").returncode == 0
+            shutil.rmtree(place.parent if name == "ours" else place)
+        home.end()  # the next service finds no settings
+        driver = VirtualBoxDriver()
+        (resource,) = driver.find(Where())
+        assert (resource.run, resource.key) == ("r1", "ours")
+        driver.destroy(resource)
+        assert list(driver.find(Where())) == []
+        (theirs,) = VBoxManage().machines()
+        assert home.real("unregistervm", theirs.uuid).returncode == 0
 
     def test_a_full_disk_is_said_and_a_part_of_an_image_does_not_stay(
         self, small: Path, home: Home, claim: Claims

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bakery.disk import image_files
-from bakery.drivers.virtualbox.api.answers import MachineInfo
+from bakery.drivers.virtualbox.api.answers import INACCESSIBLE, MachineInfo
 from bakery.drivers.virtualbox.api.errors import VirtualBoxError
 from bakery.drivers.virtualbox.api.vboxmanage import MediumKind, VBoxManage
 from bakery.drivers.virtualbox.machine import power, registered
@@ -32,7 +32,9 @@ def destroy(box: VBoxManage, resource: Resource) -> None:
     # By its UUID first, where that was ours to choose: what is exported has the image's name.
     known = [str(resource.data["uuid"])] if "uuid" in resource.data else []
     machine = registered.in_folder(box, [*known, resource.key], folder)
-    if machine is not None:
+    if machine is not None and machine.state == INACCESSIBLE:
+        box.forget(machine.uuid)
+    elif machine is not None:
         power.cut_off(box, machine)
         box.unregister(machine.uuid)
         _let_go_of_additions(box, machine)

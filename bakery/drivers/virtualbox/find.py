@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from bakery.drivers.virtualbox.api.answers import MachineInfo
+from bakery.drivers.virtualbox.api.answers import INACCESSIBLE, MachineInfo
 from bakery.drivers.virtualbox.api.vboxmanage import VBoxManage
 from bakery.drivers.virtualbox.machine.launch import KIND, RECORD, VIRTUALBOX
 from bakery.model import Resource, Where
@@ -32,7 +32,8 @@ def find(box: VBoxManage, where: Where) -> Iterator[Resource]:
         return
     for named in box.machines():
         machine = box.info(named.uuid)
-        mark = mark_of(box, machine) if machine else None
+        folder = folder_of(machine) if machine else None
+        mark = mark_of(box, machine, folder) if machine and folder else None
         if machine is None or mark is None:
             continue
         if where.run not in (None, mark.run) or time.time() - mark.began < (where.older_than or 0.0):
@@ -44,26 +45,37 @@ def find(box: VBoxManage, where: Where) -> Iterator[Resource]:
             id=machine.name,
             run=mark.run,
             build=mark.build,
-            data={"folder": str(folder_of(machine)), "uuid": machine.uuid},
+            data={"folder": str(folder), "uuid": machine.uuid},
         )
 
 
-def folder_of(machine: MachineInfo) -> Path:
+def folder_of(machine: MachineInfo) -> Path | None:
     """Return the folder of ours that a machine's settings are in: FOLDER/virtualbox/NAME/NAME.vbox."""
     above = machine.config.parent.parent
-    return above.parent if above.name == VIRTUALBOX else above
+    return above.parent if above.name == VIRTUALBOX else None
 
 
-def mark_of(box: VBoxManage, machine: MachineInfo) -> MachineMark | None:
+def mark_of(box: VBoxManage, machine: MachineInfo, folder: Path) -> MachineMark | None:
     """Return whose a machine is; None for one that bakery did not make."""
     try:
-        noted = json.loads((folder_of(machine) / RECORD).read_text())
+        noted = json.loads((folder / RECORD).read_text())
         return MachineMark(noted["run"], noted["build"], noted["began"])
     except (OSError, ValueError, KeyError):
-        extra = box.extra_data(machine.uuid)
+        pass
+    if machine.state == INACCESSIBLE:
+        return _of_place(folder)
+    extra = box.extra_data(machine.uuid)
     if RUN not in extra:
         return None
     return MachineMark(extra[RUN], extra.get(BUILD, ""), _changed(machine))
+
+
+def _of_place(folder: Path) -> MachineMark | None:
+    """Return whose a machine was whose folder somebody has deleted: .bakery/runs/RUN/machines/MACHINE says it."""
+    match folder.parts:
+        case (*_, ".bakery", "runs", run, "machines", _) if not folder.exists():
+            return MachineMark(run, "", 0.0)
+    return None
 
 
 def _changed(machine: MachineInfo) -> float:

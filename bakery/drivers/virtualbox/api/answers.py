@@ -12,7 +12,12 @@ _VERSION = re.compile(r"^(\d+)\.(\d+)\.(\d+)\S*$", re.MULTILINE)
 _MACHINE = re.compile(r'^"(.*)" \{([0-9a-f-]{36})\}$', re.MULTILINE)
 _PROPERTY = re.compile(r"^(\S.*?) += '", re.MULTILINE)
 _ADDITIONS = re.compile(r"^Default Guest Additions ISO:[ \t]*(\S.*)$", re.MULTILINE)
+_INACCESSIBLE = re.compile(r"^Name: +<inaccessible!>\nUUID: +(\S+)\nConfig file: +(.+)$", re.MULTILINE)
 _EXTRA = re.compile(r"^Key: (.+?), Value: (.*)$", re.MULTILINE)
+
+
+INACCESSIBLE = "inaccessible"
+"""The state of a machine whose settings file VirtualBox cannot read: it is gone, or on a disk that is not there."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,14 @@ def machine_info(text: str) -> MachineInfo:
 def machines(text: str) -> list[MachineName]:
     """Read `list vms`."""
     return [MachineName(name, uuid) for name, uuid in _MACHINE.findall(text)]
+
+
+def inaccessible(text: str) -> list[MachineInfo]:
+    """Read in `list --long vms` the machines of which VirtualBox knows no more than where their settings should be."""
+    return [
+        MachineInfo(name=Path(config).stem, uuid=uuid, state=INACCESSIBLE, config=Path(config))
+        for uuid, config in _INACCESSIBLE.findall(text)
+    ]
 
 
 def media(text: str) -> list[Medium]:

@@ -13,6 +13,8 @@ LOCKED = re.compile(
 """How VirtualBox says that somebody has a machine, or is just letting go of it."""
 UNREACHABLE = "Failed to create the VirtualBox object"
 NOT_FOUND = "VBOX_E_OBJECT_NOT_FOUND"
+LIMITED = "E_ACCESSDENIED"
+"""What every question about a machine is answered with whose settings file cannot be read."""
 _MESSAGE = re.compile(r"^VBoxManage: error: (?!Details:|Context:|Code )(.+)$", re.MULTILINE)
 _CODE = re.compile(r"^VBoxManage: error: (?:Details: code|Code) (\w+) \((0x[0-9a-f]+)\)", re.MULTILINE)
 GONE = frozenset(
@@ -31,7 +33,8 @@ HINTS = {
     "VERR_DISK_FULL": "free some space: VirtualBox writes into the project's .bakery folder",
     "VERR_SVM_IN_USE": "another hypervisor, perhaps KVM, uses the processor's virtualisation: end it first",
     "VERR_VMX_IN_VMX_ROOT_MODE": "another hypervisor, perhaps KVM, uses the processor's virtualisation: end it first",
-    "terminated unexpectedly during startup": "VBox.log says why; `bake doctor` looks for the kernel module",
+    "terminated unexpectedly during startup": "`bake doctor virtualbox` looks for the kernel module",
+    "Could not launch the VM process": "gui=True needs a display, and virtualbox-qt on Debian",
     "already exists": "another machine or file has that name: `VBoxManage list vms`",
     "Unknown option": "words of modifyvm= are options of this VirtualBox: `VBoxManage modifyvm --help` lists them",
     "Digest mismatch": "the appliance was damaged or changed since it was exported",

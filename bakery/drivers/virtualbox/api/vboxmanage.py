@@ -11,6 +11,7 @@ from typing import Literal, Self, TypeVar
 from bakery.drivers.virtualbox.api import answers
 from bakery.drivers.virtualbox.api.answers import MachineInfo, MachineName, Medium
 from bakery.drivers.virtualbox.api.errors import (
+    LIMITED,
     NOT_FOUND,
     MachineLockedError,
     ServiceUnreachableError,
@@ -163,8 +164,14 @@ class VBoxManage:
         except VirtualBoxError as error:
             if error.code == NOT_FOUND:
                 return None
+            if error.code == LIMITED and (known := self._inaccessible(machine)):
+                return known
             raise
         return self._read(answers.machine_info, text)
+
+    def _inaccessible(self, uuid: str) -> MachineInfo | None:
+        shown = answers.inaccessible(self.ask("list", "--long", "vms", what="list its machines"))
+        return next((machine for machine in shown if machine.uuid == uuid), None)
 
     def must_have(self, machine: str) -> MachineInfo:
         """Return what VirtualBox knows of a machine that was there a moment ago.
@@ -288,6 +295,10 @@ class VBoxManage:
         except VirtualBoxError as error:
             if error.code != NOT_FOUND:
                 raise
+
+    def forget(self, machine: str) -> None:
+        """Unregister a machine whose settings cannot be read, with which 7.2 refuses to delete anything."""
+        self.ask("unregistervm", machine, what="unregister the machine")
 
     def take_snapshot(self, machine: str, name: str) -> None:
         """Take a snapshot of a machine that is off."""

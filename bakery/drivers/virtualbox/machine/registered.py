@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from bakery.drivers.virtualbox.api.answers import MachineInfo
+from bakery.drivers.virtualbox.api.answers import INACCESSIBLE, MachineInfo
 from bakery.drivers.virtualbox.api.vboxmanage import VBoxManage
 from bakery.drivers.virtualbox.options import RegisteredMachine
 from bakery.model import Problem
@@ -47,6 +47,9 @@ def problems(box: VBoxManage, base: RegisteredMachine) -> Iterator[Problem]:
     if machine is None:
         names = ", ".join(named.name for named in machines) or "none"
         yield Problem(what=f"VirtualBox has no machine {base.name!r}", why=f"it has: {names}")
+        return
+    if machine.state == INACCESSIBLE:
+        yield Problem(what=f"VirtualBox cannot read the settings of the machine {base.name!r}", why=str(machine.config))
         return
     if base.snapshot and base.snapshot not in {*machine.snapshots, *machine.snapshots.values()}:
         known = ", ".join(machine.snapshots) or "none"

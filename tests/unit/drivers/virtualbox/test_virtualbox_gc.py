@@ -137,15 +137,48 @@ def test_a_machine_is_known_by_the_note_beside_it(tmp_path: Path) -> None:
     assert (resource.build, resource.data["folder"]) == ("web", str(tmp_path))
 
 
+MARKS = "Key: bakery:run, Value: r7\nKey: bakery:build, Value: web@here\nKey: bakery:folder, Value: /m/1\n"
+
+
+def marked(config: str) -> TableBox:
+    shown = info(config=config, VMStateChangeTime="2026-11-28T22:42:44.728000000")
+    return TableBox(replies={"list vms": [vms("bakery-r1-1")], "showvminfo": [shown], "getextradata": [MARKS]})
+
+
 def test_a_machine_whose_note_is_gone_is_known_by_its_extra_data() -> None:
-    box = TableBox(
-        replies={
-            "list vms": [vms("bakery-r1-1")],
-            "showvminfo": [info(VMStateChangeTime="2026-11-28T22:42:44.728000000")],
-            "getextradata": ["Key: bakery:run, Value: r7\nKey: bakery:build, Value: web@here\n"],
-        }
-    )
-    assert found(box) == ["r7"]
+    assert found(marked("/m/1/virtualbox/x/x.vbox")) == ["r7"]
+
+
+@pytest.mark.parametrize("config", ["/home/me/VirtualBox VMs/x/x.vbox"])
+def test_a_users_own_clone_of_a_machine_has_its_marks_and_is_left_alone(config: str) -> None:
+    assert found(marked(config)) == []
+
+
+LIMITED = VirtualBoxError("no", code="E_ACCESSDENIED", why="The object functionality is limited")
+
+
+def unreadable(config: Path) -> TableBox:
+    shown = f"Name:            <inaccessible!>\nUUID:            {U1}\nConfig file:     {config}\nEncryption: off\n"
+    replies: dict[str, list[Reply]] = {
+        "list vms": [vms("<inaccessible>")],
+        "list --long": [f"Name:            web\nUUID:            {U2}\n\n{shown}"],
+        "showvminfo": [LIMITED],
+    }
+    return TableBox(replies=replies)
+
+
+def test_a_machine_of_somebody_elses_whose_settings_cannot_be_read_is_passed_over() -> None:
+    assert found(unreadable(Path("/home/me/usb/web/web.vbox"))) == []
+    assert found(unreadable(Path("/home/me/usb/virtualbox/web/web.vbox"))) == []
+
+
+def test_a_machine_of_ours_whose_folder_somebody_has_deleted_is_forgotten(tmp_path: Path) -> None:
+    machine = tmp_path / ".bakery" / "runs" / "r3" / "machines" / "web-1"
+    box = unreadable(machine / "virtualbox" / "x" / "x.vbox")
+    (resource,) = find.find(box, Where())
+    assert (resource.run, resource.key) == ("r3", "x")
+    destroy.destroy(box, resource)
+    assert [call for call in box.asked if call[0] == "unregistervm"] == [("unregistervm", U1)]
 
 
 def test_a_machine_that_only_has_such_a_name_is_left_alone() -> None:

@@ -41,6 +41,15 @@ def test_a_machine_that_runs_cannot_be_copied() -> None:
     assert "golden' is saved" in problem
 
 
+def test_a_machine_whose_settings_are_not_there_says_where_they_should_be() -> None:
+    listed = f"Name:            <inaccessible!>\nUUID:            {U1}\nConfig file:     /usb/golden/golden.vbox\n"
+    limited = VirtualBoxError("no", code="E_ACCESSDENIED")
+    box = TableBox(replies={"list vms": [""], "list --long": [listed], "showvminfo": [limited]})
+    (problem,) = registered.problems(box, RegisteredMachine(U1, "clean"))
+    assert "cannot read" in problem.what
+    assert problem.why == "/usb/golden/golden.vbox"
+
+
 def test_a_snapshot_that_is_not_there_says_which_are() -> None:
     (problem,) = problems(
         RegisteredMachine("golden", "dirty"), f'"golden" {{{U1}}}\n', state="poweroff", SnapshotName="clean"
