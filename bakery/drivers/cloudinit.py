@@ -18,13 +18,14 @@ from bakery.state.ssh_keys import Keys
 
 LABEL = "cidata"
 HOST_KEY = "ssh_host_ed25519_key"
-"""The file of the private host key on a seed disk, and in /etc/ssh."""
+"""The file of the private host key on a seed disk and in /etc/ssh; the public one has `.pub` behind it."""
 _TAKE = f"""\
 rm -f /etc/ssh/ssh_host_*
 mkdir /run/bakery-seed && mount -o ro LABEL={LABEL} /run/bakery-seed || exit
 (umask 077 && cat /run/bakery-seed/{HOST_KEY} >/etc/ssh/{HOST_KEY})
+(umask 022 && cat /run/bakery-seed/{HOST_KEY}.pub >/etc/ssh/{HOST_KEY}.pub)
 umount /run/bakery-seed && rmdir /run/bakery-seed
-! command -v restorecon || restorecon /etc/ssh/{HOST_KEY}
+! command -v restorecon || restorecon /etc/ssh/{HOST_KEY}*
 """
 LEAST = 1 << 20
 """Bytes of a seed disk. Programs that look for labels probe for other file systems far behind the end of ours, and
@@ -111,11 +112,11 @@ def seed(path: Path, keys: Keys, *, instance: str, text: str = "", host_key: boo
         keys: this machine's keys.
         instance: the instance id.
         text: the user data; those of a root login where there are none.
-        host_key: whether it holds the private host key too, for `user_data_for_seed`.
+        host_key: whether it holds the host key too, for `user_data_for_seed`.
     """
     files = {"meta-data": meta_data(keys, instance), "user-data": text or user_data(keys)}
     if host_key:
-        files[HOST_KEY] = keys.host_private
+        files |= {HOST_KEY: keys.host_private, f"{HOST_KEY}.pub": keys.host_public}
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as disk:

@@ -171,7 +171,7 @@ def a_snapshot_of_a_machine_is_cloned_and_the_machine_stays(world: World) -> Non
     with world.machine(boot) as (_, handle):
         assert handle.data["disk"] == ""
     assert [machine.name for machine in driver._box.machines()] == ["golden"]
-    (problem,) = driver.check(world.source(base=RegisteredMachine("silver")))
+    problem, *_ = driver.check(world.source(base=RegisteredMachine("silver")))
     assert "it has: golden" in problem.why
 
 

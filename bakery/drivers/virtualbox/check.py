@@ -40,6 +40,7 @@ def check(box: VBoxManage, boot: VirtualBox) -> Iterator[Problem]:
         yield from _additions(box, boot)
     except BakeryError as error:
         yield Problem(what=error.what, why=error.why, hint=error.hint)
+    yield from _no_module()
     yield from _memory(boot)
 
 
@@ -122,7 +123,15 @@ def doctor(box: VBoxManage) -> Iterator[Problem]:
 
 
 def _module() -> Iterator[Problem]:
-    """Look for the kernel module, without which no machine starts."""
+    """Say whether the kernel module is there, without which no machine starts."""
+    problems = list(_no_module())
+    yield from problems
+    if not problems and platform.system() == "Linux":
+        yield Problem(what="VirtualBox's kernel module is loaded", fatal=False)
+
+
+def _no_module() -> Iterator[Problem]:
+    """Yield what is wrong with the kernel module; not fatal, as VirtualBox has been built to do without."""
     if platform.system() != "Linux":
         return
     if not DEVICE.exists():
@@ -134,5 +143,3 @@ def _module() -> Iterator[Problem]:
         )
     elif not os.access(DEVICE, os.R_OK | os.W_OK) and not Path("/usr/lib/virtualbox/VBoxHeadless").is_file():
         yield Problem(what=f"{DEVICE} may not be opened by this user", hint="join the group vboxusers", fatal=False)
-    else:
-        yield Problem(what="VirtualBox's kernel module is loaded", fatal=False)

@@ -10,8 +10,9 @@ from uuid import uuid4
 
 from bakery.drivers import cloudinit
 from bakery.drivers.virtualbox.api.answers import MachineInfo
+from bakery.drivers.virtualbox.api.errors import VirtualBoxError
 from bakery.drivers.virtualbox.api.vboxmanage import VBoxManage
-from bakery.drivers.virtualbox.machine import disks, registered, slots, words
+from bakery.drivers.virtualbox.machine import disks, power, registered, slots, words
 from bakery.drivers.virtualbox.machine.base_images import Start, StartAppliance, StartDisk
 from bakery.drivers.virtualbox.machine.ports import free_port
 from bakery.drivers.virtualbox.options import RegisteredMachine
@@ -79,7 +80,7 @@ def launch(job: LaunchJob) -> Handle:
     if job.source.guest_additions == "attach":
         _insert(job, machine.uuid, str(additions_iso(job.box)))
     resource = intent.made(claim.name, uuid=machine.uuid)
-    job.box.start(machine.uuid, gui=job.source.gui, timeout=STARTING)
+    _start(job, machine)
     disk = str(job.folder / DISK) if isinstance(job.base, StartDisk) else ""
     host_key = claim.keys.host_public if job.source.host_key == "given" else ""
     return Handle(
@@ -90,6 +91,15 @@ def launch(job: LaunchJob) -> Handle:
         settings=job.source.settings(),
         data={"uuid": machine.uuid, "port": port, "host_key": host_key, "disk": disk},
     )
+
+
+def _start(job: LaunchJob, machine: MachineInfo) -> None:
+    """Start a machine; what VirtualBox logged of one that does not is said, as the log goes with the machine."""
+    try:
+        job.box.start(machine.uuid, gui=job.source.gui, timeout=STARTING)
+    except VirtualBoxError as error:
+        error.why = "\n".join(filter(None, (error.why, power.logged(machine))))
+        raise
 
 
 def folder_of(claim: Claim) -> Path:
@@ -154,9 +164,13 @@ def _registered(job: LaunchJob, uuid: str | None) -> MachineInfo:
 
 def _insert_seed(job: LaunchJob, uuid: str) -> None:
     """Put a cloud-init seed into a CD drive; its instance id is new, so that cloud-init does its work again."""
-    seed, keys = job.folder / SEED, job.claim.keys
-    text = str(job.source.user_data) or cloudinit.user_data_for_seed(keys, user=job.source.user)
-    cloudinit.seed(seed, keys, instance=job.claim.name, text=text, host_key=True)
+    seed, keys, user = job.folder / SEED, job.claim.keys, job.source.user
+    given = job.source.host_key == "given"
+    if given:
+        ours = cloudinit.user_data_for_seed(keys, user=user)
+    else:
+        ours = cloudinit.user_data(keys, user=user, host_key=False)
+    cloudinit.seed(seed, keys, instance=job.claim.name, text=str(job.source.user_data) or ours, host_key=given)
     _insert(job, uuid, str(seed))
 
 

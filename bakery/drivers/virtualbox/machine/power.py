@@ -58,11 +58,18 @@ def must_run(box: VBoxManage, name: str, console: Path) -> MachineInfo:
 def ended(machine: MachineInfo, console: Path) -> DriverError:
     """Say how a machine ended, with the last that it and VirtualBox wrote."""
     what = _ENDED.get(machine.state, f"the machine is {machine.state}")
-    parts = []
-    for path, title, count in ((console, "its console ended with", 12), (log_of(machine), "VirtualBox logged", 6)):
-        if lines := tail(path, count):
-            parts.append(f"{title}:\n" + "\n".join(f"  {line}" for line in lines))
-    return DriverError(what, why="\n".join(parts) or "it left no words")
+    parts = (_last(console, "its console ended with", 12), logged(machine))
+    return DriverError(what, why="\n".join(filter(None, parts)) or "it left no words")
+
+
+def logged(machine: MachineInfo) -> str:
+    """Return the last that VirtualBox logged of a machine, under a title; empty where there is no log."""
+    return _last(log_of(machine), "VirtualBox logged", 6)
+
+
+def _last(path: Path, title: str, count: int) -> str:
+    lines = tail(path, count)
+    return f"{title}:\n" + "\n".join(f"  {line}" for line in lines) if lines else ""
 
 
 def log_of(machine: MachineInfo) -> Path:

@@ -46,8 +46,11 @@ class Unusable(Base):
 
 
 @pytest.fixture(autouse=True)
-def host(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host with 4 GiB, 2 of them free, and all programs."""
+def host(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A host with 4 GiB, 2 of them free, all programs, and the kernel module."""
+    loaded = tmp_path_factory.mktemp("dev") / "vboxdrv"
+    loaded.touch()
+    monkeypatch.setattr(check, "DEVICE", loaded)
     memory = SimpleNamespace(available=2 << 30, total=4 << 30)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     monkeypatch.setattr(tools, "missing", lambda _: iter(()))
@@ -82,6 +85,13 @@ def test_a_bare_name_is_no_base(base: str, hint: str) -> None:
 
 def test_a_host_with_everything_has_no_problem() -> None:
     assert problems(box()) == []
+
+
+def test_a_kernel_module_that_is_not_loaded_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "DEVICE", Path("/dev/none"))
+    (problem,) = check.check(box(), VirtualBox(base=None))
+    assert not problem.fatal
+    assert "modprobe vboxdrv" in problem.hint
 
 
 def test_no_virtualbox_is_said_with_where_to_get_it() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bakery.drivers.virtualbox.api.errors import VirtualBoxError
 from bakery.drivers.virtualbox.machine import launch
 from bakery.drivers.virtualbox.machine.base_images import Start, StartAppliance, StartDisk
 from bakery.drivers.virtualbox.options import RegisteredMachine
@@ -133,6 +134,23 @@ def test_a_seed_that_only_its_owner_can_read_is_in_a_drive(tmp_path: Path, disk:
     assert calls(box, "storageattach")[-1][-1] == f"--medium={seed}"
     assert seed.stat().st_mode & 0o077 == 0
     assert b"cloud-config" in seed.read_bytes()
+
+
+def test_what_virtualbox_logged_of_a_machine_that_does_not_start_is_said(tmp_path: Path, disk: StartDisk) -> None:
+    (tmp_path / "VBox.log").write_text("00:00:01 VMSetError: no room\n")
+    refused = VirtualBoxError("VirtualBox did not start the machine", why="terminated unexpectedly")
+    with pytest.raises(VirtualBoxError) as caught:
+        launched(tmp_path, disk, {**IDE, "LogFldr": str(tmp_path)}, replies={"startvm": [refused]})
+    assert caught.value.why == "terminated unexpectedly\nVirtualBox logged:\n  00:00:01 VMSetError: no room"
+
+
+@pytest.mark.parametrize(("host_key", "held"), [("given", 1), ("console", 0)])
+def test_the_host_key_is_on_the_seed_once_where_it_is_given(
+    tmp_path: Path, disk: StartDisk, host_key: str, held: int
+) -> None:
+    _, _, mine = launched(tmp_path, disk, host_key=host_key)
+    seed = (tmp_path / "virtualbox" / "seed.iso").read_bytes()
+    assert seed.count(mine.keys.host_private.splitlines()[1].encode()) == held
 
 
 def test_user_data_of_the_users_own_go_into_the_seed_as_they_stand(tmp_path: Path, disk: StartDisk) -> None:
