@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bakery.drivers.virtualbox.api.answers import INACCESSIBLE, MachineInfo
 from bakery.drivers.virtualbox.api.vboxmanage import VBoxManage
-from bakery.drivers.virtualbox.machine.launch import KIND, RECORD, VIRTUALBOX
+from bakery.drivers.virtualbox.machine.launch import FOLDER, KIND, RECORD, VIRTUALBOX
 from bakery.model import Resource, Where
 
 RUN, BUILD = "bakery:run", "bakery:build"
@@ -56,7 +56,7 @@ def folder_of(machine: MachineInfo) -> Path | None:
 
 
 def mark_of(box: VBoxManage, machine: MachineInfo, folder: Path) -> MachineMark | None:
-    """Return whose a machine is; None for one that bakery did not make."""
+    """Return whose a machine is; None for one that bakery did not make, such as a user's clone of one that it made."""
     try:
         noted = json.loads((folder / RECORD).read_text())
         return MachineMark(noted["run"], noted["build"], noted["began"])
@@ -65,7 +65,7 @@ def mark_of(box: VBoxManage, machine: MachineInfo, folder: Path) -> MachineMark 
     if machine.state == INACCESSIBLE:
         return _of_place(folder)
     extra = box.extra_data(machine.uuid)
-    if RUN not in extra:
+    if RUN not in extra or extra.get(FOLDER) != str(folder):
         return None
     return MachineMark(extra[RUN], extra.get(BUILD, ""), _changed(machine))
 

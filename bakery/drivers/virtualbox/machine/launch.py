@@ -25,6 +25,8 @@ from bakery.util.files import write_whole
 KIND = "machine"
 """The journal's word for a machine with its disks, its folder and its places in VirtualBox's registry."""
 RECORD = "machine.json"
+FOLDER = "bakery:folder"
+"""The mark of where a machine was made. A user's own clone of it has all marks too, and is somewhere else."""
 SERIAL, SEED, DISK = "serial.log", "seed.iso", "disk.vdi"
 VIRTUALBOX = "virtualbox"
 """The folder, in the machine's own, that VirtualBox writes to."""
@@ -74,7 +76,8 @@ def launch(job: LaunchJob) -> Handle:
     console = claim.folder.absolute() / SERIAL
     console.touch(mode=0o600)
     job.box.modify(machine.uuid, words.connections(job.source, port=port, console=console))
-    job.box.set_extra_data(machine.uuid, {**claim.tags, **job.source.extra_data})
+    marks = {**claim.tags, FOLDER: str(claim.folder.absolute())}
+    job.box.set_extra_data(machine.uuid, {**marks, **job.source.extra_data})
     job.box.set_guest_properties(machine.uuid, job.source.guest_properties)
     _insert_seed(job, machine.uuid)
     if job.source.guest_additions == "attach":

@@ -149,7 +149,7 @@ def test_a_machine_whose_note_is_gone_is_known_by_its_extra_data() -> None:
     assert found(marked("/m/1/virtualbox/x/x.vbox")) == ["r7"]
 
 
-@pytest.mark.parametrize("config", ["/home/me/VirtualBox VMs/x/x.vbox"])
+@pytest.mark.parametrize("config", ["/home/me/virtualbox/x/x.vbox", "/home/me/VirtualBox VMs/x/x.vbox"])
 def test_a_users_own_clone_of_a_machine_has_its_marks_and_is_left_alone(config: str) -> None:
     assert found(marked(config)) == []
 

@@ -85,15 +85,15 @@ def test_a_disk_becomes_a_machine_that_is_started_last(tmp_path: Path, disk: Sta
         "storagectl",
         "storageattach",
         "modifyvm",
-        "setextradata",
-        "setextradata",
+        *["setextradata"] * 3,
         "storageattach",
         "startvm",
     ]
     (create,) = calls(box, "createvm")
     assert {"--name=bakery-r1-2", f"--basefolder={tmp_path / 'virtualbox'}", "--register"} <= set(create)
     assert calls(box, "startvm") == [("startvm", "u-1", "--type=headless")]
-    assert [call[2:] for call in calls(box, "setextradata")] == list(TAGS.items())
+    marks = {**TAGS, "bakery:folder": str(tmp_path)}
+    assert [call[2:] for call in calls(box, "setextradata")] == list(marks.items())
     assert handle.data["uuid"] == "u-1"
     assert handle.data["disk"] == str(tmp_path / "virtualbox" / "disk.vdi")
     assert handle.data["host_key"] == mine.keys.host_public
