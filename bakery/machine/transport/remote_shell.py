@@ -24,7 +24,7 @@ LEFTOVERS: Final = (
 # The process $1, its descendants and, where it leads a session, all of that session: a program that went into the
 # background has another parent, a program with a session of its own still has the parent.
 _END: Final = """
-root=$1 sig=$2 found=" $1 " more=1
+root=$1 found=" $1 " more=1 left=30
 while [ -n "$more" ]; do
   more=
   for f in /proc/[0-9]*/stat; do
@@ -37,17 +37,28 @@ while [ -n "$more" ]; do
     more=1
   done
 done
-kill -s "$sig" $found 2>/dev/null
+kill -s TERM $found 2>/dev/null
+while [ $left -gt 0 ]; do
+  sleep 0.1 2>/dev/null || { sleep 1; left=$((left - 9)); }
+  alive=
+  for pid in $found; do
+    { read -r line <"/proc/$pid/stat"; } 2>/dev/null || continue
+    set -- ${line##*) }
+    [ "$1" = Z ] || alive="$alive $pid"
+  done
+  found=$alive left=$((left - 1))
+  [ -n "$found" ] || exit 0
+done
+kill -s KILL $found 2>/dev/null
 """
 
 
-def end_line(pid: int, signal: str, *, sudo: bool) -> str:
-    """Return the line that sends a signal to a command and to all that it started.
+def end_line(pid: int, *, sudo: bool) -> str:
+    """Return the line that ends a command and all that it started: by SIGTERM, and SIGKILL for what is left after 3 s.
 
     Args:
         pid: the framed command's process id.
-        signal: `TERM` or `KILL`.
         sudo: True where the login user may not signal what it started through sudo.
     """
-    line = f"sh -c {shlex.quote(_END)} bakery-end {pid} {signal}"
+    line = f"sh -c {shlex.quote(_END)} bakery-end {pid}"
     return f"sudo -n {line} 2>/dev/null || {line}" if sudo else line

@@ -145,24 +145,21 @@ class SshTransport(Transport):
             gateway = gateway.gateway
 
     def end(self, running: Running) -> None:
-        """End the remote process group: SIGTERM, and SIGKILL for what is still there.
+        """End a command and all that it started, also what has let go of its streams.
 
         Raises:
             Lost: the connection ended.
         """
         if not running.begun(PATIENCE) or running.frame.pid is None:
             return  # it never came to our command
-        for signal in ("TERM", "KILL"):
-            self._signal(running.frame.pid, signal)
-            if running.drain(PATIENCE):
-                return
+        self._end(running.frame.pid)
+        running.drain(PATIENCE)
 
     def end_leftovers(self) -> None:
         """End commands of an earlier process; see the base class."""
         left = self._look(LEFTOVERS, TALK)
         for pid in left.stdout.split():
-            for word in ("TERM", "KILL"):
-                self._signal(int(pid), word)
+            self._end(int(pid))
 
     def answers(self) -> bool:
         """Ask for a sign of life: a channel is closed before its connection is known to be dead."""
@@ -220,9 +217,9 @@ class SshTransport(Transport):
             running.feed(None)
             return running.wait(timeout)
 
-    def _signal(self, pid: int, signal: str) -> None:
+    def _end(self, pid: int) -> None:
         with self._cancel, contextlib.suppress(TimedOut):
-            self._look(end_line(pid, signal, sudo=self.user != "root"), PATIENCE)
+            self._look(end_line(pid, sudo=self.user != "root"), 3 * PATIENCE)
 
     def _channel(self, line: str) -> Channel:
         try:

@@ -92,12 +92,13 @@ def test_a_program_in_the_background_does_not_hold_the_command(machine: Machine)
 
 
 @pytest.mark.parametrize("style", ["leader", "bare"])
-def test_a_timeout_ends_all_that_a_command_started(machine: Machine, style: str) -> None:
+@pytest.mark.parametrize("streams", ["", "exec >/dev/null 2>&1; "])
+def test_a_timeout_ends_all_that_a_command_started(machine: Machine, style: str, streams: str) -> None:
     transport = machine._link.open()
     vars(transport)["_own_session"] = style
     nap = f"{os.getpid()}.471"  # what an earlier run left must not be mistaken for ours
     with pytest.raises(CommandFailed, match="longer than its timeout") as raised:
-        machine.run(f"echo begun; sleep {nap}1 & (trap '' TERM; sleep {nap}2)", timeout=0.5, hide=True)
+        machine.run(f"echo begun; sleep {nap}1 & {streams}(trap '' TERM; sleep {nap}2)", timeout=0.5, hide=True)
     assert raised.value.why == "begun"
     assert gone(f"sleep {nap}")
     assert machine.run("echo on").ok

@@ -85,7 +85,7 @@ class Server:
     ciphers: tuple[str, ...] = ()
     lines: list[str] = field(default_factory=list[str])
     ran: list[Run] = field(default_factory=list[Run])
-    signals: list[str] = field(default_factory=list[str])
+    ended: list[int] = field(default_factory=list[int])
     transports: list[paramiko.Transport] = field(default_factory=list[paramiko.Transport])
     key: str = KEYS.host_private
 
@@ -145,13 +145,13 @@ class Server:
             return lambda run: run.say(f"{self.leads}\n/bin/bash\n")
         if run.command == LEFTOVERS:
             return lambda run: run.say("101\n102\n")
-        if found := re.search(r"bakery-end (\d+) (\w+)", run.command):
-            return lambda _: self._end(f"{found[2]} {found[1]}")
+        if found := re.search(r"bakery-end (\d+)", run.command):
+            return lambda _: self._end(int(found[1]))
         self.ran.append(run)
         return next((does for part, does in self.commands.items() if part in (run.command or run.kind)), lambda _: 0)
 
-    def _end(self, signal: str) -> int:
-        self.signals.append(signal)
+    def _end(self, pid: int) -> int:
+        self.ended.append(pid)
         for run in self.ran:
             run.ended.set()
         return 0
