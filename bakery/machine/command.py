@@ -17,11 +17,18 @@ from typing import IO, Final, cast
 from bakery.machine.transport.sudo import NO_SUDO
 from bakery.util.results import Words
 
+NO_INPUT: Final = "bakery: no input came"
+INPUT_LOST: Final = 125
+"""The exit code with it."""
 LONGEST: Final = 120_000
 """Bytes of a command. Linux takes 128 KiB in one argument; the rest is for our frame. Source: execve(2)."""
 
-UMASK: Final = "umask 022"
-"""What a command begins with on every machine: else what is made depends on who logs in, and where `bake` runs."""
+BEGIN: Final = (
+    "umask 022; "  # else what is made depends on who logs in, and where `bake` runs
+    "unset BASH_ENV ENV CDPATH; "  # files that shells read before a command, and folders in which `cd` looks first
+    'case "${SHELLOPTS-}" in *posix*) ;; *) unset SHELLOPTS BASHOPTS;; esac'  # bash as sh lets nobody unset its own
+)
+"""What a command begins with on every machine, whatever a start file, PAM or sshd has set; `env=` comes later."""
 _USER: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\$?")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HOME: Final = re.compile(r"(~[A-Za-z0-9._-]*)(/|$)")
@@ -73,32 +80,34 @@ class Command:
     def _text(self) -> str:
         return self.command if isinstance(self.command, str) else shlex.join(self.command)
 
-    def line(self, login: str) -> tuple[str, bytes]:
+    def line(self, login: str, *, reads: bool = False) -> tuple[str, bytes]:
         """Return the line for the login user's shell, and what its standard input must begin with.
+
+        Args:
+            login: who logs in.
+            reads: True where the command has input of its own.
 
         Raises:
             ValueError: the command is too long for the machine's kernel.
         """
         end = f"bakery-{secrets.token_hex(8)}"
-        parts = (UMASK, self._environment(end), self._folder(), self._command())
+        parts = (BEGIN, self._prologue_reader(end) if self.env or reads else "", self._folder(), self._command())
         inner = "\n".join(part for part in parts if part)
         if len(inner.encode(errors="surrogateescape")) > LONGEST:
             raise ValueError(
                 f"the command is longer than {LONGEST} bytes: put it into a file and use script(), or send what makes "
                 "it long as input="
             )
-        return _as_user(inner, login, self.user), self._prologue(end)
+        return _as_user(inner, login, self.user), self._prologue(end) if self.env or reads else b""
 
-    def _environment(self, end: str) -> str:
-        if not self.env:
-            return ""
-        # `read` takes a byte at a time from a pipe, so that what follows is left to the command.
+    def _prologue_reader(self, end: str) -> str:
+        # `read` takes a byte at a time from a pipe, so that what follows is left to the command. Whoever does not come
+        # to the end has another input: a start file may have led it elsewhere.
         lines = f's=; while IFS= read -r l && [ "$l" != {end} ]; do s="$s$l\n"; done'
-        return f'{lines}\neval "$s"; unset s l'
+        check = f'[ "$l" = {end} ] || {{ echo "{NO_INPUT}" >&2; exit {INPUT_LOST}; }}'
+        return f'{lines}\n{check}\neval "$s"; unset s l'
 
     def _prologue(self, end: str) -> bytes:
-        if not self.env:
-            return b""
         lines = [f"export {name}={shlex.quote(value)}" for name, value in self.env.items()]
         return "\n".join([*lines, end, ""]).encode(errors="surrogateescape")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import IO, TYPE_CHECKING, Final
 
 from bakery.errors import BakeryError, CommandFailed, ConnectError, NotYet, TaskError
-from bakery.machine.command import Command, joined
+from bakery.machine.command import INPUT_LOST, NO_INPUT, Command, joined
 from bakery.machine.output import CommandOutput, caller
 from bakery.machine.transport.sudo import sudo_refused
 from bakery.model import Result
@@ -66,7 +66,7 @@ def attempt(
         ConnectError: the machine runs something else in place of it.
     """
     transport = link.open()
-    line, head = call.line(transport.user)
+    line, head = call.line(transport.user, reads=source is not None)
     try:
         result = transport.run(line, input=joined(head, source), timeout=timeout, on_output=on_output, collect=collect)
     except TimedOut as error:
@@ -90,7 +90,7 @@ def raise_if_failed(
 
     Raises:
         CommandFailed: it failed, and `warn` is not set.
-        TaskError: another user could not be become; also with `warn`, since nothing was run.
+        TaskError: another user could not be become, or the input did not come; also with `warn`, since nothing was run.
     """
     if result.failed and (refusal := sudo_refused(result.stderr)):
         raise TaskError(
@@ -98,6 +98,13 @@ def raise_if_failed(
             why=refusal.why,
             where=caller(),
             hint=refusal.hint,
+        )
+    if result.exited == INPUT_LOST and NO_INPUT in result.stderr:
+        raise TaskError(
+            f"`{call.shown}` was not run: its input does not reach it",
+            why=f"commands of {call.user} have another standard input on this machine",
+            where=caller(),
+            hint="a start file redirects it: look for `exec <` in what the login shell reads, such as ~/.bashrc",
         )
     if result.exited in valid or warn:
         return result

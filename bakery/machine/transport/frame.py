@@ -20,7 +20,9 @@ CHATTER: Final = 1 << 20
 """Bytes that may come before the mark; whoever says more is no shell of ours."""
 
 # Whoever gave up waiting has closed the streams: then nothing is run any more.
-_BEGIN: Final = 'printf "%s%s:%s;" "$1" "$2" "$$" >&2 && printf "%s%s;" "$1" "$2" || exit 1; '
+# Options of a bash that became our shell come along in SHELLOPTS: tracing, globbing, the end at the first failure.
+_OPTIONS: Final = "{ set +efuvx; } 2>/dev/null; "
+_BEGIN: Final = _OPTIONS + 'printf "%s%s:%s;" "$1" "$2" "$$" >&2 && printf "%s%s;" "$1" "$2" || exit 1; '
 # The command runs in a child of the shell: only so is a signal reported as 128+N, and the shell's remark about it
 # ("Killed ...", with the whole line) goes nowhere. SHLVL keeps bash from reading ~/.bashrc once more, see bash(1),
 # INVOCATION: it takes itself for the first shell of an SSH login.
@@ -121,15 +123,15 @@ class Frame:
 
     def _begin(self, stream: Stream, head: bytearray) -> bytes:
         """Look for the mark after what others said."""
-        at = head.find(self._mark)
-        end = head.find(b";", at) if at >= 0 else -1
-        if end < 0:
+        mark = re.escape(self._mark) + (rb":([0-9]+);" if stream == "stderr" else b";")  # neither is the other's
+        found = re.search(mark, head)
+        if found is None:
             return b""
         if stream == "stderr":
-            self.pid = int(head[at + len(self._mark) + 1 : end])
-        self._chatter[stream] = bytes(head[:at])
+            self.pid = int(found[1])
+        self._chatter[stream] = bytes(head[: found.start()])
         self._heads[stream] = None
-        return bytes(head[end + 1 :])
+        return bytes(head[found.end() :])
 
     def _end(self, data: bytes) -> bytes:
         """Take the exit code out of standard error; what may be the beginning of it is held back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from bakery import Machine
-from bakery.errors import CommandFailed, ConnectError
+from bakery.errors import CommandFailed, ConnectError, TaskError
 from bakery.machine.transport import channel
 from bakery.model import Result
 from bakery.smoke.connect import connect
@@ -87,6 +88,27 @@ def test_smoke_tests_run_behind_any_login_shell(account: Account, shell: str) ->
         way.close()
 
 
+SETTINGS = {
+    "file before each command": "export BASH_ENV=$HOME/before ENV=$HOME/before\n",
+    "options": "set -efx; export SHELLOPTS\n",
+    "folders": "export CDPATH=/usr:/\n",
+    "functions": "false() { true; }; cat() { echo mine; }; cd() { builtin cd /; }; export -f false cat cd\n",
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_what_shells_are_told_by_the_environment_changes_no_command(account: Account, name: str) -> None:
+    files = {".bashrc": SETTINGS[name], "before": "echo TALK; exit 0\n", "bin/file": ""}
+    machine = account("/bin/bash", files).machine()
+    assert machine.run("false", warn=True).exited == 1
+    with machine.cd("bin"):
+        result = machine.run("false; cat; pwd; echo f*; exit 3", input="in\n", warn=True, hide=True)
+    assert (result.exited, result.stderr) == (3, "")
+    assert re.fullmatch(r"in\n/.*/home/bin\nfile\n", result.stdout), result.stdout
+    told = machine.run("echo $BASH_ENV", env={"BASH_ENV": "/dev/null"}, hide=True)
+    assert told.stdout == "/dev/null\n"
+
+
 OBSTACLES: dict[str, tuple[str, dict[str, str], str, str, list[str]]] = {
     # name: shell, start files, sshd's settings, options of the key, what is said
     "restricted shell": ("/bin/rbash", {}, "", "", ["the login shell /bin/rbash is restricted", "chsh"]),
@@ -110,6 +132,7 @@ OBSTACLES: dict[str, tuple[str, dict[str, str], str, str, list[str]]] = {
     "exit": ("/bin/bash", {".bashrc": "exit\n"}, "", "", ["ends before it comes to it", "`exit`", "~/.bashrc"]),
     "exit in zsh": ("/usr/bin/zsh", {".zshenv": "exit 0\n"}, "", "", ["ends before it comes to it", "~/.zshenv"]),
     "output elsewhere": ("/bin/bash", {".bashrc": "exec >/dev/null\n"}, "", "", ["its output goes elsewhere"]),
+    "streams swapped": ("/bin/bash", {".bashrc": "exec 3>&1 1>&2 2>&3\n"}, "", "", ["does not start /bin/sh"]),
     "errors elsewhere": ("/bin/bash", {".bashrc": "exec 2>&1\n"}, "", "", ["its standard error goes elsewhere"]),
 }
 
@@ -134,6 +157,21 @@ def test_what_stands_in_the_way_is_named_at_once(
     with pytest.raises(ConnectError):
         Shell(way.open_shell).ask("true")
     way.close()
+
+
+@pytest.mark.parametrize("line", ["exec </dev/null", "exec 0<&-", "exec </etc/passwd"])
+def test_input_that_goes_elsewhere_is_an_error(account: Account, line: str, tmp_path: Path) -> None:
+    machine = account("/bin/bash", {".bashrc": f"{line}\n"}).machine()
+    calls: list[Callable[[], object]] = [
+        lambda: machine.run("cat", input="sent", warn=True),
+        lambda: machine.run("true", env={"A": "1"}, warn=True),
+        lambda: machine.write(tmp_path / "file", "text"),
+    ]
+    for call in calls:
+        with pytest.raises(TaskError, match="its input does not reach it"):
+            call()
+    assert not (tmp_path / "file").exists()
+    assert machine.run("true").ok
 
 
 BREAKS = {

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bakery.machine.command import LONGEST, Command, join_path, joined, quote_path
+from bakery.machine.command import BEGIN, LONGEST, Command, join_path, joined, quote_path
 from bakery.machine.transport.sudo import sudo_refused
 
 HOME = 'cd -- "$HOME" 2>/dev/null || cd /'
@@ -19,7 +19,7 @@ TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 def test_a_string_runs_in_bash_where_there_is_one_and_in_sh_elsewhere() -> None:
     line, head = Command(command="echo $HOME").line("root")
     assert line.splitlines() == [
-        "umask 022",
+        BEGIN,
         HOME,
         "c='echo $HOME'",
         'command -v bash >/dev/null 2>&1 && exec bash -c "$c"',
@@ -30,7 +30,7 @@ def test_a_string_runs_in_bash_where_there_is_one_and_in_sh_elsewhere() -> None:
 
 def test_words_meet_no_shell() -> None:
     assert Command(command=("echo", "$HOME; reboot")).line("root") == (
-        f"umask 022\n{HOME}\nexec echo '$HOME; reboot'",
+        f"{BEGIN}\n{HOME}\nexec echo '$HOME; reboot'",
         b"",
     )
 
@@ -62,6 +62,12 @@ def test_any_value_comes_through_the_prologue_whole(value: str) -> None:
     lines, _, end = head.decode().rpartition("\nbakery-")
     assert shlex.split(lines, posix=True) == ["export", f"A={value}"]
     assert end.endswith("\n")
+
+
+def test_a_command_with_input_begins_with_proof_of_it() -> None:
+    line, head = Command(command="cat").line("root", reads=True)
+    assert head.decode().strip() in line
+    assert Command(command="cat").line("root") == ("\n".join([BEGIN, *line.splitlines()[-4:]]), b"")
 
 
 def test_the_prologue_comes_before_the_commands_own_input() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from bakery import Machine, Secret
 from bakery.errors import CommandFailed, ConnectError, DriverError, Interrupted, TaskError
+from bakery.machine.command import INPUT_LOST, NO_INPUT
 from bakery.machine.execute import HINTS
 from bakery.machine.transport.stages import NotReached
 from bakery.model import Endpoint, Result
@@ -89,6 +90,13 @@ def test_input_of_each_kind_arrives(m: Machine, box: Box, given: object, came: b
     box.answer("cat", "")
     m.run("cat", input=given)  # type: ignore[arg-type]  # a bytearray is taken too
     assert box.asked[0].input == came
+
+
+def test_a_command_whose_input_goes_elsewhere_is_an_error_also_with_warn(m: Machine, box: Box) -> None:
+    box.answer("cat", Result(command="", exited=INPUT_LOST, stderr=f"Welcome\n{NO_INPUT}\n"))
+    with pytest.raises(TaskError, match="its input does not reach it") as raised:
+        m.run("cat", input="x", warn=True)
+    assert "exec <" in raised.value.hint
 
 
 def test_the_environment_comes_before_the_input_and_in_no_argument_list(m: Machine, box: Box) -> None:
