@@ -301,3 +301,9 @@ class _Outcome:
         if self._status not in _ORDERLY or len(self.results) != count:
             what = f"the smoke tests were broken off after {len(self.results)} of {count}"
             raise SmokeError(what, why=child.last_words())
+        if all(result.outcome == "skipped" for result in self.results):
+            raise SmokeError(
+                "no smoke test has tested anything: each is skipped, or failed as expected",
+                why="\n".join(f"{result.test}: {result.text}".strip(": ") for result in self.results),
+                hint="write a @bakery.test that can pass, or say --no-test",
+            )

@@ -229,6 +229,9 @@ def test_junit_is_well_formed_and_counts(bench: Bench) -> None:
         ("import os\n@test\ndef t(host): os._exit(3)\n", "exit code 3"),
         ("import os, signal\n@test\ndef t(host): os.kill(os.getpid(), signal.SIGSEGV)\n", "SIGSEGV"),
         ("pytestmark = 7\n@test\ndef t(host): ...\n", "cannot be collected"),
+        ("@test\n@pytest.mark.parametrize('x', [])\ndef t(host, x): ...\n", "Empty parameter set in 't'"),
+        ("@test\n@pytest.mark.skip\ndef t(host): ...\n", "each is skipped"),
+        ("@test\n@pytest.mark.xfail\ndef t(host): assert 0\n", "failed as expected"),
     ],
 )
 def test_what_gives_no_verdict_is_an_error_and_never_a_pass(bench: Bench, text: str, words: str) -> None:
