@@ -26,7 +26,7 @@ from bakery.errors import BakeryError, CleanupError, Interrupted, PostError, Pre
 from bakery.events import ArtifactKept, BuildEnded, BuildStarted, Notice, RunEnded, RunStarted, Waiting
 from bakery.imagefile.builds import Build, Plan
 from bakery.imagefile.recipe import Recipe
-from bakery.imagefile.user_code import text_of
+from bakery.imagefile.user_code import out_of_imagefile, text_of
 from bakery.imagefile.variables import Settings
 from bakery.model import Artifact, to_json
 from bakery.redaction.redactor import Redactor
@@ -311,11 +311,11 @@ class _Run:
         return artifact
 
     def _ours(self, error: BaseException) -> BakeryError:
-        """Turn what is no error of the known families into a report of a defect of ours, with its traceback on disk."""
+        """Turn what is no error of the known families into one; of a defect of ours, with its traceback on disk."""
         if isinstance(error, BakeryError):
             return error
-        if (of_this_host := trouble(error)) is not None:
-            return of_this_host
+        if (explained := out_of_imagefile(error, self.run.imagefile.parent) or trouble(error)) is not None:
+            return explained
         path = self.run.folder.path / "crash.txt"
         text = self.run.redactor("".join(traceback.format_exception(error)))
         with path.open("a", encoding="utf-8", errors="backslashreplace") as file:

@@ -15,6 +15,7 @@ from bakery.cli.options import global_options
 from bakery.cli.project import Project
 from bakery.cli.streams import Streams, guarded
 from bakery.errors import BakeryError, Interrupted, PostError, UsageError
+from bakery.imagefile.process_end import refuse_at_exit
 from bakery.util.host_errors import trouble
 from bakery.util.suggestions import nearest
 
@@ -121,6 +122,7 @@ def run(args: Sequence[str] | None = None) -> int:
     project = Project()
     with guarded() as streams:
         code = _code(words, project, streams)
+        refuse_at_exit()
         streams.out.flush()
         if streams.lost is not None:
             told = output.error(_lost(streams.lost), project)

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -90,12 +91,15 @@ def usage(raised: click.ClickException, project: Project) -> int:
 
 
 def defect(raised: BaseException, project: Project) -> int:
-    """Own up to a defect: a short text, and the traceback in a file."""
+    """Own up to a defect, unless it is the user's: a short text, and the traceback in a file."""
     import tempfile
 
-    from bakery.imagefile.user_code import text_of
+    from bakery.imagefile.user_code import out_of_imagefile, text_of
     from bakery.redaction.logs import traceback_text
 
+    with suppress(BakeryError):  # there is no imagefile
+        if (theirs := out_of_imagefile(raised, project.imagefile.parent)) is not None:
+            return error(theirs, project)
     with tempfile.NamedTemporaryFile(
         "w", prefix="bake-crash-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
     ) as file:

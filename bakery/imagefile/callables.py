@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from io import IOBase
+from threading import Thread
 from types import CoroutineType, FunctionType, GeneratorType
 from typing import Any, Final
 
@@ -99,12 +100,21 @@ def refuse_unfinished(kind: str, name: str, result: Any, where: Location) -> Non
     Raises:
         ImagefileError: with what to write instead.
     """
-    what, hint = _unfinished(result)
-    if not what:
-        return
-    if isinstance(result, CoroutineType):
-        result.close()  # or Python complains of it later
-    raise ImagefileError(f"{kind} {name} returns a {type(result).__name__}, {what}", where=where, hint=hint)
+    for each, told in _parts(result):
+        what, hint = _unfinished(each)
+        if what:
+            if isinstance(each, CoroutineType):
+                each.close()  # or Python complains of it later
+            raise ImagefileError(f"{kind} {name} returns {told}, {what}", where=where, hint=hint)
+
+
+def _parts(result: Any) -> Iterator[tuple[Any, str]]:
+    """Yield a result, and what is in it where it is a collection, each with what it is called."""
+    kind = type(result).__name__
+    yield result, f"a {kind}"
+    if isinstance(result, list | tuple | set | frozenset | dict):
+        parts: list[Any] = list(result.values() if isinstance(result, dict) else result)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  the user's
+        yield from ((part, f"a {kind} with a {type(part).__name__} in it") for part in parts)
 
 
 def _unfinished(result: Any) -> tuple[str, str]:
@@ -115,7 +125,9 @@ def _unfinished(result: Any) -> tuple[str, str]:
         return "which nobody iterates: nothing of it has run", "use a for loop"
     if isinstance(result, AbstractContextManager) and isinstance(getattr(result, "gen", None), GeneratorType):
         return "which nobody enters: nothing of it has run", "write `with ...:`"
-    if isinstance(result, FunctionType | functools.partial):
+    if isinstance(result, Thread) and result.ident is None:
+        return "which nobody starts: nothing of it has run", "thread.start()"
+    if inspect.isroutine(result) or isinstance(result, functools.partial):
         return "which nobody calls", "a function that makes such functions has no mark itself: mark what it returns"
     futures = sys.modules.get("concurrent.futures")
     if futures is not None and isinstance(result, futures.Future):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import posix
+import sys
 import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+import traceback
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache, wraps
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 _ENDS: Final = ("_exit", "execv", "execve")
-"""Functions of `os`; the others of its family call one of these."""
+"""Functions of `os` and `posix`; the others of `os` call one of these."""
 end_at_once: Final = os._exit
 """For bakery's own use, whatever runs meanwhile."""
 
@@ -40,14 +44,18 @@ class _Guard:
             self._calls += 1
             if self._calls == 1:
                 self._real = {name: getattr(os, name) for name in _ENDS}
-                for name, real in self._real.items():
-                    setattr(os, name, _refusing(real, os.getpid()))
+                self._replace({name: _refusing(real, os.getpid()) for name, real in self._real.items()})
 
     def leave(self) -> None:
         with self._lock:
             self._calls -= 1
-            for name, real in self._real.items() if not self._calls else ():
-                setattr(os, name, real)
+            if not self._calls:
+                self._replace(self._real)
+
+    def _replace(self, functions: Mapping[str, Callable[..., Any]]) -> None:
+        for name, function in functions.items():
+            setattr(os, name, function)
+            setattr(posix, name, function)
 
 
 def _refusing(real: Callable[..., Any], pid: int) -> Callable[..., Any]:
@@ -75,3 +83,38 @@ def refused() -> Generator[None]:
         yield
     finally:
         _guard().leave()
+
+
+def refuse_at_exit() -> None:
+    """Let nothing that the user's code registered with `atexit` until now change how this process ends."""
+    atexit.register(_guard().enter)  # those that are registered last are called first
+
+
+@contextmanager
+def ending_forks() -> Generator[None]:
+    """End a child that the block forked where it leaves the block: all that follows is its parent's to do.
+
+    It would clean up what the parent goes on with, and wait for threads that it does not have.
+    """
+    pid = os.getpid()
+    try:
+        yield
+    except BaseException as error:
+        if os.getpid() != pid:
+            _end_fork(error)
+        raise
+    if os.getpid() != pid:
+        _end_fork(None)
+
+
+def _end_fork(error: BaseException | None) -> NoReturn:
+    """End a forked child as Python ends a program, without what is registered for the end of this one."""
+    code = 0 if error is None else 1
+    if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
+        code = error.code or 0
+    elif error is not None:
+        traceback.print_exception(error)
+    with suppress(Exception):  # closed, or gone
+        sys.stdout.flush()
+        sys.stderr.flush()
+    end_at_once(code & 0xFF)

@@ -165,8 +165,13 @@ def _unused(
         return ImagefileError(
             f"two functions are called {name}, and only the last would run",
             why=f"{kind} {name} is replaced by what is marked at {later[-1].mark.where}",
-            hint=f"give each a name of its own; to make {kind}s in a loop, collect them in a list with "
-            f'@bakery.{kind}(name="...") and hand it to @bakery.image({KEYS.get(kind, kind)}=[...])',
+            hint="give each a name of its own"
+            + (
+                f"; to make {kind}s in a loop, collect them in a list with "
+                f'@bakery.{kind}(name="...") and hand it to @bakery.image({KEYS[kind]}=[...])'
+                if kind in KEYS
+                else ""
+            ),
             where=where,
         )
     if kind == "image":

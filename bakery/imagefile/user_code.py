@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final, TypeVar
 
-from bakery.errors import BakeryError, Location
+from bakery.errors import BakeryError, ImagefileError, Location
 from bakery.imagefile import process_end, user_threads
 
 T = TypeVar("T")
@@ -57,7 +57,8 @@ def call_user_code(call: Callable[[], T], *, check: Callable[[], None] | None = 
     with _ctrl_c() as typed:
         try:
             with user_threads.watching(is_users_frame) as threads, process_end.refused():
-                result = call()
+                with process_end.ending_forks():
+                    result = call()
                 if check is not None:
                     threads.join(check)
         except BaseException as error:
@@ -165,6 +166,32 @@ def user_line(error: BaseException) -> Location | None:
     """Return the last line of the user's own files that an error came through."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_users_file(frame.filename)]
     return Location(Path(frames[-1].filename), frames[-1].lineno or 1) if frames else None
+
+
+def out_of_imagefile(error: BaseException, folder: Path) -> ImagefileError | None:
+    """Explain what came out of an imagefile's code that others call while bakery works: a handler of signals, of logs.
+
+    Args:
+        error: what it is.
+        folder: the imagefile's.
+
+    Returns:
+        None where bakery's own code was left last.
+    """
+    sound = as_exception(error)
+    files = [frame.filename for frame in traceback.extract_tb(sound.__traceback__)]
+    mine = (file for file in set(files) if is_users_file(file) and Path(file).is_relative_to(folder))
+    theirs = max((at for file in mine for at, other in enumerate(files) if file == other), default=-1)
+    ours = max((at for at, file in enumerate(files) if Path(file).is_relative_to(_not_users()[0])), default=-1)
+    if theirs <= ours:
+        return None
+    verb, why, _ = describe(sound)
+    return ImagefileError(
+        f"code of the imagefile {verb} while bakery works",
+        why=why,
+        where=user_line(sound),
+        hint="bakery has not called it: what does? A handler of signals or logs, a hook, a method of a variable?",
+    )
 
 
 def is_users_frame(frame: FrameType) -> bool:

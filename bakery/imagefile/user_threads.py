@@ -1,7 +1,8 @@
-"""What Python drops without a word: errors that end a thread of the user's, and coroutines that nobody awaits."""
+"""What Python goes on after: errors that end a thread or a lost asyncio task of the user's, dropped coroutines."""
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import warnings
@@ -10,6 +11,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, wraps
+from traceback import walk_tb
 from types import CoroutineType, FrameType, TracebackType
 from typing import Any, Final
 
@@ -17,6 +19,9 @@ IsUsers = Callable[[FrameType], bool]
 _POLL: Final = 0.1
 _WARNS: Final = "_warn_unawaited_coroutine"
 """What Python calls for a coroutine that is dropped before it ran; since 3.7."""
+_LOST: Final = "Task exception was never retrieved"
+"""What asyncio logs of a task that ended with an error and is dropped. Source: `Task.__del__`, asyncio/tasks.py."""
+_ASYNCIO: Final = logging.getLogger("asyncio")
 
 
 class NeverAwaited(Exception):  # noqa: N818  it says what was forgotten
@@ -70,6 +75,17 @@ class StartedThreads:
             self.failures.append(NeverAwaited(coroutine.__name__, frame))
         return frame is not None
 
+    def lost(self, error: BaseException) -> bool:
+        """Note the error of an asyncio task that nobody asked for it, if it came through the user's code.
+
+        Args:
+            error: what ended the task.
+        """
+        is_theirs = any(self._is_users(frame) for frame, _ in walk_tb(error.__traceback__))
+        if is_theirs:
+            self.failures.append(error)
+        return is_theirs
+
     def note(self, thread: threading.Thread, starter: FrameType | None) -> None:
         """Remember a thread if the user's code is what starts it, directly or through Python's own modules.
 
@@ -115,6 +131,7 @@ class _Registry:
     def enter(self) -> None:
         with self._lock:
             self._calls += 1
+            vars(_ASYNCIO)["error"] = _complain
             if self._start is None:
                 self._start, threading.Thread.start = threading.Thread.start, _start  # type: ignore[method-assign]  # put back below
             if self._excepthook is None:
@@ -128,6 +145,7 @@ class _Registry:
             self._calls -= 1
             if self._calls:
                 return
+            vars(_ASYNCIO).pop("error", None)
             if self._start is not None and threading.Thread.start is _start:
                 threading.Thread.start, self._start = self._start, None  # type: ignore[assignment,method-assign]  # the same
             if self._excepthook is not None and threading.excepthook is _ended:
@@ -153,6 +171,11 @@ class _Registry:
         current = self._current()
         if (current is None or not current.forgotten(coroutine, frame)) and self._warn is not None:
             self._warn(coroutine)
+
+    def lost(self, error: BaseException) -> bool:
+        """See what ended an asyncio task that is dropped; True where that is noted."""
+        current = self._current()
+        return current is not None and not current.is_over and current.lost(error)
 
     def ended(self, args: threading.ExceptHookArgs) -> None:
         """See what ended a thread."""
@@ -183,6 +206,14 @@ def _forgotten(coro: CoroutineType[Any, Any, Any]) -> None:
 
 def _ended(args: threading.ExceptHookArgs) -> None:
     _registry().ended(args)
+
+
+def _complain(message: str, *args: Any, **options: Any) -> None:
+    """Take the place of asyncio's `logger.error`: a record loses its error on the way to a handler."""
+    error = options.get("exc_info")
+    if isinstance(error, tuple) and message.startswith(_LOST) and _registry().lost(error[1]):  # pyright: ignore[reportUnknownArgumentType]  as logging takes it
+        return
+    logging.Logger.error(_ASYNCIO, message, *args, **options)
 
 
 @contextmanager

@@ -229,7 +229,8 @@ def typed(cls: type, name: str, value: Any, origin: str) -> Any:
     wanted = hints_of(cls)[name]
     what = f"variable {name} is {repr_of(value)} ({origin}), which is not {shown_type(wanted)}"
     try:
-        typed_value = of_class(cls, what, lambda: convert(value, wanted), field_location(cls, name))
+        kind = f"{shown_type(wanted)}, the type of variable {name},"
+        typed_value = of_class(cls, kind, lambda: convert(value, wanted), field_location(cls, name))
     except ImagefileError as error:
         if not isinstance(error.__cause__, ValueError | TypeError):
             raise

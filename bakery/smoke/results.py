@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bakery.imagefile import user_threads
+from bakery.imagefile import process_end, user_threads
 from bakery.imagefile.user_code import UserCodeExit, as_exception, is_users_frame
 from bakery.smoke.collect import BUILTIN_FILE
 from bakery.smoke.job import SmokeJob, Verdict
@@ -130,7 +130,7 @@ def _contained() -> Generator[None, object, object]:
     What ends a thread of the test's is a failure as well; the parent sees to it that no thread is waited for in vain.
     """
     try:
-        with user_threads.watching(is_users_frame) as threads:
+        with user_threads.watching(is_users_frame) as threads, process_end.ending_forks():
             result = yield
             threads.join(lambda: None)
     except (KeyboardInterrupt, pytest.exit.Exception) as error:

@@ -136,7 +136,7 @@ class Feeder:
         self._write = write
         self._close = close
         self._broken = broken
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._thread = threading.Thread(target=self.feed, name="bakery-input", daemon=True)
 
     def start(self) -> None:
@@ -148,7 +148,7 @@ class Feeder:
         """Write all of it, here and now."""
         try:
             self._all()
-        except Exception as error:  # of the source: raised in the thread that waits for the command
+        except BaseException as error:  # of the source, `sys.exit()` too: raised in the thread that waits
             self._error = error
         finally:  # once the error is noted: a command that sees its input's end may succeed at once
             with contextlib.suppress(*self._broken):

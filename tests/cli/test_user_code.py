@@ -217,6 +217,46 @@ def test_an_option_that_a_later_phase_reads_is_looked_at_first(empty: Place, opt
     assert "imagefile.py:" in done.err
 
 
+LATE = """
+import atexit
+import os
+
+atexit.register(lambda: os._exit(0))
+
+
+@bakery.task
+def forks(m):
+    if os.fork() == 0:
+        sys.exit(0)
+    assert os.wait()[1] == 0
+
+
+@bakery.task
+def works(m):
+    {work}
+"""
+
+
+@pytest.mark.parametrize(
+    ("work", "code", "words"),
+    [
+        ("m.run('false')", 7, "`false` ended with exit code 1"),
+        ("m.run('cat', input=Ends())", 7, "calls sys.exit(0)"),
+        ("asyncio.run(loses())", 7, "raises ValueError"),
+    ],
+)
+def test_what_the_users_code_leaves_behind_does_not_decide_how_bake_ends(
+    empty: Place, work: str, code: int, words: str
+) -> None:
+    more = "class Ends:\n    def read(self, size=-1):\n        sys.exit(0)\n\n\nasync def fails():\n    boom()\n\n\n"
+    more += "async def loses():\n    asyncio.create_task(fails())\n    await asyncio.sleep(0)\n\n\n"
+    empty.write(HEAD + more + LATE.format(work=work))
+    done = empty.shell("build", "--no-test")
+    assert (done.code, words in done.err) == (code, True), done.err
+    assert "defect" not in done.err
+    assert not [*empty.folder.glob("cloud/machines/*")]
+
+
 def test_a_misspelt_task_to_refresh_is_refused(empty: Place) -> None:
     empty.write(HEAD + "@bakery.task(name='install nginx')\ndef nginx(m): ...\n")
     done = empty.bake("build", "--refresh-task", "install ngimx")

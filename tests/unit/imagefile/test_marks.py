@@ -239,6 +239,11 @@ UNFINISHED = {
     "a context manager": "return entered()",
     "a function": "return lambda: None",
     "a future": "return Future()",
+    "a thread": "return Thread(target=print)",
+    "a method": "return 'x'.upper",
+    "a list of coroutines": "return [work()]",
+    "a tuple of generators": "return (1, (m for _ in 'ab'))",
+    "a mapping of futures": "return {'a': Future()}",
 }
 
 
@@ -246,7 +251,7 @@ UNFINISHED = {
 @pytest.mark.parametrize("what", UNFINISHED)
 def test_a_result_that_nobody_runs_is_a_failure(load: Load, what: str, kind: str) -> None:
     head = (
-        "from concurrent.futures import Future\nfrom contextlib import contextmanager\n"
+        "from concurrent.futures import Future\nfrom contextlib import contextmanager\nfrom threading import Thread\n"
         "async def agen():\n    yield 1\n@contextmanager\ndef entered():\n    yield\n"
     )
     recipe = load(f"{head}def plain(m):\n    {UNFINISHED[what]}\ngo = bakery.{kind}(lambda m: plain(m))\n")
@@ -255,7 +260,9 @@ def test_a_result_that_nobody_runs_is_a_failure(load: Load, what: str, kind: str
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("result", ["None", "5", "m", "open('/dev/null')", "[1]"])
+@pytest.mark.parametrize(
+    "result", ["None", "5", "m", "open('/dev/null')", "[1]", "{'a': [print]}", "threading.current_thread()"]
+)
 def test_any_other_result_is_ignored(load: Load, result: str) -> None:
     (task,) = load(f"@bakery.task\ndef go(m):\n    return {result}\n").functions["task"]
     made: Any = call("task", task, [None], None)

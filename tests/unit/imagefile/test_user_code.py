@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -151,6 +155,51 @@ def test_waiting_for_a_thread_ends_when_the_run_is_cancelled() -> None:
     with pytest.raises(RuntimeError, match="cancelled"):
         call_user_code(lambda: threading.Thread(target=never.wait).start(), check=cancelled)
     never.set()
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("return", 0), ("sys.exit(0)", 0), ("sys.exit('no')", 1), ("sys.exit(300)", 300 & 255), ("1 / 0", 1)],
+)
+def test_a_forked_child_ends_where_it_leaves_the_users_code(
+    code: str, status: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """All that follows is its parent's: the child would clean up what that goes on with."""
+    names: dict[str, object] = {"os": os, "sys": sys}
+    exec(f"def forks():\n    if os.fork() == 0:\n        {code}\n    return os.wait()[1]\n", names)  # noqa: S102  our own
+    assert (
+        os.waitstatus_to_exitcode(cast("int", call_user_code(cast("Callable[[], object]", names["forks"])))) == status
+    )
+    assert ("Traceback" in capfd.readouterr().err) == (status == 1)
+
+
+def test_a_task_of_asyncio_that_is_no_concern_of_the_function_is_complained_of_as_ever(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def work() -> None:
+        error = ValueError("theirs")
+        logging.getLogger("asyncio").error("Task exception was never retrieved", exc_info=(ValueError, error, None))
+
+    call_user_code(work)
+    assert "theirs" in caplog.text
+    assert "error" not in vars(logging.getLogger("asyncio"))
+
+
+def test_what_comes_out_of_the_imagefile_while_bakery_works_is_no_defect_of_ours(tmp_path: Path) -> None:
+    file = tmp_path / "imagefile.py"
+    file.write_text("import sys\ndef handler(call=None):\n    call() if call else sys.exit(0)\n", encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(compile(file.read_text(), file, "exec"), names)  # noqa: S102  our own
+    with pytest.raises(SystemExit) as theirs:
+        names["handler"]()
+    error = user_code.out_of_imagefile(theirs.value, tmp_path)
+    assert error is not None
+    assert (error.exit_code, error.where and error.where.line) == (3, 3)
+    assert "calls sys.exit(0) while bakery works" in error.what
+    with pytest.raises(ImagefileError) as ours:
+        names["handler"](lambda: loader.load(tmp_path / "nowhere.py"))
+    assert user_code.out_of_imagefile(ours.value, tmp_path) is None
+    assert user_code.out_of_imagefile(theirs.value, tmp_path / "elsewhere") is None
 
 
 def test_packages_under_the_project_are_not_the_users_code(tmp_path: Path) -> None:

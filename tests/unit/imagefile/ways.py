@@ -43,6 +43,7 @@ IN_THREADS = {
     "an error in a thread that nobody joins": "threading.Thread(target=slow_boom).start()",
     "an error in a thread of a thread": "thread = threading.Thread(target=spawn); thread.start(); thread.join()",
     "a coroutine that is dropped": "work()",
+    "an asyncio task that nobody asks": "asyncio.run(lost())",
 }
 """Python itself goes on after these, or warns at most."""
 
@@ -97,6 +98,15 @@ def spawn():
 
 async def work():
     pass
+
+
+async def fail():
+    raise ValueError('boom')
+
+
+async def lost():
+    asyncio.create_task(fail())
+    await asyncio.sleep(0)
 
 
 """

@@ -10,22 +10,27 @@ from bakery.util.streams import Feeder
 
 
 class Unreadable(io.RawIOBase):
-    """A file on a broken disk."""
+    """A file on a broken disk, or one whose program ends."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
 
     def read(self, size: int = -1) -> bytes:
         """Fail."""
         del size
-        raise ValueError("no such sector")
+        raise self.error
 
 
-def test_what_went_wrong_with_an_input_is_known_before_the_command_sees_its_end() -> None:
+@pytest.mark.parametrize("error", [ValueError("no such sector"), SystemExit(0), KeyboardInterrupt()])
+def test_what_went_wrong_with_an_input_is_known_before_the_command_sees_its_end(error: BaseException) -> None:
     checked: list[str] = []
 
     def close() -> None:
-        with pytest.raises(ValueError, match="no such sector"):
+        with pytest.raises(type(error)):
             feeder.check()
         checked.append("closed")
 
-    feeder = Feeder(Unreadable(), lambda _: None, close, (OSError,))  # type: ignore[arg-type]  # a file
+    feeder = Feeder(Unreadable(error), lambda _: None, close, (OSError,))  # type: ignore[arg-type]  # a file
     feeder.feed()
     assert checked == ["closed"]
