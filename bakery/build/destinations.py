@@ -74,6 +74,11 @@ class Destination:
         try:
             mode = self.path.stat().st_mode
         except (FileNotFoundError, NotADirectoryError):
+            if self.path.is_symlink():
+                raise self._refusal(
+                    f"is a link to {self.path.readlink()}, which does not exist",
+                    f"delete the link, or name the file itself: {self.option} {os.path.realpath(self.path)}",
+                ) from None
             return
         if kind := next((kind for is_kind, kind in _KINDS if is_kind(mode)), ""):
             inside = Path(self.given, self.example) if stat.S_ISDIR(mode) else self.example

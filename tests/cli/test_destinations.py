@@ -46,6 +46,7 @@ def project(empty: Place, tmp_path: Path) -> Place:
     os.mkfifo(empty.folder / "pipe.qcow2")
     (empty.folder / "to-device.qcow2").symlink_to("/dev/full")
     (empty.folder / "loop.qcow2").symlink_to("loop.qcow2")
+    (empty.folder / "dangling.qcow2").symlink_to("no/such/file")
     return empty
 
 
@@ -71,6 +72,7 @@ UNFIT = {
     "/dev/stdout": "no place for a file",
     "/proc/self/web.qcow2": "no place for a file",
     "to-device.qcow2": "no place for a file",
+    "dangling.qcow2": "is a link to no/such/file, which does not exist",
     "loop.qcow2": "Too many levels of symbolic links",
     "out.qcow2": "is a folder",
     "new/": "is a folder",
