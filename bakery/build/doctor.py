@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from bakery.drivers.registry import Registry
-from bakery.errors import BakeryError, UsageError
+from bakery.errors import BakeryError
 from bakery.model import Json, Problem
 from bakery.state.project import cache_folder
 from bakery.util.context import WorkContext
@@ -82,9 +82,7 @@ def examine(drivers: Registry, only: Sequence[str], environ: Mapping[str, str]) 
     Raises:
         UsageError: a name that no driver has.
     """
-    unknown = sorted(set(only) - set(drivers.names()))
-    if unknown:
-        raise UsageError(f"there is no driver {unknown[0]!r}", hint=f"installed are: {', '.join(drivers.names())}")
+    drivers.check(only)
     if not only:
         yield from _stuck_mounts()
         yield from _host()

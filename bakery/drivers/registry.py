@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from bakery.drivers.base import Driver
-from bakery.errors import PreflightError
+from bakery.errors import PreflightError, UsageError
+from bakery.util.suggestions import nearest
 
 GROUP = "bakery.drivers"
 
@@ -22,6 +24,18 @@ class Registry:
     def names(self) -> list[str]:
         """All that are installed, by name."""
         return sorted(point.name for point in entry_points(group=GROUP))
+
+    def check(self, names: Iterable[str]) -> None:
+        """Refuse names on a command line that no driver has.
+
+        Raises:
+            UsageError: with those that are installed.
+        """
+        known = {*self.names(), *self._made}
+        for name in sorted({*names} - known):
+            near = nearest(name, sorted(known))
+            hint = f"installed are: {', '.join(sorted(known))}"
+            raise UsageError(f"there is no driver {name!r}", hint=f"did you mean {near}? {hint}" if near else hint)
 
     def add(self, driver: Driver[Any]) -> None:
         """Use this very driver for its name: for tests, and for drivers without an entry point."""

@@ -173,6 +173,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "nothing to test": (("test",), 2, "name an image, or a machine with --host"),
     "one output for two images": (("build", "-o", "x.qcow2"), 2, "2 images would be built"),
     "gc by age without a driver": (("gc", "--older-than", "6h"), 2, "need --driver"),
+    "gc of no driver": (("gc", "--driver", "foldr"), 2, "did you mean folder?"),
     "neither image nor run": (("ssh", "nope"), 2, "neither an image nor a run"),
     "no folder": (("-C", "/nowhere", "list"), 2, "does not exist"),
 }

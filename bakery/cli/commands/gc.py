@@ -55,6 +55,7 @@ def gc(
     """Destroy what dead runs left behind. Runs that are alive are never touched."""
     if driver is None and (older_than is not None or settings):
         raise UsageError("--older-than and --set need --driver", hint="without it, gc goes by the journals alone")
+    project.drivers.check([] if driver is None else [driver])
     where = Where(run=run, older_than=older_than, settings=_settings(settings))
     provider = None if driver is None else project.drivers.get(driver)
     stuck = list(_stuck_mounts())
