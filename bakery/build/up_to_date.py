@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bakery.build.context import RunContext
@@ -58,8 +58,19 @@ def find_up_to_date_image(
                 run.inputs.update(hit.files)
             run.inputs.add(LocalInput("file", job.imagefile))
             run.inputs.update(files_of(image.data, job.folder))
-            return UpToDateImage(image, not run.options.test or _verdict_holds(job, image, run.state.cache))
+            return UpToDateImage(
+                _taken_over(run, image), not run.options.test or _verdict_holds(job, image, run.state.cache)
+            )
     return None
+
+
+def _taken_over(run: RunContext, image: Artifact) -> Artifact:
+    """Return an image as this imagefile's: the one that made it was moved, or another says the same."""
+    if image.data.get("imagefile") == run.imagefile.name:
+        return image
+    image = replace(image, data={**image.data, "imagefile": run.imagefile.name})
+    run.state.mark_image(image)
+    return image
 
 
 def _verdict_holds(job: Job, image: Artifact, cache: Path) -> bool:

@@ -277,6 +277,16 @@ def test_two_imagefiles_of_a_folder_do_not_take_each_others_images(empty: Place)
     assert empty.bake("-f", "b.py", "build", "--no-test").code == 0
 
 
+def test_the_image_of_an_imagefile_that_was_moved_is_not_taken_by_another(empty: Place) -> None:
+    empty.write(HEAD + "@bakery.task\ndef a(m):\n    m.write('/a', 'a')\n", "a.py")
+    empty.write(HEAD + "@bakery.task\ndef b(m):\n    m.write('/b', 'b')\n", "b.py")
+    assert empty.bake("-f", "a.py", "build", "--no-test").code == 0
+    (empty.folder / "a.py").rename(empty.folder / "c.py")
+    assert empty.bake("-f", "c.py", "build", "--no-test").code == 0
+    done = empty.bake("-f", "b.py", "build", "--no-test")
+    assert (done.code, "c.py in this folder has made" in done.err) == (4, True), done.err
+
+
 def test_steps_of_any_kind_are_cached(empty: Place) -> None:
     text = """
 import functools
