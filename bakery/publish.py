@@ -11,14 +11,16 @@ if TYPE_CHECKING:
     from bakery.drivers.openstack.publisher import OpenStack
     from bakery.drivers.publisher import Publisher
     from bakery.drivers.virtualbox.publisher import VirtualBox
+    from bakery.drivers.vsphere.publisher import VSphere
 
 _HOMES: Final = {
     "Ec2": "bakery.drivers.ec2.publish.publisher",
     "OpenStack": "bakery.drivers.openstack.publisher",
     "Publisher": "bakery.drivers.publisher",
+    "VSphere": "bakery.drivers.vsphere.publisher",
     "VirtualBox": "bakery.drivers.virtualbox.publisher",
 }
 
-__all__ = ["Ec2", "OpenStack", "Publisher", "VirtualBox"]
+__all__ = ["Ec2", "OpenStack", "Publisher", "VSphere", "VirtualBox"]
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bakery.drivers.vsphere.driver import VSphereDriver
-from bakery.drivers.vsphere.options import ExtraDisk, KeepImages, VSphereMachine
+from bakery.drivers.vsphere.options import ExtraDisk, Keep, VSphereMachine
 from bakery.drivers.vsphere.source import VSphere
 from bakery.errors import DriverError, Interrupted
 from bakery.model import Where
@@ -144,7 +144,7 @@ def test_a_crash_at_any_line_of_a_life_leaves_nothing_or_the_kept_image(
     points = 0
     while True:
         points += 1
-        one = life(OneLedger(points), folder="", keep=KeepImages(newest=0))
+        one = life(OneLedger(points), folder="", keep=Keep(newest=0))
         crashed, committed = False, False
         try:
             one.whole()
@@ -201,9 +201,9 @@ def test_the_old_image_goes_when_the_new_one_stands_and_as_many_stay_as_were_ask
     front: VCenterStandIn, life: Callable[..., Life]
 ) -> None:
     for _ in range(3):
-        life(keep=KeepImages(newest=1)).whole()
+        life(keep=Keep(newest=1)).whole()
     assert len([one for one in listed(front) if one.name.startswith("web@")]) == 1
-    last = life(keep=KeepImages(newest=0))
+    last = life(keep=Keep(newest=0))
     kept = last.whole()
     assert [one.name for one in listed(front) if one.name.startswith("web")] == ["web"]
     assert any("is gone" in notice for notice in last.notices)
@@ -391,3 +391,25 @@ def test_a_second_process_needs_only_the_password(
         monkeypatch.delenv(name)
     VSphereDriver().destroy(replace(resource))
     one.ledger.resources.clear()
+
+
+def test_the_tests_machine_is_as_the_image_and_has_no_disk_twice(
+    front: VCenterStandIn, life: Callable[..., Life]
+) -> None:
+    base = front.machine("DC0_H0_VM0")
+    front.wait(base.CreateSnapshot_Task(name="clean", description="", memory=False, quiesce=False))
+    try:
+        one = life(base=VSphereMachine("DC0_H0_VM0", snapshot="clean"), clone="linked", disks=(ExtraDisk(size="1G"),))
+        handle = one.driver.launch(one.source, one.claim("build"))
+        artifact = one.driver.capture(handle, "web", one.claim("image"))
+        one.driver.launch(artifact, one.claim("smoke"))
+        counts = [disks(front, artifact.id), disks(front, one.ledger.resources["machine", one.claim("smoke").name].id)]
+        one.ledger.undo(one.driver)
+        assert counts[0] == counts[1]
+    finally:
+        front.wait(base.RemoveAllSnapshots_Task())
+
+
+def disks(front: VCenterStandIn, moid: str | None) -> int:
+    values = front.center.properties(front.center.machine(str(moid)), "config.hardware") or {}
+    return len([device for device in values["config.hardware"].device if hasattr(device, "capacityInKB")])

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar, Self
+from urllib.parse import unquote
 
 import pytest
 from cryptography import x509
@@ -167,6 +168,8 @@ class VCenterStandIn:
     flags: tuple[str, ...] = ()
     calls: list[SoapRequest] = field(default_factory=list[SoapRequest])
     lock: Any = field(default_factory=threading.Lock)
+    imports: dict[str, Any] = field(default_factory=dict[str, Any])
+    uploads: list[bytes] = field(default_factory=list[bytes])
 
     def __enter__(self) -> Self:
         """Start it, and make the template `tiny` that tests clone."""
@@ -390,18 +393,41 @@ class VCenterStandIn:
         return None
 
     def after(self, call: SoapRequest, answer: bytes) -> None:
-        """Hand a base's settings on to its clone, as vCenter does; a guest starts from the disk of its base's guest."""
-        if call.method != "CloneVM_Task":
+        """Do what vcsim leaves out of a call that it answered."""
+        found = re.search(rb"<returnval[^>]*>([^<]*)</returnval>", answer)
+        match call.method:
+            case "CloneVM_Task" if found:
+                self._cloned(call, found[1].decode())
+            case "ImportVApp" if found:
+                self.imports[found[1].decode()] = self._named(call.value("name"))
+            case "Destroy_Task":  # what was imported and never ran is no guest yet, and only a file
+                for path in self.rig.glob(f"{call.moid}.*"):
+                    path.unlink()
+            case _:
+                pass
+
+    def upload(self, path: str, body: bytes) -> None:
+        """Keep a disk that is imported, which vcsim throws away: clones of its machine start from it."""
+        machine = self.imports[unquote(path.split("/")[2])]
+        own = machine._GetMoId()
+        if self.guests is None:
+            self.uploads.append(body)
+            self.configure(machine, {"SET.guest.ipAddress": "127.0.0.9"})
             return
+        disk, sent = self.rig / f"{own}.qcow2", self.rig / f"{own}.vmdk"
+        sent.write_bytes(body)
+        subprocess.run(["qemu-img", "convert", "-f", "vmdk", "-O", "qcow2", str(sent), str(disk)], check=True)
+        sent.unlink()
+        self.configure(machine, {"RUN.container": json.dumps([own, "127.0.0.1", str(disk)])})
+
+    def _cloned(self, call: SoapRequest, name: str) -> None:
+        """Hand a base's settings on to its clone, as vCenter does; a guest starts from the disk of its base's guest."""
         from pyVmomi import vim
 
-        found = re.search(rb"<returnval[^>]*>([^<]*)</returnval>", answer)
-        if found is None:
-            return
         stub = self.center.session.stub
         task: Any = vim.Task
         machine: Any = vim.VirtualMachine
-        clone = self.wait(task(found[1].decode(), stub))
+        clone = self.wait(task(name, stub))
         base = machine(call.moid, stub)
         values = self.center.properties(base, "config.extraConfig", "guest.ipAddress") or {}
         known = {one.key: one.value for one in values.get("config.extraConfig") or ()}
@@ -463,7 +489,9 @@ class FrontHandler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Ask the test first, then what vcsim lacks, then vcsim."""
         body = self._body()
-        found = NAMES.search(body)
+        found = NAMES.search(body[:4096])
+        if self.path.startswith("/nfc/"):
+            self.front.upload(self.path, body)
         if found is None:
             self._forward(body)
             return

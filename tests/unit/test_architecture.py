@@ -66,8 +66,8 @@ def test_no_folder_with_code_lacks_a_door() -> None:
     assert {file.parent for file in FILES} == {door.parent for door in ROOT.rglob("__init__.py")}
 
 
-PUBLIC_TWINS = {"Ec2", "OpenStack", "VirtualBox", "Volume", "Folder", "Connection"}
-"""Names that users know in two places: a source and a publisher, a cloud's volume and the other's. Ansible looks for
+PUBLIC_TWINS = {"Ec2", "OpenStack", "VSphere", "VirtualBox", "Volume", "Keep", "Folder", "Connection"}
+"""Names that users know in two places: a source and a publisher, what two clouds have alike. Ansible looks for
 its plugins by a class's name."""
 
 

@@ -81,7 +81,7 @@ def _all(center: VCenter, source: VSphere) -> Iterator[Problem]:
     """Look the names up, then at what they name; a name that is missing hides only what depends on it."""
     problems: list[Problem] = []
     known = inventory.read(center, machines=True)
-    base = _tried(problems, lambda: _base(center, source, known))
+    base = None if source.publishes else _tried(problems, lambda: _base(center, source, known))
     where = _tried(problems, lambda: place.find(center, source, base, known))
     yield from problems
     if where is None:

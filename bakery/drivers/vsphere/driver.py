@@ -51,7 +51,8 @@ class VSphereDriver(Driver[VSphere]):
         if isinstance(boot, VSphere):
             source, center = boot, self.centers.of_source(boot)
         else:
-            source = VSphere.from_settings(boot.settings["source"], base=boot)
+            # Its disks are in the image, and what the base could be linked to, the image need not be.
+            source = VSphere.from_settings(boot.settings["source"], base=boot, disks=(), clone="full")
             center = self.centers.of(boot.settings)
         return launch.launch(launch.CloneJob(center=center.within(claim.cancel), source=source, claim=claim))
 

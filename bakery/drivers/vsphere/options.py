@@ -61,7 +61,7 @@ class ExtraDisk:
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeepImages:
+class Keep:
     """How many older images of a name stay, as `NAME@TIME`, once the new one stands.
 
     Args:
@@ -76,11 +76,9 @@ class KeepImages:
     def __post_init__(self) -> None:
         """Check what can be checked here."""
         if self.newest is not None and self.newest < 0:
-            raise ImagefileError(
-                f"KeepImages(newest={self.newest}): not a number of images", hint="KeepImages(newest=3)"
-            )
+            raise ImagefileError(f"Keep(newest={self.newest}): not a number of images", hint="Keep(newest=3)")
         if self.days < 0:
-            raise ImagefileError(f"KeepImages(days={self.days}): not a number of days", hint="KeepImages(days=7)")
+            raise ImagefileError(f"Keep(days={self.days}): not a number of days", hint="Keep(days=7)")
 
 
-NOUNS: tuple[type, ...] = (VSphereMachine, ExtraDisk, KeepImages)
+NOUNS: tuple[type, ...] = (VSphereMachine, ExtraDisk, Keep)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self, get_args, get_type_hints
 
 from bakery.drivers.qemu.source import SMALLEST_MEMORY, size
 from bakery.drivers.shared.settings import Texts, from_settings, to_settings, words
-from bakery.drivers.vsphere.options import NOUNS, ExtraDisk, KeepImages
+from bakery.drivers.vsphere.options import NOUNS, ExtraDisk, Keep
 from bakery.errors import ImagefileError
 from bakery.model import Source
 from bakery.redaction.secret import Secret
@@ -116,7 +116,7 @@ class VSphere(Source):
     user_data: str | bytes = ""
 
     image: Literal["template", "snapshot"] = "template"
-    keep: KeepImages = field(default_factory=KeepImages)
+    keep: Keep = field(default_factory=Keep)
     poll: float = 1.0
     launch_timeout: float = 1800.0
     stop_timeout: float = 300.0

@@ -37,7 +37,7 @@ HINTS = {
     "InvalidLogin": "username= and password=, or VSPHERE_USER and VSPHERE_PASSWORD: with the domain, as in "
     "administrator@vsphere.local",
     "NoPermission": "docs/vmware.md lists the privileges that a build needs",
-    "NoDiskSpace": "datastore=... with more room, or fewer older images: keep=KeepImages(newest=...)",
+    "NoDiskSpace": "datastore=... with more room, or fewer older images: keep=Keep(newest=...)",
     "InsufficientResourcesFault": "cluster=..., host=... or resource_pool=... with more room",
     "RestrictedVersion": "a host without a paid licence takes no changes through its API",
     "MissingPowerOnConfiguration": "a host in maintenance mode starts nothing: host=... names another one",

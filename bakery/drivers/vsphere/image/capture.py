@@ -41,8 +41,7 @@ def capture(center: VCenter, handle: Handle, name: str, claim: Claim) -> Artifac
     machines.rename(center, machine, key, claim)
     intent.made(moid(machine))
     marks.set_attributes(center, machine, marks.temporary(claim, key))
-    snapshot = _finish(center, machine, source, claim)
-    return _described(center, machine, source, name, snapshot)
+    return finish(center, machine, source, name, claim)
 
 
 def _clean(center: VCenter, machine: Any, source: VSphere, claim: Claim, key: str) -> None:
@@ -60,7 +59,20 @@ def _clean(center: VCenter, machine: Any, source: VSphere, claim: Claim, key: st
     )
 
 
-def _finish(center: VCenter, machine: Any, source: VSphere, claim: Claim) -> str:
+def finish(center: VCenter, machine: Any, source: VSphere, name: str, claim: Claim) -> Artifact:
+    """Make an image of a machine that is off and has its temporary name: a template, or a snapshot to clone from.
+
+    Args:
+        center: where.
+        machine: pyvmomi's reference to it.
+        source: which of the two, and what its clones are like.
+        name: what the image will be called once it is kept.
+        claim: for the image.
+    """
+    return _described(center, machine, source, name, _freeze(center, machine, source, claim))
+
+
+def _freeze(center: VCenter, machine: Any, source: VSphere, claim: Claim) -> str:
     """Make a template of a machine, or take the snapshot that clones stand on; return the snapshot's id, if any."""
     if source.image == "template":
         _make_template(center, machine)

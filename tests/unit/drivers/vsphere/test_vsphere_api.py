@@ -195,7 +195,7 @@ def test_a_task_that_failed_says_why(center: Any, claim: Claim) -> None:
     with pytest.raises(VSphereError, match="did not clone it") as error:
         tasks.run(center, "clone it", lambda: task, claim, timeout=60)
     assert "There is not enough space" in error.value.why
-    assert "keep=KeepImages" in error.value.hint
+    assert "keep=Keep" in error.value.hint
 
 
 def test_a_task_that_never_ends_is_cancelled(center: Any, claim: Claim) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bakery.drivers.vsphere.options import ExtraDisk, KeepImages, VSphereMachine
+from bakery.drivers.vsphere.options import ExtraDisk, Keep, VSphereMachine
 from bakery.drivers.vsphere.source import VSphere
 from bakery.errors import ImagefileError
 from bakery.model import to_json
@@ -51,8 +51,8 @@ def test_a_wrong_option_is_said_with_what_is_allowed(options: dict[str, Any], sa
         lambda: VSphereMachine("debian", snapshot=""),
         lambda: ExtraDisk(size="1G", controller="ide"),  # type: ignore[arg-type]  # as a user may write it
         lambda: ExtraDisk(size="none"),
-        lambda: KeepImages(newest=-1),
-        lambda: KeepImages(days=-1),
+        lambda: Keep(newest=-1),
+        lambda: Keep(days=-1),
     ],
 )
 def test_a_wrong_noun_is_an_error_of_the_imagefile(make: Any) -> None:
@@ -65,7 +65,7 @@ def test_a_source_comes_back_from_what_an_image_remembers() -> None:
         base=VSphereMachine("debian", snapshot="clean"),
         server="vc.test",
         disks=(ExtraDisk(size="1G", thin=False),),
-        keep=KeepImages(newest=3),
+        keep=Keep(newest=3),
         network=("one", "two"),
         attributes={"team": "web"},
     )
