@@ -9,7 +9,7 @@ AGAIN := --reruns 1 --reruns-delay 5 -rR --durations=25
 MEASURED := --cov --cov-report= --cov-fail-under=0
 MEASURED_TOO := --cov --cov-report= --cov-append
 
-.PHONY: example test-host test test-all test-aws test-openstack check docs bench setup clean
+.PHONY: example test-host test test-all test-aws test-openstack test-vmware check docs bench setup clean
 
 example: setup  ## bake the example, from nothing to a tested image
 	mkdir -p example && cp imagefile.py.example example/imagefile.py
@@ -18,10 +18,10 @@ example: setup  ## bake the example, from nothing to a tested image
 test: setup test-host  ## unit, contract, command line, and a bounded set of live tests
 	$(BIN)/pytest tests/unit -n auto -m "not all" $(MEASURED)
 	$(BIN)/pytest tests/cli -n auto -m "not all"
-	$(BIN)/pytest tests/contract tests/live -n 3 --dist loadfile -m "not all and not aws and not openstack and not virtualbox" $(AGAIN) $(MEASURED_TOO)
+	$(BIN)/pytest tests/contract tests/live -n 3 --dist loadfile -m "not all and not aws and not openstack and not virtualbox and not vmware" $(AGAIN) $(MEASURED_TOO)
 
 test-all: setup test-host  ## everything that needs no account: all kill points, all live tests
-	$(BIN)/pytest -m "not aws and not openstack and not virtualbox" $(AGAIN)
+	$(BIN)/pytest -m "not aws and not openstack and not virtualbox and not vmware" $(AGAIN)
 
 test-openstack: setup  ## against an OpenStack: OS_CLOUD says which, or OPENSTACK_UP=tests/rigs/openstack-up brings one up
 	$(BIN)/bake -C tests/rigs/cloud-init build --no-test
@@ -30,6 +30,9 @@ test-openstack: setup  ## against an OpenStack: OS_CLOUD says which, or OPENSTAC
 test-virtualbox: setup test-host  ## against VirtualBox from Debian sid, made where BAKERY_VIRTUALBOX_ROOT says; needs root
 	@[ "$$(id -u)" = 0 ] || { echo "test-virtualbox needs root: it mounts VirtualBox's folder over /usr for its programs" >&2; exit 1; }
 	$(BIN)/pytest -m virtualbox $(AGAIN)
+
+test-vmware: setup  ## against a vCenter: VSPHERE_SERVER, VSPHERE_USER, VSPHERE_PASSWORD and BAKERY_VSPHERE_BASE say which
+	$(BIN)/pytest -m vmware $(AGAIN)
 
 test-aws: setup  ## against a real account; costs a little, tagged and swept
 	$(BIN)/pytest -m aws
