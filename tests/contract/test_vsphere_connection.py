@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -101,8 +102,37 @@ def test_a_server_that_never_answers_is_given_up(
     assert "it took too long" in problem.why
 
 
+def test_a_server_that_greets_and_says_no_more_is_given_up(
+    look: Callable[..., list[Problem]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """PyVim's SmartConnect waits for ever here, whatever its httpConnectionTimeout is."""
+    monkeypatch.setattr(centers, "TIMEOUT", 0.5)
+    cert, key = certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    done = threading.Event()
+    with socket.create_server((ADDRESS, 0)) as plain:
+
+        def greet() -> None:
+            with plain.accept()[0] as met, context.wrap_socket(met, server_side=True):
+                done.wait(30)
+
+        threading.Thread(target=greet, daemon=True).start()
+        (problem,) = look(server=f"{ADDRESS}:{plain.getsockname()[1]}", ca=str(cert))
+        done.set()
+    assert "it took too long" in problem.why
+
+
+def test_a_server_that_is_starting_is_said_to_be(look: Callable[..., list[Problem]], front: VCenterStandIn) -> None:
+    front.status = 503
+    try:
+        (problem,) = look()
+    finally:
+        front.status = 0
+    assert problem.why == "it is still starting"
+
+
 def test_another_kind_of_server_is_said_to_be_one(look: Callable[..., list[Problem]], tmp_path: Path) -> None:
-    import ssl
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
     class Quiet(BaseHTTPRequestHandler):
@@ -161,6 +191,7 @@ def test_the_environment_says_where_it_is(
         ({"clone": "linked"}, "a linked clone of tiny needs a snapshot to stand on", "clone='full'"),
         ({"base": VSphereMachine("tiny", snapshot="clean")}, "the machine tiny has no snapshot 'clean'", ""),
         ({"base": 7}, "vSphere cannot clone 7", "base="),
+        ({"tpm": True}, "vSphere 6.5 has no virtual TPM", "without tpm=True"),
     ],
 )
 def test_a_name_that_is_not_there_is_said_with_what_is(

@@ -168,6 +168,7 @@ class VCenterStandIn:
     flags: tuple[str, ...] = ()
     calls: list[SoapRequest] = field(default_factory=list[SoapRequest])
     lock: Any = field(default_factory=threading.Lock)
+    status: int = 0
     imports: dict[str, Any] = field(default_factory=dict[str, Any])
     uploads: list[bytes] = field(default_factory=list[bytes])
 
@@ -475,8 +476,11 @@ class FrontHandler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def do_GET(self) -> None:
-        """Hand it on."""
-        self._forward(b"")
+        """Hand it on, unless the test has it that the server is starting."""
+        if self.front.status:
+            self._send(self.front.status, b"", {})
+        else:
+            self._forward(b"")
 
     def do_PUT(self) -> None:
         """Hand it on."""

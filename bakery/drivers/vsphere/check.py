@@ -18,6 +18,7 @@ from bakery.errors import BakeryError, DriverError
 from bakery.model import Problem
 from bakery.util.units import format_size
 
+OLDEST, OLDEST_WITH_TPM = (6, 5), (6, 7)
 FOLDER_PRIVILEGES = (
     "VirtualMachine.Inventory.CreateFromExisting",
     "VirtualMachine.Inventory.Delete",
@@ -63,7 +64,18 @@ def check(centers: VCenters, source: VSphere) -> Iterator[Problem]:
             hint="server= is the vCenter that the host belongs to",
         )
         return
+    yield from _age(center, source)
     yield from _all(center, source)
+
+
+def _age(center: VCenter, source: VSphere) -> Iterator[Problem]:
+    """Look whether the server is old enough to miss what is asked for: pyvmomi would leave it out without a word."""
+    text = str(center.content.about.apiVersion)
+    version = tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
+    if version < OLDEST:
+        yield Problem(what=f"vSphere {text} is too old", why="the oldest that can be built on is 6.5")
+    elif source.tpm and version < OLDEST_WITH_TPM:
+        yield Problem(what=f"vSphere {text} has no virtual TPM", why="it came with 6.7", hint="without tpm=True")
 
 
 def _insecure(account: VSphereAccount) -> Iterator[Problem]:

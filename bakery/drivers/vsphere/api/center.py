@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import socket
+import http.client
+import ssl
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
+from xml.etree import ElementTree as ET
 
 from bakery.drivers.shared.clouds import CloudPool
 from bakery.drivers.vsphere.api import account as accounts
@@ -36,6 +38,7 @@ IDLE = 20
 ALIVE: Final = 300.0
 """Seconds between two signs of life; vCenter ends a session that was idle for half an hour, ESXi as well."""
 PAGE = 500
+VERSIONS = "/sdk/vimServiceVersions.xml"
 
 Properties = Mapping[str, Any]
 
@@ -113,13 +116,15 @@ def connect(account: VSphereAccount, password: Secret) -> VSphereSession:
     context = account.trust()
     host, port = account.address
     with translate_errors(f"answer at {account.server}"):
-        # SmartStubAdapter has no deadline, and says of all that can go wrong that the server is down.
-        with (
-            socket.create_connection((host, port), timeout=TIMEOUT) as plain,
-            context.wrap_socket(plain, server_hostname=host),
-        ):
-            pass
-        stub = _stub(account, host, port, context)
+        version = _version(account, context)
+        stub = types.soap().SoapStubAdapter(
+            host=host,
+            port=port,
+            version=version,
+            sslContext=context,
+            httpConnectionTimeout=TIMEOUT,
+            connectionPoolTimeout=IDLE,
+        )
         session = VSphereSession(account, password, stub)
     try:
         with translate_errors(f"let {account.username} in"):
@@ -131,18 +136,48 @@ def connect(account: VSphereAccount, password: Secret) -> VSphereSession:
     return session
 
 
-def _stub(account: VSphereAccount, host: str, port: int, context: Any) -> Any:
-    from pyVim import connect as pyvim
+def _version(account: VSphereAccount, context: ssl.SSLContext) -> str:
+    """Return the newest version of the API that the server and pyvmomi both know.
 
-    make: Any = pyvim.SmartStubAdapter
+    pyVim's SmartStubAdapter would do as much, but waits without a deadline, and says of all that can go wrong that the
+    server is down.
+
+    Raises:
+        VSphereError: it is no vSphere, or older than pyvmomi knows.
+    """
+    connection = http.client.HTTPSConnection(*account.address, timeout=TIMEOUT, context=context)
     try:
-        return make(host=host, port=port, sslContext=context, httpConnectionTimeout=TIMEOUT, connectionPoolTimeout=IDLE)
-    except OSError:
-        raise
-    except Exception as error:  # pyVim raises Exception itself
+        connection.request("GET", VERSIONS)
+        answer = connection.getresponse()
+        text = answer.read(1 << 20)
+    finally:
+        connection.close()
+    if answer.status == http.HTTPStatus.SERVICE_UNAVAILABLE:
+        raise VSphereRetryableError(f"vSphere did not answer at {account.server}", why="it is still starting")
+    offered = _offered(text) if answer.status == http.HTTPStatus.OK else set[str]()
+    if not offered:
         raise VSphereError(
-            f"{account.server} is no vSphere", why=str(error), hint="server= is a vCenter or an ESXi host"
-        ) from error
+            f"{account.server} is no vSphere",
+            why=f"{answer.status} {answer.reason} for {VERSIONS}",
+            hint="server= is a vCenter or an ESXi host",
+        )
+    support = types.support()
+    for version in support.GetServiceVersions("vim25"):  # the newest first
+        if support.versionIdMap[version] in offered:
+            return str(version)
+    raise VSphereError(
+        f"{account.server} is too old or too new for pyvmomi", why=f"it offers {', '.join(sorted(offered))}"
+    )
+
+
+def _offered(text: bytes) -> set[str]:
+    """Return the versions of the API that a server says it has."""
+    try:
+        root = ET.fromstring(text)  # noqa: S314  expat ends at bombs, and the server is verified
+    except ET.ParseError:
+        return set()
+    spaces = [space for space in root.iter("namespace") if space.findtext("name") == "urn:vim25"]
+    return {version.text or "" for space in spaces for version in space.iter("version")}
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,3 +17,17 @@ def vmodl() -> Any:
     from pyVmomi import vmodl as module
 
     return module
+
+
+def soap() -> Any:
+    """Return pyvmomi's module of stubs, which send what is called."""
+    from pyVmomi import SoapAdapter
+
+    return SoapAdapter
+
+
+def support() -> Any:
+    """Return pyvmomi's module of versions and type lookups."""
+    from pyVmomi import VmomiSupport
+
+    return VmomiSupport

@@ -13,6 +13,7 @@ import pytest
 from pyVmomi import vim, vmodl
 
 from bakery.drivers.vsphere.api import account, marks, tasks
+from bakery.drivers.vsphere.api import center as center_module
 from bakery.drivers.vsphere.api.account import VSphereAccount
 from bakery.drivers.vsphere.api.errors import VSphereError, VSphereRetryableError, fault_of, refusal, translate_errors
 from bakery.drivers.vsphere.api.inventory import Entity, Inventory
@@ -82,6 +83,27 @@ def test_an_account_is_read_from_the_words_of_a_command_line() -> None:
     data = {"server": "vc", "username": "u", "insecure": "true", "more": 1}
     assert VSphereAccount.from_json(data) == VSphereAccount(server="vc", username="u", insecure=True)
     assert not VSphereAccount.from_json({"insecure": "false"}).insecure
+
+
+VERSIONS = (
+    b"<namespaces><namespace><name>urn:vim25</name><version>8.0.3.0</version><priorVersions><version>6.5</version>"
+    b"</priorVersions></namespace><namespace><name>urn:sms</name><version>9</version></namespace></namespaces>"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "offered"),
+    [
+        (
+            VERSIONS,
+            {"8.0.3.0", "6.5"},
+        ),
+        (b"<html>", set()),
+        (b"<html></html>", set()),
+    ],
+)
+def test_a_server_says_which_versions_it_has(text: bytes, offered: set[str]) -> None:
+    assert center_module._offered(text) == offered
 
 
 # ---- faults -----------------------------------------------------------------------------------------------------
