@@ -203,8 +203,9 @@ def test_a_name_that_is_not_there_is_said_with_what_is(
 
 
 def test_all_that_is_wrong_is_said_at_once(look: Callable[..., list[Problem]]) -> None:
-    problems = look(base="tinny", datastore="x")
-    assert len(problems) == 2
+    problems = look(base="tinny", datastore="x", cluster="y", network=("VM Network", "z"), host="w")
+    names = ("tinny", "x", "y", "z", "w")
+    assert sorted(next(name for name in names if repr(name) in problem.what) for problem in problems) == sorted(names)
 
 
 def test_names_may_be_paths(look: Callable[..., list[Problem]]) -> None:

@@ -94,9 +94,12 @@ def _all(center: VCenter, source: VSphere) -> Iterator[Problem]:
     problems: list[Problem] = []
     known = inventory.read(center, machines=True)
     base = None if source.publishes else _tried(problems, lambda: _base(center, source, known))
-    where = _tried(problems, lambda: place.find(center, source, base, known))
+    found_before = len(problems)
+    where = _tried(
+        problems, lambda: place.find(center, source, base, known, attempt=lambda look: _tried(problems, look))
+    )
     yield from problems
-    if where is None:
+    if where is None or len(problems) > found_before:
         return
     found = Found(center=center, source=source, base=base, where=where)
     for part in (_clone, _networks, _folder, _host, _room, _privileges):

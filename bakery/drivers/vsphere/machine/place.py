@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +45,17 @@ class Place:
     networks: tuple[Entity, ...]
 
 
-def find(center: VCenter, source: VSphere, base: CloneBase | None, inventory: Inventory) -> Place:
+Attempt = Callable[[Callable[[], Any]], Any]
+"""Looks something up: calls what it is given, and may go on where that fails."""
+
+
+def find(
+    center: VCenter,
+    source: VSphere,
+    base: CloneBase | None,
+    inventory: Inventory,
+    attempt: Attempt = lambda look: look(),
+) -> Place:
     """Look the names of a source up.
 
     Args:
@@ -52,26 +63,27 @@ def find(center: VCenter, source: VSphere, base: CloneBase | None, inventory: In
         source: what the user asked for.
         base: what is cloned, whose datacenter counts where none is named; None where that is not known yet.
         inventory: with its machines where there is a base.
+        attempt: makes each look-up, so that pre-flight can go on after one that failed.
 
     Raises:
         PreflightError: a name is not there, or none is named and there are several.
     """
     datacenter = _datacenter(source, base, inventory)
     below = datacenter.path
-    host = inventory.find("host", source.host, below, shown="host=") if source.host else None
+
+    def named(kind: str, option: str, name: str | None) -> Any:
+        return attempt(lambda: inventory.find(kind, name, below, shown=f"{option}=")) if name else None
+
+    host = named("host", "host", source.host)
     return Place(
         datacenter=datacenter,
-        pool=_pool(center, source, host, inventory, below),
+        pool=attempt(lambda: _pool(center, source, host, inventory, below)),
         host=host,
         machines=_needed(center, datacenter.ref, "vmFolder"),
         path=_folder_path(source, below),
-        datastore=inventory.find("datastore", source.datastore, below, shown="datastore=")
-        if source.datastore
-        else None,
-        pod=inventory.find("datastore cluster", source.datastore_cluster, below, shown="datastore_cluster=")
-        if source.datastore_cluster
-        else None,
-        networks=tuple(inventory.find("network", name, below, shown="network=") for name in source.networks),
+        datastore=named("datastore", "datastore", source.datastore),
+        pod=named("datastore cluster", "datastore_cluster", source.datastore_cluster),
+        networks=tuple(named("network", "network", name) for name in source.networks),
     )
 
 
