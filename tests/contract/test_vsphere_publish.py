@@ -76,7 +76,15 @@ def test_a_local_image_is_imported_started_and_kept(
     front: VCenterStandIn, life: Callable[..., Life], disk: Path, tmp_path: Path
 ) -> None:
     before = front.exists()
-    one = life(cpus=4, memory="512M", guest_id="debian10_64Guest", folder="published", notes="Sent.")
+    one = life(
+        cpus=4,
+        memory="512M",
+        guest_id="debian10_64Guest",
+        folder="published",
+        notes="Sent.",
+        cpu_reservation=100,
+        disk="1G",
+    )
     assert [problem for problem in publisher(one).check() if problem.fatal] == []
     image = publisher(one).publish(local(disk), "web", one.claim("publish"))
     assert image.key == "the key"
@@ -88,11 +96,14 @@ def test_a_local_image_is_imported_started_and_kept(
     (tmp_path / "sent.vmdk").write_bytes(sent)
     words = ["qemu-img", "compare", "-f", "vmdk", "-F", "raw", str(tmp_path / "sent.vmdk"), str(disk)]
     assert subprocess.run(words, check=False, capture_output=True).returncode == 0
+    (asked,) = front.listed("CreateImportSpec")
+    assert f"ovf:capacity=&quot;{SIZE}&quot;" in asked.body.replace('"', "&quot;")
     config = (front.center.properties(front.machine("web"), "config") or {})["config"]
     assert (config.hardware.numCPU, config.hardware.memoryMB, config.guestId) == (4, 512, "debian10_64Guest")
     assert config.annotation == "Sent."
     (capacity,) = [one.capacityInKB for one in config.hardware.device if hasattr(one, "capacityInKB")]
-    assert capacity == SIZE >> 10
+    assert capacity == 1 << 20
+    assert config.cpuAllocation.reservation == 100
     one.driver.delete(kept)
     from bakery.drivers.vsphere.api import inventory
 

@@ -11,13 +11,14 @@ from typing import Any, ClassVar
 from bakery.disk import qemuimg
 from bakery.drivers.publisher import Publisher
 from bakery.drivers.vsphere import check
-from bakery.drivers.vsphere.api import inventory, marks
+from bakery.drivers.vsphere.api import inventory, marks, tasks
 from bakery.drivers.vsphere.api.center import VCenter, VCenters, moid
 from bakery.drivers.vsphere.api.inventory import Entity
 from bakery.drivers.vsphere.image import capture
 from bakery.drivers.vsphere.image.import_disk import ImportJob, import_machine
 from bakery.drivers.vsphere.image.ovf import OvfMachine, descriptor
-from bakery.drivers.vsphere.machine import place
+from bakery.drivers.vsphere.machine import hardware, place
+from bakery.drivers.vsphere.machine.launch import STARTING
 from bakery.drivers.vsphere.machine.place import Place
 from bakery.drivers.vsphere.source import VSphere as Source
 from bakery.errors import BakeryError, ImagefileError
@@ -87,9 +88,17 @@ class VSphere(Source, Publisher):
         machine = import_machine(job, disk, self.image_timeout)
         intent.made(moid(machine))
         disk.unlink()
-        marks.set_attributes(center, machine, marks.temporary(claim, key))
+        self._change(center, machine, claim)
+        capture.clean(center, machine, self, claim, key)
         image = capture.finish(center, machine, self, name, claim)
         return replace(image, key=artifact.key)
+
+    def _change(self, center: VCenter, machine: Any, claim: Claim) -> None:
+        """Give the machine what an OVF cannot say: reservations, a TPM, a larger disk, settings."""
+        values = center.properties(machine, "config.hardware") or {}
+        spec = hardware.config(self, [], list(values["config.hardware"].device))
+        what = "change the machine's hardware"
+        tasks.run(center, what, lambda: machine.ReconfigVM_Task(spec), claim, timeout=STARTING, repeat=not self.tpm)
 
     def _machine(self, artifact: Artifact, disk: Path, key: str, claim: Claim) -> OvfMachine:
         uefi = artifact.settings.get("firmware") == "uefi"

@@ -37,17 +37,29 @@ def capture(center: VCenter, handle: Handle, name: str, claim: Claim) -> Artifac
         claim.intend(place.FOLDER, folder["key"], **folder["data"]).made(folder["id"])
     key = marks.new_name(claim)
     intent = claim.intend(IMAGE, key, final=name, **center.record)
-    _clean(center, machine, source, claim, key)
+    clean(center, machine, source, claim, key)
     machines.rename(center, machine, key, claim)
     intent.made(moid(machine))
-    marks.set_attributes(center, machine, marks.temporary(claim, key))
     return finish(center, machine, source, name, claim)
 
 
-def _clean(center: VCenter, machine: Any, source: VSphere, claim: Claim, key: str) -> None:
-    """Take our keys out of the machine's settings, and give it its notes."""
+def clean(center: VCenter, machine: Any, source: VSphere, claim: Claim, key: str) -> None:
+    """Take our keys out of a machine's settings, and give it its notes and the marks of an image that must not stay.
+
+    The notes are those of the finished image already, where the marks have a place elsewhere: what is a template by
+    then need not be changed any more.
+
+    Args:
+        center: where.
+        machine: pyvmomi's reference to it, off.
+        source: what the user asked for.
+        claim: for the image.
+        key: the image's temporary name.
+    """
     vim = types.vim()
-    spec = vim.vm.ConfigSpec(annotation=marks.notes(source.notes, marks.temporary(claim, key)))
+    temporary = marks.temporary(claim, key)
+    in_attributes = marks.set_attributes(center, machine, temporary)
+    spec = vim.vm.ConfigSpec(annotation=marks.notes(source.notes, {} if in_attributes else temporary))
     spec.extraConfig = hardware.options(user_data.none())
     tasks.run(
         center,

@@ -123,8 +123,9 @@ def _hand_over(center: VCenter, machine: Any, source: VSphere, image: Artifact, 
     in_attributes = marks.set_attributes(center, machine, {**dict.fromkeys(marks.TEMPORARY, ""), **kept})
     if source.attributes and not marks.set_attributes(center, machine, source.attributes):
         raise DriverError("the image cannot be given its attributes=", why="this user may not set custom attributes")
-    vim = types.vim()
-    spec = vim.vm.ConfigSpec(annotation=marks.notes(source.notes, {} if in_attributes else kept))
+    if in_attributes:
+        return
+    spec = types.vim().vm.ConfigSpec(annotation=marks.notes(source.notes, kept))
     tasks.run(
         center,
         "write the image's notes",
