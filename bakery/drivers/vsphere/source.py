@@ -8,6 +8,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any, ClassVar, Literal, Self, get_args, get_type_hints
 
 from bakery.drivers.qemu.source import SMALLEST_MEMORY, size
+from bakery.drivers.shared.kinds import refuse_wrong_kinds
 from bakery.drivers.shared.settings import Texts, from_settings, to_settings, words
 from bakery.drivers.vsphere.options import NOUNS, ExtraDisk, Keep
 from bakery.errors import ImagefileError
@@ -128,6 +129,7 @@ class VSphere(Source):
         Raises:
             ImagefileError: with what is allowed.
         """
+        refuse_wrong_kinds(self)
         if self.user_data:
             from bakery.drivers import user_data
 

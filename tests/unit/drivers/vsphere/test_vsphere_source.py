@@ -34,6 +34,8 @@ from bakery.redaction.secret import Secret
         ({"extra_config": {"guestinfo.userdata": "x"}}, "'guestinfo.userdata' is cloud-init's"),
         ({"address": "dhcp"}, "address='dhcp'): 'tools', 'guestinfo.NAME', or an address"),
         ({"address_within": "10.0.0.1/8"}, "address_within='10.0.0.1/8')"),
+        ({"tpm": "yes"}, "tpm='yes'): no value of that kind"),
+        ({"attributes": "team"}, "attributes='team'): no value of that kind"),
         ({"stop_timeout": -1.0}, "stop_timeout=-1.0): a time cannot be negative"),
         ({"user_data": "hello"}, "cannot tell of what kind the user data are"),
     ],
