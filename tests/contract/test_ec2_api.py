@@ -64,15 +64,15 @@ def test_a_whole_life_leaves_one_image_in_each_region_and_deleting_it_nothing(cl
 def test_the_kept_image_is_found_by_no_sweep_and_carries_the_users_tags(cloud: Aws, tmp_path: Path) -> None:
     life = Life(replace(SOURCE, tags={"team": "web"}, share_with=("111122223333",)), tmp_path)
     artifact = life.image()
-    found = {resource.kind for resource in life.driver.find(Where(run="life-0", settings={"region": REGION}))}
+    found = {resource.kind for resource in life.driver.find(Where(run=life.run, settings={"region": REGION}))}
     assert found == {"instance", "volume", "security-group", "snapshot", "image"}
     kept = life.keep(artifact)
     life.ledger.undo(life.driver)
     for region, image in kept.data["images"].items():
-        assert list(life.driver.find(Where(run="life-0", settings={"region": region}))) == []
+        assert list(life.driver.find(Where(run=life.run, settings={"region": region}))) == []
         described = cloud.client(region=region).describe_images(ImageIds=[image])["Images"][0]
         marks = {tag["Key"]: tag["Value"] for tag in described["Tags"]}
-        assert marks == {"Name": "web", "bakery:build": "web@aws", "bakery:image": "web", "team": "web"}
+        assert marks == {"Name": "web", "bakery:build": "web@cloud", "bakery:image": "web", "team": "web"}
         shared = cloud.client(region=region).describe_image_attribute(ImageId=image, Attribute="launchPermission")
         assert shared["LaunchPermissions"] == [{"UserId": "111122223333"}]
     life.driver.delete(kept)

@@ -129,4 +129,4 @@ def test_a_disk_by_the_ebs_direct_apis(tmp_path: Path, account: Ec2Account) -> N
         life.ledger.undo(Ec2Driver())
         for image in kept:
             life.driver.delete(image)
-        assert sweep(f"life-{life.number}", account) == []
+        assert sweep(life.run, account) == []

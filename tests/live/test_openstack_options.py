@@ -323,7 +323,7 @@ def test_a_base_is_found_by_what_glance_knows_of_it(bench: Bench, cloud: OpenSta
 
 
 def image_of(life: Life) -> Artifact:
-    kept = life.driver.keep(life.image(), "optional", life.claim("keep"))
+    kept: Artifact = life.driver.keep(life.image(), "optional", life.claim("keep"))
     life.ledger.undo(OpenStackDriver())
     return kept
 
