@@ -413,3 +413,15 @@ def test_the_tests_machine_is_as_the_image_and_has_no_disk_twice(
 def disks(front: VCenterStandIn, moid: str | None) -> int:
     values = front.center.properties(front.center.machine(str(moid)), "config.hardware") or {}
     return len([device for device in values["config.hardware"].device if hasattr(device, "capacityInKB")])
+
+
+def test_images_of_one_name_in_two_folders_leave_each_other_alone(
+    front: VCenterStandIn, life: Callable[..., Life]
+) -> None:
+    one, two = life(folder="one"), life(folder="two")
+    kept, other = one.whole(), two.whole()
+    assert one.driver.intact(kept)
+    for image in (kept, other):
+        one.driver.delete(image)
+    for name in ("one", "two"):
+        remove_folder(front, name)

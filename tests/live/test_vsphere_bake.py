@@ -28,10 +28,15 @@ def center() -> VSphere:
     return VSphere(base="tiny", cluster="DC0_C0", folder="built", notes="Made by a test.", poll=0.2)
 
 
+@bakery.source
+def published() -> bakery.publish.VSphere:
+    return bakery.publish.VSphere(base=here, cluster="DC0_C0", folder="published", network="VM Network", poll=0.2)
+
+
 @bakery.task""",
     )
-).replace("@bakery.image(builtin_tests=False)", "@bakery.image(sources=[here, center], builtin_tests=False)")
-"""The same task and test, here and in the vCenter."""
+).replace("@bakery.image(builtin_tests=False)", "@bakery.image(sources=[here, center, published], builtin_tests=False)")
+"""The same task and test, here and in the vCenter; and the image that was made here, imported there."""
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +78,17 @@ def test_one_imagefile_bakes_the_same_task_here_and_in_a_vcenter(front: VCenterS
     done = bake(project, front, "build", "--jobs", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     new = {thing.rpartition(" ")[0] if thing.startswith("template") else thing for thing in there(front) - before}
-    assert new == {"template /DC0/vm/built/tiny", "folder /DC0/vm/built"}
+    places = {"built", "published"}
+    assert new == {f"template /DC0/vm/{place}/tiny" for place in places} | {
+        f"folder /DC0/vm/{place}" for place in places
+    }
     began = time.monotonic()
     again = bake(project, front, "build", "--only", "center")
     assert again.returncode == 0, again.stderr
     assert time.monotonic() - began < 10, "nothing has changed: " + again.stderr
-    gone = bake(project, front, "rm", "tiny", "--yes")
+    gone = bake(project, front, "rm", "--yes", "tiny@center", "tiny@published")
     assert gone.returncode == 0, gone.stderr
-    assert there(front) - before == {"folder /DC0/vm/built"}, gone.stderr
+    assert there(front) - before == {"folder /DC0/vm/built", "folder /DC0/vm/published"}, gone.stderr
 
 
 def test_a_build_killed_at_any_point_leaves_nothing_after_gc(front: VCenterStandIn, project: Path) -> None:

@@ -54,7 +54,7 @@ def keep(center: VCenter, artifact: Artifact, name: str, claim: Claim) -> Artifa
     _hand_over(center, machine, source, replace(artifact, name=name), claim)
     machines.rename(center, machine, name, claim)
     claim.commit()
-    older(center, source, name, machine, claim)
+    older(center, source, (name, parent), machine, claim)
     entity = inventory.read(center, machines=True).by_ref(machine)
     data = {**artifact.data, "path": entity.path if entity else name}
     return replace(artifact, name=name, data=data)
@@ -155,12 +155,20 @@ def restore(center: VCenter, old: str, name: str, aside: str, work: WorkContext)
     machines.rename(center, machine, name, work)
 
 
-def older(center: VCenter, source: VSphere, name: str, new: Any, claim: Claim) -> None:
-    """Destroy the older images of a name beyond those that stay; only images that bakery made."""
+def older(center: VCenter, source: VSphere, named: tuple[str, Any], new: Any, claim: Claim) -> None:
+    """Destroy the older images of a name in a folder beyond those that stay; only images that bakery made.
+
+    Args:
+        center: where.
+        source: says how many stay.
+        named: the name, and the folder. Another source may keep images of the name in another folder.
+        new: pyvmomi's reference to the new one.
+        claim: for the waits.
+    """
     rule = source.keep
     if rule.newest is None:
         return
-    for image in surplus(_others(center, name, new), lambda one: one.created, rule.newest, rule.days):
+    for image in surplus(_others(center, *named, new), lambda one: one.created, rule.newest, rule.days):
         if used := users(center, image.ref):
             claim.notice(
                 f"the old image {image.name} stays: linked clones stand on it: {', '.join(used)}",
@@ -176,14 +184,15 @@ def older(center: VCenter, source: VSphere, name: str, new: Any, claim: Claim) -
         claim.notice(f"the old image {image.name} is gone")
 
 
-def _others(center: VCenter, name: str, new: Any) -> list[KeptImage]:
-    """Return the other kept images of a name."""
+def _others(center: VCenter, name: str, folder: Any, new: Any) -> list[KeptImage]:
+    """Return the other kept images of a name in a folder."""
     vim = types.vim()
     read = marks.Reader(center)
     others: list[KeptImage] = []
-    for ref, values in center.all({vim.VirtualMachine: ("name", *marks.PATHS)}):
+    for ref, values in center.all({vim.VirtualMachine: ("name", "parent", *marks.PATHS)}):
         carried = read.of(values)
-        if carried.get(marks.IMAGE) != name or carried.get(marks.EXPIRES) or moid(ref) == moid(new):
+        here = "parent" in values and moid(values["parent"]) == moid(folder)
+        if not here or carried.get(marks.IMAGE) != name or carried.get(marks.EXPIRES) or moid(ref) == moid(new):
             continue
         others.append(KeptImage(ref=ref, name=str(values.get("name")), created=carried.get(marks.CREATED, "")))
     return others
