@@ -25,7 +25,7 @@ BOTH = (
         "@bakery.task",
         """@bakery.source
 def center() -> VSphere:
-    return VSphere(base="tiny", cluster="DC0_C0", folder="built", notes="Made by a test.", poll=0.2)
+    return VSphere(base="/DC0/vm/tiny", cluster="DC0_C0", folder="built", notes="Made by a test.", poll=0.2)
 
 
 @bakery.source
