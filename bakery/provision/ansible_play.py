@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from bakery.errors import BakeryError
 from bakery.machine.access import MachineAccess, access
 from bakery.provision.ansible_events import Told, listening
 from bakery.provision.ansible_host import AnsibleProgram, end_masters, find_program, remote_folder, settings
@@ -168,9 +169,15 @@ def _play(
         finally:
             end_masters(folder)
         told.note_inputs((str(folder), *project.program.folders))
-        if not any(item.outcome == "unreachable" for item in told.items):
-            m.run(["rm", "-rf", "--", remote_folder(folder)], user="root", hide=True)
-        judge(inside, play, told, result)
+        remove = ["rm", "-rf", "--", remote_folder(folder)]
+        try:
+            judge(inside, play, told, result)
+        except BakeryError:
+            if not any(item.outcome == "unreachable" for item in told.items):
+                with suppress(BakeryError):  # it may be dead, and what brought us here says more
+                    m.run(remove, user="root", hide=True)
+            raise
+        m.run(remove, user="root", hide=True)
         return finish(inside, told)
 
 

@@ -7,10 +7,11 @@ that was not reached, a failed task beside one, or a playbook that cannot be rea
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bakery.errors import Location, TaskError
+from bakery.errors import BakeryError, DriverError, Location, NotYet, TaskError
 from bakery.machine.command import Command
 from bakery.machine.execute import lost
 from bakery.machine.output import caller
@@ -50,16 +51,34 @@ def judge(inside: MachineAccess, play: PlayOptions, told: Told, result: Result) 
 
 
 def _failed(inside: MachineAccess, play: PlayOptions, item: Item, told: Told) -> Exception:
-    if item.outcome == "unreachable" and item.host == play.host:
-        error = lost(inside.link, inside.alive, Command(command="ansible", title=_title(play)), item.text)
-        error.why = item.text or error.why
-        error.where = _location(item) or caller()
-        return error
+    if item.host == play.host and (item.outcome == "unreachable" or _is_dead(inside)):
+        return _lost(inside, play, item)
     where = "" if item.host == play.host else f" on {item.host}"
     verb = "could not reach its host" if item.outcome == "unreachable" else "failed"
     skipped = sum(other.outcome == "ignored" for other in told.items)
     hint = f"{skipped} earlier failures were ignored, as the play says" if skipped else ""
     return _error(play, f"task {item.name!r} {verb}{where}", why=item.text, hint=hint, where=_location(item))
+
+
+def _is_dead(inside: MachineAccess) -> bool:
+    """Say whether the machine died under the task, which for Ansible may be a failure of its command."""
+    try:
+        with suppress(NotYet):  # it restarts
+            inside.alive()
+    except DriverError:
+        return True
+    return False
+
+
+def _lost(inside: MachineAccess, play: PlayOptions, item: Item) -> BakeryError:
+    try:
+        error = lost(inside.link, inside.alive, Command(command="ansible", title=_title(play)), item.text)
+        error.why = item.text or error.why
+    except DriverError as died:
+        error = died
+        error.why = error.why or item.text
+    error.where = _location(item) or caller()
+    return error
 
 
 def _unread(play: PlayOptions, result: Result) -> TaskError:

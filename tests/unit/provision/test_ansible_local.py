@@ -41,6 +41,7 @@ def project(tmp_path: Path) -> Path:
 
 def machine(project: Path, *messages: Mapping[str, object], exited: int = 0, said: str = "") -> FakeMachine:
     m = FakeMachine({"*": ""}, folder=project, facts=Facts(package_manager="apt-get"))
+    m._alive = lambda: None
     m.answer("mktemp -d /tmp/.bakery-ansible-XXXXXX", f"{FOLDER}\n")
     m.answer("p=*ansible-playbook*", "/usr/bin/python3\n")
     m.answer(f"cat {FOLDER}/own/events", "\n".join(map(json.dumps, messages)) + "\n{cut")

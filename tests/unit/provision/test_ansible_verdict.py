@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from bakery.cache.inputs.tracer import Tracer
-from bakery.errors import TaskError
+from bakery.errors import DriverError, TaskError
 from bakery.machine.access import MachineAccess
 from bakery.model import Result
 from bakery.provision.ansible_events import Told
@@ -16,7 +17,7 @@ from bakery.provision.ansible_verdict import judge
 from bakery.provision.ansible_words import PlayOptions
 from tests.unit.provision.test_ansible_words import NONE
 
-INSIDE = cast("MachineAccess", None)
+INSIDE = cast("MachineAccess", SimpleNamespace(alive=lambda: None, link=None))
 OK: dict[str, int] = {"ok": 1, "failures": 0, "unreachable": 0}
 UNREADABLE = """[ERROR]: couldn't resolve module/action 'gone'. This often indicates a misspelling.
 Origin: /p/roles/web/tasks/main.yml:7:3
@@ -158,3 +159,15 @@ def test_what_it_read_are_the_steps_inputs(tmp_path: Path) -> None:
         ("env", "FLAVOUR"),
     }
     assert tracer.problems == ["Ansible runs sh on this host"]
+
+
+def test_a_task_that_failed_since_the_machine_died_is_the_machines_failure() -> None:
+    def dead() -> None:
+        raise DriverError("the machine died")
+
+    inside = cast("MachineAccess", SimpleNamespace(alive=dead, link=SimpleNamespace(close=lambda: None)))
+    failed = told(result("failed", msg="MODULE FAILURE"), failures=1)
+    with pytest.raises(DriverError, match="the machine died") as caught:
+        judge(inside, NONE, failed, Result(command="", exited=2))
+    assert str(caught.value.where) == "/p/site.yml:3"
+    assert caught.value.why == "MODULE FAILURE"
