@@ -14,7 +14,7 @@ import tarfile
 import zlib
 from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, cast
+from typing import IO, TYPE_CHECKING, Final, NamedTuple, cast
 
 from bakery.errors import TaskError
 from bakery.machine import tar_sparse
@@ -111,22 +111,39 @@ def keeps_holes(folder: Path, exclude: Sequence[str], ask: Callable[[Sequence[st
     return bool(names)
 
 
-def survey(folder: Path, exclude: Sequence[str] = ()) -> tuple[list[str], int]:
-    """Return the relative paths of the folders that `archive` packs, and the bytes of all files.
+class Survey(NamedTuple):
+    """What `archive` packs.
+
+    Args:
+        folders: their relative paths.
+        size: the bytes of all files.
+        left_out: the relative paths of what is no file, folder or link.
+    """
+
+    folders: list[str]
+    size: int
+    left_out: list[str]
+
+
+def survey(folder: Path, exclude: Sequence[str] = ()) -> Survey:
+    """Look at what `archive` packs.
 
     Raises:
-        TaskError: one cannot be read.
+        TaskError: something cannot be read.
     """
-    names: list[str] = []
+    folders: list[str] = []
+    left_out: list[str] = []
     size = 0
     try:
         for _, name, info in _walk(str(folder), "", exclude):
             if stat.S_ISDIR(info.st_mode):
-                names.append(name)
+                folders.append(name)
+            elif not (stat.S_ISREG(info.st_mode) or stat.S_ISLNK(info.st_mode)):
+                left_out.append(name)
             size += info.st_size
     except OSError as error:
         raise TaskError(f"cannot read {error.filename}", why=error.strerror or str(error)) from error
-    return names, size
+    return Survey(folders, size, left_out)
 
 
 def _tar(

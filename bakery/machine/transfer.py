@@ -90,7 +90,15 @@ def send_folder(
         CommandFailed: it cannot be written, or the owner does not exist.
         TaskError: it came otherwise than it was sent.
     """
-    names, size = survey(folder, exclude)
+    names, size, left_out = survey(folder, exclude)
+    if left_out:
+        what = ", ".join(left_out)
+        work.notice(
+            f"{what} of {folder} {'is' if len(left_out) == 1 else 'are'} not copied: pipes, sockets and devices belong "
+            "to the host that they are on",
+            hint="name them in exclude=",
+            warning=True,
+        )
     title = f"copy {folder} to {dest}"
     listed = "".join(f"{_escaped(name)}\n" for name in names).encode(errors="surrogateescape")
     key = secrets.token_hex(8)

@@ -262,6 +262,15 @@ def test_holes_are_filled_with_a_word_where_the_machines_tar_knows_none(
     assert (len(box.asked[-1].input) < 1 << 20) is not bool(said)
 
 
+def test_what_is_no_file_is_left_out_with_a_word(m: Machine, box: Box, tree: Path) -> None:
+    for name in "abcd":
+        os.mkfifo(tree / name)
+    m.copy(tree, "/srv", exclude=("a",))
+    assert [notice for notice in box.notices if "b, c, d of" in notice and "are not copied" in notice] == box.notices
+    assert len(box.notices) == 1
+    assert "/srv/b" not in box.files
+
+
 # ---- scripts ----------------------------------------------------------------------------------------------------
 
 
