@@ -148,6 +148,11 @@ def _refused(stage: Stage, last_error: str) -> Diagnosis:
             f"sshd presented another host key: {last_error}",
             "possible interception; or the image kept its old key, or never took the one that it was given",
         )
+    if "allowed types" in last_error and "publickey" not in last_error.partition("allowed types")[2]:
+        return Diagnosis(
+            f"sshd takes no key, or not a key alone: {last_error}",
+            "PubkeyAuthentication no, or AuthenticationMethods, in sshd's configuration: let the user in with a key",
+        )
     return Diagnosis(
         f"sshd refused the key: {last_error}",
         "the key did not reach the login user's authorized_keys: is the user right, and does the image take keys "

@@ -90,7 +90,7 @@ class Refusal:
             )
         return (
             f"{name} ends before it comes to it",
-            f"a start file ends or replaces it: look for `exit`, `exec` and `return` in {files}; else see ForceCommand",
+            f"look for `exit`, `exec` and `return` in start files ({files}); else see ForceCommand, ChrootDirectory",
         )
 
     def _answered(self) -> str:

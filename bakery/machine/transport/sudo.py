@@ -26,6 +26,8 @@ def sudo_refused(stderr: str) -> SudoRefusal | None:
     """Read what a failed command wrote: None when sudo is not what failed."""
     if NO_SUDO in stderr or re.search(r"\bsudo: (?:command )?not found|exec: sudo: not found", stderr):
         return SudoRefusal("there is no sudo on the machine", "log in as root, or install sudo in the base image")
+    if "sudo: sh: command not found" in stderr:
+        return SudoRefusal("sudo finds no sh", "name /bin and /usr/bin in secure_path of sudoers, or log in as root")
     if match := _PASSWORD.search(stderr):  # first: sudo asks for a terminal only to read a password from it
         return SudoRefusal(match[0], "let the login user sudo without a password (NOPASSWD), or log in as root")
     if match := _TERMINAL.search(stderr):

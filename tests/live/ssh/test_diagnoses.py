@@ -75,6 +75,14 @@ def test_one_session_at_a_time_does(account: Account, tmp_path: Path) -> None:
     way.close()
 
 
+@pytest.mark.parametrize("settings", ["PubkeyAuthentication no", "AuthenticationMethods publickey,password"])
+def test_an_sshd_that_takes_no_key_alone_is_named(account: Account, settings: str) -> None:
+    server = account("/bin/sh", settings=f"{settings}\nPasswordAuthentication yes")
+    with pytest.raises(ConnectError, match="takes no key, or not a key alone") as raised:
+        server.link(timeout=2).open()
+    assert settings.split(maxsplit=1)[0] in raised.value.hint
+
+
 def test_no_session_at_all_is_named(account: Account) -> None:
     server = account("/bin/sh", settings="MaxSessions 0")
     with pytest.raises(ConnectError, match="MaxSessions"):

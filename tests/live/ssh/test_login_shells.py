@@ -132,6 +132,7 @@ OBSTACLES: dict[str, tuple[str, dict[str, str], str, str, list[str]]] = {
     "exit": ("/bin/bash", {".bashrc": "exit\n"}, "", "", ["ends before it comes to it", "`exit`", "~/.bashrc"]),
     "exit in zsh": ("/usr/bin/zsh", {".zshenv": "exit 0\n"}, "", "", ["ends before it comes to it", "~/.zshenv"]),
     "output elsewhere": ("/bin/bash", {".bashrc": "exec >/dev/null\n"}, "", "", ["its output goes elsewhere"]),
+    "chroot": ("/bin/bash", {}, "ChrootDirectory /tmp", "", ["exit code 255", "ChrootDirectory"]),
     "streams swapped": ("/bin/bash", {".bashrc": "exec 3>&1 1>&2 2>&3\n"}, "", "", ["does not start /bin/sh"]),
     "errors elsewhere": ("/bin/bash", {".bashrc": "exec 2>&1\n"}, "", "", ["its standard error goes elsewhere"]),
 }

@@ -152,6 +152,7 @@ def test_folders_nest_as_in_fabric(parts: list[str], whole: str) -> None:
         "sudo: sorry, you must have a tty to run sudo\n",
         "admin is not in the sudoers file.\n",
         "bakery: this machine has no sudo\n",
+        "sudo: sh: command not found\n",
         "sudo: a terminal is required to read the password; either use ...\n",
     ],
 )
