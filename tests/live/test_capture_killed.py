@@ -105,7 +105,7 @@ def build(project: Project, phase: str, kills: list[tuple[str, float]], *, cache
         before = project.runs
         if cached:  # each build saves its checkpoints anew
             shutil.rmtree(project.cache / "steps", ignore_errors=True)
-        with project.start("build", *(() if cached else ("--no-cache",)), "--no-test") as bake:
+        with project.start("build", "--refresh" if cached else "--no-cache", "--no-test") as bake:
             while project.runs == before and bake.poll() is None:  # the events of the run before tell of nothing
                 time.sleep(0.01)
             project.wait(bake, lambda event: phase in (event.get("phase"), event["type"]))
@@ -146,6 +146,6 @@ def test_virtual_machines_builds_of_which_any_process_is_killed_leave_nothing(pr
     """While they seal, save checkpoints and are captured, and at any moment."""
     chance, rounds = random.Random(SEED), ROUNDS // 40
     roles = ("any", "bake", "qemu-img", "qemu-system-x86_64")
-    for phase, latest in (("seal", 2.0), ("capture", 2.0), ("run-started", 20.0)):
+    for phase, latest in (("seal", 2.0), ("capture", 2.0), ("run-started", 8.0)):
         tell(build(project, phase, [(chance.choice(roles), chance.uniform(0.0, latest)) for _ in range(rounds)]))
     tell(build(project, "connect", [("zstd", chance.uniform(0.0, 0.5)) for _ in range(rounds)], cached=True))
