@@ -111,7 +111,7 @@ def keeps_holes(folder: Path, exclude: Sequence[str], ask: Callable[[Sequence[st
     return bool(names)
 
 
-class Survey(NamedTuple):
+class PackedContent(NamedTuple):
     """What `archive` packs.
 
     Args:
@@ -125,7 +125,7 @@ class Survey(NamedTuple):
     left_out: list[str]
 
 
-def survey(folder: Path, exclude: Sequence[str] = ()) -> Survey:
+def survey(folder: Path, exclude: Sequence[str] = ()) -> PackedContent:
     """Look at what `archive` packs.
 
     Raises:
@@ -143,7 +143,7 @@ def survey(folder: Path, exclude: Sequence[str] = ()) -> Survey:
             size += info.st_size
     except OSError as error:
         raise TaskError(f"cannot read {error.filename}", why=error.strerror or str(error)) from error
-    return Survey(folders, size, left_out)
+    return PackedContent(folders, size, left_out)
 
 
 def _tar(
