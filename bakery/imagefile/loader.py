@@ -11,9 +11,10 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from bakery.errors import BakeryError, ImagefileError, Location, UsageError
 from bakery.imagefile import recipe
@@ -65,6 +66,14 @@ def module_name(file: Path) -> str:
     return f"imagefile_{hashlib.sha256(os.fsencode(file)).hexdigest()[:8]}"
 
 
+class _FreshLoader(SourceFileLoader):
+    """Reads the file itself: bytecode of the same second and size would be taken for it."""
+
+    def path_stats(self, path: str) -> NoReturn:
+        """Tell nothing that bytecode could be compared with, so that none is read or written."""
+        raise OSError(path)
+
+
 def import_module(file: Path, loader: Any = None, *, name: str = "") -> ModuleType:
     """Import an imagefile.
 
@@ -77,7 +86,10 @@ def import_module(file: Path, loader: Any = None, *, name: str = "") -> ModuleTy
         ImagefileError: it does not import, whatever it raises.
     """
     folder, package = _package_of(file.parent)
-    spec = importlib.util.spec_from_file_location(name or f"{package}{module_name(file)}", file, loader=loader)
+    called = name or f"{package}{module_name(file)}"
+    if loader is None and file.suffix == ".py":
+        loader = _FreshLoader(called, str(file))
+    spec = importlib.util.spec_from_file_location(called, file, loader=loader)
     if spec is None or spec.loader is None:
         raise ImagefileError(f"{file} is not a Python file", hint="an imagefile's name ends in .py")
     module = importlib.util.module_from_spec(spec)
