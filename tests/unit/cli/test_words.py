@@ -194,7 +194,7 @@ def test_an_option_that_is_wrong_ends_at_once_with_one_message(project: Project,
 
 def test_a_driver_that_is_not_installed_is_seen_before_anything_is_looked_at(project: Project) -> None:
     done = project.bake("gc", "--driver", "floppy")
-    assert (done.code, done.out) == (4, "")
+    assert (done.code, done.out) == (2, "")
     assert "there is no driver 'floppy'" in done.err
     assert "installed are: ec2, folder, nspawn, openstack, qemu, virtualbox" in done.err
 
