@@ -283,7 +283,7 @@ class VCenterStandIn:
 
     def _listen(self) -> None:
         cert, key = certificate(self.folder)
-        self._server = ThreadingHTTPServer((ADDRESS, 0), type("Front", (FrontHandler,), {"front": self}))
+        self._server = FrontServer((ADDRESS, 0), type("Front", (FrontHandler,), {"front": self}))
         self._server.daemon_threads = True
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(cert, key)
@@ -462,6 +462,14 @@ def soap_fault(fault: Any) -> bytes:
     detail = f'<{kind}Fault xmlns="urn:vim25" xsi:type="{kind}">{inner[1] if inner else ""}</{kind}Fault>'
     head = f"<faultcode>ServerFaultCode</faultcode><faultstring>{fault.msg or kind}</faultstring>"
     return f"{ENVELOPE}<soapenv:Fault>{head}<detail>{detail}</detail></soapenv:Fault>{END}".encode()
+
+
+class FrontServer(ThreadingHTTPServer):
+    """A server whose clients may hang up, as those do that distrust its certificate."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), OSError):  # ssl.SSLError is one
+            super().handle_error(request, client_address)
 
 
 class FrontHandler(BaseHTTPRequestHandler):
