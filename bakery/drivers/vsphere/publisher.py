@@ -18,7 +18,6 @@ from bakery.drivers.vsphere.image import capture
 from bakery.drivers.vsphere.image.import_disk import ImportJob, import_machine
 from bakery.drivers.vsphere.image.ovf import OvfMachine, descriptor
 from bakery.drivers.vsphere.machine import hardware, place
-from bakery.drivers.vsphere.machine.launch import STARTING
 from bakery.drivers.vsphere.machine.place import Place
 from bakery.drivers.vsphere.source import VSphere as Source
 from bakery.errors import BakeryError, ImagefileError
@@ -98,7 +97,7 @@ class VSphere(Source, Publisher):
         values = center.properties(machine, "config.hardware") or {}
         spec = hardware.config(self, [], list(values["config.hardware"].device))
         what = "change the machine's hardware"
-        tasks.run(center, what, lambda: machine.ReconfigVM_Task(spec), claim, timeout=STARTING, repeat=not self.tpm)
+        tasks.reconfigure(center, what, machine, spec, claim, repeat=not self.tpm)
 
     def _machine(self, artifact: Artifact, disk: Path, key: str, claim: Claim) -> OvfMachine:
         uefi = artifact.settings.get("firmware") == "uefi"

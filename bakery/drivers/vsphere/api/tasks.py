@@ -17,6 +17,8 @@ from bakery.util.waiting import Cancel, until
 
 LATE = 0.1
 """How much later than it happens the end of a task may be seen, as a part of the time waited."""
+CHANGING = 600.0
+"""Seconds for changing a machine's settings."""
 LONGEST = 1.0
 """Seconds of the longest pause between two questions."""
 PATHS = ("info.state", "info.error", "info.result", "info.progress")
@@ -48,6 +50,23 @@ def run(
         VSphereError: refused, failed, or not done in time.
     """
     return wait(center, what, center.call(what, start, repeat=repeat), work, timeout=timeout, hint=hint)
+
+
+def reconfigure(center: VCenter, what: str, machine: Any, spec: Any, work: WorkContext, *, repeat: bool = True) -> None:
+    """Change a machine's settings.
+
+    Args:
+        center: where.
+        what: as `run`.
+        machine: pyvmomi's reference to it.
+        spec: the new settings: a `vim.vm.ConfigSpec`.
+        work: as `run`.
+        repeat: as `run`; False for a spec that adds something each time.
+
+    Raises:
+        VSphereError: as `run`.
+    """
+    run(center, what, lambda: machine.ReconfigVM_Task(spec), work, timeout=CHANGING, repeat=repeat)
 
 
 def run_once(

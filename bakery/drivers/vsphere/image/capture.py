@@ -9,7 +9,6 @@ from bakery.drivers.vsphere.api import marks, tasks, types
 from bakery.drivers.vsphere.api.center import VCenter, moid
 from bakery.drivers.vsphere.api.errors import VSphereError
 from bakery.drivers.vsphere.machine import hardware, machines, place, user_data
-from bakery.drivers.vsphere.machine.launch import STARTING
 from bakery.drivers.vsphere.machine.power import Shutdown
 from bakery.drivers.vsphere.source import VSphere
 from bakery.errors import DriverError
@@ -61,14 +60,7 @@ def clean(center: VCenter, machine: Any, source: VSphere, claim: Claim, key: str
     in_attributes = marks.set_attributes(center, machine, temporary)
     spec = vim.vm.ConfigSpec(annotation=marks.notes(source.notes, {} if in_attributes else temporary))
     spec.extraConfig = hardware.options(user_data.none())
-    tasks.run(
-        center,
-        "take the build's settings out of the machine",
-        lambda: machine.ReconfigVM_Task(spec),
-        claim,
-        timeout=STARTING,
-        repeat=True,
-    )
+    tasks.reconfigure(center, "take the build's settings out of the machine", machine, spec, claim)
 
 
 def finish(center: VCenter, machine: Any, source: VSphere, name: str, claim: Claim) -> Artifact:

@@ -12,7 +12,6 @@ from bakery.drivers.shared.retention import surplus
 from bakery.drivers.vsphere.api import inventory, marks, tasks, types
 from bakery.drivers.vsphere.api.center import VCenter, moid
 from bakery.drivers.vsphere.machine import machines
-from bakery.drivers.vsphere.machine.launch import STARTING
 from bakery.drivers.vsphere.source import LONGEST_NAME, VSphere
 from bakery.errors import DriverError, NotYet
 from bakery.model import Artifact
@@ -126,14 +125,7 @@ def _hand_over(center: VCenter, machine: Any, source: VSphere, image: Artifact, 
     if in_attributes:
         return
     spec = types.vim().vm.ConfigSpec(annotation=marks.notes(source.notes, kept))
-    tasks.run(
-        center,
-        "write the image's notes",
-        lambda: machine.ReconfigVM_Task(spec),
-        claim,
-        timeout=STARTING,
-        repeat=True,
-    )
+    tasks.reconfigure(center, "write the image's notes", machine, spec, claim)
 
 
 def restore(center: VCenter, old: str, name: str, aside: str, work: WorkContext) -> None:

@@ -19,7 +19,7 @@ from bakery.state.claim import Claim
 MACHINE = "machine"
 """The journal's word for a machine with its disks."""
 STARTING = 600.0
-"""Seconds for powering a machine on, and for changing its settings."""
+"""Seconds for powering a machine on."""
 OURS = (marks.IMAGE, marks.CREATED)
 """Marks that a clone may have from a kept image of ours that it was made from."""
 
@@ -151,11 +151,6 @@ def _change(job: CloneJob, machine: Any, where: Place) -> None:
     spec = hardware.config(source, joined, devices)
     spec.extraConfig = hardware.options({**source.extra_config, **user_data.settings(source, claim)})
     spec.annotation = marks.notes("", marks.temporary(claim, claim.name))
-    tasks.run(
-        center,
-        "change the machine's hardware",
-        lambda: machine.ReconfigVM_Task(spec),
-        claim,
-        timeout=STARTING,
-        repeat=not source.disks and not source.tpm,
+    tasks.reconfigure(
+        center, "change the machine's hardware", machine, spec, claim, repeat=not source.disks and not source.tpm
     )
