@@ -9,6 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import IO
 
+from bakery.cli.reporters import is_terminal
 from bakery.redaction.redactor import LineBuffer, Redactor
 from bakery.reporting.bus import Reporter
 
@@ -49,11 +50,9 @@ class Prints(io.TextIOBase):
             self._show(rest if not rest or rest.endswith("\n") else f"{rest}\n")
 
     def _show(self, text: str) -> None:
-        from bakery.reporting.terminal import Terminal
-
         if not text:
             return
-        if isinstance(self._shown, Terminal):
+        if is_terminal(self._shown):
             self._shown.say(text.rstrip("\n"))
         else:
             self._to.write(text)

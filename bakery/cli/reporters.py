@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from bakery.errors import PostError
 from bakery.reporting.bus import Reporter
@@ -42,6 +42,12 @@ def terminal(project: Project) -> Terminal:
 
     console = Console(file=sys.stderr, no_color=not project.colors(terminal=True), highlight=False)
     return Terminal(console, "quiet" if project.json else project.verbosity)
+
+
+def is_terminal(shown: Reporter) -> TypeGuard[Terminal]:
+    """Say whether a reporter draws on a terminal; the module that draws is slow to load, and not loaded to ask this."""
+    module = sys.modules.get("bakery.reporting.terminal")
+    return module is not None and isinstance(shown, module.Terminal)
 
 
 def readers(project: Project, shown: Reporter, junit: Path | None = None) -> list[Reporter]:

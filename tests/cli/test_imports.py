@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import textwrap
 
 import pytest
 
@@ -48,3 +49,34 @@ def test_no_heavy_library_is_loaded(empty: Place, code: str) -> None:
         [sys.executable, "-c", f"{code}\n{CHECK}"], cwd=empty.folder, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == ""
+
+
+def test_a_build_off_a_terminal_loads_nothing_that_draws_or_speaks_http(empty: Place) -> None:
+    text = textwrap.dedent(
+        """
+        import bakery
+        from bakery.testing.folder.driver import Folder
+
+        @bakery.source
+        def here() -> Folder:
+            return Folder(base=None, cloud="cloud")
+
+        @bakery.task
+        def nothing(m):
+            m.run("true")
+
+        @bakery.image
+        def thing(): ...
+        """
+    )
+    empty.write(text)
+    empty.bake("build", "--no-test")
+    heavy = ("rich", "http.client", "email.message", "urllib.request", "importlib.metadata", "_strptime", "paramiko")
+    code = (
+        "import atexit, sys; from bakery.cli import main\n"
+        f"atexit.register(lambda: print('loaded:', *sorted(set(sys.modules) & set({heavy!r}))))\n"
+        "main(['build', '--no-test'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=empty.folder, capture_output=True, text=True, check=True)
+    assert "up to date" in done.stderr
+    assert done.stdout.splitlines()[-1] == "loaded:"

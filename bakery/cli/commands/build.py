@@ -107,8 +107,7 @@ def build(
     from bakery.build.run import build as run_build
     from bakery.cli.ask import Ask
     from bakery.cli.redacted_streams import captured
-    from bakery.cli.reporters import exit_code, readers, screen
-    from bakery.reporting.terminal import Terminal
+    from bakery.cli.reporters import exit_code, is_terminal, readers, screen
 
     project.check_destinations(output=given["output"], depfile=given["depfile"], junit=given["junit"])
     images, given["resume"] = _run_or_image(project, tuple(images), given["resume"])
@@ -120,7 +119,6 @@ def build(
     _check_tasks(plan, given["refresh_tasks"])
     check_outputs(plan, options.output, project.drivers, options.output_name)
     shown = screen(project)
-    asks = isinstance(shown, Terminal) and sys.stdin.isatty()
     reporters = readers(project, shown, project.path(given["junit"]))
     with captured(project.redactor, shown):
         outcome = run_build(
@@ -132,9 +130,9 @@ def build(
             drivers=project.drivers,
             redactor=project.redactor,
             readers=reporters,
-            ask=Ask(shown) if asks and isinstance(shown, Terminal) else None,
+            ask=Ask(shown) if is_terminal(shown) and sys.stdin.isatty() else None,
         )
-    if not project.json and not (isinstance(shown, Terminal) and sys.stdout.isatty()):
+    if not project.json and not (is_terminal(shown) and sys.stdout.isatty()):
         for artifact in outcome.artifacts.values():  # on a terminal the closing table has shown them
             output.out(artifact.id, project)
     raise click.exceptions.Exit(exit_code(outcome.exit_code, reporters))

@@ -47,9 +47,8 @@ def ssh(project: Project, /, *, name: str, command: tuple[str, ...], values: Any
 def _visit_image(project: Project, name: str, line: str, settings: Settings) -> int:
     """Start a machine of an image, visit it, and return the exit code: the command's, or why there was no visit."""
     from bakery.build.one_off import build_of
-    from bakery.cli.reporters import readers, screen
+    from bakery.cli.reporters import is_terminal, readers, screen
     from bakery.machine.shell import open_shell
-    from bakery.reporting.terminal import Terminal
 
     artifact = project.state.image(name)
     plan = project.plan((), (), (), settings)
@@ -59,7 +58,7 @@ def _visit_image(project: Project, name: str, line: str, settings: Settings) -> 
 
     def look_around(_scope: Any, running: Any) -> None:
         endpoint = running.driver.endpoint(running.handle)
-        with shown.paused() if isinstance(shown, Terminal) else nullcontext():
+        with shown.paused() if is_terminal(shown) else nullcontext():
             ended.append(_ended(open_shell(endpoint, running.claim.keys, running.claim.folder, line), line))
 
     visit = project.one_off_run(plan, settings, readers(project, shown))
