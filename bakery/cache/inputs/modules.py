@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import sys
 import sysconfig
@@ -64,16 +63,18 @@ def package(name: str) -> str:
     top = name.partition(".")[0]
     if top in sys.stdlib_module_names or top == "builtins":
         return f"python {sys.version_info.major}.{sys.version_info.minor}"
+    from importlib import metadata  # slow to load, and most images use nothing but Python
+
     if top == "bakery":
         top = "imagebakery"
     try:
-        return f"{top} {importlib.metadata.version(top)}"
-    except importlib.metadata.PackageNotFoundError:
+        return f"{top} {metadata.version(top)}"
+    except metadata.PackageNotFoundError:
         pass
     if isinstance(version := getattr(sys.modules.get(top), "__version__", None), str):
         return f"{top} {version}"
-    for distribution in importlib.metadata.packages_distributions().get(top, ()):  # slow, thus last
-        return f"{distribution} {importlib.metadata.version(distribution)}"
+    for distribution in metadata.packages_distributions().get(top, ()):  # slow, thus last
+        return f"{distribution} {metadata.version(distribution)}"
     return f"{top} ?"
 
 
