@@ -146,7 +146,7 @@ class State:
         """Return a second after the newest run's name."""
         for run in reversed(self.runs()):
             with suppress(ValueError):
-                return datetime.strptime(f"{run.id[:15]}+0000", "%Y%m%d-%H%M%S%z") + timedelta(seconds=1)
+                return datetime.fromisoformat(f"{run.id[:8]}T{run.id[9:15]}+00:00") + timedelta(seconds=1)
         return datetime.fromtimestamp(0, UTC)
 
     def runs(self) -> list[RunFolder]:

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from urllib.parse import quote, quote_plus
+from xml.sax.saxutils import escape, quoteattr
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -45,6 +46,9 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "json, unicode": lambda t: json.dumps(t, ensure_ascii=False),
     "html": html.escape,
     "html text": lambda t: html.escape(t, quote=False),
+    "xml": escape,
+    "xml attribute": quoteattr,
+    "xml, all entities": lambda t: escape(t, {"'": "&apos;", '"': "&quot;"}),
     "url": quote,
     "url, all": lambda t: quote(t, safe=""),
     "form": quote_plus,
