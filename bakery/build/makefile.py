@@ -62,7 +62,8 @@ def prerequisites(inputs: Iterable[LocalInput], without: Iterable[Path]) -> set[
     """Return the paths whose date tells that an input has changed.
 
     A folder's date tells that a name in it came or went, so each folder of a tree is listed with its files. What is
-    not there is told by the folder in which it would be.
+    not there is told by the folder in which it would be. Make takes a link's target for it, so that a link was pointed
+    elsewhere is told by the folder that holds the link.
 
     Args:
         inputs: what was read.
@@ -79,8 +80,20 @@ def prerequisites(inputs: Iterable[LocalInput], without: Iterable[Path]) -> set[
 
 def _paths(item: LocalInput) -> Iterator[Path]:
     yield item.path
+    yield from {link.parent for link in _links(item.path)}
     if item.kind == "tree" and item.path.is_dir():
         yield from (item.path / name for name, _ in inventory.entries(item.path))
+
+
+def _links(path: Path) -> set[Path]:
+    """Return the symbolic links on the way to a file: of its own name, of its folders', and of those that they name."""
+    links, todo = set[Path](), [path]
+    while todo:
+        way = todo.pop()
+        for link in {step for step in (way, *way.parents) if step.is_symlink()} - links:
+            links.add(link)
+            todo.append(Path(os.path.normpath(link.parent / link.readlink())))
+    return links
 
 
 def _there(path: Path) -> Path:

@@ -165,6 +165,20 @@ def test_make_makes_the_image_anew_after_each_kind_of_change_and_only_then(proje
     assert project.is_made_anew()
 
 
+def test_a_link_that_is_pointed_at_an_older_file_makes_the_image_anew(project: Project) -> None:
+    for name in ("files/one.conf", "files/two.conf"):
+        project.write(name, f"{name}\n")
+        os.utime(project.folder / name, (1, 1))
+    link = project.folder / "files/site.conf"
+    link.unlink()
+    link.symlink_to("one.conf")
+    assert project.is_made_anew()
+    time.sleep(0.02)
+    link.unlink()
+    link.symlink_to("two.conf")
+    assert project.is_made_anew()
+
+
 def test_both_pages_of_the_manual_show_the_same_makefile() -> None:
     assert snippet("README.md") == snippet("docs/cli.md")
 

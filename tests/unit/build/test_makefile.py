@@ -81,6 +81,19 @@ def test_what_is_not_there_is_told_by_the_folder_in_which_it_would_be(tmp_path: 
     assert prerequisites([LocalInput("file", tmp_path / "a/b/c")], []) == {tmp_path}
 
 
+def test_a_link_on_the_way_is_told_by_its_folder_too(tmp_path: Path) -> None:
+    for version in ("one", "two"):
+        (tmp_path / "versions" / version).mkdir(parents=True)
+        (tmp_path / "versions" / version / "site.conf").write_text(version)
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "current").symlink_to("../versions/one")
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "site.conf").symlink_to("../links/current/site.conf")
+    inside, link = tmp_path / "links" / "current" / "site.conf", tmp_path / "files" / "site.conf"
+    assert prerequisites([LocalInput("file", inside)], []) == {inside, tmp_path / "links"}
+    assert prerequisites([LocalInput("file", link)], []) == {link, tmp_path / "files", tmp_path / "links"}
+
+
 def test_what_make_takes_for_a_member_of_an_archive_is_told_by_its_folder(tmp_path: Path) -> None:
     (tmp_path / "a copy (1)").touch()
     assert prerequisites([LocalInput("file", tmp_path / "a copy (1)")], []) == {tmp_path}
