@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,3 +27,15 @@ def outside_is_impossible(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pyt
     monkeypatch.setattr(Path, "home", lambda: home)
     for name in ("BAKERY_CACHE_DIR", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def imported_is_forgotten(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Imagefiles and their helpers leave with their test: what a build depends on is asked of all modules."""
+    before = set(sys.modules)
+    yield
+    folders = str(tmp_path_factory.getbasetemp().parent)
+    for name in set(sys.modules) - before:
+        file = getattr(sys.modules[name], "__file__", None)
+        if isinstance(file, str) and file.startswith(folders):
+            del sys.modules[name]
