@@ -10,6 +10,7 @@ import itertools
 import tokenize
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import CodeType
 from typing import TypeVar
@@ -33,7 +34,7 @@ class Sources:
 
     def __init__(self, *, docs: bool = False) -> None:
         self._docs = docs
-        self._files: dict[str, tuple[dict[_Place, _Node], dict[_Place, CodeType]]] = {}
+        self._files: dict[str, _Parsed] = {}
 
     def form(self, code: CodeType) -> Json:
         """Return data that is equal for functions that do the same, whatever their comments and their place."""
@@ -50,28 +51,36 @@ class Sources:
         table = getattr(code, "co_exceptiontable", b"")
         return ["code", code.co_code.hex(), table.hex(), names, counts, nested]
 
-    def _file(self, name: str) -> tuple[dict[_Place, _Node], dict[_Place, CodeType]]:
+    def _file(self, name: str) -> _Parsed:
         if name not in self._files:
-            self._files[name] = self._parse(name)
+            try:
+                self._files[name] = _parse(name, Path(name).read_bytes(), docs=self._docs)
+            except (OSError, SyntaxError, ValueError):
+                self._files[name] = ({}, {})  # gone, or being edited: the byte code stands for it
         return self._files[name]
-
-    def _parse(self, name: str) -> tuple[dict[_Place, _Node], dict[_Place, CodeType]]:
-        try:
-            data = Path(name).read_bytes()
-            text = data.decode(tokenize.detect_encoding(io.BytesIO(data).readline)[0])
-            tree = parse(text, name)
-            compiled = compile(text, name, "exec", dont_inherit=True)
-        except (OSError, SyntaxError, ValueError):
-            return {}, {}  # gone, or being edited: the byte code stands for it
-        codes = _unique((code.co_name, code.co_firstlineno, code) for code in _codes(compiled))
-        nodes = _unique((node.name, _first_line(node), node) for node in ast.walk(tree) if isinstance(node, FUNCTION))
-        if not self._docs:
-            _strip_docstrings(tree)
-        return nodes, codes
 
 
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 _Node = ast.FunctionDef | ast.AsyncFunctionDef
+_Parsed = tuple[dict[_Place, _Node], dict[_Place, CodeType]]
+
+
+@lru_cache(maxsize=64)
+def _parse(name: str, data: bytes, *, docs: bool) -> _Parsed:
+    """Parse a source file; one of the same content is not parsed again for the next build.
+
+    Raises:
+        SyntaxError: it is none.
+        ValueError: it is no text.
+    """
+    text = data.decode(tokenize.detect_encoding(io.BytesIO(data).readline)[0])
+    tree = parse(text, name)
+    compiled = compile(text, name, "exec", dont_inherit=True)
+    codes = _unique((code.co_name, code.co_firstlineno, code) for code in _codes(compiled))
+    nodes = _unique((node.name, _first_line(node), node) for node in ast.walk(tree) if isinstance(node, FUNCTION))
+    if not docs:
+        _strip_docstrings(tree)
+    return nodes, codes
 
 
 def _bare(node: _Node) -> _Node:
