@@ -18,6 +18,8 @@ NotYet is not an error: a probe raises it to be asked again.
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -35,11 +37,14 @@ class Location:
 
     def __str__(self) -> str:
         """`imagefile.py:12`, relative to the current folder where that is shorter."""
-        try:
-            shown = self.file.relative_to(Path.cwd())
-        except ValueError:
-            shown = self.file
-        return f"{shown}:{self.line}"
+        return f"{near(str(self.file))}:{self.line}"
+
+
+def near(path: str) -> str:
+    """Return a path relative to the current folder where it is below it."""
+    with suppress(OSError):  # the current folder may be gone
+        return path.removeprefix(f"{os.getcwd().rstrip('/')}/")  # noqa: PTH109  a plan of many builds asks often
+    return path
 
 
 class BakeryError(Exception):

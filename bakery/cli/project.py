@@ -49,8 +49,19 @@ class Project:
 
     @property
     def folder(self) -> Path:
-        """The folder that `-C` names, absolute."""
-        return self.directory.resolve()
+        """The folder that `-C` names, absolute.
+
+        Raises:
+            UsageError: the current folder was deleted.
+        """
+        from bakery.errors import UsageError
+
+        try:
+            return self.directory.resolve()
+        except FileNotFoundError:
+            raise UsageError(
+                "the current folder is gone", why="it was deleted, or put there anew", hint='enter it again: cd "$PWD"'
+            ) from None
 
     def path(self, path: str | Path | None) -> Path | None:
         """Return a path from the command line, absolute."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from bakery import events as e
-from bakery.errors import BakeryError
+from bakery.errors import BakeryError, near
 from bakery.reporting.formatting import duration, indent, plain
 from bakery.reporting.run_state import BuildState, RunState
 from bakery.util.units import format_size
@@ -101,11 +101,3 @@ def summary(board: RunState) -> Iterator[str]:
         yield f"{head}  {times(track)}".rstrip()
         if track.artifact:
             yield f"{'':<{width}}  {artifact(track.artifact)}"
-
-
-def near(path: str) -> str:
-    """Return a path relative to the current folder where it is below it."""
-    try:
-        return str(Path(path).relative_to(Path.cwd())) if path.startswith("/") else path
-    except ValueError:
-        return path

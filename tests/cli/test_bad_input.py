@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import bakery
+from bakery.errors import UsageError
 
 from .conftest import Place
 
@@ -107,6 +108,7 @@ def test_a_mistake_in_the_imagefile(empty: Place, name: str) -> None:
 
 IMAGE = """
 import bakery
+from bakery.errors import UsageError
 from bakery.drivers import CloudImage, Qemu
 
 @bakery.source
@@ -187,3 +189,15 @@ def test_a_pipe_that_closes_and_a_terminal_that_hangs_up_are_no_defects(place: P
         env={**os.environ},
     )
     assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("words", [["list"], ["build"], ["gc"], ["init"], ["report"]])
+def test_a_current_folder_that_is_gone_is_said_as_that(empty: Place, tmp_path: Path, words: list[str]) -> None:
+    (tmp_path / "gone").mkdir()
+    code = "import os, sys; os.rmdir(os.getcwd()); from bakery.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=tmp_path / "gone", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == UsageError.exit_code
+    assert done.stderr.splitlines()[0] == "error: the current folder is gone"
+    assert "cd" in done.stderr

@@ -108,6 +108,16 @@ def test_a_place_is_relative_where_that_is_shorter(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     assert str(Location(tmp_path / "images" / "imagefile.py", 3)) == "images/imagefile.py:3"
     assert str(Location(tmp_path.parent / "imagefile.py", 3)) == f"{tmp_path.parent}/imagefile.py:3"
+    assert str(Location(Path(f"{tmp_path}-too/imagefile.py"), 3)) == f"{tmp_path}-too/imagefile.py:3"
+
+
+def test_a_place_is_told_whole_where_the_current_folder_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert str(Location(tmp_path / "imagefile.py", 3)) == f"{tmp_path}/imagefile.py:3"
 
 
 def test_places_are_in_the_order_in_which_one_reads() -> None:

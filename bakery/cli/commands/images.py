@@ -12,8 +12,9 @@ from bakery.cli import output
 from bakery.cli.completion import built
 from bakery.cli.options import BakeCommand, as_json
 from bakery.cli.project import Project
+from bakery.errors import near
 from bakery.model import Artifact, to_json
-from bakery.reporting.summary import VERDICTS, near
+from bakery.reporting.summary import VERDICTS
 from bakery.util.units import counted, format_size
 
 

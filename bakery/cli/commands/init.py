@@ -10,9 +10,8 @@ import click
 from bakery.cli import output
 from bakery.cli.options import BakeCommand
 from bakery.cli.project import Project
-from bakery.errors import UsageError
+from bakery.errors import UsageError, near
 from bakery.imagefile.loader import FILE
-from bakery.reporting.summary import near
 
 IGNORED = ".bakery/"
 

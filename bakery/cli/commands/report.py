@@ -15,7 +15,7 @@ from bakery.cli.commands.gc import others
 from bakery.cli.completion import runs
 from bakery.cli.options import BakeCommand
 from bakery.cli.project import Project
-from bakery.errors import UsageError
+from bakery.errors import UsageError, near
 from bakery.reporting.formatting import duration
 
 if TYPE_CHECKING:
@@ -128,8 +128,6 @@ def _text(project: Project, folder: RunFolder) -> None:
         output.out(f"\nverdict on {path.parent.name}: {path.read_text(encoding='utf-8').strip()}", project)
     files = [path for path in sorted(folder.path.rglob("*")) if path.is_file() and _tells(path, folder.path)]
     if files:
-        from bakery.reporting.summary import near
-
         output.out("\nfiles:\n" + "\n".join(f"  {near(str(path))}" for path in files), project)
 
 

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bakery import events as e
+from bakery.errors import near
 from bakery.reporting.run_state import BuildState, RunState
-from bakery.reporting.summary import artifact, failure, failure_text, near, outcome, summary, times, took, word
+from bakery.reporting.summary import artifact, failure, failure_text, outcome, summary, times, took, word
 
 
 def track(*told: e.Event) -> BuildState:
