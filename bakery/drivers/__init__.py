@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from bakery.drivers.openstack.options import GlanceImage, GlanceUrl
     from bakery.drivers.openstack.source import OpenStack
     from bakery.drivers.qemu.source import Qemu
-    from bakery.drivers.virtualbox.options import Appliance, RegisteredMachine
+    from bakery.drivers.shared.appliance import Appliance
+    from bakery.drivers.virtualbox.options import RegisteredMachine
     from bakery.drivers.virtualbox.source import VirtualBox
     from bakery.drivers.vsphere.options import VSphereMachine
     from bakery.drivers.vsphere.source import VSphere
 
 _HOMES: Final = {
-    "Appliance": "bakery.drivers.virtualbox.options",
+    "Appliance": "bakery.drivers.shared.appliance",
     "CloudImage": "bakery.disk.bases.cloud_image",
     "Debian": "bakery.disk.bases.debian",
     "Ec2": "bakery.drivers.ec2.source",

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from bakery.drivers.shared.appliance import Appliance
 from bakery.drivers.virtualbox.api import vboxmanage
 from bakery.drivers.virtualbox.driver import VirtualBoxDriver
-from bakery.drivers.virtualbox.options import Appliance, RegisteredMachine
+from bakery.drivers.virtualbox.options import RegisteredMachine
 from bakery.drivers.virtualbox.source import VirtualBox
 from bakery.errors import DriverError
 from bakery.model import Artifact, Handle, Where

@@ -11,8 +11,9 @@ from typing import ClassVar
 
 import pytest
 
+from bakery.drivers.shared.appliance import Appliance
 from bakery.drivers.virtualbox.driver import VirtualBoxDriver
-from bakery.drivers.virtualbox.options import Appliance, RegisteredMachine
+from bakery.drivers.virtualbox.options import RegisteredMachine
 from bakery.drivers.virtualbox.source import VirtualBox
 from bakery.errors import DriverError, PreflightError
 from bakery.machine.transport.link import Link

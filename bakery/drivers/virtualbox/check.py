@@ -12,11 +12,12 @@ import psutil
 from bakery.disk import image_files, qemuimg
 from bakery.disk.bases.base import Base
 from bakery.drivers.qemu.layers import virtual_size
+from bakery.drivers.shared.appliance import Appliance, files_of
 from bakery.drivers.virtualbox.api import sdk
 from bakery.drivers.virtualbox.api.vboxmanage import VBoxManage
 from bakery.drivers.virtualbox.machine import base_images, launch, registered
 from bakery.drivers.virtualbox.machine.base_images import APPLIANCES, DISKS
-from bakery.drivers.virtualbox.options import Appliance, RegisteredMachine
+from bakery.drivers.virtualbox.options import RegisteredMachine
 from bakery.drivers.virtualbox.source import VirtualBox
 from bakery.errors import BakeryError, DriverError
 from bakery.model import Artifact, Problem
@@ -76,7 +77,7 @@ def _base(box: VBoxManage, boot: VirtualBox) -> Iterator[Problem]:
         case Appliance(location=path) if not boot.base.remote and not Path(path).is_file():
             yield Problem(what=f"there is no appliance {path}", why=f"{Path(path).absolute()} is no file")
         case Appliance(location=path) if path.endswith(".ovf"):
-            base_images.files_of(Path(path).absolute())
+            files_of(Path(path).absolute())
         case RegisteredMachine():
             yield from registered.problems(box, boot.base)
         case str() | PurePath():

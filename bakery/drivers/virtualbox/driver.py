@@ -10,13 +10,14 @@ from typing import ClassVar
 
 from bakery.disk import image_files
 from bakery.drivers.base import Driver
+from bakery.drivers.shared.appliance import Appliance, content_key
 from bakery.drivers.shared.console import host_key_from
 from bakery.drivers.virtualbox import check, destroy, find
 from bakery.drivers.virtualbox.api.sdk import way_in
 from bakery.drivers.virtualbox.api.vboxmanage import VBoxManage
 from bakery.drivers.virtualbox.image import capture, checkpoints, keep
 from bakery.drivers.virtualbox.machine import base_images, launch, power
-from bakery.drivers.virtualbox.options import Appliance, RegisteredMachine
+from bakery.drivers.virtualbox.options import RegisteredMachine
 from bakery.drivers.virtualbox.source import VirtualBox
 from bakery.errors import DriverError
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Where
@@ -45,7 +46,7 @@ class VirtualBoxDriver(Driver[VirtualBox]):
         """Make or find what the machine starts from; a registered machine has no key, as its content is not known."""
         match boot.base:
             case Appliance():
-                return base_images.key(boot.base, work)
+                return content_key(boot.base, work)
             case RegisteredMachine():
                 return None
         return super().prepare(boot, work)

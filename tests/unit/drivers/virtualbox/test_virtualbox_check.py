@@ -13,10 +13,11 @@ import psutil
 import pytest
 
 from bakery.disk.bases.base import Base
+from bakery.drivers.shared.appliance import Appliance
 from bakery.drivers.virtualbox import check
 from bakery.drivers.virtualbox.api import sdk
 from bakery.drivers.virtualbox.api.errors import ServiceUnreachableError, refusal
-from bakery.drivers.virtualbox.options import Appliance, RegisteredMachine
+from bakery.drivers.virtualbox.options import RegisteredMachine
 from bakery.drivers.virtualbox.source import VirtualBox
 from bakery.model import Artifact, Problem
 from bakery.util import tools

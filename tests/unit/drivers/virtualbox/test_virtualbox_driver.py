@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from bakery.drivers.shared.appliance import Appliance
 from bakery.drivers.virtualbox.api.errors import VirtualBoxError
 from bakery.drivers.virtualbox.driver import VirtualBoxDriver
-from bakery.drivers.virtualbox.options import Appliance, RegisteredMachine
+from bakery.drivers.virtualbox.options import RegisteredMachine
 from bakery.drivers.virtualbox.source import VirtualBox
 from bakery.errors import DriverError, NotYet
 from bakery.model import Artifact, Checkpoint, Handle, Resource, Where

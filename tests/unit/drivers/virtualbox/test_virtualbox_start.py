@@ -14,15 +14,13 @@ import pytest
 
 from bakery.disk import qemuimg
 from bakery.disk.bases.base import Base, BaseDisk
-from bakery.disk.bases.download import Downloader
 from bakery.drivers.virtualbox.machine import base_images, disks, ports
 from bakery.drivers.virtualbox.machine.base_images import StartAppliance, StartDisk
-from bakery.drivers.virtualbox.options import Appliance, RegisteredMachine
+from bakery.drivers.virtualbox.options import RegisteredMachine
 from bakery.errors import DriverError, ImagefileError, PreflightError
 from bakery.model import Artifact
 from bakery.util import tools
 from bakery.util.context import WorkContext
-from tests.unit.drivers.virtualbox.test_virtualbox_check import OVF
 
 OVA = b"an appliance"
 SHA256 = hashlib.sha256(OVA).hexdigest()
@@ -81,67 +79,6 @@ def test_something_else_is_no_base(work: WorkContext) -> None:
     with pytest.raises(ImagefileError) as caught:
         base_images.resolve(3, work)
     assert "Appliance(...)" in caught.value.hint
-
-
-def test_a_file_is_compared_with_its_checksum_where_there_is_one(tmp_path: Path, work: WorkContext) -> None:
-    path = tmp_path / "web.ova"
-    with pytest.raises(PreflightError, match="there is no appliance"):
-        base_images.appliance(Appliance(str(path)), work)
-    path.write_bytes(OVA)
-    for sha256 in ("", SHA256):
-        assert base_images.appliance(Appliance(str(path), sha256), work) == path
-        assert base_images.key(Appliance(str(path), sha256), work) == SHA256
-    with pytest.raises(PreflightError, match="not the one that was meant"):
-        base_images.appliance(Appliance(str(path), "0" * 64), work)
-
-
-def test_the_key_of_an_ovf_is_that_of_all_its_files(tmp_path: Path, work: WorkContext) -> None:
-    (tmp_path / "web.ovf").write_text(OVF.format(version="2"), encoding="utf-8")
-    disk, wanted = tmp_path / "web-disk001.vmdk", Appliance(str(tmp_path / "web.ovf"))
-    with pytest.raises(PreflightError, match="not whole"):
-        base_images.key(wanted, work)
-    disk.write_bytes(b"one")
-    first = base_images.key(wanted, work)
-    assert base_images.key(wanted, work) == first
-    disk.write_bytes(b"two")
-    assert base_images.key(wanted, work) != first
-
-
-@pytest.fixture
-def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The addresses that were downloaded from."""
-    addresses: list[str] = []
-
-    def fetch(self: Downloader, urls: Sequence[str], checksum: Any, to: Path) -> None:
-        del self, checksum
-        addresses.extend(urls)
-        to.write_bytes(OVA)
-
-    monkeypatch.setattr(Downloader, "fetch", fetch)
-    return addresses
-
-
-def test_an_address_is_downloaded_once_for_all_builds(work: WorkContext, fetched: list[str]) -> None:
-    for _ in range(2):
-        path = base_images.appliance(Appliance(ADDRESS, SHA256), work)
-    assert path.read_bytes() == OVA
-    assert path.is_relative_to(work.cache)
-    assert fetched == [ADDRESS]
-    assert base_images.key(Appliance(ADDRESS, SHA256), work) == SHA256
-
-
-def test_a_download_that_was_damaged_since_is_downloaded_again(work: WorkContext, fetched: list[str]) -> None:
-    path = base_images.appliance(Appliance(ADDRESS, SHA256), work)
-    path.chmod(0o644)
-    path.write_bytes(b"cut")
-    assert base_images.appliance(Appliance(ADDRESS, SHA256), work).read_bytes() == OVA
-    assert len(fetched) == 2
-
-
-def test_nothing_is_downloaded_offline(tmp_path: Path, fetched: list[str]) -> None:
-    with pytest.raises(PreflightError, match="not in the cache"):
-        base_images.appliance(Appliance(ADDRESS, SHA256), WorkContext(cache=tmp_path, offline=True))
-    assert fetched == []
 
 
 # ---- the disk -------------------------------------------------------------------------------------------------------
