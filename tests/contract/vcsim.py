@@ -411,15 +411,17 @@ class VCenterStandIn:
         """Keep a disk that is imported, which vcsim throws away: clones of its machine start from it."""
         machine = self.imports[unquote(path.split("/")[2])]
         own = machine._GetMoId()
+        tools = {"SET.guest.toolsRunningStatus": "guestToolsRunning"}
         if self.guests is None:
             self.uploads.append(body)
-            self.configure(machine, {"SET.guest.ipAddress": "127.0.0.9"})
+            self.configure(machine, {"SET.guest.ipAddress": "127.0.0.9", **tools})
             return
         disk, sent = self.rig / f"{own}.qcow2", self.rig / f"{own}.vmdk"
         sent.write_bytes(body)
         subprocess.run(["qemu-img", "convert", "-f", "vmdk", "-O", "qcow2", str(sent), str(disk)], check=True)
         sent.unlink()
-        self.configure(machine, {"RUN.container": json.dumps([own, "127.0.0.1", str(disk)])})
+        address = str(GUESTS + int(own.partition("-")[2]))
+        self.configure(machine, {"RUN.container": json.dumps([own, address, str(disk)]), **tools})
 
     def _cloned(self, call: SoapRequest, name: str) -> None:
         """Hand a base's settings on to its clone, as vCenter does; a guest starts from the disk of its base's guest."""

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from bakery.drivers.shared.appliance import Appliance, local_file
+from bakery.drivers.shared.ovf_package import open_package
 from bakery.drivers.vsphere.api import inventory, marks
 from bakery.drivers.vsphere.api.account import VSphereAccount
 from bakery.drivers.vsphere.api.center import VCenter, VCenters, moid
+from bakery.drivers.vsphere.image.import_disk import read_ovf
 from bakery.drivers.vsphere.machine import base_images, hardware, launch, machines, place
 from bakery.drivers.vsphere.machine.base_images import CloneBase
+from bakery.drivers.vsphere.machine.import_base import Goal, import_job
 from bakery.drivers.vsphere.machine.place import Place
 from bakery.drivers.vsphere.source import VSphere
-from bakery.errors import BakeryError, DriverError
+from bakery.errors import BakeryError, DriverError, PreflightError
 from bakery.model import Problem
+from bakery.util.context import WorkContext
 from bakery.util.units import format_size
 
 OLDEST, OLDEST_WITH_TPM = (6, 5), (6, 7)
@@ -34,6 +41,8 @@ FOLDER_PRIVILEGES = (
 NETWORK_PRIVILEGES = ("Network.Assign",)
 DATASTORE_PRIVILEGES = ("Datastore.AllocateSpace",)
 POOL_PRIVILEGES = ("Resource.AssignVMToPool",)
+IMPORT_PRIVILEGES = ("VApp.Import",)
+"""On the pool as well, for what is imported."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +53,7 @@ class Found:
     source: VSphere
     base: CloneBase | None
     where: Place
+    known: inventory.Inventory
 
 
 def check(centers: VCenters, source: VSphere) -> Iterator[Problem]:
@@ -101,8 +111,8 @@ def _all(center: VCenter, source: VSphere) -> Iterator[Problem]:
     yield from problems
     if where is None or len(problems) > found_before:
         return
-    found = Found(center=center, source=source, base=base, where=where)
-    for part in (_clone, _networks, _folder, _host, _room, _privileges):
+    found = Found(center=center, source=source, base=base, where=where, known=known)
+    for part in (_clone, _import, _networks, _folder, _host, _room, _privileges):
         yield from _part(part, found)
 
 
@@ -127,8 +137,8 @@ def _problem(error: BakeryError) -> Problem:
     return Problem(what=error.what, why=error.why, hint=error.hint)
 
 
-def _base(center: VCenter, source: VSphere, known: inventory.Inventory) -> CloneBase:
-    return base_images.resolve(center, source.base, known)
+def _base(center: VCenter, source: VSphere, known: inventory.Inventory) -> CloneBase | None:
+    return base_images.cloned(center, source.base, known)
 
 
 def _clone(found: Found) -> Iterator[Problem]:
@@ -136,6 +146,17 @@ def _clone(found: Found) -> Iterator[Problem]:
         launch.linked(found.source, found.base)
         hardware.config(found.source, [], found.base.devices)
     yield from ()
+
+
+def _import(found: Found) -> Iterator[Problem]:
+    """Let vSphere read the OVF, as far as it is on this host; what is downloaded is looked at when it is there."""
+    source = found.source
+    if isinstance(source.base, Appliance) and not source.base.remote:
+        work = WorkContext(cache=Path())
+        goal = Goal(name="bakery", known=found.known, where=found.where, folder=None)
+        package = open_package(local_file(replace(source.base, sha256=""), work))
+        for warning in read_ovf(import_job(found.center, source, package, goal, work)).warning or ():
+            yield Problem(what=f"vSphere says of {package.name}: {warning.msg}", fatal=False)
 
 
 def _networks(found: Found) -> Iterator[Problem]:
@@ -164,7 +185,7 @@ def _host(found: Found) -> Iterator[Problem]:
 def _room(found: Found) -> Iterator[Problem]:
     """Look for room for the machine, and for its clone that is tested."""
     store = found.where.datastore
-    if store is None or found.base is None:
+    if store is None:
         return
     summary = (found.center.properties(store.ref, "summary") or {}).get("summary")
     if summary is None:
@@ -172,7 +193,7 @@ def _room(found: Found) -> Iterator[Problem]:
     if not summary.accessible:
         yield Problem(what=f"the datastore {store.name} is not accessible now")
     copies = 1 if found.source.image == "snapshot" else 2
-    taken = int(found.base.values.get("summary.storage.committed") or 0)
+    taken = _size(found)
     wanted = copies * (taken + sum(disk.bytes for disk in found.source.disks if not disk.thin))
     if wanted > summary.freeSpace:
         yield Problem(
@@ -181,12 +202,23 @@ def _room(found: Found) -> Iterator[Problem]:
         )
 
 
+def _size(found: Found) -> int:
+    """Return how many bytes the base has; 0 where that cannot be known yet."""
+    base = found.source.base
+    if found.base is not None:
+        return int(found.base.values.get("summary.storage.committed") or 0)
+    if isinstance(base, Appliance) and not base.remote:
+        with contextlib.suppress(PreflightError):  # which `_import` says
+            return sum(file.size for file in open_package(Path(base.location).absolute()).files.values())
+    return 0
+
+
 def _privileges(found: Found) -> Iterator[Problem]:
     center, where = found.center, found.where
     folder = place.existing_folder(center, where) or where.machines
     wanted: list[tuple[Any, str, tuple[str, ...]]] = [
         (folder, "the folder of the machines", FOLDER_PRIVILEGES),
-        (where.pool, "the pool", POOL_PRIVILEGES),
+        (where.pool, "the pool", (*POOL_PRIVILEGES, *(() if found.base else IMPORT_PRIVILEGES))),
     ]
     wanted += [(one.ref, f"the network {one.name}", NETWORK_PRIVILEGES) for one in where.networks]
     if where.datastore is not None:

@@ -14,7 +14,7 @@ from bakery.drivers.vsphere.api.errors import VSphereRetryableError
 from bakery.drivers.vsphere.image import keep
 from bakery.drivers.vsphere.image.capture import IMAGE
 from bakery.drivers.vsphere.machine import machines, place
-from bakery.drivers.vsphere.machine.launch import MACHINE
+from bakery.drivers.vsphere.machine.machines import MACHINE
 from bakery.drivers.vsphere.machine.place import FOLDER
 from bakery.errors import DriverError, NotYet
 from bakery.model import Resource

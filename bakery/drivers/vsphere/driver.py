@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bakery.drivers.base import Driver
+from bakery.drivers.shared.appliance import Appliance, content_key
 from bakery.drivers.vsphere import check, destroy, find
 from bakery.drivers.vsphere.api import inventory
 from bakery.drivers.vsphere.api.account import VSphereAccount
@@ -40,7 +41,9 @@ class VSphereDriver(Driver[VSphere]):
         yield from check.name_conflicts(self.centers, boot, name)
 
     def prepare(self, boot: VSphere, work: WorkContext) -> str | None:
-        """Look up the base: a template's content has a key that changes with it, and so has a snapshot's."""
+        """Look up the base: a template's content has a key that changes with it; so have a snapshot's and a file's."""
+        if isinstance(boot.base, Appliance):
+            return content_key(boot.base, work)
         if isinstance(boot.base, str | VSphereMachine):
             center = self.centers.of_source(boot).within(work.cancel)
             return base_images.resolve(center, boot.base, inventory.read(center, machines=True)).key

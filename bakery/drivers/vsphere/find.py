@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from bakery.drivers.shared.marks import is_older
 from bakery.drivers.vsphere.api import marks, types
 from bakery.drivers.vsphere.api.center import VCenter, moid
-from bakery.drivers.vsphere.machine.launch import MACHINE
+from bakery.drivers.vsphere.machine.machines import MACHINE
 from bakery.model import Resource, Where
 
 

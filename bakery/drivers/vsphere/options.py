@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from bakery.drivers.qemu.source import size
+from bakery.drivers.shared.kinds import refuse_wrong_kinds
 from bakery.errors import ImagefileError
 
 GIBIBYTE = 1 << 30
@@ -25,11 +27,62 @@ class VSphereMachine:
 
     def __post_init__(self) -> None:
         """Check what can be checked here."""
-        for field in ("machine", "snapshot"):
-            if not getattr(self, field):
+        for name in ("machine", "snapshot"):
+            if not getattr(self, name):
                 raise ImagefileError(
-                    f"VSphereMachine({field}=...) is empty", hint="VSphereMachine('debian-12', snapshot='clean')"
+                    f"VSphereMachine({name}=...) is empty", hint="VSphereMachine('debian-12', snapshot='clean')"
                 )
+
+
+@dataclass(frozen=True)
+class LibraryItem:
+    """An item of a content library to deploy: an OVF, or a machine's template.
+
+    Args:
+        library: the library's name.
+        item: the item's name.
+    """
+
+    library: str
+    item: str
+
+    def __post_init__(self) -> None:
+        """Check what can be checked here."""
+        for name in ("library", "item"):
+            if not getattr(self, name):
+                raise ImagefileError(f"LibraryItem({name}=...) is empty", hint="LibraryItem('images', 'debian-12')")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OvfOptions:
+    """What an OVF asks whoever imports it: for `base=Appliance(...)`, and for a library's item that is an OVF.
+
+    Args:
+        networks: what the OVF's networks are here: `{"nat": "VM Network"}`. Those that are not named are joined to the
+            network of the same name, to the first of `network=`, or to the only one that there is.
+        properties: the OVF's properties, by their whole names. Everybody who may read the machine sees them: no
+            secrets.
+        deployment: which of the OVF's configurations; empty for its default.
+        disks: `thin`, `thick`, or `eager`: thick and written with zeros.
+        accept_eulas: agree to the licences that are in the OVF, which is refused otherwise.
+    """
+
+    networks: Mapping[str, str] = field(default_factory=dict[str, str])
+    properties: Mapping[str, str] = field(default_factory=dict[str, str])
+    deployment: str = ""
+    disks: Literal["thin", "thick", "eager"] = "thin"
+    accept_eulas: bool = False
+
+    def __post_init__(self) -> None:
+        """Check what can be checked here."""
+        refuse_wrong_kinds(self)
+        if self.disks not in {"thin", "thick", "eager"}:
+            raise ImagefileError(f"OvfOptions(disks={self.disks!r}): no such choice", hint="thin, thick or eager")
+
+    @property
+    def provisioning(self) -> str:
+        """The word for `disks` that vSphere has."""
+        return "eagerZeroedThick" if self.disks == "eager" else self.disks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,4 +134,4 @@ class Keep:
             raise ImagefileError(f"Keep(days={self.days}): not a number of days", hint="Keep(days=7)")
 
 
-NOUNS: tuple[type, ...] = (VSphereMachine, ExtraDisk, Keep)
+NOUNS: tuple[type, ...] = (VSphereMachine, LibraryItem, OvfOptions, ExtraDisk, Keep)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from bakery.disk import qemuimg
 from bakery.drivers.publisher import Publisher
+from bakery.drivers.shared.ovf_package import ByteRange, PackageFile
 from bakery.drivers.vsphere import check
 from bakery.drivers.vsphere.api import inventory, marks, tasks
 from bakery.drivers.vsphere.api.center import VCenter, VCenters, moid
@@ -18,6 +19,7 @@ from bakery.drivers.vsphere.image import capture
 from bakery.drivers.vsphere.image.import_disk import ImportJob, import_machine
 from bakery.drivers.vsphere.image.ovf import OvfMachine, descriptor
 from bakery.drivers.vsphere.machine import hardware, place
+from bakery.drivers.vsphere.machine.import_base import store
 from bakery.drivers.vsphere.machine.place import Place
 from bakery.drivers.vsphere.source import VSphere as Source
 from bakery.errors import BakeryError, ImagefileError
@@ -84,7 +86,8 @@ class VSphere(Source, Publisher):
         key = marks.new_name(claim)
         intent = claim.intend(capture.IMAGE, key, final=name, **center.record)
         job = self._job(center, known, where, (key, folder, claim), self._machine(artifact, disk, key, claim))
-        machine = import_machine(job, disk, self.image_timeout)
+        file = PackageFile(disk.name, (ByteRange(disk, 0, disk.stat().st_size),))
+        machine = import_machine(job, {disk.name: file}, self.image_timeout)
         intent.made(moid(machine))
         disk.unlink()
         self._change(center, machine, claim)
@@ -134,17 +137,8 @@ class VSphere(Source, Publisher):
             store=store(known, where).ref,
             host=where.host.ref if where.host else None,
             networks=tuple(zip(machine.networks, networks(known, where), strict=True)),
-            claim=claim,
+            work=claim,
         )
-
-
-def store(known: inventory.Inventory, where: Place) -> Entity:
-    """Return the datastore that an image is imported into: the named one, or the only one.
-
-    Raises:
-        PreflightError: none is named, and there are several.
-    """
-    return where.datastore or known.only("datastore", "datastore=", where.datacenter.path)
 
 
 def networks(known: inventory.Inventory, where: Place) -> tuple[Entity, ...]:

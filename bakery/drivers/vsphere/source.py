@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Self, get_args, get_type_hints
 from bakery.drivers.qemu.source import SMALLEST_MEMORY, size
 from bakery.drivers.shared.kinds import refuse_wrong_kinds
 from bakery.drivers.shared.settings import Texts, from_settings, to_settings, words
-from bakery.drivers.vsphere.options import NOUNS, ExtraDisk, Keep
+from bakery.drivers.vsphere.options import NOUNS, ExtraDisk, Keep, OvfOptions
 from bakery.errors import ImagefileError
 from bakery.model import Source
 from bakery.redaction.secret import Secret
@@ -27,8 +27,9 @@ class VSphere(Source):
     """An image on VMware vSphere: in a vCenter, or on a single ESXi host. docs/vmware.md explains each option.
 
     Args:
-        base: a template's or a machine's name or inventory path, `VSphereMachine("name", snapshot="clean")`, an
-            `@bakery.image` or an `Artifact` of this driver.
+        base: a template's or a machine's name or inventory path, `VSphereMachine("name", snapshot="clean")`,
+            `Appliance("base.ova")`, `LibraryItem("library", "item")`, an `@bakery.image`, or an `Artifact` of this
+            driver.
         server: name or address of the vCenter or host, with `:PORT` where it is not 443; None is VSPHERE_SERVER, or
             GOVC_URL.
         username: None is VSPHERE_USER, or GOVC_USERNAME.
@@ -48,6 +49,7 @@ class VSphere(Source):
         network: the first network card's network; several are for the first cards, and cards are added where there are
             fewer. None is the base's own.
         clone: `full`, or `linked`: the machine's disk stands on the base's snapshot.
+        ovf: what a base that is an OVF asks whoever imports it.
         cpus: processors; None is the base's own, here and below.
         cores_per_socket: of them.
         memory: `"2G"`, or bytes; a multiple of 4 MiB.
@@ -93,6 +95,7 @@ class VSphere(Source):
     datastore_cluster: str | None = None
     network: Texts | None = None
     clone: Literal["full", "linked"] = "full"
+    ovf: OvfOptions = field(default_factory=OvfOptions)
 
     cpus: int | None = None
     cores_per_socket: int | None = None

@@ -7,23 +7,22 @@ import hashlib
 import http.client
 import ssl
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from bakery.drivers.shared.ovf_package import PackageFile
 from bakery.drivers.shared.waiting import patience
 from bakery.drivers.vsphere.api import types
 from bakery.drivers.vsphere.api.center import VCenter
 from bakery.drivers.vsphere.api.errors import VSphereError, refusal, translate_errors
 from bakery.drivers.vsphere.api.inventory import Entity
 from bakery.errors import BakeryError, DriverError, NotYet
-from bakery.state.claim import Claim
+from bakery.util.context import WorkContext
 from bakery.util.waiting import Cancel, until
 
-PIECE = 1 << 20
 READY: Final = 300.0
 """Seconds until a lease can be used."""
 ALIVE: Final = 10.0
@@ -31,7 +30,7 @@ ALIVE: Final = 10.0
 PATIENCE: Final = 600.0
 """Seconds that a host may keep us waiting for a piece to be taken."""
 CREATED = frozenset({200, 201})
-VMDK = "application/x-vnd.vmware-streamVmdk"
+VMDK, PLAIN = "application/x-vnd.vmware-streamVmdk", "application/octet-stream"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +44,10 @@ class ImportJob:
         pool, folder, store: where it goes.
         host: the host, or None.
         networks: what the OVF's networks are here.
-        claim: the right to make it.
+        work: can cancel it, and is told how far it is.
+        provisioning: of the disks, in vSphere's words: `thin`, `thick`, `eagerZeroedThick`.
+        deployment: the id of one of the OVF's configurations; empty for its default.
+        properties: of the OVF, by their whole names.
     """
 
     center: VCenter
@@ -56,31 +58,38 @@ class ImportJob:
     store: Any
     host: Any
     networks: tuple[tuple[str, Entity], ...]
-    claim: Claim
+    work: WorkContext
+    provisioning: str = "thin"
+    deployment: str = ""
+    properties: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def import_machine(job: ImportJob, disk: Path, timeout: float) -> Any:
-    """Make a machine of an OVF and a disk, and return pyvmomi's reference to it.
+def import_machine(job: ImportJob, files: Mapping[str, PackageFile], timeout: float) -> Any:
+    """Make a machine of an OVF and its files, and return pyvmomi's reference to it.
 
     Args:
         job: what.
-        disk: a stream-optimized VMDK.
+        files: what the OVF names, such as stream-optimized VMDKs, by the names that it has for them.
         timeout: seconds for all of it.
 
     Raises:
-        VSphereError: the OVF or the disk is refused.
+        VSphereError: the OVF or a file is refused.
     """
-    center, claim = job.center, job.claim
+    center, work = job.center, job.work
+    result = read_ovf(job)
+    for warning in result.warning or ():
+        work.notice(f"vSphere says of the OVF: {warning.msg}", warning=True)
     lease = center.call(
         "import the machine",
-        lambda: job.pool.ImportVApp(spec=_spec(job), folder=job.folder, host=job.host),
+        lambda: job.pool.ImportVApp(spec=result.importSpec, folder=job.folder, host=job.host),
         repeat=False,
     )
-    info = _ready(center, lease, claim)
+    info = _ready(center, lease, work)
     machine = info.entity  # a lease that is complete is gone, and knows nothing any more
     try:
         with _kept_alive(center, lease) as progress:
-            _upload(job, disk, _target(info), progress, timeout)
+            for upload in _uploads(result, info, files):
+                _upload(job, upload, progress, timeout)
         center.call("finish the import", lease.HttpNfcLeaseComplete, repeat=False)
     except BaseException:
         with contextlib.suppress(BakeryError):
@@ -89,25 +98,33 @@ def import_machine(job: ImportJob, disk: Path, timeout: float) -> Any:
     return machine
 
 
-def _spec(job: ImportJob) -> Any:
-    """Let vSphere read the OVF; what it says of it is an error, and what it warns of is told."""
+def read_ovf(job: ImportJob) -> Any:
+    """Let vSphere read the OVF, which makes nothing; what it says of it is an error.
+
+    Raises:
+        VSphereError: it knows no such hardware, or refuses for another reason.
+    """
     vim, center = types.vim(), job.center
     networks = [vim.OvfManager.NetworkMapping(name=name, network=entity.ref) for name, entity in job.networks]
     wanted = vim.OvfManager.CreateImportSpecParams(
-        locale="", deploymentOption="", entityName=job.name, networkMapping=networks, diskProvisioning="thin"
+        locale="",
+        deploymentOption=job.deployment,
+        entityName=job.name,
+        networkMapping=networks,
+        propertyMapping=[vim.KeyValue(key=key, value=value) for key, value in job.properties.items()],
+        diskProvisioning=job.provisioning,
     )
     result = center.call(
         "read the OVF",
         lambda: center.content.ovfManager.CreateImportSpec(job.descriptor, job.pool, job.store, wanted),
     )
-    for warning in result.warning or ():
-        job.claim.notice(f"vSphere says of the OVF: {warning.msg}", warning=True)
     if result.error:
-        raise refusal("take the OVF", result.error[0])
-    return result.importSpec
+        refused = [refusal("take the OVF", fault) for fault in result.error]
+        raise VSphereError(refused[0].what, why="\n".join(one.why for one in refused), hint=refused[0].hint)
+    return result
 
 
-def _ready(center: VCenter, lease: Any, claim: Claim) -> Any:
+def _ready(center: VCenter, lease: Any, work: WorkContext) -> Any:
     def probe() -> Any:
         with patience("vSphere"):
             values = center.properties(lease, "state", "error", "info", "initializeProgress") or {}
@@ -123,18 +140,45 @@ def _ready(center: VCenter, lease: Any, claim: Claim) -> Any:
         probe,
         what="vSphere is ready for the disk",
         timeout=READY,
-        cancel=claim.cancel,
-        notify=claim.waiting,
+        cancel=work.cancel,
+        notify=work.waiting,
         error=VSphereError,
     )
 
 
-def _target(info: Any) -> Any:
-    """Return where a lease takes the disk."""
-    for target in info.deviceUrl or ():
-        if target.disk:
-            return target
-    raise DriverError("vSphere takes no disk for the machine", why="its lease names no address for one")
+@dataclass(frozen=True, kw_only=True)
+class LeaseUpload:
+    """A file, and where a lease takes it.
+
+    Args:
+        file: of the package.
+        target: the lease's address for it.
+        new: it is no disk that the import has made already, but a file of its own.
+        before: bytes of the files that go first.
+        total: bytes of all files.
+    """
+
+    file: PackageFile
+    target: Any
+    new: bool
+    before: int
+    total: int
+
+
+def _uploads(result: Any, info: Any, files: Mapping[str, PackageFile]) -> Iterator[LeaseUpload]:
+    """Yield what is to be sent where: vSphere says which file is which device, and the lease where each goes."""
+    targets = {str(target.importKey): target for target in info.deviceUrl or ()}
+    items = list(result.fileItem or ())
+    missing = [str(item.path) for item in items if str(item.path) not in files]
+    if missing:
+        raise DriverError("the machine cannot be imported", why=f"there is no {', '.join(missing)}")
+    total, before = sum(files[str(item.path)].size for item in items), 0
+    for item in items:
+        file, target = files[str(item.path)], targets.get(str(item.deviceId))
+        if target is None:
+            raise DriverError(f"vSphere takes no {file.name} for the machine", why="its lease names no address for it")
+        yield LeaseUpload(file=file, target=target, new=bool(item.create), before=before, total=total)
+        before += file.size
 
 
 @dataclass
@@ -166,22 +210,23 @@ def _kept_alive(center: VCenter, lease: Any) -> Generator[UploadProgress]:
         thread.join()
 
 
-def _upload(job: ImportJob, disk: Path, target: Any, progress: UploadProgress, timeout: float) -> None:
-    size = disk.stat().st_size
+def _upload(job: ImportJob, upload: LeaseUpload, progress: UploadProgress, timeout: float) -> None:
+    target, name = upload.target, upload.file.name
     url = urlsplit(str(target.url).replace("*", job.center.account.address[0], 1))
     own_port = job.center.account.address[1] if "*" in str(target.url) else 443
-    with translate_errors(f"take the disk {disk.name}"):
+    with translate_errors(f"take the file {name}"):
         connection = _connection(job.center, url.hostname or "", url.port or own_port, str(target.sslThumbprint or ""))
         try:
             connection.timeout = min(PATIENCE, timeout)
-            headers = {"Content-Type": VMDK, "Content-Length": str(size), "Overwrite": "t"}
-            connection.request("POST", url.path, _pieces(disk, size, job.claim, progress), headers)
+            method, kind = ("PUT", PLAIN) if upload.new else ("POST", VMDK)
+            headers = {"Content-Type": kind, "Content-Length": str(upload.file.size), "Overwrite": "t"}
+            connection.request(method, url.path, _pieces(upload, job.work, progress), headers)
             answer = connection.getresponse()
             text = answer.read(500).decode(errors="replace")
         finally:
             connection.close()
     if answer.status not in CREATED:
-        raise VSphereError(f"vSphere did not take the disk {disk.name}", why=f"{answer.status} {answer.reason}: {text}")
+        raise VSphereError(f"vSphere did not take the file {name}", why=f"{answer.status} {answer.reason}: {text}")
 
 
 def _connection(center: VCenter, host: str, port: int, thumbprint: str) -> http.client.HTTPSConnection:
@@ -204,12 +249,11 @@ def _connection(center: VCenter, host: str, port: int, thumbprint: str) -> http.
     return connection
 
 
-def _pieces(disk: Path, size: int, claim: Claim, progress: UploadProgress) -> Iterator[bytes]:
-    done = 0
-    with disk.open("rb") as file:
-        while piece := file.read(PIECE):
-            claim.cancel.check()
-            yield piece
-            done += len(piece)
-            progress.percent = min(99, done * 100 // max(1, size))
-            claim.progress("upload", done, size)
+def _pieces(upload: LeaseUpload, work: WorkContext, progress: UploadProgress) -> Iterator[bytes]:
+    done = upload.before
+    for piece in upload.file.pieces():
+        work.cancel.check()
+        yield piece
+        done += len(piece)
+        progress.percent = min(99, done * 100 // max(1, upload.total))
+        work.progress("upload", done, upload.total)

@@ -6,15 +6,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from bakery.drivers.shared.appliance import Appliance
 from bakery.drivers.vsphere.api import types
 from bakery.drivers.vsphere.api.center import Properties, VCenter, moid
 from bakery.drivers.vsphere.api.inventory import Inventory
-from bakery.drivers.vsphere.options import VSphereMachine
+from bakery.drivers.vsphere.options import LibraryItem, VSphereMachine
 from bakery.errors import PreflightError
 from bakery.model import Artifact, Checkpoint
 from bakery.util.suggestions import nearest
 
-HINT = "base='debian-12-template', VSphereMachine('debian-12', snapshot='clean'), or an image of this driver"
+HINT = (
+    "base='debian-12-template', VSphereMachine('debian-12', snapshot='clean'), Appliance('base.ova'), "
+    "LibraryItem('library', 'item'), or an image of this driver"
+)
+IMPORTED = (Appliance, LibraryItem)
+"""What no machine of the inventory is cloned from."""
 PATHS = (
     "name",
     "config.template",
@@ -66,6 +72,15 @@ class CloneBase:
             return f"{uuid} {moid(self.snapshot)}"
         changed = self.values.get("config.changeVersion")
         return f"{uuid} {changed}" if self.is_template and uuid and changed else None
+
+
+def cloned(center: VCenter, base: Any, inventory: Inventory) -> CloneBase | None:
+    """Return what a machine is cloned from; None where it is imported or deployed.
+
+    Raises:
+        PreflightError: as `resolve`.
+    """
+    return None if isinstance(base, IMPORTED) else resolve(center, base, inventory)
 
 
 def resolve(center: VCenter, base: Any, inventory: Inventory) -> CloneBase:

@@ -10,14 +10,14 @@ from bakery.drivers.vsphere.api.center import VCenter, moid
 from bakery.drivers.vsphere.api.errors import VSphereError, fault_of
 from bakery.drivers.vsphere.machine import base_images, hardware, machines, place, user_data
 from bakery.drivers.vsphere.machine.base_images import CloneBase
+from bakery.drivers.vsphere.machine.import_base import Goal, import_base
+from bakery.drivers.vsphere.machine.machines import MACHINE
 from bakery.drivers.vsphere.machine.place import Place
 from bakery.drivers.vsphere.source import VSphere
 from bakery.errors import PreflightError
 from bakery.model import Handle, Resource
 from bakery.state.claim import Claim
 
-MACHINE = "machine"
-"""The journal's word for a machine with its disks."""
 STARTING = 600.0
 """Seconds for powering a machine on."""
 OURS = (marks.IMAGE, marks.CREATED)
@@ -42,10 +42,14 @@ def launch(job: CloneJob) -> Handle:
     """
     center, source, claim = job.center, job.source, job.claim
     known = inventory.read(center, machines=True)
-    base = base_images.resolve(center, source.base, known)
+    base = base_images.cloned(center, source.base, known)
     where = place.find(center, source, base, known)
     folder, made = place.folder(center, where, claim)
-    machine, resource = _clone(job, base, where, folder)
+    if base is not None:
+        machine, resource = _clone(job, base, where, folder)
+    else:
+        goal = Goal(name=claim.name, known=known, where=where, folder=folder)
+        machine, resource = import_base(center, source, goal, claim)
     _mark(center, machine, claim)
     _change(job, machine, where)
     _power_on(center, machine, claim)

@@ -11,6 +11,8 @@ from bakery.drivers.vsphere.api.errors import VSphereError, fault_of
 from bakery.errors import NotYet
 from bakery.util.context import WorkContext
 
+MACHINE = "machine"
+"""The journal's word for a machine with its disks."""
 RENAMING = 120.0
 POWER = 600.0
 """Seconds."""

@@ -7,12 +7,17 @@ from typing import Any
 
 import pytest
 
+from bakery.drivers.vsphere.api import center as centers
 from bakery.drivers.vsphere.api.account import VSphereAccount
 from bakery.drivers.vsphere.api.center import VCenter, moid
+from bakery.drivers.vsphere.driver import VSphereDriver
+from bakery.drivers.vsphere.machine import endpoint
+from bakery.redaction.secret import Secret
 from bakery.state.claim import Claim
 from bakery.state.ssh_keys import make_keys
 from bakery.testing.contract import RecordingLedger
 from bakery.util.waiting import Cancel
+from tests.unit.drivers.vsphere.in_memory import VIM, InMemory
 
 KEYS = make_keys("test")
 ACCOUNT = VSphereAccount(server="vc.test", username="baker@vsphere.local")
@@ -115,3 +120,28 @@ def claim(tmp_path: Path) -> Claim:
         ledger=RecordingLedger(),
         driver="vsphere",
     )
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> InMemory:
+    """The vCenter: its objects, what was asked, and the next faults."""
+    api = InMemory()
+    made = VIM.ServiceInstance
+
+    def connect(account: VSphereAccount, password: Secret) -> centers.VSphereSession:
+        monkeypatch.setattr(made, "RetrieveContent", lambda _: api.content)
+        session = centers.VSphereSession(account, password, api)
+        session.login()
+        return session
+
+    monkeypatch.setattr(centers, "connect", connect)
+    monkeypatch.setattr(endpoint, "_answers", lambda _: True)
+    for name, value in (("SERVER", "vc.test"), ("USER", "baker"), ("PASSWORD", "a password")):
+        monkeypatch.setenv(f"VSPHERE_{name}", value)
+    return api
+
+
+@pytest.fixture
+def driver(api: InMemory) -> VSphereDriver:
+    del api
+    return VSphereDriver()

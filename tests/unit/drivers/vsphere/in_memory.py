@@ -44,6 +44,7 @@ class InMemory:
         self.denied: frozenset[str] = frozenset()
         self.warnings: list[Any] = []
         self.errors: list[Any] = []
+        self.asked: list[Any] = []
         self._inventory()
 
     def _inventory(self) -> None:
@@ -267,17 +268,29 @@ class InMemory:
             for entity in entities
         ]
 
-    def _CreateImportSpec(self, *_: Any) -> Any:
+    def _CreateImportSpec(self, _: Any, __: str, ___: Any, ____: Any, wanted: Any) -> Any:
+        self.asked.append(wanted)
         result: Any = VIM.OvfManager.CreateImportSpecResult
+        item: Any = VIM.OvfManager.FileItem
+        files = [
+            item(deviceId="k", path="disk1.vmdk", cimType=17, create=False),
+            item(deviceId="i", path="tools.iso", cimType=15, create=True),
+        ]
         return result(
-            importSpec=VIM.vm.VmImportSpec(configSpec=VIM.vm.ConfigSpec()), warning=self.warnings, error=self.errors
+            importSpec=VIM.vm.VmImportSpec(configSpec=VIM.vm.ConfigSpec()),
+            fileItem=files,
+            warning=self.warnings,
+            error=self.errors,
         )
 
     def _ImportVApp(self, *_: Any) -> Any:
         machine = self.machine("imported")
         lease: Any = VIM.HttpNfcLease
-        url = lease.DeviceUrl(key="k", importKey="k", url="https://*/nfc/1/disk-0.vmdk", sslThumbprint="", disk=True)
+        urls = [
+            lease.DeviceUrl(key=key, importKey=key, url=f"https://*/nfc/1/{name}", sslThumbprint="", disk=disk)
+            for key, name, disk in (("i", "tools.iso", False), ("k", "disk-0.vmdk", True))
+        ]
         info = lease.Info(
-            lease=lease("lease-1", self), entity=machine, deviceUrl=[url], totalDiskCapacityInKB=1, leaseTimeout=300
+            lease=lease("lease-1", self), entity=machine, deviceUrl=urls, totalDiskCapacityInKB=1, leaseTimeout=300
         )
         return self.add(lease, "lease-1", state="ready", info=info)

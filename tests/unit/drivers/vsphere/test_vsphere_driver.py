@@ -12,16 +12,13 @@ from typing import Any
 import pytest
 from pyVmomi import vim, vmodl
 
-from bakery.drivers.vsphere.api import center as centers
-from bakery.drivers.vsphere.api.account import VSphereAccount
+from bakery.drivers.shared.ovf_package import ByteRange, PackageFile
 from bakery.drivers.vsphere.driver import VSphereDriver
 from bakery.drivers.vsphere.image import import_disk, ovf
-from bakery.drivers.vsphere.machine import endpoint
 from bakery.drivers.vsphere.options import Keep
 from bakery.drivers.vsphere.source import VSphere
 from bakery.errors import DriverError
 from bakery.model import Artifact, Where
-from bakery.redaction.secret import Secret
 from bakery.state.claim import Claim
 from bakery.testing.contract import RecordingLedger
 from bakery.util.context import WorkContext
@@ -29,31 +26,7 @@ from tests.unit.drivers.vsphere.in_memory import InMemory
 
 VIM: Any = vim
 VMODL: Any = vmodl
-
-
-@pytest.fixture
-def api(monkeypatch: pytest.MonkeyPatch) -> InMemory:
-    """The vCenter: its objects, what was asked, and the next faults."""
-    api = InMemory()
-    made = VIM.ServiceInstance
-
-    def connect(account: VSphereAccount, password: Secret) -> centers.VSphereSession:
-        monkeypatch.setattr(made, "RetrieveContent", lambda _: api.content)
-        session = centers.VSphereSession(account, password, api)
-        session.login()
-        return session
-
-    monkeypatch.setattr(centers, "connect", connect)
-    monkeypatch.setattr(endpoint, "_answers", lambda _: True)
-    for name, value in (("SERVER", "vc.test"), ("USER", "baker"), ("PASSWORD", "a password")):
-        monkeypatch.setenv(f"VSPHERE_{name}", value)
-    return api
-
-
-@pytest.fixture
-def driver(api: InMemory) -> VSphereDriver:
-    del api
-    return VSphereDriver()
+Files = dict[str, PackageFile]
 
 
 def source(**options: Any) -> VSphere:
@@ -263,14 +236,13 @@ class FakeConnection:
 
     def __init__(self, status: int) -> None:
         self.status, self.reason, self.timeout = status, "so", 0.0
-        self.sent = b""
-        self.path = ""
+        self.taken: list[tuple[str, str, bytes]] = []
 
     def request(self, method: str, path: str, body: Iterator[bytes], headers: dict[str, str]) -> None:
         """Take it."""
-        assert method == "POST"
-        self.path, self.sent = path, b"".join(body)
-        assert headers["Content-Length"] == str(len(self.sent))
+        sent = b"".join(body)
+        self.taken.append((method, path, sent))
+        assert headers["Content-Length"] == str(len(sent))
 
     def getresponse(self) -> FakeConnection:
         """Answer."""
@@ -302,34 +274,41 @@ def job(driver: VSphereDriver, claim: Claim) -> import_disk.ImportJob:
         store=VIM.Datastore("ds-1", center.session.stub),
         host=None,
         networks=(),
-        claim=claim,
+        work=claim,
     )
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Path:
-    path = tmp_path / "disk1.vmdk"
-    path.write_bytes(b"a disk")
-    return path
+def files(tmp_path: Path) -> dict[str, PackageFile]:
+    """A disk, and a CD image that no device of the import is."""
+    found: dict[str, PackageFile] = {}
+    for name, content in (("disk1.vmdk", b"a disk"), ("tools.iso", b"an iso")):
+        path = tmp_path / name
+        path.write_bytes(content)
+        found[name] = PackageFile(name, (ByteRange(path, 0, len(content)),))
+    return found
 
 
 def test_a_disk_is_sent_under_a_lease_that_is_then_complete(
-    api: InMemory, driver: VSphereDriver, claim: Claim, disk: Path, monkeypatch: pytest.MonkeyPatch
+    api: InMemory, driver: VSphereDriver, claim: Claim, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api.warnings = [VMODL.MethodFault(msg="an odd thing")]
     said: list[str] = []
     told = replace(claim, emit=lambda event: said.append(str(getattr(event, "message", ""))))
     with importing(monkeypatch) as host:
-        machine = import_disk.import_machine(job(driver, told), disk, 60)
+        machine = import_disk.import_machine(job(driver, told), files, 60)
     assert api.objects[machine._GetMoId()][1]["name"] == "imported"
-    assert (host.sent, host.path) == (b"a disk", "/nfc/1/disk-0.vmdk")
+    assert host.taken == [
+        ("POST", "/nfc/1/disk-0.vmdk", b"a disk"),
+        ("PUT", "/nfc/1/tools.iso", b"an iso"),
+    ]
     assert (api.called("HttpNfcLeaseComplete"), api.called("HttpNfcLeaseAbort")) == (1, 0)
     assert "vSphere says of the OVF: an odd thing" in said
 
 
-@pytest.mark.parametrize("what", ["status", "disk", "error", "spec"])
+@pytest.mark.parametrize("what", ["status", "disk", "file", "error", "spec"])
 def test_a_lease_is_given_up_where_anything_fails(
-    api: InMemory, driver: VSphereDriver, claim: Claim, disk: Path, monkeypatch: pytest.MonkeyPatch, what: str
+    api: InMemory, driver: VSphereDriver, claim: Claim, files: Files, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     begin = api._ImportVApp
 
@@ -344,9 +323,17 @@ def test_a_lease_is_given_up_where_anything_fails(
 
     monkeypatch.setattr(api, "_ImportVApp", changed)
     if what == "spec":
-        api.errors = [VMODL.MethodFault(msg="no such hardware")]
-    said = {"status": "no room", "disk": "no address", "error": "broken", "spec": "no such hardware"}
+        api.errors = [VMODL.MethodFault(msg="no such hardware"), VMODL.MethodFault(msg="nor such")]
+    if what == "file":
+        del files["tools.iso"]
+    said = {
+        "status": "no room",
+        "disk": "no address",
+        "file": "there is no tools.iso",
+        "error": "broken",
+        "spec": "no such hardware\nMethodFault: nor such",
+    }
     with importing(monkeypatch, 500 if what == "status" else 201), pytest.raises(DriverError) as error:
-        import_disk.import_machine(job(driver, claim), disk, 60)
+        import_disk.import_machine(job(driver, claim), files, 60)
     assert said[what] in error.value.why
-    assert api.called("HttpNfcLeaseAbort") == (what in {"status", "disk"})
+    assert api.called("HttpNfcLeaseAbort") == (what in {"status", "disk", "file"})

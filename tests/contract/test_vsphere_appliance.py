@@ -1,0 +1,141 @@
+"""`base=Appliance(...)` on vcsim over TLS: govmomi reads the OVF, a lease takes the disk, it is built on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bakery.drivers.shared.appliance import Appliance
+from bakery.drivers.vsphere.driver import VSphereDriver
+from bakery.drivers.vsphere.options import OvfOptions
+from bakery.drivers.vsphere.source import VSphere
+from bakery.errors import DriverError, PreflightError
+from bakery.testing.contract import Stop
+from tests.appliances import ODD, PRODUCT, package, write_ova, write_ovf
+from tests.contract.test_vsphere_life import names, once, vim_fault
+from tests.contract.vcsim import Reply, VCenterStandIn
+from tests.contract.vspherelife import Life, OneLedger
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VCenterStandIn]:
+    with VCenterStandIn(tmp_path_factory.mktemp("vcsim") / "front") as front:
+        yield front
+
+
+@pytest.fixture
+def front(shared: VCenterStandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[VCenterStandIn]:
+    for name, value in shared.environment.items():
+        monkeypatch.setenv(name, value)
+    before = shared.exists()
+    shared.calls.clear()
+    shared.uploads.clear()
+    yield shared
+    shared.fault = lambda _: None
+    assert shared.exists() == before
+
+
+@pytest.fixture
+def life(front: VCenterStandIn, tmp_path: Path) -> Callable[..., Life]:
+    numbers = iter(range(1, 1000))
+
+    def make(path: Path, ledger: OneLedger | None = None, **changes: Any) -> Life:
+        options = {**front.options, "base": Appliance(str(path)), "settle": 0.0, "poll": 0.1, "network": "VM Network"}
+        source = VSphere(**{**options, **changes})
+        return Life(source=source, folder=tmp_path, ledger=ledger or OneLedger(), number=next(numbers))
+
+    return make
+
+
+@pytest.mark.parametrize("write", [write_ovf, lambda folder, files: write_ova(folder / "web.ova", files)])
+def test_an_appliance_is_imported_built_on_and_kept(
+    front: VCenterStandIn, life: Callable[..., Life], tmp_path: Path, write: Callable[[Path, dict[str, bytes]], Path]
+) -> None:
+    before = front.exists()
+    path = write(tmp_path, package(b"a disk" * 100, sections=PRODUCT, networks=("nat", "DC0_DVPG0")))
+    options = OvfOptions(properties={"web.role.1": "front"})
+    one = life(path, cpus=4, disk="1G", ovf=options, notes="Imported.")
+    assert [problem for problem in one.driver.check(one.source) if problem.fatal] == []
+    kept = one.whole()
+    assert names(front, before) == {"template /DC0/vm/web"}
+    assert front.uploads == [b"a disk" * 100]
+    config = (front.center.properties(front.machine("web"), "config") or {})["config"]
+    assert (config.hardware.numCPU, config.hardware.memoryMB, config.guestId) == (4, 512, "debian10_64Guest")
+    assert config.annotation == "Imported."
+    assert [one.capacityInKB for one in config.hardware.device if hasattr(one, "capacityInKB")] == [1 << 20]
+    cards = [device for device in config.hardware.device if type(device).__name__.endswith("VirtualVmxnet3")]
+    assert [hasattr(card.backing, "port") for card in cards] == [False, True]
+    # vcsim keeps an OVF's properties among a machine's settings; vCenter has a place of their own for them.
+    assert ("web.role.1", "front") in {(option.key, option.value) for option in config.extraConfig}
+    assert front.listed("CreateImportSpec")[-1].value("diskProvisioning") == "thin"
+    one.driver.delete(kept)
+
+
+def test_hardware_that_vsphere_does_not_know_is_said_before_anything_is_made(
+    front: VCenterStandIn, life: Callable[..., Life], tmp_path: Path
+) -> None:
+    path = write_ova(tmp_path / "web.ova", package(items=ODD.format(kind=99)))
+    one = life(path)
+    (problem,) = one.driver.check(one.source)
+    assert problem.what == "vSphere did not take the OVF"
+    assert "unsupported resource type: 99" in problem.why
+    with pytest.raises(DriverError, match="did not take the OVF"):
+        one.driver.launch(one.source, one.claim("build"))
+    assert front.listed("ImportVApp") == []
+    one.ledger.undo(VSphereDriver())
+
+
+@pytest.mark.parametrize("missing", ["disk1.vmdk", "content"])
+def test_a_package_that_is_not_whole_is_said_before_anything_is_made(
+    front: VCenterStandIn, life: Callable[..., Life], tmp_path: Path, missing: str
+) -> None:
+    files = {name: data for name, data in package().items() if name != missing}
+    if missing == "content":
+        files["disk1.vmdk"] = b"a risk"
+    one = life(write_ova(tmp_path / "web.ova", files))
+    with pytest.raises(PreflightError, match=r"is not whole|is damaged"):
+        one.driver.launch(one.source, one.claim("build"))
+    assert {call.method for call in front.calls}.isdisjoint({"CreateImportSpec", "ImportVApp", "CreateFolder"})
+    assert one.ledger.resources == {}
+
+
+def test_a_crash_at_any_line_leaves_nothing(front: VCenterStandIn, life: Callable[..., Life], tmp_path: Path) -> None:
+    path = write_ova(tmp_path / "web.ova", package())
+    before = front.exists()
+    for point in range(1, 100):
+        one = life(path, OneLedger(point), folder="imported")
+        crashed = False
+        try:
+            one.image()
+        except Stop:
+            crashed = True
+        finally:
+            one.ledger.undo(VSphereDriver())
+        assert front.exists() == before, f"leaked after a crash at point {point}"
+        if not crashed:
+            break
+    assert point > 8
+
+
+@pytest.mark.parametrize(
+    ("method", "reply"),
+    [
+        ("ImportVApp", Reply(lost=True)),
+        ("HttpNfcLeaseComplete", Reply(lost=True)),
+        ("ImportVApp", Reply(fault=vim_fault("NoPermission"))),
+        ("ReconfigVM_Task", Reply(fault=vim_fault("InvalidDatastore"))),
+    ],
+)
+def test_a_refusal_or_a_lost_answer_leaves_nothing(
+    front: VCenterStandIn, life: Callable[..., Life], tmp_path: Path, method: str, reply: Reply
+) -> None:
+    front.fault = once(method, reply)
+    one = life(write_ova(tmp_path / "web.ova", package()))
+    with pytest.raises(DriverError, match="vSphere did not"):
+        one.driver.launch(one.source, one.claim("build"))
+    one.ledger.undo(VSphereDriver())
