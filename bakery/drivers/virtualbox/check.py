@@ -12,7 +12,8 @@ import psutil
 from bakery.disk import image_files, qemuimg
 from bakery.disk.bases.base import Base
 from bakery.drivers.qemu.layers import virtual_size
-from bakery.drivers.shared.appliance import Appliance, files_of
+from bakery.drivers.shared.appliance import Appliance
+from bakery.drivers.shared.appliance_files import files_of
 from bakery.drivers.virtualbox.api import sdk
 from bakery.drivers.virtualbox.api.vboxmanage import VBoxManage
 from bakery.drivers.virtualbox.machine import base_images, launch, registered

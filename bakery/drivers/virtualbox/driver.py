@@ -10,7 +10,8 @@ from typing import ClassVar
 
 from bakery.disk import image_files
 from bakery.drivers.base import Driver
-from bakery.drivers.shared.appliance import Appliance, content_key
+from bakery.drivers.shared.appliance import Appliance
+from bakery.drivers.shared.appliance_files import content_key
 from bakery.drivers.shared.console import host_key_from
 from bakery.drivers.virtualbox import check, destroy, find
 from bakery.drivers.virtualbox.api.sdk import way_in

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bakery.drivers.shared.appliance import Appliance, local_file
+from bakery.drivers.shared.appliance import Appliance
+from bakery.drivers.shared.appliance_files import local_file
 from bakery.drivers.shared.ovf_package import open_package
 from bakery.drivers.vsphere.api import inventory, marks
 from bakery.drivers.vsphere.api.account import VSphereAccount

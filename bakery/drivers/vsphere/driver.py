@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bakery.drivers.base import Driver
-from bakery.drivers.shared.appliance import Appliance, content_key
+from bakery.drivers.shared.appliance import Appliance
+from bakery.drivers.shared.appliance_files import content_key
 from bakery.drivers.vsphere import check, destroy, find
 from bakery.drivers.vsphere.api import inventory
 from bakery.drivers.vsphere.api.account import VSphereAccount

@@ -7,7 +7,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from bakery.disk.bases.base import Base
-from bakery.drivers.shared.appliance import Appliance, local_file
+from bakery.drivers.shared.appliance import Appliance
+from bakery.drivers.shared.appliance_files import local_file
 from bakery.drivers.virtualbox.options import RegisteredMachine
 from bakery.errors import ImagefileError, PreflightError
 from bakery.model import Artifact

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from bakery.drivers.shared.appliance import local_file
+from bakery.drivers.shared.appliance_files import local_file
 from bakery.drivers.shared.ovf_package import OvfPackage, PackageFile, attribute, open_package, unpacked, verify
 from bakery.drivers.vsphere.api.center import VCenter, moid
 from bakery.drivers.vsphere.api.inventory import Entity, Inventory

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bakery.disk.bases.download import Downloader
-from bakery.drivers.shared import appliance
+from bakery.drivers.shared import appliance_files
 from bakery.drivers.shared.appliance import Appliance
 from bakery.errors import PreflightError
 from bakery.util.context import WorkContext
@@ -29,25 +29,25 @@ def work(tmp_path: Path) -> WorkContext:
 def test_a_file_is_compared_with_its_checksum_where_there_is_one(tmp_path: Path, work: WorkContext) -> None:
     path = tmp_path / "web.ova"
     with pytest.raises(PreflightError, match="there is no appliance"):
-        appliance.local_file(Appliance(str(path)), work)
+        appliance_files.local_file(Appliance(str(path)), work)
     path.write_bytes(OVA)
     for sha256 in ("", SHA256):
-        assert appliance.local_file(Appliance(str(path), sha256), work) == path
-        assert appliance.content_key(Appliance(str(path), sha256), work) == SHA256
+        assert appliance_files.local_file(Appliance(str(path), sha256), work) == path
+        assert appliance_files.content_key(Appliance(str(path), sha256), work) == SHA256
     with pytest.raises(PreflightError, match="not the one that was meant"):
-        appliance.local_file(Appliance(str(path), "0" * 64), work)
+        appliance_files.local_file(Appliance(str(path), "0" * 64), work)
 
 
 def test_the_key_of_an_ovf_is_that_of_all_its_files(tmp_path: Path, work: WorkContext) -> None:
     (tmp_path / "web.ovf").write_text(OVF.format(version="2"), encoding="utf-8")
     disk, wanted = tmp_path / "web-disk001.vmdk", Appliance(str(tmp_path / "web.ovf"))
     with pytest.raises(PreflightError, match="not whole"):
-        appliance.content_key(wanted, work)
+        appliance_files.content_key(wanted, work)
     disk.write_bytes(b"one")
-    first = appliance.content_key(wanted, work)
-    assert appliance.content_key(wanted, work) == first
+    first = appliance_files.content_key(wanted, work)
+    assert appliance_files.content_key(wanted, work) == first
     disk.write_bytes(b"two")
-    assert appliance.content_key(wanted, work) != first
+    assert appliance_files.content_key(wanted, work) != first
 
 
 @pytest.fixture
@@ -66,22 +66,22 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_an_address_is_downloaded_once_for_all_builds(work: WorkContext, fetched: list[str]) -> None:
     for _ in range(2):
-        path = appliance.local_file(Appliance(ADDRESS, SHA256), work)
+        path = appliance_files.local_file(Appliance(ADDRESS, SHA256), work)
     assert path.read_bytes() == OVA
     assert path.is_relative_to(work.cache)
     assert fetched == [ADDRESS]
-    assert appliance.content_key(Appliance(ADDRESS, SHA256), work) == SHA256
+    assert appliance_files.content_key(Appliance(ADDRESS, SHA256), work) == SHA256
 
 
 def test_a_download_that_was_damaged_since_is_downloaded_again(work: WorkContext, fetched: list[str]) -> None:
-    path = appliance.local_file(Appliance(ADDRESS, SHA256), work)
+    path = appliance_files.local_file(Appliance(ADDRESS, SHA256), work)
     path.chmod(0o644)
     path.write_bytes(b"cut")
-    assert appliance.local_file(Appliance(ADDRESS, SHA256), work).read_bytes() == OVA
+    assert appliance_files.local_file(Appliance(ADDRESS, SHA256), work).read_bytes() == OVA
     assert len(fetched) == 2
 
 
 def test_nothing_is_downloaded_offline(tmp_path: Path, fetched: list[str]) -> None:
     with pytest.raises(PreflightError, match="not in the cache"):
-        appliance.local_file(Appliance(ADDRESS, SHA256), WorkContext(cache=tmp_path, offline=True))
+        appliance_files.local_file(Appliance(ADDRESS, SHA256), WorkContext(cache=tmp_path, offline=True))
     assert fetched == []
