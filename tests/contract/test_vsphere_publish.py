@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from bakery.drivers.vsphere.driver import VSphereDriver
-from bakery.drivers.vsphere.image import import_disk
+from bakery.drivers.vsphere.image import import_disk, lease
 from bakery.errors import DriverError, ImagefileError
 from bakery.model import Artifact
 from bakery.publish import VSphere
@@ -123,7 +123,7 @@ def test_an_image_that_boots_with_uefi_asks_for_that(
 def test_a_lease_is_kept_alive_while_the_disk_is_sent(
     front: VCenterStandIn, life: Callable[..., Life], disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_disk, "ALIVE", 0.01)
+    monkeypatch.setattr(lease, "ALIVE", 0.01)
     pieces = import_disk._pieces
 
     def slowly(*words: Any) -> Iterator[bytes]:
@@ -191,9 +191,9 @@ def test_a_host_that_takes_the_disk_is_known_by_the_thumbprint_that_the_server_t
         data = ssl.PEM_cert_to_DER_cert(cert.read_text())
         seen = hashlib.sha1(data, usedforsecurity=False).hexdigest().upper()
         shown = ":".join(seen[at : at + 2] for at in range(0, 40, 2))
-        import_disk._connection(center, host, port, shown).close()
+        lease.connect(center, host, port, shown).close()
         with pytest.raises(DriverError, match="is not the one that the server means"):
-            import_disk._connection(center, host, port, "00:" * 19 + "00")
+            lease.connect(center, host, port, "00:" * 19 + "00")
         with pytest.raises(ssl.SSLCertVerificationError):
-            import_disk._connection(center, host, port, "")
+            lease.connect(center, host, port, "")
         server.shutdown()

@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import http.client
-import ssl
-import threading
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Any
 
 from bakery.drivers.shared.ovf_package import PackageFile
-from bakery.drivers.shared.waiting import patience
 from bakery.drivers.vsphere.api import types
 from bakery.drivers.vsphere.api.center import VCenter
 from bakery.drivers.vsphere.api.errors import VSphereError, refusal, translate_errors
 from bakery.drivers.vsphere.api.inventory import Entity
-from bakery.errors import BakeryError, DriverError, NotYet
+from bakery.drivers.vsphere.image import lease as leases
+from bakery.drivers.vsphere.image.lease import LeaseProgress
+from bakery.errors import DriverError
 from bakery.util.context import WorkContext
-from bakery.util.waiting import Cancel, until
 
-READY: Final = 300.0
-"""Seconds until a lease can be used."""
-ALIVE: Final = 10.0
-"""Seconds between two signs of life of a lease, which ends after some minutes without one."""
-PATIENCE: Final = 600.0
-"""Seconds that a host may keep us waiting for a piece to be taken."""
+IMPORT = "import"
 CREATED = frozenset({200, 201})
 VMDK, PLAIN = "application/x-vnd.vmware-streamVmdk", "application/octet-stream"
 
@@ -84,17 +72,13 @@ def import_machine(job: ImportJob, files: Mapping[str, PackageFile], timeout: fl
         lambda: job.pool.ImportVApp(spec=result.importSpec, folder=job.folder, host=job.host),
         repeat=False,
     )
-    info = _ready(center, lease, work)
+    info = leases.ready(center, lease, IMPORT, work)
     machine = info.entity  # a lease that is complete is gone, and knows nothing any more
-    try:
-        with _kept_alive(center, lease) as progress:
-            for upload in _uploads(result, info, files):
+    with leases.finished_or_aborted(center, lease, IMPORT):
+        uploads = list(_uploads(result, info, files))
+        with leases.kept_alive(center, lease, IMPORT, sum(one.file.size for one in uploads)) as progress:
+            for upload in uploads:
                 _upload(job, upload, progress, timeout)
-        center.call("finish the import", lease.HttpNfcLeaseComplete, repeat=False)
-    except BaseException:
-        with contextlib.suppress(BakeryError):
-            center.within(Cancel()).call("give the import up", lease.HttpNfcLeaseAbort, repeat=False)
-        raise
     return machine
 
 
@@ -124,28 +108,6 @@ def read_ovf(job: ImportJob) -> Any:
     return result
 
 
-def _ready(center: VCenter, lease: Any, work: WorkContext) -> Any:
-    def probe() -> Any:
-        with patience("vSphere"):
-            values = center.properties(lease, "state", "error", "info", "initializeProgress") or {}
-        match str(values.get("state")):
-            case "ready":
-                return values["info"]
-            case "error":
-                raise refusal("prepare the import", values["error"])
-            case state:
-                raise NotYet(f"the import is {state} ({values.get('initializeProgress') or 0} %)")
-
-    return until(
-        probe,
-        what="vSphere is ready for the disk",
-        timeout=READY,
-        cancel=work.cancel,
-        notify=work.waiting,
-        error=VSphereError,
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class LeaseUpload:
     """A file, and where a lease takes it.
@@ -154,15 +116,11 @@ class LeaseUpload:
         file: of the package.
         target: the lease's address for it.
         new: it is no disk that the import has made already, but a file of its own.
-        before: bytes of the files that go first.
-        total: bytes of all files.
     """
 
     file: PackageFile
     target: Any
     new: bool
-    before: int
-    total: int
 
 
 def _uploads(result: Any, info: Any, files: Mapping[str, PackageFile]) -> Iterator[LeaseUpload]:
@@ -172,55 +130,22 @@ def _uploads(result: Any, info: Any, files: Mapping[str, PackageFile]) -> Iterat
     missing = [str(item.path) for item in items if str(item.path) not in files]
     if missing:
         raise DriverError("the machine cannot be imported", why=f"there is no {', '.join(missing)}")
-    total, before = sum(files[str(item.path)].size for item in items), 0
     for item in items:
         file, target = files[str(item.path)], targets.get(str(item.deviceId))
         if target is None:
             raise DriverError(f"vSphere takes no {file.name} for the machine", why="its lease names no address for it")
-        yield LeaseUpload(file=file, target=target, new=bool(item.create), before=before, total=total)
-        before += file.size
+        yield LeaseUpload(file=file, target=target, new=bool(item.create))
 
 
-@dataclass
-class UploadProgress:
-    """How far an upload is, in percent."""
-
-    percent: int = 0
-    stop: threading.Event = field(default_factory=threading.Event)
-
-
-@contextmanager
-def _kept_alive(center: VCenter, lease: Any) -> Generator[UploadProgress]:
-    """Tell a lease how far the upload is, now and then, so that it does not end."""
-    progress = UploadProgress()
-
-    def tell() -> None:
-        while not progress.stop.wait(ALIVE):
-            with contextlib.suppress(BakeryError):  # whether it still holds is seen when it is finished
-                center.within(Cancel()).call(
-                    "go on with the import", lambda: lease.HttpNfcLeaseProgress(progress.percent), repeat=False
-                )
-
-    thread = threading.Thread(target=tell, name="vsphere-lease", daemon=True)
-    thread.start()
-    try:
-        yield progress
-    finally:
-        progress.stop.set()
-        thread.join()
-
-
-def _upload(job: ImportJob, upload: LeaseUpload, progress: UploadProgress, timeout: float) -> None:
-    target, name = upload.target, upload.file.name
-    url = urlsplit(str(target.url).replace("*", job.center.account.address[0], 1))
-    own_port = job.center.account.address[1] if "*" in str(target.url) else 443
+def _upload(job: ImportJob, upload: LeaseUpload, progress: LeaseProgress, timeout: float) -> None:
+    name = upload.file.name
     with translate_errors(f"take the file {name}"):
-        connection = _connection(job.center, url.hostname or "", url.port or own_port, str(target.sslThumbprint or ""))
+        connection, path = leases.open_address(job.center, upload.target)
         try:
-            connection.timeout = min(PATIENCE, timeout)
+            connection.timeout = min(leases.PATIENCE, timeout)
             method, kind = ("PUT", PLAIN) if upload.new else ("POST", VMDK)
             headers = {"Content-Type": kind, "Content-Length": str(upload.file.size), "Overwrite": "t"}
-            connection.request(method, url.path, _pieces(upload, job.work, progress), headers)
+            connection.request(method, path, _pieces(upload, job.work, progress), headers)
             answer = connection.getresponse()
             text = answer.read(500).decode(errors="replace")
         finally:
@@ -229,31 +154,9 @@ def _upload(job: ImportJob, upload: LeaseUpload, progress: UploadProgress, timeo
         raise VSphereError(f"vSphere did not take the file {name}", why=f"{answer.status} {answer.reason}: {text}")
 
 
-def _connection(center: VCenter, host: str, port: int, thumbprint: str) -> http.client.HTTPSConnection:
-    """Connect to the host that takes the disk: verified as the server is, or by the thumbprint that the server told."""
-    if host == center.account.address[0] or not thumbprint:
-        connection = http.client.HTTPSConnection(host, port, timeout=PATIENCE, context=center.account.trust())
-        connection.connect()
-        return connection
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    connection = http.client.HTTPSConnection(host, port, timeout=PATIENCE, context=context)
-    connection.connect()
-    certificate = connection.sock.getpeercert(binary_form=True) or b""
-    seen = hashlib.sha1(certificate, usedforsecurity=False).hexdigest()
-    if seen != thumbprint.replace(":", "").lower():
-        connection.close()
-        raise VSphereError(
-            f"the host {host} is not the one that the server means", why=f"its certificate's SHA-1 is {seen}"
-        )
-    return connection
-
-
-def _pieces(upload: LeaseUpload, work: WorkContext, progress: UploadProgress) -> Iterator[bytes]:
-    done = upload.before
+def _pieces(upload: LeaseUpload, work: WorkContext, progress: LeaseProgress) -> Iterator[bytes]:
     for piece in upload.file.pieces():
         work.cancel.check()
         yield piece
-        done += len(piece)
-        progress.percent = min(99, done * 100 // max(1, upload.total))
-        work.progress("upload", done, upload.total)
+        progress.done += len(piece)
+        work.progress("upload", progress.done, progress.total)

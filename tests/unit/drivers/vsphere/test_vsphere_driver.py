@@ -14,7 +14,7 @@ from pyVmomi import vim, vmodl
 
 from bakery.drivers.shared.ovf_package import ByteRange, PackageFile
 from bakery.drivers.vsphere.driver import VSphereDriver
-from bakery.drivers.vsphere.image import import_disk, ovf
+from bakery.drivers.vsphere.image import import_disk, lease, ovf
 from bakery.drivers.vsphere.options import Keep
 from bakery.drivers.vsphere.source import VSphere
 from bakery.errors import DriverError
@@ -259,7 +259,7 @@ class FakeConnection:
 @contextmanager
 def importing(monkeypatch: pytest.MonkeyPatch, status: int = 201) -> Iterator[FakeConnection]:
     host = FakeConnection(status)
-    monkeypatch.setattr(import_disk, "_connection", lambda *_: host)
+    monkeypatch.setattr(lease, "connect", lambda *_: host)
     yield host
 
 
