@@ -16,6 +16,7 @@ from bakery.errors import UsageError
 SUFFIXES: Final[Mapping[str, frozenset[str]]] = {
     "qcow2": frozenset({".qcow2", ".img"}),
     "raw": frozenset({".raw", ".img"}),
+    "ova": frozenset({".ova"}),
 }
 """Formats of image files, and what their names may end with; `.img` says of itself nothing but that it is a disk."""
 _DROPPED: Final = frozenset(

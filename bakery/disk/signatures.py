@@ -27,6 +27,9 @@ SIGNATURES: Final = (
 """Offset and bytes, as file(1) knows them."""
 VHD_FOOTER: Final = 512
 """Bytes before the end at which a VHD of fixed size has its mark."""
+_TAR: Final = (257, b"ustar")
+_TAR_NAME: Final = 100
+"""Bytes at the beginning of an archive that name its first member; an appliance's is its descriptor (DSP0243)."""
 
 
 def is_disk_image(path: Path) -> bool:
@@ -40,6 +43,12 @@ def is_disk_image(path: Path) -> bool:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - VHD_FOOTER))
         footer = file.read(len(b"conectix"))
-    if size == 0 or footer == b"conectix":
+    if size == 0 or footer == b"conectix" or _is_appliance(head):
         return True
     return any(head[offset : offset + len(mark)] == mark for offset, mark in SIGNATURES)
+
+
+def _is_appliance(head: bytes) -> bool:
+    """Say whether a file begins as an OVA does."""
+    at, mark = _TAR
+    return head[at : at + len(mark)] == mark and head[:_TAR_NAME].rstrip(b"\0").endswith(b".ovf")

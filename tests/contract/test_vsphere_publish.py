@@ -159,7 +159,7 @@ def test_a_lost_answer_of_the_import_leaves_nothing(
     one.ledger.undo(VSphereDriver())
 
 
-@pytest.mark.parametrize("options", [{"datastore_cluster": "POD0"}, {"disks": ({"size": "1G"},)}])
+@pytest.mark.parametrize("options", [{"datastore_cluster": "POD0"}, {"disks": ({"size": "1G"},)}, {"image": "ova"}])
 def test_what_an_import_cannot_do_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ImagefileError):
         VSphere(**options)

@@ -35,6 +35,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 from filelock import FileLock
 
+from tests.contract.vcsim_export import ExportStandIn
+
 RIG = Path(__file__).parents[1] / "rigs" / "vcsim"
 CACHE = Path.home() / ".cache" / "bakery-tests"
 PACKAGES = ("golang-go", "golang-github-vmware-govmomi-dev")
@@ -137,6 +139,7 @@ class Reply:
         after: seconds of waiting, before it is done as ever.
         expired: the session is ended first.
         value: an integer as the method's result.
+        result: pyvmomi's objects as the method's result; an empty tuple for none.
     """
 
     fault: Any = None
@@ -146,6 +149,7 @@ class Reply:
     after: float = 0.0
     expired: bool = False
     value: int | None = None
+    result: Any = None
 
 
 Fault = Callable[[SoapRequest], Reply | None]
@@ -171,6 +175,10 @@ class VCenterStandIn:
     status: int = 0
     imports: dict[str, Any] = field(default_factory=dict[str, Any])
     uploads: list[bytes] = field(default_factory=list[bytes])
+
+    def __post_init__(self) -> None:
+        """Stand in for what vcsim has nothing of."""
+        self.exports = ExportStandIn(self)
 
     def __enter__(self) -> Self:
         """Start it, and make the template `tiny` that tests clone."""
@@ -355,8 +363,15 @@ class VCenterStandIn:
 
     def before(self, call: SoapRequest) -> Reply | None:
         """Answer what vcsim gets wrong: two machines of one name in a folder, linked clones of nothing, a power key."""
-        from pyVmomi import vim
+        from pyVmomi import vim, vmodl
 
+        fault: Any = vmodl.MethodFault
+        try:
+            result = self.exports.answer(call)
+        except fault as error:
+            return Reply(fault=error)
+        if result is not None:
+            return Reply(result=result)
         match call.method:
             case "CloneVM_Task" | "Rename_Task":
                 return self._taken(call)
@@ -453,6 +468,18 @@ class VCenterStandIn:
         return call
 
 
+def soap_result(method: str, result: Any) -> bytes:
+    """A result as vCenter writes it."""
+    from pyVmomi import SoapAdapter, VmomiSupport
+
+    make: Any = VmomiSupport.Object
+    info = make(name="returnval", type=object, version="vim.version.version11", flags=0)
+    write: Any = SoapAdapter.SerializeToStr
+    items = result if isinstance(result, list | tuple) else (result,)
+    text = "".join(write(item, info=info, version="vim.version.version11") for item in items)
+    return f'{ENVELOPE}<{method}Response xmlns="urn:vim25">{text}</{method}Response>{END}'.encode()
+
+
 def soap_fault(fault: Any) -> bytes:
     """A fault as vCenter writes it."""
     from pyVmomi import SoapAdapter
@@ -489,6 +516,9 @@ class FrontHandler(BaseHTTPRequestHandler):
         """Hand it on, unless the test has it that the server is starting."""
         if self.front.status:
             self._send(self.front.status, b"", {})
+        elif (exported := self.front.exports.download(self.path)) is not None:
+            content, sent = exported
+            self._send(200, content, {}, cut=sent)
         else:
             self._forward(b"")
 
@@ -523,6 +553,8 @@ class FrontHandler(BaseHTTPRequestHandler):
     def _reply(self, reply: Reply, body: bytes, call: SoapRequest) -> None:
         if reply.value is not None:
             self._send(200, ANSWER.format(method=call.method, value=reply.value).encode(), {})
+        elif reply.result is not None:
+            self._send(200, soap_result(call.method, reply.result), {"Content-Type": "text/xml"})
         elif reply.fault is not None:
             self._send(500, soap_fault(reply.fault), {"Content-Type": "text/xml"})
         elif reply.status:
@@ -557,10 +589,12 @@ class FrontHandler(BaseHTTPRequestHandler):
         except OSError:  # vcsim has ended before its last client logged out
             self.close_connection = True
 
-    def _send(self, status: int, data: bytes, headers: dict[str, str]) -> None:
+    def _send(self, status: int, data: bytes, headers: dict[str, str], cut: int | None = None) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data)
+        self.wfile.write(data[:cut])
+        if cut is not None and cut < len(data):
+            self.close_connection = True

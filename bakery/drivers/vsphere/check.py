@@ -39,6 +39,8 @@ FOLDER_PRIVILEGES = (
     "VirtualMachine.Provisioning.MarkAsTemplate",
 )
 """On the folder of the machines and the image."""
+EXPORT_PRIVILEGES = ("VApp.Export",)
+"""On the same, for an image that is exported."""
 NETWORK_PRIVILEGES = ("Network.Assign",)
 DATASTORE_PRIVILEGES = ("Datastore.AllocateSpace",)
 POOL_PRIVILEGES = ("Resource.AssignVMToPool",)
@@ -217,9 +219,10 @@ def _size(found: Found) -> int:
 def _privileges(found: Found) -> Iterator[Problem]:
     center, where = found.center, found.where
     folder = place.existing_folder(center, where) or where.machines
+    exports = found.source.image == "ova"
     wanted: list[tuple[Any, str, tuple[str, ...]]] = [
-        (folder, "the folder of the machines", FOLDER_PRIVILEGES),
-        (where.pool, "the pool", (*POOL_PRIVILEGES, *(() if found.base else IMPORT_PRIVILEGES))),
+        (folder, "the folder of the machines", FOLDER_PRIVILEGES + (EXPORT_PRIVILEGES if exports else ())),
+        (where.pool, "the pool", POOL_PRIVILEGES + (IMPORT_PRIVILEGES if exports or not found.base else ())),
     ]
     wanted += [(one.ref, f"the network {one.name}", NETWORK_PRIVILEGES) for one in where.networks]
     if where.datastore is not None:
@@ -252,6 +255,8 @@ def lacking(center: VCenter, thing: Any, privileges: tuple[str, ...]) -> list[st
 
 def name_conflicts(centers: VCenters, source: VSphere, name: str) -> Iterator[Problem]:
     """Say what has the image's name already, and is not an older image of ours."""
+    if source.image == "ova":  # its name is a file's
+        return
     try:
         center = centers.of_source(source)
         known = inventory.read(center, machines=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from bakery.disk import image_files
 from bakery.drivers.base import Driver
 from bakery.drivers.shared.appliance import Appliance
 from bakery.drivers.shared.appliance_files import content_key
@@ -12,7 +13,7 @@ from bakery.drivers.vsphere import check, destroy, find
 from bakery.drivers.vsphere.api import inventory
 from bakery.drivers.vsphere.api.account import VSphereAccount
 from bakery.drivers.vsphere.api.center import VCenter, VCenters
-from bakery.drivers.vsphere.image import capture, keep
+from bakery.drivers.vsphere.image import appliance_files, capture, export, keep
 from bakery.drivers.vsphere.machine import base_images, launch
 from bakery.drivers.vsphere.machine.endpoint import AddressFinder
 from bakery.drivers.vsphere.options import VSphereMachine
@@ -70,10 +71,14 @@ class VSphereDriver(Driver[VSphere]):
 
     def capture(self, handle: Handle, name: str, claim: Claim) -> Artifact:
         """Power the machine off through its guest and make an image of it under a temporary name."""
-        return capture.capture(self._center(handle).within(claim.cancel), handle, name, claim)
+        make = export.export if handle.settings["source"].get("image") == export.OVA else capture.capture
+        return make(self._center(handle).within(claim.cancel), handle, name, claim)
 
     def destroy(self, resource: Resource) -> None:
         """Destroy from the record alone."""
+        if resource.kind == image_files.KIND:
+            image_files.destroy(resource)
+            return
         destroy.destroy(self.centers.of(resource.data), resource)
 
     def destroy_batches(self, resources: Sequence[Resource]) -> list[list[Resource]]:
@@ -86,19 +91,26 @@ class VSphereDriver(Driver[VSphere]):
         yield from find.find(self.centers.get(VSphereAccount.from_json(settings)), where)
 
     def image_format(self, boot: VSphere) -> str:
-        """Return the word for an image that lives in the inventory."""
-        return "template" if boot.image == "template" else "machine"
+        """Return the word for an image that lives in the inventory, or the format of one that is a file here."""
+        return "machine" if boot.image == "snapshot" else boot.image
 
     def keep(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
         """Make the tested image the user's."""
+        if artifact.format == export.OVA:
+            return appliance_files.keep(artifact, name, claim)
         return keep.keep(self.centers.of(artifact.settings).within(claim.cancel), artifact, name, claim)
 
     def delete(self, artifact: Artifact) -> None:
         """Destroy a kept image, unless linked clones stand on it."""
+        if artifact.format == export.OVA:
+            image_files.delete(artifact)
+            return
         keep.delete(self.centers.of(artifact.settings), artifact, WorkContext(cache=Path()))
 
     def intact(self, artifact: Artifact) -> bool:
         """Say whether a kept image is still there under its name."""
+        if artifact.format == export.OVA:
+            return image_files.intact(artifact)
         center = self.centers.of(artifact.settings)
         values = center.properties(center.machine(artifact.id), "name")
         return values is not None and values.get("name") == artifact.name

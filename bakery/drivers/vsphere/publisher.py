@@ -58,6 +58,10 @@ class VSphere(Source, Publisher):
             raise ImagefileError(
                 "VSphere(datastore_cluster=...): a disk is imported into one datastore", hint="datastore=..."
             )
+        if self.image == "ova":
+            raise ImagefileError(
+                "VSphere(image='ova'): what is imported is a file of this host already", hint="template or snapshot"
+            )
         if self.disks:
             raise ImagefileError("VSphere(disks=...): an image that is imported has its own disk alone")
 

@@ -70,7 +70,8 @@ class VSphere(Source):
         settle: seconds for which an address that does not answer yet must have stayed the same.
         user: login user; root is let in by user data. Others need sudo without a password.
         user_data: the user's own, beside ours: of any kind that cloud-init knows, packed by gzip or not.
-        image: `template`, or `snapshot`: a machine that is off, with a snapshot for linked clones.
+        image: `template`; `snapshot`: a machine that is off, with a snapshot for linked clones; `ova`: a file on this
+            host, exported with vSphere's own OVF and a manifest.
         keep: how many older images of the name stay.
         poll: longest pause between two questions about state, in seconds.
         launch_timeout: seconds that a clone may take.
@@ -119,7 +120,7 @@ class VSphere(Source):
     user: str = "root"
     user_data: str | bytes = ""
 
-    image: Literal["template", "snapshot"] = "template"
+    image: Literal["template", "snapshot", "ova"] = "template"
     keep: Keep = field(default_factory=Keep)
     poll: float = 1.0
     launch_timeout: float = 1800.0

@@ -139,7 +139,7 @@ def test_two_options_of_one_line_name_two_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("given", "form"),
-    [("web.qcow2", "qcow2"), ("web.IMG", "qcow2"), ("web.img", "raw"), ("a.b/web.raw", "raw")],
+    [("web.qcow2", "qcow2"), ("web.IMG", "qcow2"), ("web.img", "raw"), ("a.b/web.raw", "raw"), ("web.OVA", "ova")],
 )
 def test_a_name_that_says_the_format_or_nothing_but_a_disk_does(given: str, form: str) -> None:
     check_suffix(given, form, "web")
@@ -154,6 +154,8 @@ def test_a_name_that_says_the_format_or_nothing_but_a_disk_does(given: str, form
         ("web-1.4", "qcow2", "ends with .4", "web-1.4.qcow2"),
         ("out/web.vmdk", "raw", "ends with .vmdk", "out/web.raw"),
         ("web.qcow2.tmp", "qcow2", "ends with .tmp", "web.qcow2"),
+        ("web.qcow2", "ova", "says qcow2", "web.ova"),
+        ("web.ova", "qcow2", "says ova", "web.qcow2"),
     ],
 )
 def test_a_name_that_says_something_else_is_refused_with_one_that_does(

@@ -6,6 +6,7 @@ import json
 import os
 import struct
 import sys
+import tarfile
 import tempfile
 from collections.abc import Callable
 from itertools import pairwise
@@ -441,4 +442,12 @@ def test_an_empty_disk_and_one_with_a_footer_are_images_and_a_web_page_is_none(
     tmp_path: Path, content: bytes, is_image: bool
 ) -> None:
     (tmp_path / "x").write_bytes(content)
+    assert is_disk_image(tmp_path / "x") is is_image
+
+
+@pytest.mark.parametrize(("first", "is_image"), [("web.ovf", True), ("notes.txt", False)])
+def test_an_archive_that_begins_with_an_ovf_is_an_appliance(tmp_path: Path, first: str, is_image: bool) -> None:
+    (tmp_path / first).write_text("text")
+    with tarfile.open(tmp_path / "x", "w", format=tarfile.USTAR_FORMAT) as archive:
+        archive.add(tmp_path / first, first)
     assert is_disk_image(tmp_path / "x") is is_image

@@ -17,7 +17,7 @@ from bakery.drivers.shared.waiting import patience
 from bakery.drivers.vsphere.api.center import VCenter
 from bakery.drivers.vsphere.api.errors import VSphereError, refusal
 from bakery.errors import BakeryError, NotYet
-from bakery.state.claim import Claim
+from bakery.util.context import WorkContext
 from bakery.util.waiting import Cancel, until
 
 READY: Final = 300.0
@@ -31,14 +31,14 @@ OWN_HOST = "*"
 """What stands for the server's own name in a lease's addresses."""
 
 
-def ready(center: VCenter, lease: Any, work: str, claim: Claim) -> Any:
+def ready(center: VCenter, lease: Any, purpose: str, work: WorkContext) -> Any:
     """Wait until a lease can be used, and return what it says of the machine's files.
 
     Args:
         center: where.
         lease: pyvmomi's reference to it.
-        work: what it is for: `import` or `export`.
-        claim: ends the wait when cancelled, and is told of it.
+        purpose: `import` or `export`.
+        work: ends the wait when cancelled, and is told of it.
 
     Raises:
         VSphereError: there will be none.
@@ -51,16 +51,16 @@ def ready(center: VCenter, lease: Any, work: str, claim: Claim) -> Any:
             case "ready":
                 return values["info"]
             case "error":
-                raise refusal(f"prepare the {work}", values["error"])
+                raise refusal(f"prepare the {purpose}", values["error"])
             case state:
-                raise NotYet(f"the {work} is {state} ({values.get('initializeProgress') or 0} %)")
+                raise NotYet(f"the {purpose} is {state} ({values.get('initializeProgress') or 0} %)")
 
     return until(
         probe,
-        what=f"vSphere is ready for the {work}",
+        what=f"vSphere is ready for the {purpose}",
         timeout=READY,
-        cancel=claim.cancel,
-        notify=claim.waiting,
+        cancel=work.cancel,
+        notify=work.waiting,
         error=VSphereError,
     )
 
@@ -85,13 +85,13 @@ class LeaseProgress:
 
 
 @contextmanager
-def kept_alive(center: VCenter, lease: Any, work: str, total: int) -> Generator[LeaseProgress]:
+def kept_alive(center: VCenter, lease: Any, purpose: str, total: int) -> Generator[LeaseProgress]:
     """Tell a lease how far its transfer is, now and then, so that it does not end.
 
     Args:
         center: where.
         lease: pyvmomi's reference to it.
-        work: what it is for: `import` or `export`.
+        purpose: `import` or `export`.
         total: bytes to transfer.
     """
     progress = LeaseProgress(total)
@@ -100,7 +100,7 @@ def kept_alive(center: VCenter, lease: Any, work: str, total: int) -> Generator[
         while not progress.stop.wait(ALIVE):
             with contextlib.suppress(BakeryError):  # whether it still holds is seen when it is finished
                 center.within(Cancel()).call(
-                    f"go on with the {work}", lambda: lease.HttpNfcLeaseProgress(progress.percent), repeat=False
+                    f"go on with the {purpose}", lambda: lease.HttpNfcLeaseProgress(progress.percent), repeat=False
                 )
 
     thread = threading.Thread(target=tell, name="vsphere-lease", daemon=True)
@@ -113,14 +113,14 @@ def kept_alive(center: VCenter, lease: Any, work: str, total: int) -> Generator[
 
 
 @contextmanager
-def finished_or_aborted(center: VCenter, lease: Any, work: str) -> Generator[None]:
+def finished_or_aborted(center: VCenter, lease: Any, purpose: str) -> Generator[None]:
     """Finish a lease at the end of the block, or give it up where the block fails, so that the machine is free."""
     try:
         yield
-        center.call(f"finish the {work}", lease.HttpNfcLeaseComplete, repeat=False)
+        center.call(f"finish the {purpose}", lease.HttpNfcLeaseComplete, repeat=False)
     except BaseException:
         with contextlib.suppress(BakeryError):
-            center.within(Cancel()).call(f"give the {work} up", lease.HttpNfcLeaseAbort, repeat=False)
+            center.within(Cancel()).call(f"give the {purpose} up", lease.HttpNfcLeaseAbort, repeat=False)
         raise
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bakery.drivers.shared.older_files import made, older
 from bakery.drivers.virtualbox.api.answers import machine_info
 from bakery.drivers.virtualbox.api.errors import VirtualBoxError
 from bakery.drivers.virtualbox.image import capture, keep
@@ -158,14 +159,15 @@ def test_as_many_older_images_stay_as_are_asked_for(tmp_path: Path) -> None:
         keep.keep(image(tmp_path, f"{number}".encode(), 2), "web", claim(tmp_path))
         os.utime(tmp_path / "web.ova", (number * 1000, number * 1000))
     assert (tmp_path / "web.ova").read_bytes() == b"3"
-    assert [path.read_bytes() for path in keep.older(tmp_path / "web.ova")] == [b"2", b"1"]
-    assert keep.older(tmp_path / "web.ova")[0].name == "web@19700101T003320Z.ova"
+    assert [path.read_bytes() for path in older(tmp_path / "web.ova")] == [b"2", b"1"]
+    assert older(tmp_path / "web.ova")[0].name == "web@19700101T003320Z.ova"
+    assert made(older(tmp_path / "web.ova")[0]) == "1970-01-01T00:33:20+00:00"
 
 
 def test_an_image_of_a_similar_name_is_none_of_ours(tmp_path: Path) -> None:
     for name in ("web@mine.ova", "web-2@19700101T000000Z.ova", "web@19700101T000000Z.vdi"):
         (tmp_path / name).touch()
-    assert keep.older(tmp_path / "web.ova") == []
+    assert older(tmp_path / "web.ova") == []
 
 
 def exporting(call: tuple[str, ...]) -> str:

@@ -30,7 +30,8 @@ PLAIN = {
 class InMemory:
     """What a session's stub calls.
 
-    `objects` are the inventory: properties by id; `faults` are raised by the next call of a method.
+    `objects` are the inventory: properties by id; `faults` are raised by the next call of a method. `sent` are the
+    files of an export by their names, `manifest` what is said of them, `described` how OVFs were asked for.
     """
 
     version = "vim.version.version11"
@@ -45,6 +46,9 @@ class InMemory:
         self.warnings: list[Any] = []
         self.errors: list[Any] = []
         self.asked: list[Any] = []
+        self.sent: dict[str, bytes] = {}
+        self.manifest: list[Any] = []
+        self.described: list[Any] = []
         self._inventory()
 
     def _inventory(self) -> None:
@@ -282,6 +286,35 @@ class InMemory:
             warning=self.warnings,
             error=self.errors,
         )
+
+    def _ExportVm(self, machine: Any) -> Any:
+        lease: Any = VIM.HttpNfcLease
+        urls = [
+            lease.DeviceUrl(
+                key=target,
+                importKey="",
+                url=f"https://*/nfc/2/{target}?ticket=t",
+                sslThumbprint="",
+                disk=target.endswith("vmdk"),
+                targetId=target,
+            )
+            for target in self.sent
+        ]
+        info = lease.Info(
+            lease=lease("lease-2", self), entity=machine, deviceUrl=urls, totalDiskCapacityInKB=1, leaseTimeout=300
+        )
+        return self.add(lease, "lease-2", state="ready", info=info)
+
+    def _HttpNfcLeaseSetManifestChecksumType(self, *_: Any) -> None:
+        """As vSphere 6.7."""
+
+    def _HttpNfcLeaseGetManifest(self, _: Any) -> Any:
+        return self.manifest
+
+    def _CreateDescriptor(self, _: Any, __: Any, wanted: Any) -> Any:
+        self.described.append(wanted)
+        result: Any = VIM.OvfManager.CreateDescriptorResult
+        return result(ovfDescriptor="<Envelope/>", warning=self.warnings, error=self.errors)
 
     def _ImportVApp(self, *_: Any) -> Any:
         machine = self.machine("imported")
