@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bakery.disk import image_files
@@ -16,7 +17,7 @@ from bakery.drivers.vsphere.api.center import VCenter, VCenters
 from bakery.drivers.vsphere.image import appliance_files, capture, export, keep
 from bakery.drivers.vsphere.machine import base_images, launch
 from bakery.drivers.vsphere.machine.endpoint import AddressFinder
-from bakery.drivers.vsphere.options import VSphereMachine
+from bakery.drivers.vsphere.options import OvfOptions, VSphereMachine
 from bakery.drivers.vsphere.source import VSphere
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Problem, Resource, Where
 from bakery.state.claim import Claim
@@ -56,9 +57,12 @@ class VSphereDriver(Driver[VSphere]):
         if isinstance(boot, VSphere):
             source, center = boot, self.centers.of_source(boot)
         else:
-            # Its disks are in the image, and what the base could be linked to, the image need not be.
-            source = VSphere.from_settings(boot.settings["source"], base=boot, disks=(), clone="full")
+            # Its disks are in the image, what the base could be linked to the image need not be, and what the base's
+            # OVF asked for is answered in the image's.
+            changes = {"disks": (), "clone": "full", "ovf": OvfOptions()}
+            source = VSphere.from_settings(boot.settings["source"], base=boot, **changes)
             center = self.centers.of(boot.settings)
+        source = replace(source, base=base_images.of_file(source.base))
         return launch.launch(launch.CloneJob(center=center.within(claim.cancel), source=source, claim=claim))
 
     def overlaps(self, boot: VSphere) -> bool:

@@ -74,6 +74,12 @@ class CloneBase:
         return f"{uuid} {changed}" if self.is_template and uuid and changed else None
 
 
+def of_file(base: Any) -> Any:
+    """Return what a source names, but an image that is a file of this host as the appliance that it is."""
+    is_appliance = isinstance(base, Artifact) and base.format == "ova"
+    return Appliance(str(base.path)) if is_appliance else base
+
+
 def cloned(center: VCenter, base: Any, inventory: Inventory) -> CloneBase | None:
     """Return what a machine is cloned from; None where it is imported or deployed.
 
