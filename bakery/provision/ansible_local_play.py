@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 from bakery.machine.access import access
 from bakery.provision.ansible_guest import GuestProject
 from bakery.provision.ansible_inventory import become
-from bakery.provision.ansible_play import Paths, absolute_paths, finish, nearest_config, vault_passwords
+from bakery.provision.ansible_play import finish, nearest_config
 from bakery.provision.ansible_verdict import judge
-from bakery.provision.ansible_words import PlayOptions
+from bakery.provision.ansible_words import Paths, PlayOptions, Vaults, absolute_paths, play_options
 from bakery.provision.borrowed import borrowed
 from bakery.provision.guest_python import VENV_PACKAGES, environment
 from bakery.provision.items import Applied, announce, require
 from bakery.provision.uploads import uploads
-from bakery.redaction.secret import Secret
 
 if TYPE_CHECKING:
     from bakery.machine.machine import Machine
@@ -37,7 +36,7 @@ def ansible_local(
     inventory: Paths = (),
     extra_vars: Mapping[str, Any] | None = None,
     vars_files: Paths = (),
-    vault: Secret | str | os.PathLike[str] | Mapping[str, Secret | str | os.PathLike[str]] | None = None,
+    vault: Vaults = None,
     tags: Sequence[str] = (),
     skip_tags: Sequence[str] = (),
     limit: str = "",
@@ -89,21 +88,22 @@ def ansible_local(
             not read something, or cannot be installed.
     """
     inside = access(m)
-    play = PlayOptions(
-        playbooks=absolute_paths(inside, playbook),
+    play = play_options(
+        inside,
+        playbook=playbook,
         host=host,
-        groups=tuple(groups),
-        inventories=absolute_paths(inside, inventory),
-        extra_vars=extra_vars or {},
-        vars_files=absolute_paths(inside, vars_files),
-        vault=vault_passwords(inside, vault),
-        tags=tuple(tags),
-        skip_tags=tuple(skip_tags),
+        groups=groups,
+        inventory=inventory,
+        extra_vars=extra_vars,
+        vars_files=vars_files,
+        vault=vault,
+        tags=tags,
+        skip_tags=skip_tags,
         limit=limit,
         start_at_task=start_at_task,
         verbosity=verbosity,
         check=check,
-        more=tuple(options),
+        options=options,
     )
     around = LocalProject(
         tree=None if tree is None else absolute_paths(inside, tree)[0],

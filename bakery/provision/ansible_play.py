@@ -8,7 +8,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from bakery.errors import BakeryError
 from bakery.machine.access import MachineAccess, access
@@ -18,10 +18,9 @@ from bakery.provision.ansible_inventory import inventory as own_inventory
 from bakery.provision.ansible_inventory import reaching
 from bakery.provision.ansible_requirements import installed
 from bakery.provision.ansible_verdict import judge
-from bakery.provision.ansible_words import PlayOptions, words
+from bakery.provision.ansible_words import Paths, PlayOptions, Vaults, absolute_paths, play_options, words
 from bakery.provision.items import Applied, Item, announce, settle
 from bakery.provision.secret_files import SecretFiles
-from bakery.redaction.secret import Secret
 from bakery.util.observer import note_input
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 LONGEST: Final = 50
 """Characters of the folder for temporary files, behind which there is room for what OpenSSH calls a socket."""
-Paths: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
 
 
 def ansible(
@@ -41,7 +39,7 @@ def ansible(
     inventory: Paths = (),
     extra_vars: Mapping[str, Any] | None = None,
     vars_files: Paths = (),
-    vault: Secret | str | os.PathLike[str] | Mapping[str, Secret | str | os.PathLike[str]] | None = None,
+    vault: Vaults = None,
     tags: Sequence[str] = (),
     skip_tags: Sequence[str] = (),
     limit: str = "",
@@ -97,21 +95,22 @@ def ansible(
         DriverError: the machine died.
     """
     inside = access(m)
-    play = PlayOptions(
-        playbooks=absolute_paths(inside, playbook),
+    play = play_options(
+        inside,
+        playbook=playbook,
         host=host,
-        groups=tuple(groups),
-        inventories=absolute_paths(inside, inventory),
-        extra_vars=extra_vars or {},
-        vars_files=absolute_paths(inside, vars_files),
-        vault=vault_passwords(inside, vault),
-        tags=tuple(tags),
-        skip_tags=tuple(skip_tags),
+        groups=groups,
+        inventory=inventory,
+        extra_vars=extra_vars,
+        vars_files=vars_files,
+        vault=vault,
+        tags=tags,
+        skip_tags=skip_tags,
         limit=limit,
         start_at_task=start_at_task,
         verbosity=verbosity,
         check=check,
-        more=tuple(options),
+        options=options,
     )
     project = AnsibleProject(
         program=find_program(program),
@@ -196,20 +195,6 @@ def private_folder() -> Generator[Path]:
     place = usual if len(usual) <= LONGEST else "/tmp"  # noqa: S108  made with a name of its own
     with tempfile.TemporaryDirectory(prefix="bakery-", dir=place, ignore_cleanup_errors=True) as name:
         yield Path(name)
-
-
-def absolute_paths(inside: MachineAccess, given: Paths) -> tuple[Path, ...]:
-    """Return paths that are relative to the imagefile's folder, one or several, as absolute ones."""
-    each = [given] if isinstance(given, str | os.PathLike) else given
-    return tuple(Path(os.path.abspath(inside.folder / Path(path).expanduser())) for path in each)  # noqa: PTH100  resolve() would follow links
-
-
-def vault_passwords(inside: MachineAccess, given: Any) -> dict[str, Secret | Path]:
-    """Return the passwords, or the files that hold them, by vault id."""
-    if given is None:
-        return {}
-    each = given if isinstance(given, Mapping) else {"default": given}
-    return {name: one if isinstance(one, Secret) else absolute_paths(inside, one)[0] for name, one in each.items()}
 
 
 def nearest_config(inside: MachineAccess, given: str | os.PathLike[str] | None, playbook: Path) -> Path | None:
