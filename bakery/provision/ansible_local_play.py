@@ -14,8 +14,7 @@ from bakery.provision.ansible_inventory import become
 from bakery.provision.ansible_play import finish, nearest_config
 from bakery.provision.ansible_verdict import judge
 from bakery.provision.ansible_words import Paths, PlayOptions, Vaults, absolute_paths, play_options
-from bakery.provision.borrowed import borrowed
-from bakery.provision.guest_python import VENV_PACKAGES, environment
+from bakery.provision.guest_python import PythonNeeds, environment
 from bakery.provision.items import Applied, announce, require
 from bakery.provision.uploads import uploads
 
@@ -45,7 +44,7 @@ def ansible_local(
     roles_path: Paths = (),
     collections_path: Paths = (),
     install: Sequence[str] | str | None = VERSION,
-    packages: Sequence[str] = VENV_PACKAGES,
+    packages: Sequence[str] | None = None,
     env: Mapping[str, str] | None = None,
     verbosity: int = 0,
     check: bool = False,
@@ -75,8 +74,10 @@ def ansible_local(
         requirements: roles and collections that ansible-galaxy fetches on the machine.
         roles_path: more folders with roles.
         collections_path: more folders with collections.
-        install: what pip installs into an environment of its own; None uses the `ansible-playbook` that is there.
-        packages: those of the machine that the environment needs; gone afterwards where they were not there.
+        install: what is installed into an environment of its own, as pip takes it; None uses the `ansible-playbook`
+            that is there.
+        packages: those of the machine that are there for the time of the run; gone afterwards where they were not there
+            before. When None, what the environment needs.
         env: more environment for Ansible.
         verbosity: 0 to 6, as so many -v.
         check: True changes nothing, and tells what would be changed.
@@ -110,8 +111,7 @@ def ansible_local(
         roles=absolute_paths(inside, roles_path),
         collections=absolute_paths(inside, collections_path),
         requirements=None if requirements is None else absolute_paths(inside, requirements)[0],
-        install=(install,) if isinstance(install, str) else tuple(install or ()),
-        packages=tuple(packages),
+        needs=PythonNeeds.of(install, packages),
         env=dict(env or {}),
     )
     return _play(m, play, around, timeout)
@@ -125,8 +125,7 @@ class LocalProject:
     roles: tuple[Path, ...]
     collections: tuple[Path, ...]
     requirements: Path | None
-    install: tuple[str, ...]
-    packages: tuple[str, ...]
+    needs: PythonNeeds
     env: Mapping[str, str]
 
     def folder(self, playbooks: Sequence[Path]) -> Path:
@@ -144,8 +143,7 @@ def _play(m: Machine, play: PlayOptions, around: LocalProject, timeout: float | 
     inside, root, folder = access(m), m.with_defaults(user="root"), around.folder(play.playbooks)
     config = nearest_config(inside, None, play.playbooks[0])
     with (
-        borrowed(m, around.packages if around.install else ()),
-        environment(root, around.install, timeout) as programs,
+        environment(m, around.needs, timeout) as programs,
         uploads(m, inside, "ansible") as sent,
     ):
         guest = GuestProject(root=root, sent=sent, folder=folder, config=config)

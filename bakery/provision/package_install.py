@@ -121,9 +121,10 @@ def packages(m: Machine, *names: str, recommends: bool = False, timeout: float |
     manager = MANAGERS.get(m.facts.package_manager)
     if manager is None:
         raise TaskError(
-            f"no package manager on the machine that is known: {', '.join(MANAGERS)}",
+            f"{' '.join(names)} cannot be installed: no package manager on the machine that is known",
+            why=f"known are {', '.join(MANAGERS)}",
             where=caller(),
-            hint="put the files there: m.put(...), m.copy(...)",
+            hint="begin with a base that has it, or put the files there: m.put(...), m.copy(...)",
         )
     call = _Caller(m, manager, timeout)
     if manager.refresh and not (manager.fresh and m.run(manager.fresh, user="root", warn=True, hide=True).ok):

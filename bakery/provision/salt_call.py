@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from bakery.machine.access import access
-from bakery.provision.borrowed import borrowed
-from bakery.provision.guest_python import VENV_PACKAGES, environment
+from bakery.provision.guest_python import PythonNeeds, environment
 from bakery.provision.items import Applied, announce, settle
 from bakery.provision.json_data import plain
 from bakery.provision.salt_results import failure, items_of, parsed
@@ -21,8 +20,10 @@ if TYPE_CHECKING:
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 VERSION: Final = "salt>=3007"
-PACKAGES: Final = (*VENV_PACKAGES, "gcc", "libc6-dev", "python3-dev")
-"""Salt 3008 needs timelib, of which PyPI has no wheel."""
+COMPILERS: Final = ("gcc", "libc6-dev", "python3-dev")
+"""For timelib, of which PyPI has no wheel for Linux."""
+WITHOUT: Final = ("timelib",)
+"""Salt 3008 requires it, and goes without: then `strftime` takes no words such as `tomorrow`."""
 
 
 def salt(
@@ -35,7 +36,7 @@ def salt(
     grains: Mapping[str, Any] | None = None,
     minion_id: str = "default",
     install: Sequence[str] | str | None = VERSION,
-    packages: Sequence[str] = PACKAGES,
+    packages: Sequence[str] | None = None,
     test: bool = False,
     options: Sequence[str] = (),
     timeout: float | None = None,
@@ -53,8 +54,10 @@ def salt(
         pillar_tree: a folder with pillar files and their `top.sls`.
         grains: more grains.
         minion_id: the name that `top.sls` knows the machine by.
-        install: what pip installs into an environment of its own; None uses the `salt-call` that is there.
-        packages: those of the machine that the environment needs; gone afterwards where they were not there.
+        install: what is installed into an environment of its own, as pip takes it; None uses the `salt-call` that is
+            there.
+        packages: those of the machine that are there for the time of the run; gone afterwards where they were not there
+            before. When None, what the environment needs.
         test: True changes nothing; what would be changed is told.
         options: more words for `salt-call`.
         timeout: seconds for the run, and for the installation.
@@ -65,10 +68,9 @@ def salt(
     inside = access(m)
     root = m.with_defaults(user="root")
     names = [states] if isinstance(states, str) else list(states)
-    wanted = [install] if isinstance(install, str) else list(install or ())
+    needs = PythonNeeds.of(install, packages, compilers=COMPILERS, without=WITHOUT)
     with (
-        borrowed(m, packages if wanted else ()),
-        environment(root, wanted, timeout) as programs,
+        environment(m, needs, timeout) as programs,
         uploads(m, inside, "salt") as sent,
     ):
         sent.send(tree, "states")
@@ -76,7 +78,7 @@ def salt(
             sent.send(pillar_tree, "pillar")
         _configure(root, sent, minion_id, plain(pillar or {}), plain(grains or {}))
         sent.begin_trace()
-        words = _words(sent, f"{programs}/salt-call" if wanted else "salt-call", names, test=test)
+        words = _words(sent, f"{programs}/salt-call" if programs else "salt-call", names, test=test)
         done = root.run([*words, *options], warn=True, hide="out", timeout=timeout)
         sent.note_inputs()
         returned = parsed(done.stdout)

@@ -15,9 +15,9 @@ from bakery.cache.inputs.tracer import Tracer
 from bakery.errors import TaskError
 from bakery.events import Event, ItemApplied, Output
 from bakery.machine.machine import Machine
-from bakery.provision import ansible_local, packages
+from bakery.provision import ansible_local
 from bakery.provision.ansible_local_play import VERSION
-from bakery.provision.guest_python import VENV_PACKAGES, environment
+from bakery.provision.guest_python import PythonNeeds, environment
 from bakery.redaction.secret import Secret
 from bakery.util.changes import collected_changes
 from tests.live.provision.conftest import Container
@@ -45,8 +45,7 @@ ROLE = """
 def installed(container: Container, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """Have an ansible-playbook for all tests: installing it takes longer than all of them."""
     root = container.machine(tmp_path_factory.mktemp("ansible"), [])
-    packages(root, *VENV_PACKAGES)
-    with environment(root, [VERSION]) as programs:
+    with environment(root, PythonNeeds.of(VERSION, None)) as programs:
         root.run(f"ln -sf {programs}/ansible-playbook {programs}/ansible-galaxy /usr/local/bin")
         yield {"install": None}
         root.run("rm /usr/local/bin/ansible-*")

@@ -130,12 +130,12 @@ NEEDS = """
 """
 SAID = {
     "ansible": "task 'ask' failed",
-    "ansible_local": "no package manager on the machine that is known",
-    "puppet": "no package manager on the machine that is known",
-    "salt": "no package manager on the machine that is known",
+    "ansible_local": "python3 cannot be installed: no package manager on the machine that is known",
+    "puppet": "puppet-agent cannot be installed: no package manager on the machine that is known",
+    "salt": "python3 cannot be installed: no package manager on the machine that is known",
     "chef": "there is neither a chef-client nor a cinc-client on the machine",
-    "itamae": "no package manager on the machine that is known",
-    "packages": "no package manager on the machine that is known",
+    "itamae": "itamae cannot be installed: no package manager on the machine that is known",
+    "packages": "hello cannot be installed: no package manager on the machine that is known",
 }
 
 

@@ -10,9 +10,9 @@ import pytest
 from bakery.cache.inputs.tracer import Tracer
 from bakery.errors import TaskError
 from bakery.machine.machine import Machine
-from bakery.provision import packages, salt
-from bakery.provision.guest_python import environment
-from bakery.provision.salt_call import PACKAGES, VERSION
+from bakery.provision import salt
+from bakery.provision.guest_python import PythonNeeds, environment
+from bakery.provision.salt_call import COMPILERS, VERSION, WITHOUT
 from bakery.redaction.secret import Secret
 from bakery.util.changes import collected_changes
 from tests.live.provision.conftest import Container
@@ -32,8 +32,7 @@ def salt_call(container: Container, tmp_path_factory: pytest.TempPathFactory) ->
     if root.run("command -v salt-call", warn=True, hide=True).ok:
         yield
         return
-    packages(root, *PACKAGES)
-    with environment(root, [VERSION]) as programs:
+    with environment(root, PythonNeeds.of(VERSION, None, compilers=COMPILERS, without=WITHOUT)) as programs:
         root.run(f"ln -s {programs}/salt-call /usr/local/bin")
         yield
         root.run("rm /usr/local/bin/salt-call")

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from bakery.errors import DriverError, TaskError
+from bakery.errors import TaskError
 from bakery.events import ItemApplied
 from bakery.machine.facts import Facts
 from bakery.model import Result
 from bakery.provision import salt
-from bakery.provision.guest_python import environment
 from bakery.redaction.secret import Secret
 from bakery.testing import FakeMachine
 from bakery.util.changes import collected_changes
@@ -40,7 +39,7 @@ def m(tmp_path: Path) -> FakeMachine:
     m = FakeMachine(folder=tmp_path, facts=Facts(package_manager="apt-get"))
     m.answer("dpkg-query *", "gcc\nlibc6-dev\npython3\npython3-dev\npython3-venv\n")
     m.answer("mktemp -d /tmp/*", f"{FOLDER}\n").answer("mktemp -d /var/tmp/*", f"{VENV}\n")
-    m.answer("mkdir -p *", "").answer("rm -rf -- *", "").answer("sh -c *", "")
+    m.answer("python3 -c *", 127).answer("mkdir -p *", "").answer("rm -rf -- *", "").answer("sh -c *", "")
     return m.answer(CALL, returned(changes={"diff": "new"}))
 
 
@@ -127,54 +126,3 @@ def test_what_salt_read_counts_as_an_input_of_the_step(m: FakeMachine, tmp_path:
         ("listing", f"{tmp_path}/salt"),
         ("file", f"{tmp_path}/salt/web.sls"),
     ]
-
-
-# ---- the environment that Salt is installed into --------------------------------------------------------------------
-
-
-def test_nothing_to_install_makes_no_environment(m: FakeMachine) -> None:
-    with environment(m, []) as programs:
-        assert programs == ""
-    assert m.ran == []
-
-
-def test_an_environment_that_cannot_be_made_says_what_pip_said_and_is_removed(m: FakeMachine) -> None:
-    said = "\n".join(f"line {number}" for number in range(40))
-    m.answer(re.compile("bakery-venv"), Result(command="", exited=1, stderr=said))
-    with (
-        pytest.raises(TaskError, match="no Python environment with 'salt>=3007' can be made") as raised,
-        environment(m, ["salt>=3007"]),
-    ):
-        pytest.fail("there is none")
-    assert raised.value.why.splitlines() == [f"line {number}" for number in range(25, 40)]
-    assert m.commands[-1] == f"rm -rf -- {VENV}"
-
-
-def test_a_machine_that_died_meanwhile_does_not_hide_why(m: FakeMachine) -> None:
-    m.answer("rm -rf -- *", DriverError("the machine is gone"))
-    with pytest.raises(TaskError, match="mine"), environment(m, ["salt"]):
-        raise TaskError("mine")
-
-
-def test_the_machine_reaches_pypi_as_this_host_does_and_only_while_pip_runs(
-    m: FakeMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("PIP_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT", "HTTPS_PROXY", "https_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    (tmp_path / "ca.pem").write_text("a certificate")
-    monkeypatch.setenv("PIP_INDEX_URL", "https://example.org/simple")
-    monkeypatch.setenv("PIP_CERT", str(tmp_path / "ca.pem"))
-    with environment(m, ["salt"]):
-        pass
-    (made,) = [ran for ran in m.ran if "bakery-venv" in ran.command]
-    assert made.env == {"PIP_INDEX_URL": "https://example.org/simple", "PIP_CERT": f"{VENV}/ca.pem"}
-    assert m.files[f"{VENV}/ca.pem"].text == "a certificate"
-    assert all(ran.env == {} for ran in m.ran if ran is not made)
-
-
-def test_certificates_that_are_not_there_are_not_spoken_of(m: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PIP_CERT", raising=False)
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
-    with environment(m, ["salt"]):
-        pass
-    assert not any("PIP_CERT" in ran.env for ran in m.ran)
