@@ -17,8 +17,8 @@ from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope
 from bakery.build.signals import Signals
 from bakery.drivers.registry import Registry
-from bakery.errors import BakeryError, CleanupError, UsageError
-from bakery.events import BuildEnded, BuildStarted, ResourceChanged, RunEnded, RunStarted
+from bakery.errors import BakeryError, CleanupError, Interrupted, UsageError
+from bakery.events import BuildEnded, BuildStarted, Outcome, ResourceChanged, RunEnded, RunStarted
 from bakery.imagefile.builds import Build, Plan
 from bakery.model import Artifact
 from bakery.redaction.redactor import Redactor
@@ -102,7 +102,9 @@ class OneOffRun:
             seconds = time.monotonic() - started
             with suppress(OSError):  # on a full disk
                 run.folder.write_about({**run.folder.about(), "ended": time.time(), "exit_code": code})
-            run.emit(BuildEnded(build=build.name, outcome="failed" if code else "ok", seconds=seconds))
+            cancelled = code == Interrupted.exit_code
+            outcome: Outcome = "cancelled" if cancelled else "failed" if code else "ok"
+            run.emit(BuildEnded(build=build.name, outcome=outcome, seconds=seconds))
             run.emit(RunEnded(seconds=seconds, exit_code=code))
             return code
 

@@ -237,7 +237,7 @@ class _Run:
         with ThreadPoolExecutor(max_workers=max(1, len(waiting)), thread_name_prefix="build") as pool:
             while waiting or running:
                 for build in list(waiting):
-                    if self._pruned(build) or self.run.cancel.reason:
+                    if self._pruned(build) or self._is_too_late(build):
                         waiting.remove(build)
                     elif not self._ready(build):
                         continue
@@ -261,10 +261,18 @@ class _Run:
         broken = [name for name in build.after if name in self.errors]
         if not broken:
             return False
-        error = PreflightError(f"not built, because {broken[0]} failed")
+        stopped = isinstance(self.errors[broken[0]], Interrupted)
+        error = PreflightError(f"not built, because {broken[0]} {'was cancelled' if stopped else 'failed'}")
         self.errors[build.name] = error
         self.run.emit(BuildEnded(build=build.name, outcome="skipped", seconds=0.0, reason=error.what))
         return True
+
+    def _is_too_late(self, build: Build) -> bool:
+        """Say whether the run is cancelled, and tell what becomes of a build that had not begun."""
+        if reason := self.run.cancel.reason:
+            told = BuildEnded(build=build.name, outcome="cancelled", seconds=0.0, reason=f"not begun, {reason}")
+            self.run.emit(told)
+        return bool(reason)
 
     def _worker(self, build: Build) -> Artifact | None:
         """Make one build: everything that can go wrong with it ends here, and disturbs no other."""

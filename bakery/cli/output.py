@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -75,9 +76,15 @@ def error(raised: BakeryError, project: Project) -> int:
     if project.json:
         out_json(event.to_json(), project)
     text = project.redact(failure_text(event))
-    label, rest = text[:6], text[6:]
-    shown = click.style(label, fg="red", bold=True) + rest
+    label, _, rest = text.partition(":")
+    shown = click.style(f"{label}:", fg="red" if label == "error" else "yellow", bold=True) + rest
     click.echo(shown, err=True, color=project.colors(sys.stderr.isatty()))
+    if project.environ.get("GITHUB_ACTIONS") == "true":
+        from bakery.reporting.github import annotation
+
+        root = project.environ.get("GITHUB_WORKSPACE")
+        level = "error" if label == "error" else "warning"
+        click.echo(annotation(level, event.location, event.error, text, Path(root) if root else None), err=True)
     return raised.exit_code
 
 

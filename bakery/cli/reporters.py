@@ -24,14 +24,14 @@ def screen(project: Project) -> Reporter:
 
     environ = project.environ
     if environ.get("GITHUB_ACTIONS") == "true":
-        summary = environ.get("GITHUB_STEP_SUMMARY")
-        root = environ.get("GITHUB_WORKSPACE")
-        return GitHub(
-            sys.stderr, project.verbosity, summary=Path(summary) if summary else None, root=Path(root) if root else None
-        )
+        places = {
+            name: Path(path) if (path := environ.get(f"GITHUB_{variable}")) else None
+            for name, variable in (("summary", "STEP_SUMMARY"), ("output", "OUTPUT"), ("root", "WORKSPACE"))
+        }
+        return GitHub(sys.stderr, project.verbosity, live=True, **places)
     if sys.stderr.isatty() and environ.get("TERM") != "dumb":
         return terminal(project)
-    return Log(sys.stderr, "quiet" if project.json else project.verbosity)
+    return Log(sys.stderr, "quiet" if project.json else project.verbosity, live=True)
 
 
 def terminal(project: Project) -> Terminal:

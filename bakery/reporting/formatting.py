@@ -6,6 +6,8 @@ import re
 
 from bakery.util.units import counted, format_size
 
+SHORT = 1.0
+"""Seconds from which a phase that went well is worth a word."""
 NEVER = "never ran"
 """Why a step runs that has no earlier run to be compared with."""
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_]|[ -/][0-~])")
@@ -49,9 +51,14 @@ def duration(seconds: float) -> str:
 
 def done(what: str, count: float, total: float, unit: str) -> str:
     """Say how far something is: `downloading debian.qcow2 43 % of 500.0 MiB`."""
+    return f"{what} {amount(count, total, unit)}"
+
+
+def amount(count: float, total: float, unit: str) -> str:
+    """`43 % of 500.0 MiB`; `215.0 MiB` where the total is not known."""
     if total:
-        return f"{what} {min(100, 100 * count / total):.0f} % of {format_size(total, unit)}"
-    return f"{what} {format_size(count, unit)}"
+        return f"{min(100, 100 * count / total):.0f} % of {format_size(total, unit)}"
+    return format_size(count, unit)
 
 
 def indent(text: str, by: str) -> str:

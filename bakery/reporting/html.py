@@ -9,19 +9,17 @@ from bakery import events as e
 from bakery.reporting.files import FileReporter
 from bakery.reporting.formatting import because, duration, plain
 from bakery.reporting.run_state import BuildState, RunState, Span
-from bakery.reporting.summary import VERDICTS, artifact, failure, outcome, took, word
+from bakery.reporting.summary import REPORT, VERDICTS, artifact, failure, outcome, took, word
 from bakery.util.units import counted
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-FILE = "report.html"
-
 
 class Html(FileReporter):
     """Writes one self-contained file when the run is over: no script, nothing loaded from elsewhere."""
 
-    file: ClassVar[str] = FILE
+    file: ClassVar[str] = REPORT
 
     def content(self) -> bytes:
         """Return the whole page."""

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 from bakery import events as e
 from bakery.reporting.files import FileReporter
 from bakery.reporting.formatting import plain
-from bakery.reporting.run_state import BuildState, RunState
+from bakery.reporting.run_state import BuildState, RunState, is_cancelled
 from bakery.reporting.summary import failure_text
 
 FILE = "junit.xml"
@@ -83,5 +83,6 @@ def _case(track: BuildState, test: e.TestEnded) -> ET.Element:
 
 
 def _error(case: ET.Element, failed: e.Failed, track: BuildState | None) -> None:
-    element = ET.SubElement(case, "error", type=plain(failed.error), message=plain(failed.what))
+    kind = "skipped" if is_cancelled(failed) else "error"
+    element = ET.SubElement(case, kind, type=plain(failed.error), message=plain(failed.what))
     element.text = failure_text(failed, track)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from bakery import events as e
-from bakery.reporting.formatting import because, done, duration, plain
-from bakery.reporting.run_state import BuildState, RunState
+from bakery.reporting.formatting import SHORT, because, done, duration, plain
+from bakery.reporting.run_state import BuildState, RunState, Span
 from bakery.reporting.summary import VERDICTS
 from bakery.util.units import counted, format_size
 
@@ -54,6 +54,13 @@ def describe_event(event: e.Event, board: RunState, verbosity: Verbosity, *, sta
     for line in _lines(event, board, verbose=verbosity == "verbose", starts=starts):
         if verbosity != "quiet" or line.kind in ("failed", "detail", "warning"):
             yield line
+
+
+def is_trifle(event: e.Event, verbosity: Verbosity) -> bool:
+    """Say whether an event is the end of a phase that went well and took less than a second: nobody waits for that."""
+    if verbosity == "verbose" or not isinstance(event, e.PhaseEnded) or event.phase == "smoke":
+        return False  # of the smoke tests the number is what counts
+    return event.outcome == "ok" and event.seconds < SHORT
 
 
 def _lines(event: e.Event, board: RunState, *, verbose: bool, starts: bool) -> Iterator[Line]:
@@ -123,6 +130,11 @@ def _phase(event: e.PhaseEnded, track: BuildState) -> str:
         rest = f", {skipped} skipped" if skipped else ""
         return f"smoke, {passed} of {len(track.tests) - skipped} tests passed{rest}"
     return event.phase
+
+
+def name_of_span(track: BuildState, span: Span) -> str:
+    """Return what a phase, a task or a post step is called in the story."""
+    return _step(track, span.name, span.attempt) if span.kind == "step" else span.name
 
 
 def _step(track: BuildState, step: str, attempt: int) -> str:

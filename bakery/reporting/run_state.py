@@ -9,6 +9,7 @@ from functools import partial
 from typing import Literal, TypeAlias
 
 from bakery import events as e
+from bakery.errors import Interrupted
 
 TAIL = 20
 KEPT_LINES = 2000
@@ -65,7 +66,9 @@ class BuildState:
     @property
     def outcome(self) -> str:
         """How the build ended; empty while it runs."""
-        return self.ended.outcome if self.ended else "failed" if self.failure else ""
+        if self.ended or self.failure is None:
+            return self.ended.outcome if self.ended else ""
+        return "cancelled" if is_cancelled(self.failure) else "failed"
 
     def place(self, step: str) -> str:
         """`2/5` for the second of five tasks; empty for a post step."""
@@ -166,6 +169,11 @@ class RunState:
                 return
         if not isinstance(event, e.Output):
             track.waiting = track.progress = None
+
+
+def is_cancelled(failed: e.Failed) -> bool:
+    """Say whether an error tells of somebody's wish to stop, or of a deadline, and of no fault."""
+    return failed.exit_code == Interrupted.exit_code
 
 
 def _artifact(event: e.BuildEnded) -> e.ArtifactKept | None:

@@ -8,10 +8,12 @@ from typing import Final
 
 from bakery import events as e
 from bakery.errors import BakeryError, near
-from bakery.reporting.formatting import duration, indent, plain
-from bakery.reporting.run_state import BuildState, RunState
+from bakery.reporting.formatting import SHORT, duration, indent, plain
+from bakery.reporting.run_state import BuildState, RunState, is_cancelled
 from bakery.util.units import format_size
 
+REPORT: Final = "report.html"
+"""The page in a run's folder that shows everything."""
 VERDICTS: Final = {"untested": "not tested", "failed": "tests failed"}
 """What is said of a kept image that did not pass; that one passed goes without saying."""
 
@@ -57,7 +59,7 @@ def failure_text(event: e.Failed, track: BuildState | None = None) -> str:
     """Return an error as plain text, its parts below each other."""
     (_, what), *rest = failure(event, track)
     build = f"{event.build}: " if event.build else ""
-    lines = [f"error: {build}{indent(what, '  ')}"]
+    lines = [f"{'cancelled' if is_cancelled(event) else 'error'}: {build}{indent(what, '  ')}"]
     lines += [f"  {label + ':':<7} {indent(text, ' ' * 10)}" for label, text in rest]
     return "\n".join(lines)
 
@@ -73,8 +75,12 @@ def word(track: BuildState) -> str:
 
 
 def times(track: BuildState) -> str:
-    """`launch 1.2 s, provision 43 s, ...`, without what took no time."""
-    return ", ".join(f"{name} {duration(took)}" for name, took in track.phases().items() if took >= 0.05)  # noqa: PLR2004
+    """`launch 1.2 s, provision 43 s, others 1.4 s`: phases of under a second are one, where they come to more."""
+    phases = track.phases()
+    shown = {name: took for name, took in phases.items() if took >= SHORT}
+    others = sum(phases.values()) - sum(shown.values())
+    shown |= {"others": others} if others >= SHORT else {}
+    return ", ".join(f"{name} {duration(took)}" for name, took in shown.items())
 
 
 def took(board: RunState, track: BuildState) -> float:
@@ -101,3 +107,13 @@ def summary(board: RunState) -> Iterator[str]:
         yield f"{head}  {times(track)}".rstrip()
         if track.artifact:
             yield f"{'':<{width}}  {artifact(track.artifact)}"
+
+
+def next_steps(board: RunState) -> Iterator[tuple[str, str]]:
+    """Yield where to read on, and what to do with an image that was made, as label and text."""
+    if not board.folder or all(track.outcome == "cached" for track in board.tracks.values()):
+        return
+    yield "report", near(str(Path(board.folder) / REPORT))
+    made = next((track.artifact for track in board.tracks.values() if track.outcome == "ok" and track.artifact), None)
+    if made is not None and board.ended is not None and board.ended.exit_code == 0:
+        yield "next", f"`bake ssh {plain(made.name)}` opens a shell on a machine of it"

@@ -17,10 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 from bakery import events as e
-from bakery.reporting.formatting import done, duration, plain
-from bakery.reporting.lines import Line, Verbosity, describe_event
-from bakery.reporting.run_state import BuildState, RunState
-from bakery.reporting.summary import artifact, failure, outcome, times, took, word
+from bakery.reporting.formatting import amount, duration, plain
+from bakery.reporting.lines import Line, Verbosity, describe_event, is_trifle
+from bakery.reporting.run_state import BuildState, RunState, is_cancelled
+from bakery.reporting.summary import artifact, failure, next_steps, outcome, times, took, word
+from bakery.reporting.wrapping import Wrapped
 
 COLOURS: Final = ("cyan", "magenta", "blue", "yellow", "green", "bright_cyan", "bright_magenta", "bright_blue")
 MARKS: Final = {
@@ -66,8 +67,12 @@ class Terminal:
         with self._lock:
             self.board.read(event)
             lines = list(describe_event(event, self.board, self._verbosity, starts=False))
-        for line in lines:
-            self._console.print(self._line(line), soft_wrap=line.kind == "output", highlight=False)
+        for line in [] if is_trifle(event, self._verbosity) else lines:
+            text = self._line(line)
+            if line.kind in ("output", "kept"):  # unbroken, to be copied from the screen
+                self._console.print(text, soft_wrap=True, highlight=False)
+            else:
+                self._console.print(Wrapped(text), highlight=False)
         match event:
             case e.RunStarted() if self._verbosity != "quiet":
                 self._start()
@@ -142,10 +147,10 @@ class Terminal:
         """Return what it waits for, how far it is, or the last line that a command wrote."""
         if track.progress and (not track.waiting or track.progress.time >= track.waiting.time):
             p = track.progress
-            return plain(done(p.what, p.done, p.total, p.unit))
+            return plain(f"{amount(p.done, p.total, p.unit)}, {p.what}")  # what is cut off at the end is no figure
         if track.waiting:
             waited = max(0.0, now - track.waiting.time + track.waiting.seconds)
-            return f"waiting: {plain(track.waiting.what)} {duration(waited)}"
+            return f"waiting {duration(waited)}: {plain(track.waiting.what)}"
         bar = track.current
         return plain(bar.lines[-1]).strip() if bar and bar.lines else ""
 
@@ -176,10 +181,14 @@ class Terminal:
         table.add_column(style="dim", no_wrap=True)
         table.add_column(overflow="fold")
         for label, text in rest:
-            table.add_row(label, Text(text, style={"hint": "green", "output": "dim", "where": "bold"}.get(label, "")))
-        body = Group(Text(what, style="bold"), Padding(table, (1, 0, 0, 0))) if rest else Text(what, style="bold")
-        title = Text(f"{event.build} failed" if event.build else event.error)
-        return Panel(body, title=title, title_align="left", border_style="red", expand=False)
+            style = {"hint": "green", "output": "dim", "where": "bold"}.get(label, "")
+            table.add_row(label, Wrapped(Text(text, style=style)))
+        head = Wrapped(Text(what, style="bold"))
+        body = Group(head, Padding(table, (1, 0, 0, 0))) if rest else head
+        cancelled = is_cancelled(event)
+        named = f"{event.build} {'was cancelled' if cancelled else 'failed'}"
+        title = Text(named if event.build else "cancelled" if cancelled else event.error)
+        return Panel(body, title=title, title_align="left", border_style="yellow" if cancelled else "red", expand=False)
 
     def _close_with_table(self) -> None:
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
@@ -192,7 +201,8 @@ class Terminal:
             mark, colour = MARKS.get(ended, MARKS["info"])
             name = Text(track.name, style=self._colour(track.name))
             spent = Text(duration(took(self.board, track)))
-            table.add_row(name, Text(f"{mark} {word(track)}", style=colour), spent, Text(times(track), style="dim"))
+            phases = Wrapped(Text(times(track), style="dim"))
+            table.add_row(name, Text(f"{mark} {word(track)}", style=colour), spent, phases)
         self._console.print(Padding(table, (1, 0, 0, 0)))
         for track in self.board.tracks.values():
             if track.artifact:  # outside of the table and unbroken, to be copied from the screen
@@ -200,6 +210,8 @@ class Terminal:
                     (f"{MARKS['kept'][0]} ", MARKS["kept"][1]), f"{track.name}  {artifact(track.artifact)}"
                 )
                 self._console.print(line, soft_wrap=True, highlight=False)
+        for label, text in next_steps(self.board):
+            self._console.print(Text.assemble((f"{label:<6} ", "dim"), text), soft_wrap=True, highlight=False)
 
 
 def _doing(track: BuildState) -> str:

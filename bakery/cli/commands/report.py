@@ -15,7 +15,7 @@ from bakery.cli.commands.gc import others
 from bakery.cli.completion import runs
 from bakery.cli.options import BakeCommand
 from bakery.cli.project import Project
-from bakery.errors import UsageError, near
+from bakery.errors import Interrupted, UsageError, near
 from bakery.reporting.formatting import duration
 
 if TYPE_CHECKING:
@@ -101,7 +101,9 @@ def _list(project: Project) -> None:
 
 def _state(folder: RunFolder, about: Mapping[str, Any]) -> str:
     code = about.get("exit_code")
-    return "alive" if folder.alive else "killed" if code is None else "ok" if code == 0 else f"exit code {code}"
+    if folder.alive or code is None:
+        return "alive" if folder.alive else "killed"
+    return {0: "ok", Interrupted.exit_code: "cancelled"}.get(code, f"exit code {code}")
 
 
 def _when(about: Mapping[str, Any]) -> tuple[str, str]:

@@ -38,7 +38,8 @@ def test_the_last_run_is_told_from_its_events(project: Project) -> None:
     assert "[web@box] FAILED: task 1/1 hello, no (2.0 s)" in done.out
     assert "error: web@box: task hello: no" in done.out
     assert "output: Setting up nginx" in done.out
-    assert done.out.splitlines()[-1].split()[:2] == ["web@box", "failed"]
+    assert done.out.splitlines()[-2].split()[:2] == ["web@box", "failed"]
+    assert done.out.splitlines()[-1].startswith("report: /old/place")
 
 
 def test_a_run_is_found_by_any_part_of_its_id(project: Project) -> None:
@@ -137,6 +138,7 @@ def test_where_nothing_was_built_there_is_no_report(project: Project, words: lis
         ({"started": BEGAN, "ended": BEGAN + 75, "exit_code": 0}, "1:15", "ok"),
         ({"started": BEGAN, "ended": BEGAN + 3, "exit_code": 7}, "3.0 s", "exit code 7"),
         ({"started": BEGAN, "ended": BEGAN - 3, "exit_code": 0}, "0.0 s", "ok"),
+        ({"started": BEGAN, "ended": BEGAN + 3, "exit_code": 130}, "3.0 s", "cancelled"),
         ({"started": BEGAN}, "", "killed"),
         ({"started": "yesterday", "exit_code": 0}, "", "ok"),
     ],

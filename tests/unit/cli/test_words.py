@@ -209,9 +209,9 @@ ERRORS: list[tuple[BaseException, int, str]] = [
     (ConnectError("no way"), 6, "error: no way"),
     (TaskError("task base: no"), 7, "error: task base"),
     (CleanupError("left", hint="bake gc r"), 10, "hint:   bake gc r"),
-    (Interrupted("interrupted by SIGTERM"), 130, "error: interrupted by SIGTERM"),
-    (KeyboardInterrupt(), 130, "error: interrupted"),
-    (click.Abort(), 130, "error: interrupted"),
+    (Interrupted("interrupted by SIGTERM"), 130, "cancelled: interrupted by SIGTERM"),
+    (KeyboardInterrupt(), 130, "cancelled: interrupted"),
+    (click.Abort(), 130, "cancelled: interrupted"),
     (click.UsageError("that way not."), 2, "error: that way not\n"),
     (OSError(28, "No space left on device", "/images/x"), 4, "error: the disk is full: /images/x"),
     (PermissionError(13, "Permission denied", "/root/x"), 4, "cannot be written to: /root/x"),
@@ -245,6 +245,28 @@ def test_each_kind_of_error_is_data_where_data_is_asked_for(
     data = json.loads(done.out)
     assert (done.code, data["type"], data["exit_code"]) == (code, "failed", code)
     assert len(done.out.splitlines()) == 1
+
+
+def test_on_github_a_mistake_is_marked_at_its_line_before_anything_runs(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(project.folder.parent))
+    project.write("import bakery\n\n@bakery.tsak\ndef f(m): ...\n")
+    done = project.bake("list")
+    assert done.code == 3
+    marks = [line for line in done.err.splitlines() if line.startswith("::")]
+    assert marks == [
+        (
+            "::error file=project/imagefile.py,line=3,title=ImagefileError::error: bakery has no tsak%0A"
+            "  where:  imagefile.py:3%0A  hint:   did you mean task?"
+        )
+    ]
+
+
+def test_elsewhere_there_are_no_marks(project: Project) -> None:
+    project.write("syntax error")
+    assert "::" not in project.bake("list").err
 
 
 def test_a_defect_is_code_1_and_its_traceback_is_kept(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

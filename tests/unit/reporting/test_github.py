@@ -6,6 +6,7 @@ Workflow commands: https://docs.github.com/actions/reference/workflows-and-actio
 from __future__ import annotations
 
 import io
+import json
 import re
 from pathlib import Path
 
@@ -217,3 +218,70 @@ def test_without_a_build_there_is_no_summary(tmp_path: Path) -> None:
     reader.read(e.Failed(error="UsageError", what="no image"))
     reader.close()
     assert list(tmp_path.iterdir()) == []
+
+
+# ---- what later steps may ask for -----------------------------------------------------------------------------------
+
+
+def read_outputs(path: Path) -> dict[str, str]:
+    """A step's outputs as GitHub's runner reads them: FileCommandManager.cs, with its heredocs."""
+    lines = path.read_text().split("\n")
+    found: dict[str, str] = {}
+    while lines and lines[0]:
+        name, end = lines.pop(0).split("<<")
+        value: list[str] = []
+        while (line := lines.pop(0)) != end:
+            value.append(line)
+        found[name] = "\n".join(value)
+    return found
+
+
+def made(build: str, name: str = "web") -> list[e.Event]:
+    kept = e.ArtifactKept(build=build, name=name, id=f"/i/{name}.qcow2", sha256="ab" * 32, verdict="passed")
+    return [kept, e.BuildEnded(build=build, outcome="ok", seconds=1)]
+
+
+def gave(path: Path, *told: e.Event) -> dict[str, str]:
+    reader = GitHub(io.StringIO(), output=path)
+    for event in (e.RunStarted(run="r-1", folder="/runs/r-1"), *told):
+        reader.read(event)
+    reader.close()
+    return read_outputs(path)
+
+
+def test_a_single_image_is_an_output_by_itself(tmp_path: Path) -> None:
+    found = gave(tmp_path / "out", *made("web@laptop"))
+    images = json.loads(found.pop("images"))
+    assert images == [
+        {"build": "web@laptop", "name": "web", "id": "/i/web.qcow2", "sha256": "ab" * 32, "tests": "passed"}
+    ]
+    assert found == {
+        "run": "r-1",
+        "report": "/runs/r-1/report.html",
+        "id": "/i/web.qcow2",
+        "name": "web",
+        "sha256": "ab" * 32,
+    }
+
+
+def test_of_several_images_there_is_a_list(tmp_path: Path) -> None:
+    found = gave(tmp_path / "out", *made("web@laptop"), *made("db@laptop", "db"))
+    assert [image["name"] for image in json.loads(found["images"])] == ["web", "db"]
+    assert "id" not in found
+
+
+def test_what_others_wrote_into_the_file_stays(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine<<x\n1\nx\n")
+    assert gave(tmp_path / "out", *made("web"))["mine"] == "1"
+
+
+@given(name=words)
+def test_no_name_can_give_another_output(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("o") / "out"
+    assert set(gave(path, *made("web", name))) == {"images", "run", "report", "id", "name", "sha256"}
+
+
+def test_a_cancelled_build_is_a_warning_and_no_error() -> None:
+    told = e.Failed(error="Interrupted", what="interrupted by SIGTERM", build="web", exit_code=130)
+    level, _, text = annotation(told)
+    assert (level, text) == ("warning", "cancelled: web: interrupted by SIGTERM")

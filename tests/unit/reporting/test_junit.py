@@ -136,3 +136,10 @@ def test_the_document_is_well_formed_whatever_is_said(text: str) -> None:
     root = ET.fromstring(xml(board))  # noqa: S314  our own text
     for element in root:
         assert int(element.get("tests", "-1")) == len(element)
+
+
+def test_a_cancelled_build_is_skipped_and_no_error() -> None:
+    told = e.Failed(build="b", error="Interrupted", what="interrupted by SIGTERM", exit_code=130)
+    element = suite(e.BuildStarted(build="b"), told, e.BuildEnded(build="b", outcome="cancelled", seconds=1))
+    assert counts(element) == {"tests": 1, "failures": 0, "errors": 0, "skipped": 1}
+    assert element[0][0].get("message") == "interrupted by SIGTERM"

@@ -158,7 +158,7 @@ def test_the_terminal_has_a_live_line_for_a_running_build() -> None:
     row = next(line for line in reversed(stream.getvalue().splitlines()) if GOOD in line)
     reader.close()
     assert "launch" in row
-    assert "waiting: SSH banner words 12 s" in row
+    assert "waiting 12 s: SSH banner words" in row
     assert "9.0 s" in row
 
 

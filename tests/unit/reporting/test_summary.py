@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from bakery import events as e
 from bakery.errors import near
 from bakery.reporting.run_state import BuildState, RunState
-from bakery.reporting.summary import artifact, failure, failure_text, outcome, summary, times, took, word
+from bakery.reporting.summary import (
+    artifact,
+    failure,
+    failure_text,
+    next_steps,
+    outcome,
+    summary,
+    times,
+    took,
+    word,
+)
 
 
 def track(*told: e.Event) -> BuildState:
@@ -123,10 +133,57 @@ def test_a_builds_end_in_a_word(told: list[e.Event], named: str, read: str) -> N
     assert (outcome(track(*told)), word(track(*told))) == (named, read)
 
 
-def test_the_times_leave_out_what_took_none() -> None:
-    seconds = {"launch": 3.04, "seal": 0.04, "capture": 75, "smoke": 0.05}
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        ({"launch": 3.04, "seal": 0.04, "capture": 75, "smoke": 0.05}, "launch 3.0 s, capture 1:15"),
+        ({"launch": 3.04, "seal": 0.6, "capture": 75, "smoke": 0.7}, "launch 3.0 s, capture 1:15, others 1.3 s"),
+        ({"launch": 0.9}, ""),
+        ({"launch": 1.0}, "launch 1.0 s"),
+        ({}, ""),
+    ],
+)
+def test_phases_of_under_a_second_are_one(seconds: dict[str, float], shown: str) -> None:
     told = [e.PhaseEnded(build="b", phase=name, seconds=took) for name, took in seconds.items()]
-    assert times(track(*told)) == "launch 3.0 s, capture 1:15, smoke 0.1 s"
+    assert times(track(*told)) == shown
+
+
+CANCELLED = e.Failed(build="b", error="Interrupted", what="interrupted by SIGINT", exit_code=130)
+
+
+def test_a_build_that_was_told_to_stop_is_cancelled_also_while_it_ends() -> None:
+    assert word(track(CANCELLED)) == "cancelled"
+    assert failure_text(CANCELLED) == "cancelled: b: interrupted by SIGINT"
+
+
+def ended(*told: e.Event, code: int = 0) -> RunState:
+    """A run that is over."""
+    board = RunState()
+    for event in (e.RunStarted(folder="/p/.bakery/runs/r"), *told, e.RunEnded(seconds=9, exit_code=code)):
+        board.read(event)
+    return board
+
+
+MADE = (
+    e.ArtifactKept(build="b", name="web-1", id="/p/web-1.qcow2"),
+    e.BuildEnded(build="b", outcome="ok", seconds=8),
+)
+
+
+def test_a_success_names_its_report_and_what_to_do_next() -> None:
+    assert list(next_steps(ended(*MADE))) == [
+        ("report", "/p/.bakery/runs/r/report.html"),
+        ("next", "`bake ssh web-1` opens a shell on a machine of it"),
+    ]
+
+
+def test_a_failure_names_its_report_alone() -> None:
+    failed = e.BuildEnded(build="c", outcome="failed", seconds=8)
+    assert list(next_steps(ended(*MADE, failed, code=7))) == [("report", "/p/.bakery/runs/r/report.html")]
+
+
+def test_nothing_to_do_has_nothing_to_read() -> None:
+    assert list(next_steps(ended(e.BuildEnded(build="b", outcome="cached", seconds=0)))) == []
 
 
 def test_a_build_that_goes_on_has_taken_the_time_until_now() -> None:
