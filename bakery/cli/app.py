@@ -22,6 +22,7 @@ from bakery.util.suggestions import nearest
 COMMANDS: Final = {  # name: (module, one line of help), so that `bake --help` imports none of them
     "build": ("build", "Build, test and keep images; what `bake` alone does."),
     "list": ("list", "Show the images, sources, tasks, tests and variables of the imagefile."),
+    "validate": ("validate", "Look for mistakes in the imagefile; make nothing, ask nobody."),
     "plan": ("plan", "Show what a build would do, and where each value came from."),
     "test": ("test", "Run the smoke tests against an image or a host that exists."),
     "images": ("images", "Show what has been built here."),
@@ -36,6 +37,7 @@ COMMANDS: Final = {  # name: (module, one line of help), so that `bake --help` i
     "graph": ("graph", "Draw which image stands on which, for Mermaid or Graphviz."),
     "doctor": ("doctor", "Say what this host can do, and what is missing."),
     "init": ("init", "Write a first imagefile."),
+    "man": ("man", "Print a manual page, or write them all."),
     "completion": ("completion", "Print what makes bash, zsh or fish complete `bake`."),
 }
 DEFAULT: Final = "build"

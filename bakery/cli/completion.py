@@ -75,6 +75,19 @@ def runs(ctx: click.Context, param: click.Parameter | None, incomplete: str) -> 
     return [CompletionItem(run) for run in ids if run.startswith(incomplete)]
 
 
+def built_or_runs(ctx: click.Context, param: click.Parameter | None, incomplete: str) -> list[CompletionItem]:
+    """Names of images that were built here, and ids of runs."""
+    return [*built(ctx, param, incomplete), *runs(ctx, param, incomplete)]
+
+
+def tasks(ctx: click.Context, param: click.Parameter | None, incomplete: str) -> list[CompletionItem]:
+    """Names of tasks."""
+    del param
+    from bakery.imagefile.marks import doc_of, name_of
+
+    return _offer(ctx, incomplete, lambda r: {name_of(f): doc_of(f) for f in r.functions["task"]})
+
+
 def drivers(ctx: click.Context, param: click.Parameter | None, incomplete: str) -> list[CompletionItem]:
     """Names of drivers that are installed."""
     from click.shell_completion import CompletionItem

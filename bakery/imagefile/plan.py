@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from bakery.imagefile.recipe import ImageSpec, Recipe
 from bakery.imagefile.signatures import takes_variables
 from bakery.imagefile.user_code import call_user_code, repr_of, user_line
 from bakery.imagefile.variables import Cell, Settings, own_copy, resolve
-from bakery.model import Source
+from bakery.model import Problem, Source
 from bakery.util.suggestions import did_you_mean
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -164,7 +164,22 @@ def _source(function: Function, cell: Cell) -> Source:
             where=location_of(function),
             hint="return Qemu(...), Nspawn(...), Ec2(...), OpenStack(...) or another driver's source",
         )
+    for problem in _mistakes(boot):
+        raise ImagefileError(
+            f"source {name_of(function)}: {problem.what}",
+            why=problem.why,
+            hint=problem.hint,
+            where=location_of(function),
+        )
     return boot
+
+
+def _mistakes(boot: Source) -> Iterator[Problem]:
+    """Yield what a source and its base see to be wrong in themselves, without a look at this host or at a provider."""
+    for described in (boot, boot.base):
+        look: Callable[[], Iterator[Problem]] | None = getattr(described, "mistakes", None)
+        if look is not None and not isinstance(described, type):
+            yield from look()
 
 
 def _labels(function: Function) -> Mapping[str, int]:

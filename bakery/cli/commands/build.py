@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bakery.cli import output
-from bakery.cli.completion import runs
+from bakery.cli.completion import runs, tasks
 from bakery.cli.options import FILE, BakeCommand, Duration, PhaseTime, selection, variables
 from bakery.cli.project import Project
 
@@ -50,7 +50,12 @@ if TYPE_CHECKING:
 )
 @click.option("--refresh", is_flag=True, help="Run every step again, and renew the checkpoints.")
 @click.option(
-    "--refresh-task", "refresh_tasks", multiple=True, metavar="TASK", help="Run this task and those after it again."
+    "--refresh-task",
+    "refresh_tasks",
+    multiple=True,
+    metavar="TASK",
+    shell_complete=tasks,
+    help="Run this task and those after it again.",
 )
 @click.option(
     "--no-test",

@@ -9,7 +9,7 @@ import click
 
 from bakery.cache import bases
 from bakery.cli import output
-from bakery.cli.completion import runs
+from bakery.cli.completion import drivers, runs
 from bakery.cli.options import BakeCommand, Duration, as_json
 from bakery.cli.project import Project
 from bakery.errors import CleanupError, UsageError
@@ -27,7 +27,12 @@ from bakery.state.project import cache_folder
     bake gc --driver ec2 --set region=eu-central-1 --dry-run""",
 )
 @click.argument("run", required=False, shell_complete=runs)
-@click.option("--driver", metavar="D", help="Look at this provider for what carries our tags, without a journal.")
+@click.option(
+    "--driver",
+    metavar="D",
+    shell_complete=drivers,
+    help="Look at this provider for what carries our tags, without a journal.",
+)
 @click.option(
     "--older-than", type=Duration(), metavar="TIME", help="With --driver: only of runs that began this long ago."
 )

@@ -10,58 +10,56 @@ import click
 from bakery.cli import output
 from bakery.cli.options import BakeCommand
 from bakery.cli.project import Project
+from bakery.cli.starters import STARTERS, TEMPLATES, files_of
 from bakery.errors import UsageError, near
 from bakery.imagefile.loader import FILE
 
 IGNORED = ".bakery/"
-
-TEXT = '''"""Our images. `bake list` shows what is in this file, `bake` builds it."""
-
-import bakery
-from bakery import Host, Machine
-from bakery.drivers import Debian, Qemu
-
-
-@bakery.source
-def laptop() -> Qemu:
-    """A virtual machine on this computer."""
-    return Qemu(base=Debian("bookworm"))
-
-
-@bakery.task
-def nginx(m: Machine) -> None:
-    """Install nginx."""
-    m.run("apt-get update && apt-get install --yes nginx", env={"DEBIAN_FRONTEND": "noninteractive"})
-
-
-@bakery.test
-def nginx_runs(host: Host) -> None:
-    """nginx starts at boot. Runs on a fresh machine, booted from the finished image."""
-    assert host.service("nginx").is_running
-    assert host.socket("tcp://0.0.0.0:80").is_listening
-'''
 
 
 @click.command(
     cls=BakeCommand,
     epilog="""Examples:
     bake init && bake
+    bake init --template golden --driver ec2
+    bake init --template ci              also in a project that has an imagefile
     bake -C images init""",
 )
+@click.option(
+    "--driver", type=click.Choice(list(STARTERS)), default="qemu", show_default=True, help="Where images are built."
+)
+@click.option(
+    "--template",
+    type=click.Choice(list(TEMPLATES)),
+    default="minimal",
+    show_default=True,
+    help=f"What is written: {'; '.join(f'{name}: {text}' for name, text in TEMPLATES.items())}.",
+)
 @click.pass_obj
-def init(project: Project) -> None:
-    """Write a first imagefile here; never over one that exists."""
-    file = project.folder / (project.file or FILE)
-    try:
-        with file.open("x", encoding="utf-8") as opened:
-            opened.write(TEXT)
-    except FileExistsError as error:
-        raise UsageError(f"{near(str(file))} exists already", hint="`bake list` shows what is in it") from error
-    except OSError as error:
-        raise UsageError(f"cannot write {file}", why=error.strerror or str(error)) from error
+def init(project: Project, /, *, driver: str, template: str) -> None:
+    """Write a first imagefile here, and the jobs of a CI service if they are wanted; never over a file that exists."""
+    name = project.file or FILE
+    wanted = {project.folder / path: text for path, text in files_of(template, driver, name).items()}
+    file = project.folder / name
+    if template == "ci" and file.exists():
+        del wanted[file]  # the jobs are for what is there
+    if there := [path for path in wanted if path.exists()]:
+        raise UsageError(f"{near(str(there[0]))} exists already", hint="`bake list` shows what an imagefile holds")
+    for path, text in wanted.items():
+        _write(path, text, folder=path.parent != file.parent)
+        output.record(near(str(path)), {"did": "written", "file": str(path)}, project)
     _ignore(file.parent)
-    output.record(near(str(file)), {"did": "written", "file": str(file)}, project)
-    output.note("next: `bake doctor` looks at this host, `bake` builds the image", project)
+    output.note(f"next: `bake doctor {driver}` looks at this host, `bake` builds the image", project)
+
+
+def _write(path: Path, text: str, *, folder: bool) -> None:
+    try:
+        if folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as opened:
+            opened.write(text)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}", why=error.strerror or str(error)) from error
 
 
 def _ignore(folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bakery.cli.completion import built
+from bakery.cli.completion import built_or_runs
 from bakery.cli.options import BakeCommand, variables
 from bakery.cli.project import Project
 from bakery.errors import ConnectError, UsageError
@@ -29,7 +29,7 @@ SIGNALLED = 128  # what shells add to a signal's number
     bake ssh web -- dpkg -l nginx                  one command; its exit code is bake's
     bake ssh web 'journalctl -b | tail' > log      a single word is a line for the machine's shell""",
 )
-@click.argument("name", metavar="IMAGE|RUN", shell_complete=built)
+@click.argument("name", metavar="IMAGE|RUN", shell_complete=built_or_runs)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND]...")
 @variables
 @click.pass_obj

@@ -53,6 +53,10 @@ class Base(ABC):
     def check(self) -> Iterator[Problem]:
         """Yield what would stop `disk`: missing tools, no network in offline mode, a bad checksum text."""
 
+    def mistakes(self) -> Iterator[Problem]:
+        """Yield what is wrong with the description itself; the plan refuses it, with the source's line."""
+        yield from ()
+
     @abstractmethod
     def disk(self, work: WorkContext) -> BaseDisk:
         """Make the disk or find it in the cache. Two callers, also of two processes, make it once."""

@@ -65,7 +65,12 @@ class CloudImage(Base):
         return PurePosixPath(self.name).name or path.name or "disk"
 
     def check(self) -> Iterator[Problem]:
-        """Yield what is wrong with the addresses and the checksum; nothing is contacted."""
+        """Yield what is wrong with the addresses and the checksum, and what this host lacks; nothing is contacted."""
+        yield from self.mistakes()
+        yield from disk_file.check_unpacker(self.file_name)
+
+    def mistakes(self) -> Iterator[Problem]:
+        """Yield what is wrong with the addresses and the checksum."""
         if not self.urls:
             yield Problem(what="CloudImage has no address", hint='CloudImage("https://...", checksum="sha256:...")')
         for address in (*self.urls, *((self.checksum,) if sums.is_address(self.checksum) else ())):
@@ -75,7 +80,6 @@ class CloudImage(Base):
                 sums.parse(self.checksum)
             except PreflightError as error:
                 yield Problem(what=error.what, why=error.why, hint=error.hint)
-        yield from disk_file.check_unpacker(self.file_name)
 
     def key(self, work: WorkContext) -> str | None:
         """Return the checksum, if it is known without asking anybody."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 from bakery.disk.bases.base import BaseTree
 from bakery.drivers.qemu.machine_spec import MachineSpec
 from bakery.drivers.qemu.source import Qemu, size
+from bakery.drivers.shared import no_base
 from bakery.errors import ImagefileError
 from bakery.model import Problem, Source
 from bakery.util.context import WorkContext
@@ -78,6 +79,10 @@ class Nspawn(Source):
         _ = self._machine  # refuses what the smoke tests' machine cannot be
         if self.disk_bytes < SMALLEST_DISK:
             raise ImagefileError(f"Nspawn(disk={self.disk!r}): too small for any system", hint='"8G" is usual')
+
+    def mistakes(self) -> Iterator[Problem]:
+        """Yield why the base is none."""
+        yield from no_base.mistakes("Nspawn", self.base)
 
     @property
     def disk_bytes(self) -> int:

@@ -24,6 +24,7 @@ from bakery.drivers.qemu.machine_spec import MachineIdentity, MachineSpec, compr
 from bakery.drivers.qemu.monitor import SOCKET, Monitor, QmpError
 from bakery.drivers.qemu.source import Qemu
 from bakery.drivers.shared.console import host_key_from
+from bakery.drivers.shared.no_base import BASES
 from bakery.errors import DriverError, ImagefileError, NotYet
 from bakery.machine.transport import learned_key
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Where, from_json
@@ -37,7 +38,6 @@ KIND = "machine"
 RECORD = "machine.json"
 LEARNED = "host_key"
 """The file that holds the host key which a machine has made, once it was seen."""
-BASES = "Debian(...), CloudImage(...), an @bakery.image function or an Artifact"
 SPENT = ("disk-*.qcow2", SEED, VARIABLES, credentials.CREDENTIALS, SOCKET)
 """What a machine's folder need not hold when the machine is gone; its logs stay."""
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, get_args, get_type_hints
 
+from bakery.drivers.shared import no_base
 from bakery.drivers.shared.kinds import refuse_wrong_kinds
 from bakery.errors import ImagefileError
-from bakery.model import Source
+from bakery.model import Problem, Source
 from bakery.util.units import parse_size
 
 SMALLEST_MEMORY = 64 << 20
@@ -100,6 +102,10 @@ class Qemu(Source):
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", self.nic):
             raise ImagefileError(f"Qemu(nic={self.nic!r}): not the name of a network card", hint='"virtio-net-pci"')
         _ = self.disk_bytes
+
+    def mistakes(self) -> Iterator[Problem]:
+        """Yield why the base is none."""
+        yield from no_base.mistakes("Qemu", self.base)
 
     @property
     def memory_bytes(self) -> int:
