@@ -12,11 +12,12 @@ class TestMyDriver(DriverContract):
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import resource as rlimits
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -163,6 +164,11 @@ class DriverContract:
         """Return where `find` must look."""
         return Where()
 
+    @pytest.fixture
+    def crash_points(self) -> Iterable[int]:
+        """Return after which lines of the journal a launch crashes, counted from 1; the last is past its end."""
+        return itertools.count(1)
+
     # ---- helpers -----------------------------------------------------------------------------------------------
 
     @pytest.fixture
@@ -278,12 +284,10 @@ class DriverContract:
         assert exists() == before
 
     def test_a_crash_at_any_line_of_the_launch_leaves_nothing_that_the_journal_does_not_know(
-        self, source: Source, exists: Exists, claim: Callable[..., Claim]
+        self, source: Source, exists: Exists, claim: Callable[..., Claim], crash_points: Iterable[int]
     ) -> None:
         before = exists()
-        stop_at = 0
-        while True:
-            stop_at += 1
+        for stop_at in crash_points:
             driver, ledger = self.driver_class(), RecordingLedger(stop_at)
             try:
                 driver.launch(source, claim(ledger))

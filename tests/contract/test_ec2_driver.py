@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,10 @@ class TestEc2DriverOtherWays(TestEc2Driver):
             encrypt="alias/images",
             instance_policy=POLICY,
         )
+
+    @pytest.fixture(params=[4, pytest.param(1, marks=pytest.mark.all)], ids=["some", "every"])
+    def crash_points(self, request: pytest.FixtureRequest) -> Iterable[int]:
+        return itertools.count(1, request.param)
 
     @pytest.fixture
     def exists(self, cloud: Aws) -> Exists:
