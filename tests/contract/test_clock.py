@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from bakery.state.project import State
-from bakery.testing.folder.cloud import FolderCloud
+from tests.contract.folderproject import FolderProject
 
 SHIM = r"""
 long syscall(long number, ...);
@@ -81,41 +78,21 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "clock.so"
 
 
-class Project:
+class Project(FolderProject):
     """An imagefile, its cloud, and a clock of its own for `bake`."""
 
     def __init__(self, folder: Path, shim: Path) -> None:
-        self.folder = folder
-        self.shim = shim
-        self.cloud = FolderCloud(folder / "cloud")
-        self.state = State(folder / ".bakery", folder / "cache")
+        super().__init__(folder, IMAGEFILE)
         self.clock = folder / "clock"
-        self.write("true")
+        self.environ |= {"LD_PRELOAD": str(shim), "BAKERY_TEST_CLOCK": str(self.clock)}
+        self.write(pause="true")
         self.shift(0)
-
-    def write(self, pause: str) -> None:
-        (self.folder / "imagefile.py").write_text(IMAGEFILE.format(cloud=str(self.folder / "cloud"), pause=pause))
 
     def shift(self, days: int) -> None:
         """Let the clock of `bake` be so many days off, also of one that runs."""
         fresh = self.clock.with_suffix(".new")
         fresh.write_text(f"{days * DAY}\n")
         fresh.replace(self.clock)
-
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        environ = {
-            "LD_PRELOAD": str(self.shim),
-            "BAKERY_TEST_CLOCK": str(self.clock),
-            "BAKERY_CACHE_DIR": str(self.folder / "cache"),
-        }
-        return subprocess.Popen(
-            [sys.executable, "-m", "bakery", "-C", str(self.folder), *words],
-            text=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **environ},
-        )
 
     def bake(self, *words: str) -> str:
         """Build, which must go well; return what it told."""
@@ -141,7 +118,7 @@ def project(tmp_path: Path, shim: Path) -> Project:
 
 @pytest.mark.parametrize("days", [YEAR, -YEAR], ids=["forward", "back"])
 def test_a_clock_that_jumps_under_a_build_does_not_disturb_it(project: Project, days: int) -> None:
-    project.write("sleep 3")
+    project.write(pause="sleep 3")
     began = time.monotonic()
     with project.start("build", "--deadline", "2m") as bake:
         while not any(event["type"] == "step-started" for event in project.events()):
@@ -185,7 +162,7 @@ def test_the_last_run_is_the_last_one_also_when_the_clock_was_set_back(project: 
 
 
 def test_gc_takes_what_a_dead_run_left_whatever_the_clock_says(project: Project) -> None:
-    project.write("sleep 60")
+    project.write(pause="sleep 60")
     project.shift(YEAR)
     with project.start("build") as bake:
         while not any(event["type"] == "step-started" for event in project.events()):

@@ -15,10 +15,9 @@ from bakery.imagefile import loader
 from bakery.imagefile.plan import plan
 from bakery.imagefile.variables import Settings
 from bakery.state import gc
-from bakery.state.project import State
-from bakery.testing.folder.cloud import FolderCloud
 from bakery.testing.folder.driver import FolderDriver
 from bakery.testing.folder.faults import Fault, Injection
+from tests.contract.folderproject import FolderProject
 
 IMAGEFILE = """
 import bakery
@@ -46,15 +45,12 @@ FOR_EVER = 10_000
 OPTIONS = BuildOptions(test=False, connect_timeout=1.5)
 
 
-class Project:
-    """An imagefile, its cloud, and what is in it."""
+class Project(FolderProject):
+    """An imagefile and its cloud, whose builds run in this process."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.cloud = FolderCloud(folder / "cloud")
-        self.file = folder / "imagefile.py"
-        self.file.write_text(IMAGEFILE.format(cloud=str(folder / "cloud")), encoding="utf-8")
-        self.state = State(folder / ".bakery", folder / "cache")
+        super().__init__(folder, IMAGEFILE)
+        self.write()
         self.drivers = Registry()
         self.drivers.add(FolderDriver())
 
@@ -62,12 +58,6 @@ class Project:
         """Build in this process."""
         recipe, settings = loader.load(self.file), Settings(environ=dict(os.environ))
         return build(plan(recipe, settings), recipe, settings, options, self.state, drivers=self.drivers)
-
-    def exists(self) -> list[str]:
-        """All that is in the cloud, faults switched off."""
-        self.cloud.faults.clear()
-        kinds = ("keypairs", "machines", "images")
-        return [f"{kind} {record['name']}" for kind in kinds for record in self.cloud.list(kind)]  # type: ignore[arg-type]  # three literals
 
 
 @pytest.fixture
@@ -98,7 +88,7 @@ def test_a_refusal_for_now_costs_a_moment_and_nothing_else(project: Project, cal
     outcome = project.bake()
     assert {name: str(error) for name, error in outcome.errors.items()} == {}
     assert outcome.exit_code == 0
-    (name,) = project.exists()
+    (name,) = project.left()
     assert name.startswith("images ")
 
 
@@ -108,14 +98,14 @@ def test_a_refusal_for_good_fails_and_leaves_nothing(project: Project, call: str
     project.cloud.faults.inject(Injection(call=call, fault=fault, times=FOR_EVER))
     outcome = project.bake()
     assert outcome.exit_code in (5, 6), outcome.errors
-    assert project.exists() == []
+    assert project.left() == []
 
 
 @pytest.mark.parametrize("call", ["run_machine", "create_image"])
 def test_what_is_not_visible_yet_is_waited_for(project: Project, call: str) -> None:
     project.cloud.faults.inject(Injection(call=call, fault="invisible"))
     assert project.bake(replace(OPTIONS, connect_timeout=10)).exit_code == 0
-    assert len(project.exists()) == 1
+    assert len(project.left()) == 1
 
 
 @pytest.mark.parametrize(
@@ -136,7 +126,7 @@ def test_what_will_never_come_is_not_waited_for_without_end(
     (error,) = outcome.errors.values()
     assert outcome.exit_code == code
     assert words in str(error)
-    assert project.exists() == []
+    assert project.left() == []
 
 
 @pytest.mark.parametrize(("call", "fault"), [("delete_machines", "immortal"), ("delete_keypairs", "denied")])
@@ -153,26 +143,26 @@ def test_what_cannot_be_destroyed_is_exit_code_10_and_gc_takes_it_later(
     for record in project.cloud.list("machines"):
         project.cloud._update("machines", record["id"], immortal=False)
     assert gc.collect(project.state, project.drivers.get).exit_code == 0
-    assert [name for name in project.exists() if not name.startswith("images")] == []
+    assert [name for name in project.left() if not name.startswith("images")] == []
 
 
 def test_a_machine_that_dies_under_a_task_ends_the_build_at_once(project: Project) -> None:
     project.file.write_text(project.file.read_text(encoding="utf-8") + SUICIDE, encoding="utf-8")
     outcome = project.bake()
     assert outcome.exit_code == 5, outcome.errors
-    assert project.exists() == []
+    assert project.left() == []
 
 
 def test_replacing_an_image_never_leaves_none(project: Project) -> None:
     assert project.bake().exit_code == 0
-    first = project.exists()
+    first = project.left()
     project.file.write_text(
         project.file.read_text(encoding="utf-8").replace('"hello")', '"changed")'), encoding="utf-8"
     )
     project.cloud.faults.inject(Injection(call="rename_image", fault="denied", times=FOR_EVER))
     assert project.bake().exit_code == 5
-    assert project.exists() == first
+    assert project.left() == first
     old = project.cloud.list("images")[0]["id"]
     assert project.bake().exit_code == 0
-    assert project.exists() == first
+    assert project.left() == first
     assert project.cloud.list("images")[0]["id"] != old

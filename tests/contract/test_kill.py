@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from bakery.state.project import State
-from bakery.testing.folder.cloud import FolderCloud
 from bakery.testing.kill import KillMatrix
+from tests.contract.folderproject import FolderProject
 
 IMAGEFILE = """
 import time
@@ -35,18 +33,12 @@ def said_hello(host):
 """
 
 
-class Project:
-    """An imagefile and its cloud."""
+class Project(FolderProject):
+    """An imagefile whose only task may pause."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.cloud = FolderCloud(folder / "cloud")
-        self.environ = {"BAKERY_CACHE_DIR": str(folder / "cache")}
-
-    def write(self, pause: str = "pass") -> None:
-        """Write the imagefile."""
-        text = IMAGEFILE.format(cloud=str(self.folder / "cloud"), pause=pause)
-        (self.folder / "imagefile.py").write_text(text, encoding="utf-8")
+        super().__init__(folder, IMAGEFILE)
+        self.write(pause="pass")
 
     def exists(self) -> set[str]:
         """All that is in the cloud; the ids tell one image from the next."""
@@ -67,24 +59,11 @@ class Project:
             image=lambda thing: thing.startswith(f"images {name} "),
         )
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        """Start `bake` as a shell would."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "bakery", "-C", str(self.folder), *words],
-            text=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **self.environ},
-        )
-
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """Return a project whose cloud is empty."""
-    made = Project(tmp_path)
-    made.write()
-    return made
+    return Project(tmp_path)
 
 
 def check(project: Project, step: int) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bakery.testing.folder.cloud import FolderCloud
 from bakery.testing.folder.faults import Injection
+from tests.contract.folderproject import FolderProject
 
 IMAGEFILE = """
 import os
@@ -58,14 +58,8 @@ BAD = ["raises1", "exits1", "untested1", "dies1", "raises2", "exits2"]
 CODES = {"raises": 7, "exits": 7, "untested": 8, "dies": 5}
 
 
-class Project:
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.cloud = FolderCloud(folder / "cloud")
-
-    def write(self, kinds: list[str]) -> None:
-        text = IMAGEFILE.format(cloud=str(self.folder / "cloud"), kinds=kinds)
-        (self.folder / "imagefile.py").write_text(text)
+class Project(FolderProject):
+    """An imagefile with many images, some of which fail."""
 
     def bake(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -75,7 +69,7 @@ class Project:
             capture_output=True,
             check=False,
             timeout=240,
-            env={**os.environ, "BAKERY_CACHE_DIR": str(self.folder / "cache")},
+            env={**os.environ, **self.environ},
         )
 
     def images(self) -> list[str]:
@@ -87,12 +81,12 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
+    return Project(tmp_path, IMAGEFILE)
 
 
 def test_builds_that_fail_disturb_no_other_and_each_failure_is_shown(project: Project) -> None:
     kinds = [kind for pair in zip(GOOD, BAD, strict=True) for kind in pair]
-    project.write(kinds)
+    project.write(kinds=kinds)
     done = project.bake("build", "--jobs", str(len(kinds)))
     assert done.returncode in set(CODES.values()), done.stderr
     assert "Traceback" not in done.stderr
@@ -117,7 +111,7 @@ def test_builds_that_fail_disturb_no_other_and_each_failure_is_shown(project: Pr
 
 
 def test_something_left_behind_counts_more_than_all_other_failures(project: Project) -> None:
-    project.write([*GOOD[:2], "raises1"])
+    project.write(kinds=[*GOOD[:2], "raises1"])
     project.cloud.faults.inject(Injection(call="delete_keypairs", fault="denied", times=6))
     done = project.bake("build")
     assert done.returncode == 10, done.stderr

@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from bakery.state.project import RunFolder, State
-from bakery.testing.folder.cloud import FolderCloud
+from bakery.state.project import RunFolder
+from tests.contract.folderproject import FolderProject
 
 IMAGEFILE = """
 import bakery
@@ -47,38 +46,21 @@ from bakery.drivers import CloudImage, Qemu
 
 @bakery.source
 def broken():
-    return Qemu(base=CloudImage("file:///nowhere.raw", checksum="sha256:" + 64 * "0"))
+    return Qemu(base=CloudImage(f"file://{__file__}", checksum="sha256:" + 64 * "0"), memory="900T")
 """
 """A source that does not pass the pre-flight."""
 
 
-class Project:
-    """An imagefile, its cloud, and the runs of `bake` on it."""
+class Project(FolderProject):
+    """An imagefile whose second task can hang, its cloud, and the runs of `bake` on it."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.cloud = FolderCloud(folder / "cloud")
-        self.state = State(folder / ".bakery", folder / "cache")
+        super().__init__(folder, IMAGEFILE)
         self.hangs = f"sleep {random.randint(10**6, 10**7)}"
-        self.write(self.hangs)
-
-    def write(self, second: str) -> None:
-        text = IMAGEFILE.format(cloud=str(self.folder / "cloud"), second=second)
-        (self.folder / "imagefile.py").write_text(text)
-
-    def start(self, *words: str, **environ: str) -> subprocess.Popen[str]:
-        known = {**os.environ, "BAKERY_CACHE_DIR": str(self.folder / "cache"), **environ}
-        return subprocess.Popen(
-            [sys.executable, "-m", "bakery", "-C", str(self.folder), *words],
-            text=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=known,
-        )
+        self.write(second=self.hangs)
 
     def bake(self, *words: str, code: int = 0, **environ: str) -> str:
-        with self.start(*words, **environ) as bake:
+        with self.start(*words, environ=environ) as bake:
             told, _ = bake.communicate(timeout=120)
         assert bake.returncode == code, told
         assert "Traceback" not in told
@@ -94,7 +76,7 @@ class Project:
                 time.sleep(0.05)
             bake.kill()
         assert len(self.machines()) == 1
-        self.write("true")
+        self.write(second="true")
         return self.state.runs()[-1]
 
     def machines(self) -> list[str]:
@@ -166,7 +148,7 @@ def test_a_run_that_was_killed_between_two_tasks_goes_on_as_if_nothing_had_been(
 def test_a_run_that_is_killed_again_is_gone_on_with_again(project: Project) -> None:
     between_steps(project, project.killed())
     machine = project.machines()
-    project.write(project.hangs)
+    project.write(second=project.hangs)
     between_steps(project, project.killed("--resume"))
     assert project.machines() == machine
     assert "on the machine that still runs" in project.bake("build", "--resume")
@@ -197,11 +179,11 @@ def test_a_machine_that_died_meanwhile_is_replaced(project: Project) -> None:
 
 
 def test_a_machine_that_was_kept_on_purpose_is_gone_on_with(project: Project) -> None:
-    project.write("false || exit 3")
+    project.write(second="false || exit 3")
     project.bake("build", "--on-failure=keep", code=7)
     machine = project.machines()
     assert len(machine) == 1
-    project.write("true")
+    project.write(second="true")
     told = project.bake("build", "--resume")
     assert "continues after first, on the machine that still runs" in told
     assert project.left() == []
@@ -210,7 +192,7 @@ def test_a_machine_that_was_kept_on_purpose_is_gone_on_with(project: Project) ->
 @pytest.mark.all
 def test_gc_leaves_a_machine_alone_that_is_being_gone_on_with(project: Project) -> None:
     dead = project.killed()
-    project.write("sleep 5")
+    project.write(second="sleep 5")
     with project.start("build", "--resume") as bake:
         while len(project.state.runs()) < 2 or "moved" not in (dead.path / "journal.jsonl").read_text():
             assert bake.poll() is None, bake.communicate()
@@ -222,9 +204,9 @@ def test_gc_leaves_a_machine_alone_that_is_being_gone_on_with(project: Project) 
 
 
 def test_the_last_run_is_the_last_that_left_something(project: Project) -> None:
-    project.write("true")
+    project.write(second="true")
     project.bake("build")
-    project.write(project.hangs)
+    project.write(second=project.hangs)
     dead = project.killed("--no-cache")
     project.bake("test", "two")
     assert f"continuing {dead.id}" in project.bake("build", "--resume", "--no-cache")
@@ -266,7 +248,7 @@ def check(project: Project, step: int) -> None:
     count, leaks = points(project), {}
     assert count > 20
     for point in range(1, count + 1, step):
-        project.write(project.hangs)
+        project.write(second=project.hangs)
         project.killed("--no-cache")
         project.bake("build", "--resume", code=-9, BAKERY_CRASH_AT=str(point))
         project.bake("gc")

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from bakery.state.project import State
-from bakery.testing.folder.cloud import FolderCloud
 from bakery.testing.folder.faults import Fault, Injection
+from tests.contract.folderproject import FolderProject
 
 IMAGEFILE = """
 import bakery
@@ -63,27 +61,14 @@ PHASES = {
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Project:
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.cloud = FolderCloud(folder / "cloud")
+class Project(FolderProject):
+    """An imagefile that is slow in one phase."""
 
-    def write(self, slow: Slow) -> None:
-        text = IMAGEFILE.format(cloud=str(self.folder / "cloud"), task=slow.task, test=slow.test)
-        (self.folder / "imagefile.py").write_text(text)
+    def slow(self, slow: Slow) -> None:
+        """Write it, and let the cloud be slow too where that is what is asked for."""
+        self.write(task=slow.task, test=slow.test)
         if slow.fault is not None:
             self.cloud.faults.inject(Injection(call=slow.fault[0], fault=slow.fault[1], first=slow.nth))
-
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "bakery", "-C", str(self.folder), *words],
-            text=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env={**os.environ, "BAKERY_CACHE_DIR": str(self.folder / "cache")},
-        )
 
     def wait(self, bake: subprocess.Popen[str], phase: str) -> None:
         """Wait until a phase has begun, and a moment longer, so that it is under way."""
@@ -96,22 +81,17 @@ class Project:
         assert bake.poll() is None, bake.communicate()
 
     def _events(self) -> Iterator[dict[str, object]]:
-        runs = State(self.folder / ".bakery", self.folder).runs()
+        runs = self.state.runs()
         log = runs[-1].path / "events.jsonl" if runs else None
         for line in log.read_text().splitlines(keepends=True) if log and log.exists() else ():
             if line.endswith("\n"):
                 event = json.loads(line)
                 yield {**event, "phase": "provision"} if event["type"] == "step-started" else event
 
-    def left(self) -> list[str]:
-        self.cloud.faults.clear()
-        kinds = ("keypairs", "machines", "images")
-        return [f"{kind} {record['name']}" for kind in kinds for record in self.cloud.list(kind)]  # type: ignore[arg-type]  # three literals
-
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
+    return Project(tmp_path, IMAGEFILE)
 
 
 def cases() -> Iterator[object]:
@@ -123,8 +103,8 @@ def cases() -> Iterator[object]:
 
 @pytest.mark.parametrize(("phase", "number"), [*cases()])
 def test_one_ends_the_phase_and_cleans_up(project: Project, phase: str, number: signal.Signals) -> None:
-    project.write(PHASES[phase])
-    with project.start("build") as bake:
+    project.slow(PHASES[phase])
+    with project.start("build", session=True) as bake:
         project.wait(bake, phase)
         began = time.monotonic()
         os.killpg(bake.pid, number)  # as a terminal does, to all of the group
@@ -138,8 +118,8 @@ def test_one_ends_the_phase_and_cleans_up(project: Project, phase: str, number: 
 
 @pytest.mark.parametrize("phase", [pytest.param(p, marks=() if p == "capture" else pytest.mark.all) for p in PHASES])
 def test_two_do_not_stop_the_clean_up(project: Project, phase: str) -> None:
-    project.write(PHASES[phase])
-    with project.start("build") as bake:
+    project.slow(PHASES[phase])
+    with project.start("build", session=True) as bake:
         project.wait(bake, phase)
         os.killpg(bake.pid, signal.SIGINT)
         os.killpg(bake.pid, signal.SIGHUP)
@@ -152,8 +132,8 @@ def test_two_do_not_stop_the_clean_up(project: Project, phase: str) -> None:
 @pytest.mark.parametrize("phase", [pytest.param(p, marks=() if p == "connect" else pytest.mark.all) for p in PHASES])
 def test_three_at_once_leave_the_rest_to_gc(project: Project, phase: str) -> None:
     """Unless the clean-up was quicker than the third."""
-    project.write(PHASES[phase])
-    with project.start("build") as bake:
+    project.slow(PHASES[phase])
+    with project.start("build", session=True) as bake:
         project.wait(bake, phase)
         for number in SIGNALS:
             os.killpg(bake.pid, number)
@@ -164,7 +144,7 @@ def test_three_at_once_leave_the_rest_to_gc(project: Project, phase: str) -> Non
     if bake.returncode == 10:
         assert "`bake gc` destroys what is left" in told
     project.cloud.faults.clear()
-    with project.start("gc") as gc:
+    with project.start("gc", session=True) as gc:
         told, _ = gc.communicate(timeout=60)
     assert gc.returncode == 0, told
     assert project.left() == []
