@@ -17,7 +17,7 @@ ENVELOPE = """\
   <References><File ovf:href="{disk}" ovf:id="file1" ovf:size="{size}"{file}/></References>
   <DiskSection>
     <Info>Disks</Info>
-    <Disk ovf:capacity="{capacity}" ovf:diskId="disk1" ovf:fileRef="file1"
+    <Disk ovf:capacity="{capacity}" ovf:capacityAllocationUnits="byte" ovf:diskId="disk1" ovf:fileRef="file1"
       ovf:format="http://www.vmware.com/interfaces/specifications/vmdk.html#streamOptimized"/>
   </DiskSection>
   <NetworkSection><Info>Networks</Info>{networks}</NetworkSection>

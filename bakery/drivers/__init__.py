@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bakery.drivers.shared.appliance import Appliance
     from bakery.drivers.virtualbox.options import RegisteredMachine
     from bakery.drivers.virtualbox.source import VirtualBox
-    from bakery.drivers.vsphere.options import VSphereMachine
+    from bakery.drivers.vsphere.options import LibraryItem, VSphereMachine
     from bakery.drivers.vsphere.source import VSphere
 
 _HOMES: Final = {
@@ -28,6 +28,7 @@ _HOMES: Final = {
     "Ec2": "bakery.drivers.ec2.source",
     "GlanceImage": "bakery.drivers.openstack.options",
     "GlanceUrl": "bakery.drivers.openstack.options",
+    "LibraryItem": "bakery.drivers.vsphere.options",
     "Newest": "bakery.drivers.ec2.options",
     "Nspawn": "bakery.drivers.nspawn.source",
     "OpenStack": "bakery.drivers.openstack.source",
@@ -46,6 +47,7 @@ __all__ = [
     "Ec2",
     "GlanceImage",
     "GlanceUrl",
+    "LibraryItem",
     "Newest",
     "Nspawn",
     "OpenStack",

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bakery.drivers.vsphere.driver import VSphereDriver
+from bakery.drivers.vsphere.hardware_options import Hardware
 from bakery.drivers.vsphere.options import ExtraDisk, Keep, VSphereMachine
 from bakery.drivers.vsphere.source import VSphere
 from bakery.errors import DriverError, Interrupted
@@ -105,7 +106,7 @@ def test_a_machine_with_a_snapshot_is_an_image_too(front: VCenterStandIn, life: 
 
 def test_more_hardware(front: VCenterStandIn, life: Callable[..., Life]) -> None:
     one = life(
-        disks=(ExtraDisk(size="1G"), ExtraDisk(size="2G", controller="sata", thin=False)),
+        disks=(ExtraDisk(size="1G"), ExtraDisk(size="2G", controller="sata", thin=False, eager=True)),
         network=("VM Network", "DC0_DVPG0"),
         nic="vmxnet3",
         firmware="efi",
@@ -118,7 +119,19 @@ def test_more_hardware(front: VCenterStandIn, life: Callable[..., Life]) -> None
         extra_config={"disk.EnableUUID": "TRUE"},
         datastore="LocalDS_0",
         host="DC0_C0_H0",
+        hardware=Hardware(
+            version=14,
+            cpu_limit=2000,
+            cpu_hot_add=True,
+            nested=True,
+            video_memory="8M",
+            usb="usb3",
+            boot_order=("disk", "network"),
+            macs="00:50:56:00:12:34",
+            upgrade_tools=True,
+        ),
     )
+    assert [problem for problem in one.driver.check(one.source) if problem.fatal] == []
     one.driver.launch(one.source, one.claim("build"))
     values = front.center.properties(front.machine(one.claim("build").name), "config") or {}
     config = values["config"]
@@ -130,8 +143,16 @@ def test_more_hardware(front: VCenterStandIn, life: Callable[..., Life]) -> None
     assert {1, 2} <= set(disks)
     assert len(cards) == 2
     assert (config.firmware, config.bootOptions.efiSecureBootEnabled) == ("efi", True)
-    assert config.cpuAllocation.reservation == 100
+    assert (config.cpuAllocation.reservation, config.cpuAllocation.limit) == (100, 2000)
     assert config.memoryReservationLockedToMax
+    assert (config.cpuHotAddEnabled, config.nestedHVEnabled) == (True, True)
+    assert [getattr(one, "videoRamSizeInKB", None) for one in config.hardware.device].count(8 << 10) == 1
+    assert "VirtualUSBXHCIController" in devices
+    assert len(config.bootOptions.bootOrder) == 2
+    assert "00:50:56:00:12:34" in [card.macAddress for card in cards]
+    assert config.tools.toolsUpgradePolicy == "upgradeAtPowerCycle"
+    (upgrade,) = front.listed("UpgradeVM_Task")  # vcsim has one version alone
+    assert upgrade.value("version") == "vmx-14"
     assert config.guestId == "debian10_64Guest"
 
 

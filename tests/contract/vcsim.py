@@ -51,6 +51,7 @@ ENVELOPE = (
 )
 END = "</soapenv:Body></soapenv:Envelope>"
 ANSWER = ENVELOPE + '<{method}Response xmlns="urn:vim25"><returnval>{value}</returnval></{method}Response>' + END
+REST = "/rest"
 LOGOUT = (
     ENVELOPE + '<Logout xmlns="urn:vim25"><_this type="SessionManager">SessionManager</_this></Logout>' + END
 ).encode()
@@ -411,6 +412,8 @@ class VCenterStandIn:
     def after(self, call: SoapRequest, answer: bytes) -> None:
         """Do what vcsim leaves out of a call that it answered."""
         found = re.search(rb"<returnval[^>]*>([^<]*)</returnval>", answer)
+        if call.method.endswith("action=deploy"):
+            self._deployed(json.loads(answer)["value"])
         match call.method:
             case "CloneVM_Task" if found:
                 self._cloned(call, found[1].decode())
@@ -421,6 +424,19 @@ class VCenterStandIn:
                     path.unlink()
             case _:
                 pass
+
+    def _deployed(self, answer: Any) -> None:
+        """Let a library's item run as any clone does; vcsim makes a template of what is deployed from a template."""
+        if isinstance(answer, str):
+            machine = self.center.machine(answer)
+            values = self.center.properties(self.machine("DC0_C0_RP0_VM1"), "resourcePool") or {}
+            machine.MarkAsVirtualMachine(values["resourcePool"])
+        elif answer.get("succeeded"):
+            machine = self.center.machine(answer["resource_id"]["id"])
+        else:
+            return
+        tools = {"SET.guest.toolsRunningStatus": "guestToolsRunning", "SET.guest.ipAddress": "127.0.0.9"}
+        self.configure(machine, tools)
 
     def upload(self, path: str, body: bytes) -> None:
         """Keep a disk that is imported, which vcsim throws away: clones of its machine start from it."""
@@ -520,15 +536,27 @@ class FrontHandler(BaseHTTPRequestHandler):
             content, sent = exported
             self._send(200, content, {}, cut=sent)
         else:
-            self._forward(b"")
+            self._hand_on(b"")
 
     def do_PUT(self) -> None:
         """Hand it on."""
-        self._forward(self._body())
+        self._hand_on(self._body())
 
     def do_DELETE(self) -> None:
         """Hand it on."""
-        self._forward(b"")
+        self._hand_on(b"")
+
+    def _hand_on(self, body: bytes) -> None:
+        """Ask the test first where it is a request of the REST API."""
+        if not self.path.startswith(REST):
+            self._forward(body)
+            return
+        call = self.front.take(f"{self.command} {self.path.removeprefix(REST)}", "", body.decode(errors="replace"))
+        reply = self.front.fault(call)
+        if reply is None:
+            self._forward(body, call)
+        else:
+            self._reply(reply, body, call)
 
     def do_POST(self) -> None:
         """Ask the test first, then what vcsim lacks, then vcsim."""
@@ -537,7 +565,7 @@ class FrontHandler(BaseHTTPRequestHandler):
         if self.path.startswith("/nfc/"):
             self.front.upload(self.path, body)
         if found is None:
-            self._forward(body)
+            self._hand_on(body)
             return
         call = self.front.take(found[1].decode(), found[2].decode(), body.decode())
         reply = self.front.fault(call) or self.front.before(call)

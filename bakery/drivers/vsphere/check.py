@@ -12,14 +12,15 @@ from typing import Any
 from bakery.drivers.shared.appliance import Appliance
 from bakery.drivers.shared.appliance_files import local_file
 from bakery.drivers.shared.ovf_package import open_package
-from bakery.drivers.vsphere.api import inventory, marks
+from bakery.drivers.vsphere.api import inventory, marks, tags, types
 from bakery.drivers.vsphere.api.account import VSphereAccount
 from bakery.drivers.vsphere.api.center import VCenter, VCenters, moid
 from bakery.drivers.vsphere.image.import_disk import read_ovf
-from bakery.drivers.vsphere.machine import base_images, hardware, launch, machines, place
+from bakery.drivers.vsphere.machine import base_images, deploy_item, hardware, launch, machines, more_hardware, place
 from bakery.drivers.vsphere.machine.base_images import CloneBase
 from bakery.drivers.vsphere.machine.import_base import Goal, import_job
 from bakery.drivers.vsphere.machine.place import Place
+from bakery.drivers.vsphere.options import LibraryItem
 from bakery.drivers.vsphere.source import VSphere
 from bakery.errors import BakeryError, DriverError, PreflightError
 from bakery.model import Problem
@@ -115,7 +116,7 @@ def _all(center: VCenter, source: VSphere) -> Iterator[Problem]:
     if where is None or len(problems) > found_before:
         return
     found = Found(center=center, source=source, base=base, where=where, known=known)
-    for part in (_clone, _import, _networks, _folder, _host, _room, _privileges):
+    for part in (_clone, _import, _networks, _folder, _host, _room, _tags, _privileges):
         yield from _part(part, found)
 
 
@@ -147,12 +148,15 @@ def _base(center: VCenter, source: VSphere, known: inventory.Inventory) -> Clone
 def _clone(found: Found) -> Iterator[Problem]:
     if found.base is not None:
         launch.linked(found.source, found.base)
-        hardware.config(found.source, [], found.base.devices)
+        more_hardware.check_version(found.source.hardware, found.base.values.get("config.version"))
+        kind = types.vim().vm.device.VirtualEthernetCard.NetworkBackingInfo
+        joined = [kind(deviceName=network.name) for network in found.where.networks]
+        hardware.config(found.source, joined, found.base.devices)
     yield from ()
 
 
 def _import(found: Found) -> Iterator[Problem]:
-    """Let vSphere read the OVF, as far as it is on this host; what is downloaded is looked at when it is there."""
+    """Let vSphere read the OVF, wherever it is; what is downloaded is looked at when it is there."""
     source = found.source
     if isinstance(source.base, Appliance) and not source.base.remote:
         work = WorkContext(cache=Path())
@@ -160,6 +164,9 @@ def _import(found: Found) -> Iterator[Problem]:
         package = open_package(local_file(replace(source.base, sha256=""), work))
         for warning in read_ovf(import_job(found.center, source, package, goal, work)).warning or ():
             yield Problem(what=f"vSphere says of {package.name}: {warning.msg}", fatal=False)
+    if isinstance(source.base, LibraryItem):
+        goal = Goal(name="bakery", known=found.known, where=found.where, folder=None)
+        deploy_item.request(found.center, source, deploy_item.find(found.center, source), goal)
 
 
 def _networks(found: Found) -> Iterator[Problem]:
@@ -203,6 +210,11 @@ def _room(found: Found) -> Iterator[Problem]:
             what=f"the datastore {store.name} has no room",
             why=f"the machine and its clone take {format_size(wanted)}, {format_size(summary.freeSpace)} are free",
         )
+
+
+def _tags(found: Found) -> Iterator[Problem]:
+    if found.source.tag_names:
+        yield from tags.problems(found.center, found.source.tag_names, make=found.source.make_tags)
 
 
 def _size(found: Found) -> int:

@@ -22,6 +22,8 @@ from bakery.util.context import WorkContext
 
 CLONING = "VirtualMachine.clone"
 RUNNING = frozenset({"queued", "running"})
+DEPLOYING = ("deploy", "import", "ovf", "clone")
+"""Words of which the ids of the tasks have one in which a library's item becomes a machine."""
 OURS = "bakery-"
 """How each name begins that we give to what must not stay."""
 
@@ -66,8 +68,8 @@ def _end(center: VCenter, record: Resource, work: WorkContext) -> None:
     """
     for machine in _meant(center, record):
         machines.end(center, machine, work)
-    if not record.id and _being_cloned(center, record):
-        raise NotYet("a clone is still being made, whose answer nobody heard")
+    if not record.id and (_being_cloned(center, record) or _being_deployed(center, record)):
+        raise NotYet("a machine is still being made, whose answer nobody heard")
 
 
 def _meant(center: VCenter, record: Resource) -> list[Any]:
@@ -96,6 +98,22 @@ def _being_cloned(center: VCenter, record: Resource) -> bool:
     for task in recent:
         info = center.properties(task, "info.state", "info.descriptionId") or {}
         if info.get("info.descriptionId") == CLONING and str(info.get("info.state")) in RUNNING:
+            return True
+    return False
+
+
+def _being_deployed(center: VCenter, record: Resource) -> bool:
+    """Say whether anything is deployed: perhaps by the call whose answer was lost, so that a machine is coming.
+
+    vCenter's tasks do not say of which item they are, and their ids differ from version to version.
+    """
+    if not record.data.get("item"):
+        return False
+    recent = (center.properties(center.content.taskManager, "recentTask") or {}).get("recentTask") or ()
+    for task in recent:
+        info = center.properties(task, "info.state", "info.descriptionId") or {}
+        kind = str(info.get("info.descriptionId")).lower()
+        if str(info.get("info.state")) in RUNNING and any(word in kind for word in DEPLOYING):
             return True
     return False
 

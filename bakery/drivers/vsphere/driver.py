@@ -15,9 +15,9 @@ from bakery.drivers.vsphere.api import inventory
 from bakery.drivers.vsphere.api.account import VSphereAccount
 from bakery.drivers.vsphere.api.center import VCenter, VCenters
 from bakery.drivers.vsphere.image import appliance_files, capture, export, keep
-from bakery.drivers.vsphere.machine import base_images, launch
+from bakery.drivers.vsphere.machine import base_images, deploy_item, launch
 from bakery.drivers.vsphere.machine.endpoint import AddressFinder
-from bakery.drivers.vsphere.options import OvfOptions, VSphereMachine
+from bakery.drivers.vsphere.options import LibraryItem, OvfOptions, VSphereMachine
 from bakery.drivers.vsphere.source import VSphere
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Problem, Resource, Where
 from bakery.state.claim import Claim
@@ -44,9 +44,11 @@ class VSphereDriver(Driver[VSphere]):
         yield from check.name_conflicts(self.centers, boot, name)
 
     def prepare(self, boot: VSphere, work: WorkContext) -> str | None:
-        """Look up the base: a template's content has a key that changes with it; so have a snapshot's and a file's."""
+        """Look up the base: a template's content has a key that changes with it; so have others'."""
         if isinstance(boot.base, Appliance):
             return content_key(boot.base, work)
+        if isinstance(boot.base, LibraryItem):
+            return deploy_item.find(self.centers.of_source(boot).within(work.cancel), boot).key
         if isinstance(boot.base, str | VSphereMachine):
             center = self.centers.of_source(boot).within(work.cancel)
             return base_images.resolve(center, boot.base, inventory.read(center, machines=True)).key
@@ -67,7 +69,8 @@ class VSphereDriver(Driver[VSphere]):
 
     def overlaps(self, boot: VSphere) -> bool:
         """Where each machine has an address of its own."""
-        return boot.address == "tools" or boot.address.startswith("guestinfo.")
+        fixed = boot.address != "tools" and not boot.address.startswith("guestinfo.")
+        return not fixed and not boot.hardware.addresses
 
     def endpoint(self, handle: Handle) -> Endpoint:
         """Say where it listens, and which key it shows."""

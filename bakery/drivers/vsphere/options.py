@@ -8,6 +8,7 @@ from typing import Literal
 
 from bakery.drivers.qemu.source import size
 from bakery.drivers.shared.kinds import refuse_wrong_kinds
+from bakery.drivers.vsphere.hardware_options import Hardware
 from bakery.errors import ImagefileError
 
 GIBIBYTE = 1 << 30
@@ -92,11 +93,13 @@ class ExtraDisk:
     Args:
         size: `"20G"`, or bytes.
         thin: space is taken when it is written.
+        eager: all of it is written with zeros when it is made; not with `thin`.
         controller: it is attached to the first controller of that kind with room, which is added if there is none.
     """
 
     size: str | int
     thin: bool = True
+    eager: bool = False
     controller: Literal["pvscsi", "lsilogic", "sata", "nvme"] = "pvscsi"
 
     def __post_init__(self) -> None:
@@ -105,6 +108,8 @@ class ExtraDisk:
             raise ImagefileError(
                 f"ExtraDisk(controller={self.controller!r}): no such choice", hint="pvscsi, lsilogic, sata or nvme"
             )
+        if self.eager and self.thin:
+            raise ImagefileError("ExtraDisk(eager=True): a thin disk takes no space beforehand", hint="thin=False")
         _ = self.bytes
 
     @property
@@ -134,4 +139,4 @@ class Keep:
             raise ImagefileError(f"Keep(days={self.days}): not a number of days", hint="Keep(days=7)")
 
 
-NOUNS: tuple[type, ...] = (VSphereMachine, LibraryItem, OvfOptions, ExtraDisk, Keep)
+NOUNS: tuple[type, ...] = (VSphereMachine, LibraryItem, OvfOptions, ExtraDisk, Hardware, Keep)

@@ -18,7 +18,7 @@ from bakery.drivers.vsphere.api.inventory import Entity
 from bakery.drivers.vsphere.image import capture
 from bakery.drivers.vsphere.image.import_disk import ImportJob, import_machine
 from bakery.drivers.vsphere.image.ovf import OvfMachine, descriptor
-from bakery.drivers.vsphere.machine import hardware, place
+from bakery.drivers.vsphere.machine import hardware, more_hardware, place
 from bakery.drivers.vsphere.machine.import_base import store
 from bakery.drivers.vsphere.machine.place import Place
 from bakery.drivers.vsphere.source import VSphere as Source
@@ -101,10 +101,11 @@ class VSphere(Source, Publisher):
 
     def _change(self, center: VCenter, machine: Any, claim: Claim) -> None:
         """Give the machine what an OVF cannot say: reservations, a TPM, a larger disk, settings."""
+        more_hardware.upgrade(center, machine, self.hardware, claim)
         values = center.properties(machine, "config.hardware") or {}
         spec = hardware.config(self, [], list(values["config.hardware"].device))
         what = "change the machine's hardware"
-        tasks.reconfigure(center, what, machine, spec, claim, repeat=not self.tpm)
+        tasks.reconfigure(center, what, machine, spec, claim, repeat=hardware.repeatable(spec))
 
     def _machine(self, artifact: Artifact, disk: Path, key: str, claim: Claim) -> OvfMachine:
         uefi = artifact.settings.get("firmware") == "uefi"

@@ -8,13 +8,17 @@ from ipaddress import ip_address, ip_network
 from typing import Any, ClassVar, Literal, Self, get_args, get_type_hints
 
 from bakery.drivers.qemu.source import SMALLEST_MEMORY, size
+from bakery.drivers.shared.appliance import Appliance
 from bakery.drivers.shared.kinds import refuse_wrong_kinds
 from bakery.drivers.shared.settings import Texts, from_settings, to_settings, words
-from bakery.drivers.vsphere.options import NOUNS, ExtraDisk, Keep, OvfOptions
+from bakery.drivers.vsphere.hardware_options import Hardware
+from bakery.drivers.vsphere.options import NOUNS, ExtraDisk, Keep, LibraryItem, OvfOptions
 from bakery.errors import ImagefileError
 from bakery.model import Source
 from bakery.redaction.secret import Secret
 
+IMPORTED = (Appliance, LibraryItem)
+"""Bases that no machine of the inventory is cloned from."""
 LONGEST_NAME = 80
 """Characters of a machine's name that vCenter takes."""
 GUESTINFO = "guestinfo."
@@ -62,9 +66,12 @@ class VSphere(Source):
         secure_boot: with EFI.
         tpm: add a virtual TPM; vCenter needs a key provider for that.
         guest_id: vSphere's word for the guest's system, as `debian12_64Guest`.
+        hardware: what is asked for less often: `Hardware(nested=True)`.
         extra_config: further settings of the machine, also of the image. No secrets.
         notes: of the image.
         attributes: custom attributes of the image.
+        tags: of the image, as `category:name`.
+        make_tags: make tags and categories that are missing; otherwise one that is missing is an error.
         address: `tools`: what VMware Tools report; `guestinfo.NAME`: what the guest writes there; or an address.
         address_within: only an address in this network counts, as in `10.0.0.0/8`.
         settle: seconds for which an address that does not answer yet must have stayed the same.
@@ -110,9 +117,12 @@ class VSphere(Source):
     secure_boot: bool | None = None
     tpm: bool = False
     guest_id: str | None = None
+    hardware: Hardware = field(default_factory=Hardware)
     extra_config: Mapping[str, str] = field(default_factory=dict[str, str])
     notes: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict[str, str])
+    tags: Texts | None = None
+    make_tags: bool = False
 
     address: str = "tools"
     address_within: str | None = None
@@ -151,6 +161,11 @@ class VSphere(Source):
         return words(self.network)
 
     @property
+    def tag_names(self) -> tuple[str, ...]:
+        """The image's tags, as `category:name`."""
+        return words(self.tags)
+
+    @property
     def memory_bytes(self) -> int | None:
         """The memory, or None for the base's own."""
         return None if self.memory is None else size(self.memory, field="memory")
@@ -173,16 +188,28 @@ class VSphere(Source):
 def _problems(source: VSphere) -> Iterator[str]:
     yield from _choices(source)
     yield from _numbers(source)
-    if source.datastore and source.datastore_cluster:
-        yield "datastore_cluster=...) stands in place of datastore"
+    yield from _clones(source)
     if source.secure_boot and source.firmware == "bios":
         yield "secure_boot=True) needs firmware='efi'"
-    if source.clone == "linked" and source.disk is not None:
-        yield "disk=...) cannot change the disk of a linked clone, which stands on its base's"
     for key in source.extra_config:
         if key.startswith(RESERVED):
             yield f"extra_config=...): {key!r} is cloud-init's; user_data=... is how to give it yours"
+    for tag in source.tag_names:
+        if not all(part.strip() for part in tag.partition(":")):
+            yield f"tags={tag!r}): a tag has a category, as in 'environment:production'"
     yield from _addresses(source)
+
+
+def _clones(source: VSphere) -> Iterator[str]:
+    if source.datastore and source.datastore_cluster:
+        yield "datastore_cluster=...) stands in place of datastore"
+    if source.clone == "linked" and source.disk is not None:
+        yield "disk=...) cannot change the disk of a linked clone, which stands on its base's"
+    if isinstance(source.base, IMPORTED):
+        if source.datastore_cluster:
+            yield "datastore_cluster=...) is for clones; what is imported goes to a datastore=..."
+        if source.clone == "linked":
+            yield "clone='linked') needs a snapshot to stand on, and what is imported has none"
 
 
 def _choices(source: VSphere) -> Iterator[str]:

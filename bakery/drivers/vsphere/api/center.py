@@ -24,6 +24,7 @@ from bakery.drivers.vsphere.api.errors import (
     fault_of,
     translate_errors,
 )
+from bakery.drivers.vsphere.api.rest import RestSession
 from bakery.model import to_json
 from bakery.redaction.secret import Secret
 from bakery.util.retry import retry
@@ -63,12 +64,21 @@ class VSphereSession:
         self._account, self._password = account, password
         self._lock = threading.Lock()
         self._logins = 0
+        self._rest: RestSession | None = None
         self.content: Any = vim.ServiceInstance("ServiceInstance", stub).RetrieveContent()
 
     @property
     def logins(self) -> int:
         """How often somebody has logged in; tells one session from the next."""
         return self._logins
+
+    @property
+    def rest(self) -> RestSession:
+        """The session of the server's other API, which is opened when it is first needed."""
+        with self._lock:
+            if self._rest is None:
+                self._rest = RestSession(self._account, self._password)
+            return self._rest
 
     def login(self, before: int = 0) -> None:
         """Log in, unless another thread has done so since.
@@ -254,6 +264,31 @@ class VCenter:
 
         attempts = ATTEMPTS if repeat else 1
         return retry(attempt, self.cancel, on=VSphereRetryableError, attempts=attempts, first=0.3)
+
+    def rest(self, what: str, method: str, path: str, body: Any = None, *, repeat: bool = True, **more: Any) -> Any:
+        """Make a request of the REST API, as `RestSession.call` has it, and return its value.
+
+        Args:
+            what: as `call`.
+            method: of HTTP.
+            path: below /rest.
+            body: becomes JSON.
+            repeat: as `call`.
+            more: `params` and `timeout`.
+
+        Raises:
+            VSphereError: as `call`; or this is a single ESXi host, which has no such API.
+        """
+        if not self.is_vcenter:
+            raise VSphereError(f"vSphere did not {what}", why="a single ESXi host has neither libraries nor tags")
+        attempts = ATTEMPTS if repeat else 1
+        return retry(
+            lambda: self.session.rest.call(what, method, path, body, **more),
+            self.cancel,
+            on=VSphereRetryableError,
+            attempts=attempts,
+            first=0.3,
+        )
 
     def find(self, what: str, request: Callable[[], T]) -> T | None:
         """Make a request as `call` does; return None where what it is about is not there any more.

@@ -8,7 +8,7 @@ from typing import Any
 from bakery.drivers.vsphere.api import marks, tasks, types
 from bakery.drivers.vsphere.api.center import VCenter, moid
 from bakery.drivers.vsphere.api.errors import VSphereError
-from bakery.drivers.vsphere.machine import hardware, machines, place, user_data
+from bakery.drivers.vsphere.machine import hardware, machines, more_hardware, place, user_data
 from bakery.drivers.vsphere.machine.power import Shutdown
 from bakery.drivers.vsphere.source import VSphere
 from bakery.errors import DriverError
@@ -60,6 +60,9 @@ def clean(center: VCenter, machine: Any, source: VSphere, claim: Claim, key: str
     in_attributes = marks.set_attributes(center, machine, temporary)
     spec = vim.vm.ConfigSpec(annotation=marks.notes(source.notes, {} if in_attributes else temporary))
     spec.extraConfig = hardware.options(user_data.none())
+    if source.hardware.addresses:
+        values = center.properties(machine, "config.hardware") or {}
+        spec.deviceChange = more_hardware.without_macs(values["config.hardware"].device)
     tasks.reconfigure(center, "take the build's settings out of the machine", machine, spec, claim)
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bakery.drivers.shared.retention import surplus
-from bakery.drivers.vsphere.api import inventory, marks, tasks, types
+from bakery.drivers.vsphere.api import inventory, marks, tags, tasks, types
 from bakery.drivers.vsphere.api.center import VCenter, moid
 from bakery.drivers.vsphere.machine import machines
 from bakery.drivers.vsphere.source import LONGEST_NAME, VSphere
@@ -112,7 +112,7 @@ def _step_aside(center: VCenter, folder: Any, old: KeptImage, claim: Claim) -> N
 
 
 def _hand_over(center: VCenter, machine: Any, source: VSphere, image: Artifact, claim: Claim) -> None:
-    """Take away the marks of what must not stay, and give it the user's attributes and notes."""
+    """Take away the marks of what must not stay, and give it the user's attributes, tags and notes."""
     created = image.created or datetime.now(UTC)
     kept = {
         marks.BUILD: claim.tags.get(marks.BUILD, ""),
@@ -122,6 +122,7 @@ def _hand_over(center: VCenter, machine: Any, source: VSphere, image: Artifact, 
     in_attributes = marks.set_attributes(center, machine, {**dict.fromkeys(marks.TEMPORARY, ""), **kept})
     if source.attributes and not marks.set_attributes(center, machine, source.attributes):
         raise DriverError("the image cannot be given its attributes=", why="this user may not set custom attributes")
+    tags.attach(center, machine, source.tag_names, make=source.make_tags)
     if in_attributes:
         return
     spec = types.vim().vm.ConfigSpec(annotation=marks.notes(source.notes, kept))

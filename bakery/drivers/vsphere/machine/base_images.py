@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bakery.drivers.shared.appliance import Appliance
 from bakery.drivers.vsphere.api import types
 from bakery.drivers.vsphere.api.center import Properties, VCenter, moid
 from bakery.drivers.vsphere.api.inventory import Inventory
-from bakery.drivers.vsphere.options import LibraryItem, VSphereMachine
+from bakery.drivers.vsphere.options import VSphereMachine
+from bakery.drivers.vsphere.source import IMPORTED
 from bakery.errors import PreflightError
 from bakery.model import Artifact, Checkpoint
 from bakery.util.suggestions import nearest
@@ -19,14 +19,14 @@ HINT = (
     "base='debian-12-template', VSphereMachine('debian-12', snapshot='clean'), Appliance('base.ova'), "
     "LibraryItem('library', 'item'), or an image of this driver"
 )
-IMPORTED = (Appliance, LibraryItem)
-"""What no machine of the inventory is cloned from."""
+
 PATHS = (
     "name",
     "config.template",
     "config.hardware",
     "config.instanceUuid",
     "config.changeVersion",
+    "config.version",
     "runtime.powerState",
     "runtime.connectionState",
     "summary.storage.committed",

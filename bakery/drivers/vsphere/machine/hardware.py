@@ -9,6 +9,8 @@ from bakery.drivers.qemu.source import size
 from bakery.drivers.vsphere.api import types
 from bakery.drivers.vsphere.api.center import VCenter
 from bakery.drivers.vsphere.api.inventory import Entity
+from bakery.drivers.vsphere.machine import more_hardware
+from bakery.drivers.vsphere.machine.more_hardware import FIRST_CARD
 from bakery.drivers.vsphere.options import ExtraDisk
 from bakery.drivers.vsphere.source import VSphere
 from bakery.errors import PreflightError
@@ -62,7 +64,13 @@ def config(source: VSphere, networks: Iterable[Any], devices: list[Any]) -> Any:
         reserved = size(source.memory_reservation, field="memory_reservation") // MEBIBYTE
         spec.memoryAllocation = vim.ResourceAllocationInfo(reservation=reserved)
     spec.extraConfig = options(source.extra_config)
+    more_hardware.add(source.hardware, spec, devices)
     return spec
+
+
+def repeatable(spec: Any) -> bool:
+    """Say whether a change may be made twice: not where it adds something each time."""
+    return all(change.operation != "add" for change in spec.deviceChange)
 
 
 def options(values: Any) -> list[Any]:
@@ -182,7 +190,7 @@ def _disk(wanted: ExtraDisk, key: int, controller: int, unit: int) -> Any:
     vim = types.vim()
     # vCenter gives the file a name of its own where none is said.
     file = vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
-        fileName="", diskMode="persistent", thinProvisioned=wanted.thin
+        fileName="", diskMode="persistent", thinProvisioned=wanted.thin, eagerlyScrub=wanted.eager or None
     )
     return vim.vm.device.VirtualDisk(
         key=key, controllerKey=controller, unitNumber=unit, capacityInKB=wanted.bytes // 1024, backing=file
@@ -198,13 +206,13 @@ def _cards(source: VSphere, networks: list[Any], devices: list[Any]) -> Iterator
         wanted = networks[number] if number < len(networks) else None
         if kind is not None and not isinstance(card, kind):
             yield vim.vm.device.VirtualDeviceSpec(operation="remove", device=card)
-            yield _add(_card(kind, -400 - number, wanted if wanted is not None else card.backing))
+            yield _add(_card(kind, FIRST_CARD - number, wanted if wanted is not None else card.backing))
         elif wanted is not None:
             card.backing = wanted
             card.connectable = _connected()
             yield vim.vm.device.VirtualDeviceSpec(operation="edit", device=card)
     for number in range(len(present), len(networks)):
-        yield _add(_card(kind or vim.vm.device.VirtualVmxnet3, -400 - number, networks[number]))
+        yield _add(_card(kind or vim.vm.device.VirtualVmxnet3, FIRST_CARD - number, networks[number]))
 
 
 def _card(kind: Any, key: int, joined: Any) -> Any:

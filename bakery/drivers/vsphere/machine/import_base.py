@@ -27,7 +27,7 @@ VMDK = "vmdk"
 
 @dataclass(frozen=True, kw_only=True)
 class OvfQuestions:
-    """What an OVF asks whoever imports it.
+    """What an OVF asks whoever imports it. None stands for what is not known.
 
     Args:
         networks: the names of its networks.
@@ -36,7 +36,7 @@ class OvfQuestions:
         licences: whether there are any to agree to.
     """
 
-    networks: tuple[str, ...]
+    networks: tuple[str, ...] | None
     properties: tuple[str, ...] | None
     deployments: tuple[str, ...] | None
     licences: bool
@@ -100,7 +100,7 @@ def check_answers(options: OvfOptions, asked: OvfQuestions, name: str) -> None:
 
     Args:
         options: the answers.
-        asked: what is asked; None where that is not known.
+        asked: what is asked.
         name: the OVF's, for messages.
 
     Raises:
@@ -182,7 +182,7 @@ def import_job(center: VCenter, source: VSphere, package: OvfPackage, goal: Goal
     """
     asked = questions(package)
     check_answers(source.ovf, asked, package.name)
-    where = goal.where
+    where, names = goal.where, asked.networks or ()
     return ImportJob(
         center=center,
         name=goal.name,
@@ -191,7 +191,7 @@ def import_job(center: VCenter, source: VSphere, package: OvfPackage, goal: Goal
         folder=goal.folder,
         store=store(goal.known, where).ref,
         host=where.host.ref if where.host else None,
-        networks=mapped(source, asked.networks, goal.known, where),
+        networks=mapped(source, names, goal.known, where),
         work=work,
         provisioning=source.ovf.provisioning,
         deployment=source.ovf.deployment,

@@ -8,11 +8,13 @@ from typing import Any
 from bakery.drivers.vsphere.api import inventory, marks, tasks, types
 from bakery.drivers.vsphere.api.center import VCenter, moid
 from bakery.drivers.vsphere.api.errors import VSphereError, fault_of
-from bakery.drivers.vsphere.machine import base_images, hardware, machines, place, user_data
+from bakery.drivers.vsphere.machine import base_images, hardware, machines, more_hardware, place, user_data
 from bakery.drivers.vsphere.machine.base_images import CloneBase
+from bakery.drivers.vsphere.machine.deploy_item import deploy_item
 from bakery.drivers.vsphere.machine.import_base import Goal, import_base
 from bakery.drivers.vsphere.machine.machines import MACHINE
 from bakery.drivers.vsphere.machine.place import Place
+from bakery.drivers.vsphere.options import LibraryItem
 from bakery.drivers.vsphere.source import VSphere
 from bakery.errors import PreflightError
 from bakery.model import Handle, Resource
@@ -48,8 +50,9 @@ def launch(job: CloneJob) -> Handle:
     if base is not None:
         machine, resource = _clone(job, base, where, folder)
     else:
+        make = deploy_item if isinstance(source.base, LibraryItem) else import_base
         goal = Goal(name=claim.name, known=known, where=where, folder=folder)
-        machine, resource = import_base(center, source, goal, claim)
+        machine, resource = make(center, source, goal, claim)
     _mark(center, machine, claim)
     _change(job, machine, where)
     _power_on(center, machine, claim)
@@ -147,6 +150,7 @@ def _mark(center: VCenter, machine: Any, claim: Claim) -> None:
 def _change(job: CloneJob, machine: Any, where: Place) -> None:
     """Give the clone its hardware, its networks, its keys and its marks."""
     center, source, claim = job.center, job.source, job.claim
+    more_hardware.upgrade(center, machine, source.hardware, claim)
     values = center.properties(machine, "config.hardware")
     if values is None:
         raise VSphereError(f"the machine {claim.name} is gone", why="somebody destroyed it")
@@ -155,6 +159,5 @@ def _change(job: CloneJob, machine: Any, where: Place) -> None:
     spec = hardware.config(source, joined, devices)
     spec.extraConfig = hardware.options({**source.extra_config, **user_data.settings(source, claim)})
     spec.annotation = marks.notes("", marks.temporary(claim, claim.name))
-    tasks.reconfigure(
-        center, "change the machine's hardware", machine, spec, claim, repeat=not source.disks and not source.tpm
-    )
+    what = "change the machine's hardware"
+    tasks.reconfigure(center, what, machine, spec, claim, repeat=hardware.repeatable(spec))

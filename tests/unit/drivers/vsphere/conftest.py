@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from bakery.drivers.vsphere.api import center as centers
 from bakery.drivers.vsphere.api.account import VSphereAccount
 from bakery.drivers.vsphere.api.center import VCenter, moid
+from bakery.drivers.vsphere.api.rest import RestSession
 from bakery.drivers.vsphere.driver import VSphereDriver
 from bakery.drivers.vsphere.machine import endpoint
 from bakery.redaction.secret import Secret
@@ -18,6 +20,7 @@ from bakery.state.ssh_keys import make_keys
 from bakery.testing.contract import RecordingLedger
 from bakery.util.waiting import Cancel
 from tests.unit.drivers.vsphere.in_memory import VIM, InMemory
+from tests.unit.drivers.vsphere.rest_in_memory import RestInMemory
 
 KEYS = make_keys("test")
 ACCOUNT = VSphereAccount(server="vc.test", username="baker@vsphere.local")
@@ -139,6 +142,14 @@ def api(monkeypatch: pytest.MonkeyPatch) -> InMemory:
     for name, value in (("SERVER", "vc.test"), ("USER", "baker"), ("PASSWORD", "a password")):
         monkeypatch.setenv(f"VSPHERE_{name}", value)
     return api
+
+
+@pytest.fixture
+def rest(monkeypatch: pytest.MonkeyPatch) -> RestInMemory:
+    """The other API of the vCenter in memory."""
+    server = RestInMemory()
+    monkeypatch.setattr(centers, "RestSession", partial(RestSession, transport=server.transport))
+    return server
 
 
 @pytest.fixture

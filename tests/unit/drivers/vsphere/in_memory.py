@@ -142,6 +142,7 @@ class InMemory:
             authorizationManager=VIM.AuthorizationManager("rights", self),
             customFieldsManager=VIM.CustomFieldsManager("fields", self),
             ovfManager=VIM.OvfManager("ovf", self),
+            taskManager=VIM.TaskManager("tasks", self),
             about=VIM.AboutInfo(
                 name="vc",
                 fullName="a vCenter in memory",
@@ -225,6 +226,9 @@ class InMemory:
         if spec.annotation is not None:
             values["config.annotation"] = spec.annotation
         values["config.extraConfig"] = [*values["config.extraConfig"], *(spec.extraConfig or ())]
+
+    def _UpgradeVM_Task(self, machine: Any, version: str) -> None:
+        self.change(machine, **{"config.version": version})
 
     def _PowerOnVM_Task(self, machine: Any, _: Any) -> None:
         self.change(machine, **{"runtime.powerState": "poweredOn"})
