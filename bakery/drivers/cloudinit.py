@@ -68,10 +68,18 @@ def user_data_for_seed(keys: Keys, *, user: str = "root") -> str:
         keys: this machine's keys.
         user: who logs in.
     """
+    return user_data(keys, user=user, host_key=False, extra=_taken())
+
+
+def configuration_for_seed(keys: Keys, *, user: str = "root") -> dict[str, Any]:
+    """Return the entries of what `user_data_for_seed` writes."""
+    return {**configuration(keys, user=user, host_key=False), **_taken()}
+
+
+def _taken() -> dict[str, Any]:
     once = ["cloud-init-per", "instance", "bakery-host-key", "sh", "-c", _TAKE]
     # Without `ssh_keys`, cloud-init makes those of these kinds that are missing.
-    taken = {"bootcmd": [once], "ssh_deletekeys": False, "ssh_genkeytypes": ["ed25519"]}
-    return user_data(keys, user=user, host_key=False, extra=taken)
+    return {"bootcmd": [once], "ssh_deletekeys": False, "ssh_genkeytypes": ["ed25519"]}
 
 
 def configuration(keys: Keys, *, user: str = "root", host_key: bool = True, exists: bool = False) -> dict[str, Any]:

@@ -35,8 +35,12 @@ KINDS: Mapping[str, str] = {
     "#!": "x-shellscript",
 }
 """How cloud-init tells parts from their first line, the longest first; case does not count."""
-LISTS = ("users", "ssh_authorized_keys")
-"""Our entries that stand beside the user's."""
+LISTS = {
+    "users": "users: [default, {name: deploy}]",
+    "ssh_authorized_keys": "ssh_authorized_keys: [ssh-ed25519 ...]",
+    "bootcmd": "bootcmd: [[modprobe, loop]]",
+}
+"""Our entries that stand beside the user's, with how each is written."""
 APPEND = "list(append)+dict(no_replace,recurse_list)+str()"
 MIME_WITHIN = 4096
 """Bytes in which cloud-init looks for `MIME-Version:`."""
@@ -158,14 +162,12 @@ def _check_config(text: str) -> None:
             why=f"it is {type(config).__name__}",
             hint="as in: package_update: true",
         )
-    for name in LISTS:
+    for name, written in LISTS.items():
         if name in config and not isinstance(config[name], list):
             raise ImagefileError(
                 f"user_data=...: {name}: must be a list, so that bakery's own can stand beside it",
                 why=f"cloud-init cannot merge a list with {type(config[name]).__name__}",
-                hint="users: [default, {name: deploy}]"
-                if name == "users"
-                else "ssh_authorized_keys: [ssh-ed25519 ...]",
+                hint=written,
             )
     for account in config.get("users", []):
         if isinstance(account, dict) and "ssh-authorized-keys" in account:

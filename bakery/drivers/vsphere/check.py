@@ -44,6 +44,8 @@ EXPORT_PRIVILEGES = ("VApp.Export",)
 """On the same, for an image that is exported."""
 NETWORK_PRIVILEGES = ("Network.Assign",)
 DATASTORE_PRIVILEGES = ("Datastore.AllocateSpace",)
+SEED_PRIVILEGES = ("Datastore.FileManagement",)
+"""On the datastore as well, for a seed."""
 POOL_PRIVILEGES = ("Resource.AssignVMToPool",)
 IMPORT_PRIVILEGES = ("VApp.Import",)
 """On the pool as well, for what is imported."""
@@ -238,7 +240,9 @@ def _privileges(found: Found) -> Iterator[Problem]:
     ]
     wanted += [(one.ref, f"the network {one.name}", NETWORK_PRIVILEGES) for one in where.networks]
     if where.datastore is not None:
-        wanted.append((where.datastore.ref, f"the datastore {where.datastore.name}", DATASTORE_PRIVILEGES))
+        files = SEED_PRIVILEGES if found.source.datasource == "nocloud" else ()
+        called = f"the datastore {where.datastore.name}"
+        wanted.append((where.datastore.ref, called, (*DATASTORE_PRIVILEGES, *files)))
     if found.base is not None:
         privilege = "DeployTemplate" if found.base.is_template else "Clone"
         wanted.append((found.base.ref, f"the base {found.base.name}", (f"VirtualMachine.Provisioning.{privilege}",)))

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from bakery.drivers.shared.waiting import until_gone
-from bakery.drivers.vsphere.api import tasks
+from bakery.drivers.vsphere.api import datastore_files, tasks, types
 from bakery.drivers.vsphere.api.center import VCenter, moid
+from bakery.drivers.vsphere.api.datastore_files import DatastorePath
 from bakery.drivers.vsphere.api.errors import VSphereRetryableError
 from bakery.drivers.vsphere.image import keep
 from bakery.drivers.vsphere.image.capture import IMAGE
-from bakery.drivers.vsphere.machine import machines, place
+from bakery.drivers.vsphere.machine import machines, place, seed_iso
 from bakery.drivers.vsphere.machine.machines import MACHINE
 from bakery.drivers.vsphere.machine.place import FOLDER
+from bakery.drivers.vsphere.machine.seed_iso import SEED
 from bakery.errors import DriverError, NotYet
 from bakery.model import Resource
 from bakery.util.context import WorkContext
@@ -29,11 +31,12 @@ OURS = "bakery-"
 
 
 def destroy_batches(records: Sequence[Resource]) -> list[list[Resource]]:
-    """Return what is destroyed together, in order: machines and images; old names; folders, inner ones first."""
-    first = [record for record in reversed(records) if record.kind not in {keep.ASIDE, FOLDER}]
+    """Return what is destroyed together, in order: machines and images; seeds; old names; folders, inner first."""
+    first = [record for record in reversed(records) if record.kind not in {keep.ASIDE, FOLDER, SEED}]
+    seeds = [record for record in reversed(records) if record.kind == SEED]
     names = [record for record in reversed(records) if record.kind == keep.ASIDE]
     folders = [[record] for record in reversed(records) if record.kind == FOLDER]
-    return [batch for batch in (first, names, *folders) if batch]
+    return [batch for batch in (first, seeds, names, *folders) if batch]
 
 
 def destroy(center: VCenter, record: Resource) -> None:
@@ -52,6 +55,15 @@ def destroy(center: VCenter, record: Resource) -> None:
                 late=0.2,
                 error=VSphereRetryableError,
             )
+        case kind if kind == SEED:
+            datacenter = types.vim().Datacenter(str(record.data["datacenter"]), center.session.stub)
+            path = DatastorePath.parse(str(record.data["path"]))
+            until_gone(
+                f"the {kind} {record.key} is gone",
+                lambda: seed_iso.delete(center, path, datacenter, work),
+                every=(0.1, 2.0),
+                error=VSphereRetryableError,
+            )
         case keep.ASIDE:
             keep.restore(center, record.key, record.data["name"], record.data["aside"], work)
         case kind if kind == FOLDER:
@@ -67,7 +79,11 @@ def _end(center: VCenter, record: Resource, work: WorkContext) -> None:
         NotYet: it is not gone yet, or is just being made.
     """
     for machine in _meant(center, record):
+        seeds = seed_iso.seeds_of(center, machine)  # without a journal nothing else knows of them
+        datacenter = datastore_files.datacenter_of(center, machine) if seeds else None
         machines.end(center, machine, work)
+        for seed in seeds:
+            seed_iso.delete(center, seed, datacenter, work)
     if not record.id and (_being_cloned(center, record) or _being_deployed(center, record)):
         raise NotYet("a machine is still being made, whose answer nobody heard")
 

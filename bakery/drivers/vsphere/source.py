@@ -76,6 +76,8 @@ class VSphere(Source):
         address_within: only an address in this network counts, as in `10.0.0.0/8`.
         settle: seconds for which an address that does not answer yet must have stayed the same.
         user: login user; root is let in by user data. Others need sudo without a password.
+        datasource: from where cloud-init reads our keys: `guestinfo`, the machine's settings; or `nocloud`, an ISO in
+            its CD drive, for guests that do not read those.
         user_data: the user's own, beside ours: of any kind that cloud-init knows, packed by gzip or not.
         image: `template`; `snapshot`: a machine that is off, with a snapshot for linked clones; `ova`: a file on this
             host, exported with vSphere's own OVF and a manifest.
@@ -128,6 +130,7 @@ class VSphere(Source):
     address_within: str | None = None
     settle: float = 5.0
     user: str = "root"
+    datasource: Literal["guestinfo", "nocloud"] = "guestinfo"
     user_data: str | bytes = ""
 
     image: Literal["template", "snapshot", "ova"] = "template"
@@ -214,7 +217,7 @@ def _clones(source: VSphere) -> Iterator[str]:
 
 def _choices(source: VSphere) -> Iterator[str]:
     hints = get_type_hints(VSphere)
-    for name in ("clone", "nic", "firmware", "image"):
+    for name in ("clone", "nic", "firmware", "datasource", "image"):
         allowed = [choice for kind in (hints[name], *get_args(hints[name])) for choice in get_args(kind)]
         values = [choice for choice in allowed if isinstance(choice, str)]
         optional = getattr(source, name) is None and name in {"nic", "firmware"}

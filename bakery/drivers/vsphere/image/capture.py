@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from bakery.drivers.vsphere.api import marks, tasks, types
+from bakery.drivers.vsphere.api import datastore_files, marks, tasks, types
 from bakery.drivers.vsphere.api.center import VCenter, moid
+from bakery.drivers.vsphere.api.datastore_files import DatastorePath
 from bakery.drivers.vsphere.api.errors import VSphereError
-from bakery.drivers.vsphere.machine import hardware, machines, more_hardware, place, user_data
+from bakery.drivers.vsphere.machine import hardware, machines, more_hardware, place, seed_iso, user_data
 from bakery.drivers.vsphere.machine.power import Shutdown
 from bakery.drivers.vsphere.source import VSphere
 from bakery.errors import DriverError
@@ -37,6 +38,9 @@ def capture(center: VCenter, handle: Handle, name: str, claim: Claim) -> Artifac
     key = marks.new_name(claim)
     intent = claim.intend(IMAGE, key, final=name, **center.record)
     clean(center, machine, source, claim, key)
+    if seed := handle.data.get("seed"):
+        datacenter = types.vim().Datacenter(str(seed["datacenter"]), center.session.stub)
+        datastore_files.delete(center, DatastorePath.parse(str(seed["path"])), datacenter, claim)
     machines.rename(center, machine, key, claim)
     intent.made(moid(machine))
     return finish(center, machine, source, name, claim)
@@ -60,9 +64,10 @@ def clean(center: VCenter, machine: Any, source: VSphere, claim: Claim, key: str
     in_attributes = marks.set_attributes(center, machine, temporary)
     spec = vim.vm.ConfigSpec(annotation=marks.notes(source.notes, {} if in_attributes else temporary))
     spec.extraConfig = hardware.options(user_data.none())
-    if source.hardware.addresses:
-        values = center.properties(machine, "config.hardware") or {}
-        spec.deviceChange = more_hardware.without_macs(values["config.hardware"].device)
+    if source.hardware.addresses or source.datasource == "nocloud":
+        devices = list(((center.properties(machine, "config.hardware") or {})["config.hardware"]).device)
+        macs = more_hardware.without_macs(devices) if source.hardware.addresses else []
+        spec.deviceChange = [*macs, *seed_iso.removed(devices)]
     tasks.reconfigure(center, "take the build's settings out of the machine", machine, spec, claim)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from bakery.drivers.vsphere.api import inventory, marks, tasks, types
 from bakery.drivers.vsphere.api.center import VCenter, moid
 from bakery.drivers.vsphere.api.errors import VSphereError, fault_of
-from bakery.drivers.vsphere.machine import base_images, hardware, machines, more_hardware, place, user_data
+from bakery.drivers.vsphere.machine import base_images, hardware, machines, more_hardware, place, seed_iso, user_data
 from bakery.drivers.vsphere.machine.base_images import CloneBase
 from bakery.drivers.vsphere.machine.deploy_item import deploy_item
 from bakery.drivers.vsphere.machine.import_base import Goal, import_base
@@ -55,6 +55,9 @@ def launch(job: CloneJob) -> Handle:
         machine, resource = make(center, source, goal, claim)
     _mark(center, machine, claim)
     _change(job, machine, where)
+    seed = None
+    if source.datasource == "nocloud":
+        seed = seed_iso.insert(center, machine, source, where.datacenter, claim)
     _power_on(center, machine, claim)
     own = moid(machine)
     return Handle(
@@ -67,6 +70,7 @@ def launch(job: CloneJob) -> Handle:
             **center.record,
             "machine": own,
             "host_public": claim.keys.host_public,
+            "seed": dict(seed.data) if seed is not None else None,
             "folders": [{"key": one.key, "id": one.id, "data": dict(one.data)} for one in made],
         },
     )
@@ -157,7 +161,8 @@ def _change(job: CloneJob, machine: Any, where: Place) -> None:
     devices = list(values["config.hardware"].device)
     joined = [hardware.backing(center, network) for network in where.networks]
     spec = hardware.config(source, joined, devices)
-    spec.extraConfig = hardware.options({**source.extra_config, **user_data.settings(source, claim)})
+    ours = user_data.settings(source, claim) if source.datasource == "guestinfo" else {}
+    spec.extraConfig = hardware.options({**source.extra_config, **ours})
     spec.annotation = marks.notes("", marks.temporary(claim, claim.name))
     what = "change the machine's hardware"
     tasks.reconfigure(center, what, machine, spec, claim, repeat=hardware.repeatable(spec))

@@ -47,6 +47,18 @@ def settings(source: VSphere, claim: Claim) -> dict[str, str]:
     }
 
 
+def for_seed(source: VSphere, claim: Claim) -> str:
+    """Return the user data of a machine that takes its host key from its seed disk.
+
+    Raises:
+        ImagefileError: the user's data are of an unknown kind.
+    """
+    theirs = user_data.text_of(source.user_data)
+    if theirs and claim.role == "build":
+        return user_data.join(cloudinit.configuration_for_seed(claim.keys, user=source.user), theirs)
+    return cloudinit.user_data_for_seed(claim.keys, user=source.user)
+
+
 def _metadata(claim: Claim) -> str:
     """Write the metadata; the instance id is new, so that cloud-init does its work again."""
     return yaml.safe_dump({"instance-id": claim.name}, sort_keys=False)

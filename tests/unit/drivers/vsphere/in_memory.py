@@ -49,6 +49,7 @@ class InMemory:
         self.sent: dict[str, bytes] = {}
         self.manifest: list[Any] = []
         self.described: list[Any] = []
+        self.files: set[str] = set()
         self._inventory()
 
     def _inventory(self) -> None:
@@ -103,6 +104,7 @@ class InMemory:
                 "config.template": template,
                 "config.hardware": VIM.vm.VirtualHardware(numCPU=1, memoryMB=64, device=[disk]),
                 "config.instanceUuid": f"uuid-{self.count}",
+                "config.files": VIM.vm.FileInfo(vmPathName=f"[DS0] {name}/{name}.vmx"),
                 "config.changeVersion": "1",
                 "config.annotation": "",
                 "config.extraConfig": [],
@@ -142,6 +144,7 @@ class InMemory:
             authorizationManager=VIM.AuthorizationManager("rights", self),
             customFieldsManager=VIM.CustomFieldsManager("fields", self),
             ovfManager=VIM.OvfManager("ovf", self),
+            fileManager=VIM.FileManager("files", self),
             taskManager=VIM.TaskManager("tasks", self),
             about=VIM.AboutInfo(
                 name="vc",
@@ -226,9 +229,21 @@ class InMemory:
         if spec.annotation is not None:
             values["config.annotation"] = spec.annotation
         values["config.extraConfig"] = [*values["config.extraConfig"], *(spec.extraConfig or ())]
+        added = [change.device for change in spec.deviceChange or () if change.operation == "add"]
+        if added:
+            hardware = values["config.hardware"]
+            devices = [*hardware.device, *added]
+            values["config.hardware"] = VIM.vm.VirtualHardware(numCPU=1, memoryMB=64, device=devices)
 
     def _UpgradeVM_Task(self, machine: Any, version: str) -> None:
         self.change(machine, **{"config.version": version})
+
+    def _DeleteDatastoreFile_Task(self, _: Any, path: str, datacenter: Any) -> None:
+        assert isinstance(datacenter, VIM.Datacenter)
+        gone = {file for file in self.files if file == path or file.startswith(f"{path}/")}
+        if not gone:
+            raise VIM.fault.FileNotFound(msg="no such file", file=path)
+        self.files -= gone
 
     def _PowerOnVM_Task(self, machine: Any, _: Any) -> None:
         self.change(machine, **{"runtime.powerState": "poweredOn"})
