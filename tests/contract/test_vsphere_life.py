@@ -11,7 +11,7 @@ import pytest
 
 from bakery.drivers.vsphere.driver import VSphereDriver
 from bakery.drivers.vsphere.hardware_options import Hardware
-from bakery.drivers.vsphere.options import ExtraDisk, Keep, VSphereMachine
+from bakery.drivers.vsphere.options import ExtraDisk, Keep, LinuxPrep, VSphereMachine
 from bakery.drivers.vsphere.source import VSphere
 from bakery.errors import DriverError, Interrupted
 from bakery.model import Where
@@ -446,3 +446,17 @@ def test_images_of_one_name_in_two_folders_leave_each_other_alone(
         one.driver.delete(image)
     for name in ("one", "two"):
         remove_folder(front, name)
+
+
+def test_a_guest_is_customized(front: VCenterStandIn, life: Callable[..., Life]) -> None:
+    prep = LinuxPrep(hostname="web", domain="test", address="127.0.0.9/8")
+    for wanted, hostname in ((prep, "web"), ("vcsim-linux", "")):
+        one = life(customization=wanted)
+        assert list(one.driver.check(one.source)) == []
+        one.driver.launch(one.source, one.claim("build"))
+        values = front.center.properties(front.machine(one.claim("build").name), "guest.hostName") or {}
+        assert hostname in values.get("guest.hostName", "")
+        one.ledger.undo(one.driver)
+    assert len(front.listed("CustomizeVM_Task")) == 2
+    (problem,) = one.driver.check(life(customization="vcsim-linx").source)
+    assert problem.hint == "did you mean 'vcsim-linux'?"

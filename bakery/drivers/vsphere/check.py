@@ -16,7 +16,16 @@ from bakery.drivers.vsphere.api import inventory, marks, tags, types
 from bakery.drivers.vsphere.api.account import VSphereAccount
 from bakery.drivers.vsphere.api.center import VCenter, VCenters, moid
 from bakery.drivers.vsphere.image.import_disk import read_ovf
-from bakery.drivers.vsphere.machine import base_images, deploy_item, hardware, launch, machines, more_hardware, place
+from bakery.drivers.vsphere.machine import (
+    base_images,
+    customization,
+    deploy_item,
+    hardware,
+    launch,
+    machines,
+    more_hardware,
+    place,
+)
 from bakery.drivers.vsphere.machine.base_images import CloneBase
 from bakery.drivers.vsphere.machine.import_base import Goal, import_job
 from bakery.drivers.vsphere.machine.place import Place
@@ -118,7 +127,7 @@ def _all(center: VCenter, source: VSphere) -> Iterator[Problem]:
     if where is None or len(problems) > found_before:
         return
     found = Found(center=center, source=source, base=base, where=where, known=known)
-    for part in (_clone, _import, _networks, _folder, _host, _room, _tags, _privileges):
+    for part in (_clone, _import, _networks, _folder, _host, _room, _tags, _customization, _privileges):
         yield from _part(part, found)
 
 
@@ -217,6 +226,12 @@ def _room(found: Found) -> Iterator[Problem]:
 def _tags(found: Found) -> Iterator[Problem]:
     if found.source.tag_names:
         yield from tags.problems(found.center, found.source.tag_names, make=found.source.make_tags)
+
+
+def _customization(found: Found) -> Iterator[Problem]:
+    if isinstance(name := found.source.customization, str):
+        customization.named(found.center, name)
+    yield from ()
 
 
 def _size(found: Found) -> int:

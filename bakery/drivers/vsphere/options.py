@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Interface
 from typing import Literal
 
 from bakery.drivers.qemu.source import size
 from bakery.drivers.shared.kinds import refuse_wrong_kinds
+from bakery.drivers.shared.settings import Texts
 from bakery.drivers.vsphere.hardware_options import Hardware
 from bakery.errors import ImagefileError
 
@@ -87,6 +89,50 @@ class OvfOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LinuxPrep:
+    """What VMware Tools set in a Linux guest at its first start: vSphere's guest customization.
+
+    Args:
+        hostname: without its domain.
+        domain: of the host name.
+        address: of the first network card, with its prefix, as in `192.0.2.7/24`; `dhcp` for that and all others.
+        gateway: for an address that is given.
+        dns: addresses of name servers.
+        search: domains in which names are looked for.
+        time_zone: as in `Europe/Berlin`; empty leaves the guest's.
+    """
+
+    hostname: str
+    domain: str
+    address: str = "dhcp"
+    gateway: str = ""
+    dns: Texts = ()
+    search: Texts = ()
+    time_zone: str = ""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked here."""
+        for name in ("hostname", "domain"):
+            if not getattr(self, name):
+                raise ImagefileError(f"LinuxPrep({name}=...) is empty", hint="LinuxPrep(hostname='web', domain='test')")
+        if self.address != "dhcp":
+            _ = self.interface
+        elif self.gateway:
+            raise ImagefileError("LinuxPrep(gateway=...): DHCP says which", hint="address='192.0.2.7/24'")
+
+    @property
+    def interface(self) -> IPv4Interface:
+        """The address that is given, with its network."""
+        try:
+            found = IPv4Interface(self.address)
+        except ValueError as error:
+            raise ImagefileError(f"LinuxPrep(address={self.address!r}): {error}", hint="192.0.2.7/24") from error
+        if "/" not in self.address:
+            raise ImagefileError(f"LinuxPrep(address={self.address!r}): no prefix", hint=f"{self.address}/24")
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExtraDisk:
     """One more disk of the machine, empty, which is in the image too.
 
@@ -139,4 +185,4 @@ class Keep:
             raise ImagefileError(f"Keep(days={self.days}): not a number of days", hint="Keep(days=7)")
 
 
-NOUNS: tuple[type, ...] = (VSphereMachine, LibraryItem, OvfOptions, ExtraDisk, Hardware, Keep)
+NOUNS: tuple[type, ...] = (VSphereMachine, LibraryItem, OvfOptions, LinuxPrep, ExtraDisk, Hardware, Keep)

@@ -12,7 +12,7 @@ from bakery.drivers.shared.appliance import Appliance
 from bakery.drivers.shared.kinds import refuse_wrong_kinds
 from bakery.drivers.shared.settings import Texts, from_settings, to_settings, words
 from bakery.drivers.vsphere.hardware_options import Hardware
-from bakery.drivers.vsphere.options import NOUNS, ExtraDisk, Keep, LibraryItem, OvfOptions
+from bakery.drivers.vsphere.options import NOUNS, ExtraDisk, Keep, LibraryItem, LinuxPrep, OvfOptions
 from bakery.errors import ImagefileError
 from bakery.model import Source
 from bakery.redaction.secret import Secret
@@ -79,6 +79,8 @@ class VSphere(Source):
         datasource: from where cloud-init reads our keys: `guestinfo`, the machine's settings; or `nocloud`, an ISO in
             its CD drive, for guests that do not read those.
         user_data: the user's own, beside ours: of any kind that cloud-init knows, packed by gzip or not.
+        customization: the name of a guest customization on the vCenter, or `LinuxPrep(hostname="web", domain="test")`:
+            what VMware Tools set at the first start of the machines that are built and tested.
         image: `template`; `snapshot`: a machine that is off, with a snapshot for linked clones; `ova`: a file on this
             host, exported with vSphere's own OVF and a manifest.
         keep: how many older images of the name stay.
@@ -133,6 +135,7 @@ class VSphere(Source):
     datasource: Literal["guestinfo", "nocloud"] = "guestinfo"
     user_data: str | bytes = ""
 
+    customization: str | LinuxPrep | None = None
     image: Literal["template", "snapshot", "ova"] = "template"
     keep: Keep = field(default_factory=Keep)
     poll: float = 1.0

@@ -8,7 +8,16 @@ from typing import Any
 from bakery.drivers.vsphere.api import inventory, marks, tasks, types
 from bakery.drivers.vsphere.api.center import VCenter, moid
 from bakery.drivers.vsphere.api.errors import VSphereError, fault_of
-from bakery.drivers.vsphere.machine import base_images, hardware, machines, more_hardware, place, seed_iso, user_data
+from bakery.drivers.vsphere.machine import (
+    base_images,
+    customization,
+    hardware,
+    machines,
+    more_hardware,
+    place,
+    seed_iso,
+    user_data,
+)
 from bakery.drivers.vsphere.machine.base_images import CloneBase
 from bakery.drivers.vsphere.machine.deploy_item import deploy_item
 from bakery.drivers.vsphere.machine.import_base import Goal, import_base
@@ -55,6 +64,8 @@ def launch(job: CloneJob) -> Handle:
         machine, resource = make(center, source, goal, claim)
     _mark(center, machine, claim)
     _change(job, machine, where)
+    if source.customization is not None:
+        customization.customize(center, machine, source.customization, claim)
     seed = None
     if source.datasource == "nocloud":
         seed = seed_iso.insert(center, machine, source, where.datacenter, claim)

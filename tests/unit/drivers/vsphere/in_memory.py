@@ -145,6 +145,7 @@ class InMemory:
             customFieldsManager=VIM.CustomFieldsManager("fields", self),
             ovfManager=VIM.OvfManager("ovf", self),
             fileManager=VIM.FileManager("files", self),
+            customizationSpecManager=VIM.CustomizationSpecManager("specs", self),
             taskManager=VIM.TaskManager("tasks", self),
             about=VIM.AboutInfo(
                 name="vc",
