@@ -36,6 +36,7 @@ from cryptography.x509.oid import NameOID
 from filelock import FileLock
 
 from tests.contract.vcsim_export import ExportStandIn
+from tests.contract.vcsim_items import LibraryStandIn
 
 RIG = Path(__file__).parents[1] / "rigs" / "vcsim"
 CACHE = Path.home() / ".cache" / "bakery-tests"
@@ -180,6 +181,8 @@ class VCenterStandIn:
     def __post_init__(self) -> None:
         """Stand in for what vcsim has nothing of."""
         self.exports = ExportStandIn(self)
+        self.items = LibraryStandIn(self)
+        self.login = (USER, PASSWORD)
 
     def __enter__(self) -> Self:
         """Start it, and make the template `tiny` that tests clone."""
@@ -238,7 +241,7 @@ class VCenterStandIn:
         return [call for call in self.calls if call.method == method]
 
     def exists(self) -> set[str]:
-        """Everything that exists: machines, templates, folders, snapshots, files of datastores, disks of guests."""
+        """Everything that exists: machines, templates, folders, snapshots, items, files of datastores, disks."""
         from bakery.drivers.vsphere.api import inventory
         from bakery.drivers.vsphere.machine.base_images import snapshots
 
@@ -251,6 +254,7 @@ class VCenterStandIn:
             found |= {f"snapshot {one.name} of {entity.path}" for one in snapshots(values)}
         found |= {f"folder {entity.path}" for entity in known.of("folder")}
         found |= {f"file {path.relative_to(store)}" for store in self._stores() for path in store.rglob("*")}
+        found |= self.items.listed()
         return found | {f"guest {path.name}" for path in self.rig.glob("*.qcow2")}
 
     def _stores(self) -> list[Path]:
@@ -414,6 +418,7 @@ class VCenterStandIn:
         found = re.search(rb"<returnval[^>]*>([^<]*)</returnval>", answer)
         if call.method.endswith("action=deploy"):
             self._deployed(json.loads(answer)["value"])
+        self.items.after(call, answer)
         match call.method:
             case "CloneVM_Task" if found:
                 self._cloned(call, found[1].decode())
@@ -429,14 +434,22 @@ class VCenterStandIn:
         """Let a library's item run as any clone does; vcsim makes a template of what is deployed from a template."""
         if isinstance(answer, str):
             machine = self.center.machine(answer)
-            values = self.center.properties(self.machine("DC0_C0_RP0_VM1"), "resourcePool") or {}
-            machine.MarkAsVirtualMachine(values["resourcePool"])
+            machine.MarkAsVirtualMachine(self.pool)
         elif answer.get("succeeded"):
             machine = self.center.machine(answer["resource_id"]["id"])
         else:
             return
-        tools = {"SET.guest.toolsRunningStatus": "guestToolsRunning", "SET.guest.ipAddress": "127.0.0.9"}
-        self.configure(machine, tools)
+        if self.guests is None:
+            tools = {"SET.guest.toolsRunningStatus": "guestToolsRunning", "SET.guest.ipAddress": "127.0.0.9"}
+            self.configure(machine, tools)
+
+    @property
+    def pool(self) -> Any:
+        """The pool of the cluster that tests build in."""
+        from bakery.drivers.vsphere.api import inventory
+
+        cluster = inventory.read(self.center).find("cluster", "DC0_C0")
+        return (self.center.properties(cluster.ref, "resourcePool") or {})["resourcePool"]
 
     def upload(self, path: str, body: bytes) -> None:
         """Keep a disk that is imported, which vcsim throws away: clones of its machine start from it."""
@@ -463,18 +476,28 @@ class VCenterStandIn:
         machine: Any = vim.VirtualMachine
         clone = self.wait(task(name, stub))
         base = machine(call.moid, stub)
+        self.inherit(base, clone)
+
+    def inherit(self, base: Any, clone: Any) -> None:
+        """Hand a base's settings on; a guest starts from the disk of its base's guest."""
         values = self.center.properties(base, "config.extraConfig", "guest.ipAddress") or {}
         known = {one.key: one.value for one in values.get("config.extraConfig") or ()}
-        settings = {"SET.guest.toolsRunningStatus": "guestToolsRunning"}
         if "RUN.container" in known:
-            own = clone._GetMoId()
-            disk = self.rig / f"{call.moid}.qcow2"
-            start = str(disk) if disk.exists() else json.loads(known["RUN.container"])[2]
-            address = str(GUESTS + int(own.partition("-")[2]))
-            settings["RUN.container"] = json.dumps([own, address, start])
-        elif values.get("guest.ipAddress"):
+            disk = self.rig / f"{base._GetMoId()}.qcow2"
+            self.give_guest(clone, str(disk) if disk.exists() else json.loads(known["RUN.container"])[2])
+            return
+        settings = {"SET.guest.toolsRunningStatus": "guestToolsRunning"}
+        if values.get("guest.ipAddress"):
             settings["SET.guest.ipAddress"] = str(values["guest.ipAddress"])
         self.configure(clone, settings)
+
+    def give_guest(self, machine: Any, disk: str) -> None:
+        """Let a machine be a guest that starts from a disk."""
+        own = machine._GetMoId()
+        address = str(GUESTS + int(own.partition("-")[2]))
+        settings = {"SET.guest.toolsRunningStatus": "guestToolsRunning"}
+        settings["RUN.container"] = json.dumps([own, address, disk])
+        self.configure(machine, settings)
 
     def take(self, method: str, moid: str, body: str) -> SoapRequest:
         """Note a call."""
@@ -546,6 +569,10 @@ class FrontHandler(BaseHTTPRequestHandler):
         """Hand it on."""
         self._hand_on(b"")
 
+    def do_PATCH(self) -> None:
+        """Hand it on."""
+        self._hand_on(self._body())
+
     def _hand_on(self, body: bytes) -> None:
         """Ask the test first where it is a request of the REST API."""
         if not self.path.startswith(REST):
@@ -553,10 +580,12 @@ class FrontHandler(BaseHTTPRequestHandler):
             return
         call = self.front.take(f"{self.command} {self.path.removeprefix(REST)}", "", body.decode(errors="replace"))
         reply = self.front.fault(call)
-        if reply is None:
-            self._forward(body, call)
-        else:
+        if reply is not None:
             self._reply(reply, body, call)
+        elif (value := self.front.items.before(call)) is not None:
+            self._send(200, json.dumps({"value": value}).encode(), {"Content-Type": "application/json"})
+        else:
+            self._forward(body, call)
 
     def do_POST(self) -> None:
         """Ask the test first, then what vcsim lacks, then vcsim."""

@@ -213,25 +213,35 @@ class ExportStandIn:
         from pyVmomi import vim
 
         make: Any = vim
-        moid = call.value("obj")
-        machine = make.VirtualMachine(moid, self.front.center.session.stub)
-        config = (self.front.center.properties(machine, "config") or {})["config"]
-        text = ovf.descriptor(
-            ovf.OvfMachine(
-                name=call.value("name"),
-                disk=call.value("path"),
-                size=int(call.value("size")),
-                capacity=int(call.value("capacity")),
-                cpus=config.hardware.numCPU,
-                memory=config.hardware.memoryMB,
-                networks=("VM Network",),
-                nic="vmxnet3",
-                firmware=str(config.firmware or "bios"),
-                secure_boot=False,
-                guest_id=str(config.guestId),
-            )
+        text = machine_ovf(
+            self.front,
+            call.value("obj"),
+            name=call.value("name"),
+            disk=call.value("path"),
+            size=int(call.value("size")),
+            capacity=int(call.value("capacity")),
         )
         return make.OvfManager.CreateDescriptorResult(ovfDescriptor=text)
+
+
+def machine_ovf(front: VCenterStandIn, moid: str, *, name: str, disk: str, size: int, capacity: int) -> str:
+    """Return the OVF of a machine, as our own code writes it."""
+    config = (front.center.properties(front.center.machine(moid), "config") or {})["config"]
+    return ovf.descriptor(
+        ovf.OvfMachine(
+            name=name,
+            disk=disk,
+            size=size,
+            capacity=capacity,
+            cpus=config.hardware.numCPU,
+            memory=config.hardware.memoryMB,
+            networks=("VM Network",),
+            nic="vmxnet3",
+            firmware=str(config.firmware or "bios"),
+            secure_boot=False,
+            guest_id=str(config.guestId),
+        )
+    )
 
 
 def _capacity(disk: Path) -> int:

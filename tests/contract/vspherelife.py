@@ -12,7 +12,7 @@ from tests.contract import cloudlife
 class OneLedger(cloudlife.OneLedger):
     """One ledger for a whole life: images are handed over at the end, with the names of older ones."""
 
-    handed: ClassVar[frozenset[str]] = frozenset({"image", "aside", "file"})
+    handed: ClassVar[frozenset[str]] = frozenset({"image", "aside", "file", "library item", "library aside"})
 
 
 @dataclass

@@ -12,6 +12,7 @@ from typing import Any
 from bakery.drivers.shared.appliance import Appliance
 from bakery.drivers.shared.appliance_files import local_file
 from bakery.drivers.shared.ovf_package import open_package
+from bakery.drivers.vsphere import check_library
 from bakery.drivers.vsphere.api import inventory, marks, tags, types
 from bakery.drivers.vsphere.api.account import VSphereAccount
 from bakery.drivers.vsphere.api.center import VCenter, VCenters, moid
@@ -127,7 +128,7 @@ def _all(center: VCenter, source: VSphere) -> Iterator[Problem]:
     if where is None or len(problems) > found_before:
         return
     found = Found(center=center, source=source, base=base, where=where, known=known)
-    for part in (_clone, _import, _networks, _folder, _host, _room, _tags, _customization, _privileges):
+    for part in (_clone, _import, _networks, _folder, _host, _room, _library, _tags, _customization, _privileges):
         yield from _part(part, found)
 
 
@@ -245,6 +246,10 @@ def _size(found: Found) -> int:
     return 0
 
 
+def _library(found: Found) -> Iterator[Problem]:
+    yield from check_library.check(found.center, found.source)
+
+
 def _privileges(found: Found) -> Iterator[Problem]:
     center, where = found.center, found.where
     folder = place.existing_folder(center, where) or where.machines
@@ -261,6 +266,8 @@ def _privileges(found: Found) -> Iterator[Problem]:
     if found.base is not None:
         privilege = "DeployTemplate" if found.base.is_template else "Clone"
         wanted.append((found.base.ref, f"the base {found.base.name}", (f"VirtualMachine.Provisioning.{privilege}",)))
+    if found.source.library:
+        wanted.append((center.content.rootFolder, "the vCenter", check_library.PRIVILEGES))
     for thing, called, privileges in wanted:
         if missing := lacking(center, thing, privileges):
             yield Problem(
@@ -290,6 +297,9 @@ def name_conflicts(centers: VCenters, source: VSphere, name: str) -> Iterator[Pr
         return
     try:
         center = centers.of_source(source)
+        if source.library:
+            yield from check_library.name_conflicts(center, source, name)
+            return
         known = inventory.read(center, machines=True)
         base = _tried([], lambda: _base(center, source, known))
         where = place.find(center, source, base, known)

@@ -12,7 +12,7 @@ from bakery.drivers.vsphere.api import datastore_files, tasks, types
 from bakery.drivers.vsphere.api.center import VCenter, moid
 from bakery.drivers.vsphere.api.datastore_files import DatastorePath
 from bakery.drivers.vsphere.api.errors import VSphereRetryableError
-from bakery.drivers.vsphere.image import keep
+from bakery.drivers.vsphere.image import keep, keep_item, library
 from bakery.drivers.vsphere.image.capture import IMAGE
 from bakery.drivers.vsphere.machine import machines, place, seed_iso
 from bakery.drivers.vsphere.machine.machines import MACHINE
@@ -31,12 +31,19 @@ OURS = "bakery-"
 
 
 def destroy_batches(records: Sequence[Resource]) -> list[list[Resource]]:
-    """Return what is destroyed together, in order: machines and images; seeds; old names; folders, inner first."""
-    first = [record for record in reversed(records) if record.kind not in {keep.ASIDE, FOLDER, SEED}]
-    seeds = [record for record in reversed(records) if record.kind == SEED]
-    names = [record for record in reversed(records) if record.kind == keep.ASIDE]
-    folders = [[record] for record in reversed(records) if record.kind == FOLDER]
-    return [batch for batch in (first, seeds, names, *folders) if batch]
+    """Return what is destroyed together, in order.
+
+    Items of libraries, with the templates that belong to them; machines and images; seeds; old names; folders, inner
+    ones first.
+    """
+    asides = {keep.ASIDE, keep_item.ASIDE}
+    newest = list(reversed(records))
+    items = [record for record in newest if record.kind == library.ITEM]
+    others = [record for record in newest if record.kind not in {*asides, library.ITEM, SEED, FOLDER}]
+    seeds = [record for record in newest if record.kind == SEED]
+    names = [record for record in newest if record.kind in asides]
+    folders = [[record] for record in newest if record.kind == FOLDER]
+    return [batch for batch in (items, others, seeds, names, *folders) if batch]
 
 
 def destroy(center: VCenter, record: Resource) -> None:
@@ -66,6 +73,10 @@ def destroy(center: VCenter, record: Resource) -> None:
             )
         case keep.ASIDE:
             keep.restore(center, record.key, record.data["name"], record.data["aside"], work)
+        case library.ITEM:
+            keep_item.destroy(center, record)
+        case keep_item.ASIDE:
+            keep_item.restore(center, record)
         case kind if kind == FOLDER:
             _remove_folder(center, record, work)
         case _:

@@ -11,10 +11,10 @@ from bakery.drivers.base import Driver
 from bakery.drivers.shared.appliance import Appliance
 from bakery.drivers.shared.appliance_files import content_key
 from bakery.drivers.vsphere import check, destroy, find
-from bakery.drivers.vsphere.api import inventory
+from bakery.drivers.vsphere.api import inventory, libraries
 from bakery.drivers.vsphere.api.account import VSphereAccount
 from bakery.drivers.vsphere.api.center import VCenter, VCenters
-from bakery.drivers.vsphere.image import appliance_files, capture, export, keep
+from bakery.drivers.vsphere.image import appliance_files, capture, export, keep, keep_item, library
 from bakery.drivers.vsphere.machine import base_images, deploy_item, launch
 from bakery.drivers.vsphere.machine.endpoint import AddressFinder
 from bakery.drivers.vsphere.options import LibraryItem, OvfOptions, VSphereMachine
@@ -64,7 +64,7 @@ class VSphereDriver(Driver[VSphere]):
             changes = {"disks": (), "clone": "full", "ovf": OvfOptions()}
             source = VSphere.from_settings(boot.settings["source"], base=boot, **changes)
             center = self.centers.of(boot.settings)
-        source = replace(source, base=base_images.of_file(source.base))
+        source = replace(source, base=base_images.deployable(source.base))
         return launch.launch(launch.CloneJob(center=center.within(claim.cancel), source=source, claim=claim))
 
     def overlaps(self, boot: VSphere) -> bool:
@@ -78,7 +78,8 @@ class VSphereDriver(Driver[VSphere]):
 
     def capture(self, handle: Handle, name: str, claim: Claim) -> Artifact:
         """Power the machine off through its guest and make an image of it under a temporary name."""
-        make = export.export if handle.settings["source"].get("image") == export.OVA else capture.capture
+        made = {export.OVA: export.export, library.OVF: library.capture_item, library.TEMPLATE: library.capture_item}
+        make = made.get(handle.settings["source"].get("image"), capture.capture)
         return make(self._center(handle).within(claim.cancel), handle, name, claim)
 
     def destroy(self, resource: Resource) -> None:
@@ -98,19 +99,24 @@ class VSphereDriver(Driver[VSphere]):
         yield from find.find(self.centers.get(VSphereAccount.from_json(settings)), where)
 
     def image_format(self, boot: VSphere) -> str:
-        """Return the word for an image that lives in the inventory, or the format of one that is a file here."""
+        """Return the format of an image that is a file here, or a word for one that lives in the vCenter."""
         return "machine" if boot.image == "snapshot" else boot.image
 
     def keep(self, artifact: Artifact, name: str, claim: Claim) -> Artifact:
         """Make the tested image the user's."""
         if artifact.format == export.OVA:
             return appliance_files.keep(artifact, name, claim)
+        if artifact.format in library.FORMATS:
+            return keep_item.keep(self.centers.of(artifact.settings).within(claim.cancel), artifact, name, claim)
         return keep.keep(self.centers.of(artifact.settings).within(claim.cancel), artifact, name, claim)
 
     def delete(self, artifact: Artifact) -> None:
         """Destroy a kept image, unless linked clones stand on it."""
         if artifact.format == export.OVA:
             image_files.delete(artifact)
+            return
+        if artifact.format in library.FORMATS:
+            libraries.delete(self.centers.of(artifact.settings), artifact.id)
             return
         keep.delete(self.centers.of(artifact.settings), artifact, WorkContext(cache=Path()))
 
@@ -119,6 +125,8 @@ class VSphereDriver(Driver[VSphere]):
         if artifact.format == export.OVA:
             return image_files.intact(artifact)
         center = self.centers.of(artifact.settings)
+        if artifact.format in library.FORMATS:
+            return keep_item.intact(center, artifact)
         values = center.properties(center.machine(artifact.id), "name")
         return values is not None and values.get("name") == artifact.name
 

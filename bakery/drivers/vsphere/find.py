@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from bakery.drivers.shared.marks import is_older
-from bakery.drivers.vsphere.api import marks, types
+from bakery.drivers.vsphere.api import libraries, marks, types
 from bakery.drivers.vsphere.api.center import VCenter, moid
+from bakery.drivers.vsphere.image.library import ITEM
 from bakery.drivers.vsphere.machine.machines import MACHINE
 from bakery.model import Resource, Where
 
 
 def find(center: VCenter, where: Where) -> Iterator[Resource]:
-    """Yield a record for every machine and template that is temporary, of our making, and fits."""
+    """Yield a record for every machine, template and item of a library that is temporary, of our making, and fits."""
+    if center.is_vcenter:  # first, as what belongs to an item goes with it
+        yield from _items(center, where)
     vim = types.vim()
     read = marks.Reader(center)
     for ref, values in center.all({vim.VirtualMachine: ("name", *marks.PATHS)}):
@@ -28,6 +31,22 @@ def find(center: VCenter, where: Where) -> Iterator[Resource]:
                 build=carried.get(marks.BUILD, ""),
                 data=center.record,
             )
+
+
+def _items(center: VCenter, where: Where) -> Iterator[Resource]:
+    for own in libraries.local_libraries(center):
+        for entry in libraries.entries(center, own):
+            carried = _temporary(marks.lines(entry.description), entry.name, where)
+            if carried and _fits(carried, where):
+                yield Resource(
+                    driver="vsphere",
+                    kind=ITEM,
+                    key=entry.name,
+                    id=entry.id,
+                    run=carried[marks.RUN],
+                    build=carried.get(marks.BUILD, ""),
+                    data={"library": own, **center.record},
+                )
 
 
 def _temporary(carried: Mapping[str, str], name: str, where: Where) -> dict[str, str]:

@@ -12,10 +12,10 @@ from bakery.disk import qemuimg
 from bakery.drivers.publisher import Publisher
 from bakery.drivers.shared.ovf_package import ByteRange, PackageFile
 from bakery.drivers.vsphere import check
-from bakery.drivers.vsphere.api import inventory, marks, tasks
+from bakery.drivers.vsphere.api import inventory, libraries, marks, tasks
 from bakery.drivers.vsphere.api.center import VCenter, VCenters, moid
 from bakery.drivers.vsphere.api.inventory import Entity
-from bakery.drivers.vsphere.image import capture
+from bakery.drivers.vsphere.image import capture, library
 from bakery.drivers.vsphere.image.import_disk import ImportJob, import_machine
 from bakery.drivers.vsphere.image.ovf import OvfMachine, descriptor
 from bakery.drivers.vsphere.machine import hardware, more_hardware, place
@@ -85,18 +85,23 @@ class VSphere(Source, Publisher):
         center = VCenters().of_source(self).within(claim.cancel)
         known = inventory.read(center)
         where = place.find(center, self, None, known)
+        target = libraries.find_library(center, self.library) if self.library else ""
         folder, _ = place.folder(center, where, claim)
         disk = stream_optimized(artifact, claim.folder / "disk1.vmdk", claim)
         key = marks.new_name(claim)
         intent = claim.intend(capture.IMAGE, key, final=name, **center.record)
-        job = self._job(center, known, where, (key, folder, claim), self._machine(artifact, disk, key, claim))
+        imported = self._job(center, known, where, (key, folder, claim), self._machine(artifact, disk, key, claim))
         file = PackageFile(disk.name, (ByteRange(disk, 0, disk.stat().st_size),))
-        machine = import_machine(job, {disk.name: file}, self.image_timeout)
+        machine = import_machine(imported, {disk.name: file}, self.image_timeout)
         intent.made(moid(machine))
         disk.unlink()
         self._change(center, machine, claim)
         capture.clean(center, machine, self, claim, key)
-        image = capture.finish(center, machine, self, name, claim)
+        if target:
+            job = library.ItemJob(center=center, source=self, machine=machine, claim=claim)
+            image = library.write_item(job, target, name, ends=True)
+        else:
+            image = capture.finish(center, machine, self, name, claim)
         return replace(image, key=artifact.key)
 
     def _change(self, center: VCenter, machine: Any, claim: Claim) -> None:

@@ -22,6 +22,8 @@ IMPORTED = (Appliance, LibraryItem)
 LONGEST_NAME = 80
 """Characters of a machine's name that vCenter takes."""
 GUESTINFO = "guestinfo."
+LIBRARY = "library-"
+"""How each kind of image begins that is an item of a content library."""
 RESERVED = ("guestinfo.userdata", "guestinfo.metadata")
 """What cloud-init reads; the driver's own, with everything that begins like them."""
 
@@ -82,7 +84,9 @@ class VSphere(Source):
         customization: the name of a guest customization on the vCenter, or `LinuxPrep(hostname="web", domain="test")`:
             what VMware Tools set at the first start of the machines that are built and tested.
         image: `template`; `snapshot`: a machine that is off, with a snapshot for linked clones; `ova`: a file on this
-            host, exported with vSphere's own OVF and a manifest.
+            host, exported with vSphere's own OVF and a manifest; `library-ovf` or `library-template`: an item of a
+            content library.
+        library: the name of that content library.
         keep: how many older images of the name stay.
         poll: longest pause between two questions about state, in seconds.
         launch_timeout: seconds that a clone may take.
@@ -136,7 +140,8 @@ class VSphere(Source):
     user_data: str | bytes = ""
 
     customization: str | LinuxPrep | None = None
-    image: Literal["template", "snapshot", "ova"] = "template"
+    image: Literal["template", "snapshot", "ova", "library-ovf", "library-template"] = "template"
+    library: str | None = None
     keep: Keep = field(default_factory=Keep)
     poll: float = 1.0
     launch_timeout: float = 1800.0
@@ -195,6 +200,8 @@ def _problems(source: VSphere) -> Iterator[str]:
     yield from _choices(source)
     yield from _numbers(source)
     yield from _clones(source)
+    if bool(source.library) != source.image.startswith(LIBRARY):
+        yield "library=...) names the content library of image='library-ovf' or 'library-template', and of these alone"
     if source.secure_boot and source.firmware == "bios":
         yield "secure_boot=True) needs firmware='efi'"
     for key in source.extra_config:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from bakery.drivers.vsphere.api.center import VCenter
-from bakery.drivers.vsphere.api.rest import identified
+from bakery.drivers.vsphere.api.errors import VSphereError, fault_of
+from bakery.drivers.vsphere.api.rest import GONE, identified
 from bakery.errors import PreflightError
 from bakery.util.suggestions import nearest
 
 LIBRARY, ITEM = "/com/vmware/content/library", "/com/vmware/content/library/item"
+LOCAL = "/com/vmware/content/local-library"
 MOST: Final = 20
 """Names that an error lists."""
 OVF, TEMPLATE = "ovf", "vm-template"
@@ -27,6 +30,7 @@ class LibraryEntry:
         kind: `ovf`, `vm-template`, `iso` and others.
         version: changes with its content; empty where the server does not say.
         size: bytes of its files, as far as the server says.
+        description: what its owner wrote of it.
     """
 
     id: str
@@ -34,6 +38,7 @@ class LibraryEntry:
     kind: str
     version: str
     size: int
+    description: str = ""
 
     @property
     def key(self) -> str | None:
@@ -52,18 +57,97 @@ def find_item(center: VCenter, library: str, item: str) -> LibraryEntry:
     Raises:
         PreflightError: there is none, with those that there are; or there are several.
     """
-    own = _only(center, "content library", LIBRARY, {"name": library}, {})
+    own = find_library(center, library)
     found = _only(
         center, f"item in the content library {library}", ITEM, {"name": item, "library_id": own}, {"library_id": own}
     )
-    data = center.rest(f"describe the item {item}", "GET", identified(ITEM, found)) or {}
+    return _read(found, center.rest(f"describe the item {item}", "GET", identified(ITEM, found)), item)
+
+
+def _read(own: str, data: Any, name: str = "") -> LibraryEntry:
+    data = data or {}
     return LibraryEntry(
-        id=found,
-        name=str(data.get("name", item)),
+        id=own,
+        name=str(data.get("name", name)),
         kind=str(data.get("type", "")),
         version=str(data.get("content_version") or data.get("last_modified_time") or ""),
         size=int(data.get("size") or 0),
+        description=str(data.get("description") or ""),
     )
+
+
+def find_library(center: VCenter, library: str) -> str:
+    """Return the id of the library of a name.
+
+    Raises:
+        PreflightError: there is none, with those that there are; or there are several.
+    """
+    return _only(center, "content library", LIBRARY, {"name": library}, {})
+
+
+def is_local(center: VCenter, library: str) -> bool:
+    """Say whether a library has items of its own: a subscribed one has those of another.
+
+    Args:
+        center: where.
+        library: its id.
+    """
+    data = center.rest("describe the content library", "GET", identified(LIBRARY, library)) or {}
+    return str(data.get("type", "")).upper() == "LOCAL"
+
+
+def local_libraries(center: VCenter) -> list[str]:
+    """Return the ids of all libraries that have items of their own."""
+    return [str(one) for one in center.rest("list the content libraries", "GET", LOCAL) or ()]
+
+
+def items_called(center: VCenter, library: str, name: str) -> list[str]:
+    """Return the ids of a library's items that have a name; normally one or none.
+
+    Args:
+        center: where.
+        library: its id.
+        name: the name, upper and lower case as they are.
+    """
+    wanted = {"spec": {"name": name, "library_id": library}}
+    found = center.rest(f"find the item {name}", "POST", ITEM, wanted, params=FIND) or ()
+    return [str(one) for one in found if _name(center, ITEM, str(one)) == name]
+
+
+def entry(center: VCenter, item: str) -> LibraryEntry | None:
+    """Return what an item is, or None where there is no such item."""
+    try:
+        return _read(item, center.rest("describe the item", "GET", identified(ITEM, item)))
+    except VSphereError as error:
+        if fault_of(error) != GONE:
+            raise
+        return None
+
+
+def entries(center: VCenter, library: str) -> Iterator[LibraryEntry]:
+    """Yield all items of a library."""
+    listed = center.rest("list the library's items", "GET", ITEM, params={"library_id": library})
+    for item in listed or ():
+        if (found := entry(center, str(item))) is not None:  # else somebody deleted it meanwhile
+            yield found
+
+
+def change(center: VCenter, item: str, values: Mapping[str, str]) -> None:
+    """Change an item's name or description.
+
+    Raises:
+        VSphereError: refused, or another item of the library has the name.
+    """
+    center.rest("change the item", "PATCH", identified(ITEM, item), {"update_spec": dict(values)})
+
+
+def delete(center: VCenter, item: str) -> None:
+    """Delete an item with its files, and the template that belongs to it. What is not there is deleted."""
+    try:
+        center.rest("delete the item", "DELETE", identified(ITEM, item))
+    except VSphereError as error:
+        if fault_of(error) != GONE:
+            raise
 
 
 def _only(center: VCenter, kind: str, path: str, wanted: dict[str, str], among: dict[str, str]) -> str:

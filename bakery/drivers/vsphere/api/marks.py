@@ -44,6 +44,11 @@ def notes(text: str, values: Mapping[str, str]) -> str:
     return "\n".join([*([own] if own else []), *lines])
 
 
+def lines(text: str) -> dict[str, str]:
+    """Return the marks that are lines of a text."""
+    return dict(LINE.findall(text))
+
+
 def set_attributes(center: VCenter, entity: Any, values: Mapping[str, str]) -> bool:
     """Set custom attributes; an empty text takes one away. False where this server, or this user, cannot.
 
@@ -104,11 +109,11 @@ class Reader:
 
     def of(self, values: Properties) -> dict[str, str]:
         """Return the marks of a machine of which `PATHS` were read; of two values of one attribute the later counts."""
-        lines = dict(LINE.findall(str(values.get("config.annotation") or "")))
+        noted = lines(str(values.get("config.annotation") or ""))
         attributes = {
             self._names.get(int(one.key), ""): str(one.value or "") for one in _each(values.get("customValue"))
         }
-        return marks.read({**lines, **attributes})
+        return marks.read({**noted, **attributes})
 
 
 def _each(values: Any) -> Iterable[Any]:

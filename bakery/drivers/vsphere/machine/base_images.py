@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from bakery.drivers.shared.appliance import Appliance
 from bakery.drivers.vsphere.api import types
 from bakery.drivers.vsphere.api.center import Properties, VCenter, moid
 from bakery.drivers.vsphere.api.inventory import Inventory
-from bakery.drivers.vsphere.options import VSphereMachine
-from bakery.drivers.vsphere.source import IMPORTED
+from bakery.drivers.vsphere.options import LibraryItem, VSphereMachine
+from bakery.drivers.vsphere.source import IMPORTED, LIBRARY
 from bakery.errors import PreflightError
 from bakery.model import Artifact, Checkpoint
 from bakery.util.suggestions import nearest
@@ -74,10 +75,15 @@ class CloneBase:
         return f"{uuid} {changed}" if self.is_template and uuid and changed else None
 
 
-def of_file(base: Any) -> Any:
-    """Return what a source names, but an image that is a file of this host as the appliance that it is."""
-    is_appliance = isinstance(base, Artifact) and base.format == "ova"
-    return Appliance(str(base.path)) if is_appliance else base
+def deployable(base: Any) -> Any:
+    """Return what a source names: an image that is a file here as that appliance, one of a library as that item."""
+    if not isinstance(base, Artifact):
+        return base
+    if base.format == "ova":
+        return Appliance(str(base.path))
+    if base.format.startswith(LIBRARY):
+        return LibraryItem(str(base.settings["library"]), str(base.settings["item"]))
+    return base
 
 
 def cloned(center: VCenter, base: Any, inventory: Inventory) -> CloneBase | None:

@@ -148,6 +148,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> InMemory:
 def rest(monkeypatch: pytest.MonkeyPatch) -> RestInMemory:
     """The other API of the vCenter in memory."""
     server = RestInMemory()
+    server.answers["GET /com/vmware/content/local-library"] = []
     monkeypatch.setattr(centers, "RestSession", partial(RestSession, transport=server.transport))
     return server
 

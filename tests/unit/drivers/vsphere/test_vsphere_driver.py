@@ -86,6 +86,7 @@ def test_somebody_elses_name_is_a_problem_and_no_prey(api: InMemory, driver: VSp
     assert "web" in api.names()
 
 
+@pytest.mark.usefixtures("rest")
 def test_what_was_made_is_found_and_destroyed_from_records(api: InMemory, driver: VSphereDriver, claim: Claim) -> None:
     before = api.names()
     handle = driver.launch(source(folder="built"), claim)
@@ -99,6 +100,7 @@ def test_what_was_made_is_found_and_destroyed_from_records(api: InMemory, driver
     assert api.called("PowerOffVM_Task") == 1
 
 
+@pytest.mark.usefixtures("rest")
 def test_a_clone_without_marks_is_known_by_its_name(api: InMemory, driver: VSphereDriver, claim: Claim) -> None:
     api.machine(claim.name)
     api.machine("bakery")
