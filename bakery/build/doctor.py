@@ -50,14 +50,20 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Program:
-    """A program that a driver calls: its name, its Debian package, what it is for; needed, or only useful."""
+    """A program that a driver calls: its name, its Debian package, what it is for; needed, or only useful.
+
+    `hint` says how to get one that no package of Debian's stable release brings.
+    """
 
     name: str
     package: str
     use: str
     needed: bool = True
     version: tuple[str, ...] = ("--version",)
+    hint: str = ""
 
+
+QEMU_IMG: Final = Program("qemu-img", "qemu-utils", "making and converting disks")
 
 PROGRAMS: Final[Mapping[str, tuple[Program, ...]]] = {
     "host": (
@@ -69,10 +75,18 @@ PROGRAMS: Final[Mapping[str, tuple[Program, ...]]] = {
     ),
     "qemu": (
         Program("qemu-system-x86_64", "qemu-system-x86", "running machines"),
-        Program("qemu-img", "qemu-utils", "making and converting disks"),
+        QEMU_IMG,
     ),
     "nspawn": (Program("systemd-nspawn", "systemd-container", "running containers"),),
-    "virtualbox": (Program("VBoxManage", "virtualbox", "running machines"),),
+    "virtualbox": (
+        Program(
+            "VBoxManage",
+            "virtualbox",
+            "running machines",
+            hint="VirtualBox 7.0 or newer: https://www.virtualbox.org/wiki/Downloads; Debian has it in sid alone",
+        ),
+        QEMU_IMG,
+    ),
 }
 
 
@@ -190,7 +204,7 @@ def _program(about: str, program: Program) -> CheckResult:
             state="missing" if program.needed else "warning",
             text=f"no {program.name}",
             why=f"needed for {program.use}",
-            hint=f"apt-get install {program.package}",
+            hint=program.hint or f"apt-get install {program.package}",
         )
     return CheckResult(about=about, state="ok", text=f"{program.name} {_version(path, program)}".rstrip())
 

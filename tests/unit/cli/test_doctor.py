@@ -20,6 +20,8 @@ from bakery.util.stuck_mounts import StuckMount
 
 from .conftest import Project
 
+VIRTUALBOX = doctor.PROGRAMS["virtualbox"]
+
 
 class Ailing(FolderDriver):
     """A driver that says what a test tells it to."""
@@ -115,6 +117,18 @@ def test_a_program_that_is_missing_is_named_with_its_package(project: Project, h
         "✗ no qemu-img\n      needed for making and converting disks\n      -> apt-get install qemu-utils" in done.out
     )
     assert project.bake("doctor", "qemu").code == 4
+
+
+def test_a_program_that_no_package_of_debians_stable_release_brings_is_not_said_to_be_one(
+    project: Project, monkeypatch: pytest.MonkeyPatch, host: dict[str, str]
+) -> None:
+    monkeypatch.setattr(doctor, "PROGRAMS", {"host": (), "qemu": VIRTUALBOX})
+    del host["VBoxManage"]
+    done = project.bake("doctor", "qemu")
+    assert done.code == 4
+    assert "✓ qemu-img 7.2.4-3" in done.out  # disks are converted by it
+    assert "apt-get" not in done.out
+    assert "https://www.virtualbox.org/wiki/Downloads" in done.out
 
 
 def test_a_program_whose_version_nobody_hears_is_there_all_the_same(project: Project, host: dict[str, str]) -> None:
