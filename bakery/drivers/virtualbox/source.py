@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Self, get_args, get_type_hints
 from bakery.drivers.qemu.source import SMALLEST_MEMORY, size
 from bakery.drivers.shared.kinds import refuse_wrong_kinds
 from bakery.drivers.user_data import text_of
+from bakery.drivers.virtualbox.credentials import oem_strings
 from bakery.errors import ImagefileError
 from bakery.model import Source
 
@@ -47,6 +48,8 @@ class VirtualBox(Source):
         extra_data: entries for `VBoxManage setextradata`, taken out again before the image is made. No secrets.
         guest_properties: what a guest with the guest additions can read while the image is built, by
             `VBoxControl guestproperty get NAME`; taken out again before the image is made. No secrets.
+        credentials: systemd credentials in the firmware's tables, by name: at most two, of some 200 characters each.
+            Taken out again before the image is made. No secrets.
         guest_additions: `attach` puts VirtualBox's own ISO into a second CD drive while the image is built.
         format: of the image: `ova`, `vdi`, `vmdk` (stream-optimized) or `vhd`.
         macs: whether the appliance keeps the network card's address; without it every import gets a new one.
@@ -81,6 +84,7 @@ class VirtualBox(Source):
     modifyvm: tuple[str, ...] = ()
     extra_data: Mapping[str, str] = field(default_factory=dict[str, str])
     guest_properties: Mapping[str, str] = field(default_factory=dict[str, str])
+    credentials: Mapping[str, str] = field(default_factory=dict[str, str])
     guest_additions: Literal["none", "attach"] = "none"
     format: Literal["ova", "vdi", "vmdk", "vhd"] = "ova"
     macs: bool = False
@@ -124,6 +128,7 @@ class VirtualBox(Source):
             raise _wrong(f"guest_properties={odd}", "no name of a guest property", 'one such as "/Example/role"')
         if unknown := set(self.product) - PRODUCT:
             raise _wrong(f"product={sorted(unknown)}", "an appliance has no such text", ", ".join(sorted(PRODUCT)))
+        oem_strings(self.credentials)
 
     @property
     def memory_bytes(self) -> int:
@@ -148,6 +153,7 @@ class VirtualBox(Source):
             "modifyvm": list(self.modifyvm),
             "extra_data": dict(self.extra_data),
             "guest_properties": dict(self.guest_properties),
+            "credentials": dict(self.credentials),
             "product": dict(self.product),
         }
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from bakery.drivers.qemu.firmware import find as find_firmware
 from bakery.drivers.qemu.monitor import SOCKET, Monitor
+from bakery.drivers.virtualbox import credentials
 from bakery.drivers.virtualbox.api.answers import MachineInfo
 from bakery.errors import NotYet
 from bakery.testing.virtualbox import session_lock, vdi
@@ -40,12 +41,16 @@ class PlayedGuest:
         folder: where it is noted that it runs, and how it ended.
         machine: what VirtualBox knows of it.
         chains: the files of a disk by its uppermost one, which comes first.
+        oem_strings: what the machine's extra data put into its firmware's table, for SMBIOS type 11.
     """
 
-    def __init__(self, folder: Path, machine: MachineInfo, chains: Chains) -> None:
+    def __init__(
+        self, folder: Path, machine: MachineInfo, chains: Chains, oem_strings: Callable[[], list[str]] = list
+    ) -> None:
         self._folder = folder
         self._machine = machine
         self._chains = chains
+        self._oem_strings = oem_strings
         self._copies: list[tuple[list[str], Path]] = []
 
     @property
@@ -152,7 +157,7 @@ class PlayedGuest:
         line += ["-cpu", "max,-la57,-svm", "-m", f"{values['memory']}M", "-smp", values["cpus"]]
         line += ["-display", "none", "-vga", "std", "-uuid", values["hardwareuuid"]]
         line += ["-qmp", f"unix:{SOCKET},server=on,wait=off"]
-        line += ["-device", "virtio-rng-pci", *self._serial(), *self._network(), *self._firmware()]
+        line += ["-device", "virtio-rng-pci", *self._serial(), *self._network(), *self._firmware(), *self._table()]
         return line + [word for words in self._disks() for word in words]
 
     def _serial(self) -> list[str]:
@@ -182,6 +187,15 @@ class PlayedGuest:
             "-drive",
             f"if=pflash,format=raw,file={variables}",
         ]
+
+    def _table(self) -> list[str]:
+        """Put the strings into QEMU's table as files, where a comma is one; too long ones VirtualBox leaves out."""
+        strings, line = self._oem_strings(), list[str]()
+        for number, string in enumerate(strings if credentials.fits(strings) else ()):
+            file = self._folder / f"oem-string-{number}"
+            file.write_text(string, encoding="utf-8")
+            line += ["-smbios", f"type=11,path={file}"]
+        return line
 
     def _disks(self) -> Iterator[list[str]]:
         kinds = {

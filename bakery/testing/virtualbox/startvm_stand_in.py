@@ -13,8 +13,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bakery.drivers.virtualbox.api.answers import MachineInfo, machine_info
+from bakery.drivers.virtualbox.api.answers import MachineInfo, extra_data, machine_info
 from bakery.drivers.virtualbox.api.answers import media as media_of
+from bakery.drivers.virtualbox.credentials import keys
 from bakery.testing.virtualbox.guest import PlayedGuest
 from bakery.testing.virtualbox.root import ROOT, words
 
@@ -63,7 +64,14 @@ def look(name: str) -> tuple[subprocess.CompletedProcess[str], MachineInfo | Non
 
 def guest_of(machine: MachineInfo) -> PlayedGuest:
     """Return the guest of a machine, whether it runs or not."""
-    return PlayedGuest(Path(os.environ["VBOX_USER_HOME"]) / "startvm-stand-in" / machine.uuid, machine, chain_of)
+    folder = Path(os.environ["VBOX_USER_HOME"]) / "startvm-stand-in" / machine.uuid
+    return PlayedGuest(folder, machine, chain_of, lambda: oem_strings_of(machine))
+
+
+def oem_strings_of(machine: MachineInfo) -> list[str]:
+    """Return what a machine's extra data put into its firmware's table, as the real one has noted it."""
+    extra = extra_data(real(["getextradata", machine.uuid, "enumerate"]).stdout)
+    return [extra[key] for key in keys(machine.values["firmware"]) if key in extra]
 
 
 def chain_of(disk: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from bakery.disk import image_files
+from bakery.drivers.virtualbox import credentials
 from bakery.drivers.virtualbox.api.answers import MachineInfo
 from bakery.drivers.virtualbox.api.vboxmanage import VBoxManage
 from bakery.drivers.virtualbox.destroy import destroy
@@ -104,8 +105,10 @@ def clean(box: VBoxManage, uuid: str, folder: Path, source: VirtualBox) -> None:
     if words.DRIVES in machine.values.values():
         box.add_controller(uuid, ["--name", words.DRIVES, "--remove"])
     box.modify(uuid, words.disconnections(frozenset(machine.forwards)))
+    firmware = credentials.extra_data(source.credentials, machine.values.get("firmware", ""))
+    ours = {*source.extra_data, *firmware}
     extra = box.extra_data(uuid)
-    box.set_extra_data(uuid, {key: "" for key in extra if key.startswith("bakery:") or key in source.extra_data})
+    box.set_extra_data(uuid, {key: "" for key in extra if key.startswith("bakery:") or key in ours})
     properties = box.guest_properties(uuid)
     mine = (*source.guest_properties, *(name for name in properties if name.startswith(OF_THIS_GUEST)))
     box.set_guest_properties(uuid, {name: "" for name in properties if name in mine})

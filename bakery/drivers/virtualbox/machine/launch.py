@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from bakery.drivers import cloudinit
+from bakery.drivers.virtualbox import credentials
 from bakery.drivers.virtualbox.api.answers import MachineInfo
 from bakery.drivers.virtualbox.api.errors import VirtualBoxError
 from bakery.drivers.virtualbox.api.vboxmanage import VBoxManage
@@ -77,7 +78,8 @@ def launch(job: LaunchJob) -> Handle:
     console.touch(mode=0o600)
     job.box.modify(machine.uuid, words.connections(job.source, port=port, console=console))
     marks = {**claim.tags, FOLDER: str(claim.folder.absolute())}
-    job.box.set_extra_data(machine.uuid, {**marks, **job.source.extra_data})
+    firmware = credentials.extra_data(job.source.credentials, machine.values.get("firmware", ""))
+    job.box.set_extra_data(machine.uuid, {**marks, **firmware, **job.source.extra_data})
     job.box.set_guest_properties(machine.uuid, job.source.guest_properties)
     _insert_seed(job, machine.uuid)
     if job.source.guest_additions == "attach":

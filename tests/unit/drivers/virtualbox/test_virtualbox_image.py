@@ -85,6 +85,22 @@ def test_what_was_there_for_the_build_is_taken_out_and_what_was_there_before_is_
     ]
 
 
+FIRMWARE = """\
+Key: VBoxInternal/Devices/efi/0/Config/DmiOEMVBoxVer, Value: io.systemd.credential:system.hostname=web
+Key: VBoxInternal/Devices/efi/0/Config/DmiOEMVBoxRev, Value: theirs
+"""
+
+
+@pytest.mark.parametrize(("given", "taken"), [({"system.hostname": "web"}, ["DmiOEMVBoxVer"]), ({}, [])])
+def test_credentials_of_this_build_do_not_go_into_the_image_and_an_appliances_own_strings_do(
+    tmp_path: Path, given: dict[str, str], taken: list[str]
+) -> None:
+    box = TableBox(replies={"showvminfo": [info(firmware="EFI")], "getextradata": [FIRMWARE]})
+    capture.clean(box, "u-1", tmp_path, VirtualBox(base=None, credentials=given))
+    removed = [call[2].rpartition("/")[2] for call in box.asked if call[0] == "setextradata"]
+    assert removed == taken
+
+
 PROPERTIES = """\
 /Example/role                = 'web'        @ 2026-11-29T03:40:46.863Z
 /Theirs/note                 = 'keep'       @ 2026-11-29T03:40:46.863Z

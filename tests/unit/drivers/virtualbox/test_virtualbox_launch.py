@@ -99,6 +99,19 @@ def test_a_disk_becomes_a_machine_that_is_started_last(tmp_path: Path, disk: Sta
     assert handle.data["host_key"] == mine.keys.host_public
 
 
+@pytest.mark.parametrize(("firmware", "device"), [("BIOS", "pcbios"), ("EFI", "efi")])
+def test_credentials_go_into_the_firmware_of_the_machine_as_it_is(
+    tmp_path: Path, disk: StartDisk, firmware: str, device: str
+) -> None:
+    hardware = {**IDE, "firmware": firmware}
+    box, _, _ = launched(tmp_path, disk, hardware, credentials={"system.hostname": "web"})
+    given = calls(box, "setextradata")[-1]
+    assert given[2:] == (
+        f"VBoxInternal/Devices/{device}/0/Config/DmiOEMVBoxVer",
+        "io.systemd.credential:system.hostname=web",
+    )
+
+
 def test_the_port_that_the_handle_names_is_the_one_that_leads_to_the_guest(tmp_path: Path, disk: StartDisk) -> None:
     box, handle, _ = launched(tmp_path, disk)
     assert f"--nat-pf1=bakery-ssh,tcp,127.0.0.1,{handle.data['port']},,22" in calls(box, "modifyvm")[-1]

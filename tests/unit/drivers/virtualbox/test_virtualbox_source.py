@@ -14,7 +14,13 @@ from bakery.errors import ImagefileError
 
 def test_a_source_survives_being_an_images_settings() -> None:
     source = VirtualBox(
-        base="x", memory="2G", modifyvm=("--a=b",), product={"vendor": "us"}, guest_properties={"/x": "y"}, keep=2
+        base="x",
+        memory="2G",
+        modifyvm=("--a=b",),
+        product={"vendor": "us"},
+        guest_properties={"/x": "y"},
+        credentials={"system.hostname": "web"},
+        keep=2,
     )
     settings = json.loads(json.dumps(source.settings()))
     assert VirtualBox.from_settings({**settings, "region": "of another driver"}, base="x") == source

@@ -100,6 +100,18 @@ def test_efi_gets_variables_of_its_own(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
+    ("strings", "there"), [([], []), (["a,b", "c"], ["a,b", "c"]), (["x" * 256], []), (["x" * 200, "y" * 200], [])]
+)
+def test_the_firmwares_table_has_the_machines_strings_unless_virtualbox_would_leave_them_out(
+    tmp_path: Path, strings: list[str], there: list[str]
+) -> None:
+    (tmp_path / "guest").mkdir()
+    words = PlayedGuest(tmp_path / "guest", machine(), lambda _: [], lambda: strings)._command()
+    files = [words[at + 1].removeprefix("type=11,path=") for at, word in enumerate(words) if word == "-smbios"]
+    assert [Path(file).read_text(encoding="utf-8") for file in files] == there
+
+
+@pytest.mark.parametrize(
     ("kind", "chipset", "place", "device"),
     [
         ("PIIX4", "piix3", "0-1", "ide-hd,bus=ide.0,unit=1"),

@@ -206,3 +206,11 @@ def test_each_machine_has_a_guest_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("VBOX_USER_HOME", "/home-folder")
     folders = {stand_in.guest_of(machine_info(info(UUID=uuid)))._folder for uuid in ("u-1", "u-2")}
     assert folders == {Path("/home-folder/startvm-stand-in/u-1"), Path("/home-folder/startvm-stand-in/u-2")}
+
+
+def test_the_strings_of_a_machines_firmware_are_those_that_the_real_one_has_noted(real: Real) -> None:
+    named = "Key: VBoxInternal/Devices/{}/0/Config/DmiOEMVBox{}, Value: {}\n"
+    noted = (("efi", "Rev", "of EFI"), ("pcbios", "Rev", "second"), ("pcbios", "Ver", "first"))
+    real.answers["getextradata"] = Answer(0, "".join(named.format(*entry) for entry in noted), "")
+    assert stand_in.oem_strings_of(machine_info(info(firmware="BIOS"))) == ["first", "second"]
+    assert stand_in.oem_strings_of(machine_info(info(firmware="EFI"))) == ["of EFI"]
