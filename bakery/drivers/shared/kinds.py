@@ -33,3 +33,11 @@ def refuse_wrong_kinds(source: Any) -> None:
         if not isinstance(value, allowed) or (isinstance(value, bool) and int in allowed):
             named = f"{type(source).__name__}({field.name}={value!r})"
             raise ImagefileError(f"{named}: no value of that kind", hint=wanted)
+        if hint == Mapping[str, str]:
+            _refuse_other_than_texts(f"{type(source).__name__}({field.name}=...)", value)
+
+
+def _refuse_other_than_texts(named: str, given: Any) -> None:
+    for entry in given.items():
+        if wrong := [part for part in entry if not isinstance(part, str)]:
+            raise ImagefileError(f"{named}: {wrong[0]!r} is no text", hint=_KINDS[Mapping][1])

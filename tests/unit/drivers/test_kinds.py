@@ -30,6 +30,15 @@ def test_a_value_of_a_wrong_kind_is_refused(option: str, value: Any, wanted: str
     assert wanted in caught.value.hint
 
 
+@pytest.mark.parametrize(("given", "wrong"), [({"version": 1.2}, "1.2"), ({5: "x"}, "5"), ({"eula": None}, "None")])
+def test_what_is_in_a_dictionary_of_texts_is_looked_at_too(given: Any, wrong: str) -> None:
+    for option in ("product", "extra_data", "credentials"):
+        with pytest.raises(ImagefileError) as caught:
+            VirtualBox(base=None, **{option: given})
+        assert f"VirtualBox({option}=...): {wrong} is no text" in caught.value.what
+        assert '{"name": "value"}' in caught.value.hint
+
+
 def test_it_is_the_same_with_the_other_machines_of_this_host() -> None:
     wrong: Any = "2"
     with pytest.raises(ImagefileError, match="cpus='2'"):
