@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -83,11 +84,18 @@ def ask(home: Home, folder: Path, *verb: str) -> list[str] | dict[str, str]:
     return answer
 
 
-def test_both_ways_in_give_the_same_answers(home: Home, tmp_path: Path) -> None:
+def test_both_ways_in_give_the_same_answers_and_refusals(home: Home, tmp_path: Path) -> None:
+    create = ["createvm", "--name=lost", "--platform-architecture=x86", "--register"]
+    assert home.real(*create, f"--basefolder={tmp_path / 'lost'}").returncode == 0
+    shutil.rmtree(tmp_path / "lost")
+    home.end()  # the next service finds no settings of it
     answer = json.loads(run(home, tmp_path, BOTH, str(REPOSITORY)))
     assert answer["asked"] == [], "pyvbox could not answer"
     assert [pair for pair in answer["pairs"] if pair[0] != pair[1]] == []
-    assert answer["pairs"][2][0] in ({}, {"bakery:run": "r1"})
+    _, machines, extra, unknown, lost = (pair[0] for pair in answer["pairs"])
+    assert any("<inaccessible>" in machine for machine in machines)
+    assert extra["bakery:run"] == "r1"
+    assert [refusal[0] for refusal in (unknown, lost)] == ["refused", "refused"]
 
 
 def test_each_verb_of_pyvbox_does_what_the_manual_says_of_it(home: Home, tmp_path: Path) -> None:

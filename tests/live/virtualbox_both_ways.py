@@ -5,6 +5,19 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+
+def outcome(ask: Callable[[], Any]) -> Any:
+    """Return what an answer is, or VirtualBox's code of the refusal and what it was asked for."""
+    from bakery.drivers.virtualbox.api.errors import VirtualBoxError
+
+    try:
+        return ask()
+    except VirtualBoxError as error:
+        return ["refused", error.code, error.what]
 
 
 def main() -> None:
@@ -22,12 +35,14 @@ def main() -> None:
     plain, other = VBoxManage(), way_in()
     assert isinstance(other, Sdk), "pyvbox cannot be used here"
     object.__setattr__(other, "ask", refuse)
-    uuid = plain.machines()[0].uuid
     pairs = [
         (list(plain.version()), list(other.version())),
         (sorted(map(str, plain.machines())), sorted(map(str, other.machines()))),
-        (plain.extra_data(uuid), other.extra_data(uuid)),
+        (plain.extra_data("golden"), other.extra_data("golden")),
     ]
+    lost = next(machine.uuid for machine in plain.machines() if machine.name == "<inaccessible>")
+    whole = way_in()  # what pyvbox cannot answer, it hands on
+    pairs += [tuple(outcome(partial(way.extra_data, name)) for way in (plain, whole)) for name in ("no", lost)]
     sys.stdout.write(json.dumps({"pairs": pairs, "asked": asked}) + "\n")
     sys.stdout.flush()
     os._exit(0)  # XPCOM's own end may hang
