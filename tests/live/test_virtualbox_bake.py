@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,30 +79,9 @@ def test_one_imagefile_bakes_through_qemu_and_virtualbox_in_one_run(tmp_path: Pa
         "laptop/both.qcow2",
     ]
     assert rig.left(home) == set()
-    _imports_into_a_fresh_registry(images / "box" / "both.ova", tmp_path)
-    _boots_bare_in_qemu(rig.raw_disk(images / "box" / "both.ova", tmp_path / "unpacked"), tmp_path)
-
-
-def _imports_into_a_fresh_registry(image: Path, folder: Path) -> None:
-    with rig.registry(folder / "another-home") as other:
-        done = other.real("import", str(image), "--vsys=0", f"--basefolder={folder / 'imported'}")
-        assert done.returncode == 0, done.stderr
-        shown = other.real("showvminfo", "both", "--machinereadable").stdout
-        assert 'name="both"' in shown
-        assert "memory=128" in shown
-        assert "Forwarding" not in shown
-        assert other.real("unregistervm", "both", "--delete").returncode == 0
-
-
-def _boots_bare_in_qemu(raw: Path, folder: Path) -> None:
-    console = folder / "bare.console"
-    words = ["qemu-system-x86_64", "-accel", "tcg", "-m", "128", "-display", "none", "-nodefaults", "-no-reboot"]
-    words += ["-serial", f"file:{console}", "-drive", f"file={raw},format=raw,if=virtio"]
-    with subprocess.Popen(words) as guest:
-        try:
-            rig.wait_for(lambda: console.exists() and b"rig-guest-ready" in console.read_bytes(), 240)
-        finally:
-            guest.kill()
+    rig.imports_into_a_fresh_registry(images / "box" / "both.ova", tmp_path, memory=128)
+    raw = rig.raw_disk(images / "box" / "both.ova", tmp_path / "unpacked")
+    rig.boots_bare_in_qemu(raw, tmp_path, memory=128, until=b"rig-guest-ready")
     assert MARKER.encode() in raw.read_bytes()
 
 

@@ -22,12 +22,14 @@ from bakery.drivers import Debian, VirtualBox
 
 @bakery.source
 def box() -> VirtualBox:
-    return VirtualBox(base=Debian("bookworm"), memory="1G", {options})
+    note = {{"tmpfiles.extra": "f /run/of-the-firmware - - - - hello\\n"}}
+    return VirtualBox(base=Debian("bookworm"), memory="1G", credentials=note, {options})
 
 
 @bakery.task
 def greeting(m: Machine) -> None:
     m.write("/etc/motd", "baked in VirtualBox\\n")
+    m.run("grep -q hello /run/of-the-firmware")
 
 
 @bakery.test
@@ -35,6 +37,7 @@ def is_debian_with_our_greeting(host: Host) -> None:
     assert host.system_info.codename == "bookworm"
     assert host.file("/etc/motd").contains("baked in VirtualBox")
     assert host.file("/sys/firmware/efi").exists is {efi}
+    assert host.file("/run/of-the-firmware").content_string == "hello"
 
 
 @bakery.image
@@ -66,5 +69,10 @@ def test_debian_is_built_in_virtualbox_and_tested_as_the_appliance_that_comes_of
     done = rig.bake(home, tmp_path, "build", "--connect-timeout", "30m", cache=cache)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "smoke" in done.stderr
-    assert (tmp_path / ".bakery" / "images" / "box" / "web.ova").stat().st_size > 50 << 20
+    image = tmp_path / ".bakery" / "images" / "box" / "web.ova"
+    assert image.stat().st_size > 50 << 20
     assert rig.left(home) == set()
+    rig.imports_into_a_fresh_registry(image, tmp_path, memory=1024)
+    raw = rig.raw_disk(image, tmp_path / "unpacked")
+    words = ("-cpu", "max,-la57,-svm", "-vga", "std", *(("-bios", "/usr/share/ovmf/OVMF.fd") if efi else ()))
+    rig.boots_bare_in_qemu(raw, tmp_path, memory=1024, until=b" login:", words=words)

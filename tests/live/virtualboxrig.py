@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -108,6 +108,41 @@ def raw_disk(image: Path, folder: Path) -> Path:
     raw = folder / "disk.raw"
     subprocess.run(["qemu-img", "convert", "-f", "vmdk", "-O", "raw", str(vmdk), str(raw)], check=True)
     return raw
+
+
+def imports_into_a_fresh_registry(image: Path, folder: Path, *, memory: int) -> None:
+    """Assert that an appliance becomes a machine of a VirtualBox that has never seen it, with nothing of this host."""
+    with registry(folder / "another-home") as other:
+        done = other.real("import", str(image), "--vsys=0", f"--basefolder={folder / 'imported'}")
+        assert done.returncode == 0, done.stderr
+        shown = other.real("showvminfo", image.stem, "--machinereadable").stdout
+        assert f'name="{image.stem}"' in shown
+        assert f"memory={memory}\n" in shown
+        assert "Forwarding" not in shown
+        extra = answers.extra_data(other.real("getextradata", image.stem, "enumerate").stdout)
+        assert [key for key in extra if key.startswith(("bakery:", "VBoxInternal/"))] == []
+        assert other.real("unregistervm", image.stem, "--delete").returncode == 0
+        assert left(other) == set()
+
+
+def boots_bare_in_qemu(raw: Path, folder: Path, *, memory: int, until: bytes, words: Sequence[str] = ()) -> None:
+    """Assert that a disk boots in a plain QEMU, without a seed, a network, or anything of ours.
+
+    Args:
+        raw: the disk.
+        folder: for the console.
+        memory: in MiB.
+        until: what its console then says.
+        words: more of QEMU's, such as its firmware.
+    """
+    console = folder / "bare.console"
+    line = ["qemu-system-x86_64", "-accel", "tcg", "-m", str(memory), "-display", "none", "-nodefaults", "-no-reboot"]
+    line += ["-serial", f"file:{console}", "-drive", f"file={raw},format=raw,if=virtio", *words]
+    with subprocess.Popen(line) as guest:
+        try:
+            wait_for(lambda: console.exists() and until in console.read_bytes(), 400)
+        finally:
+            guest.kill()
 
 
 def left(home: Home) -> set[str]:
