@@ -1,7 +1,7 @@
 """Systemd credentials in a machine's firmware: the two OEM strings (SMBIOS type 11) that VirtualBox lets users set.
 
-How much they hold is from VirtualBox's DevFwCommon.cpp. Whatever is longer does not fail there: the machine starts with
-VirtualBox's own strings, and the guest never hears of ours. So it is refused here.
+How much they hold is from VirtualBox's DevFwCommon.cpp, and the same in the program 7.2.22. A machine with more does
+not start ("One of the DMI strings is too long"), so it is refused before.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def keys(firmware: str) -> list[str]:
 
 
 def fits(strings: Sequence[str]) -> bool:
-    """Say whether VirtualBox puts these strings into its table; else it takes none of them."""
+    """Say whether VirtualBox has room for these strings; else it starts no machine with them."""
     return all(len(text) <= LONGEST for text in strings) and sum(map(len, strings)) <= ROOM
 
 

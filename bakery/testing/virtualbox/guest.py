@@ -69,7 +69,7 @@ class PlayedGuest:
         """Boot it, and return when QEMU answers.
 
         Raises:
-            RuntimeError: it does not.
+            RuntimeError: it does not, or VirtualBox would not have started it.
         """
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
@@ -189,9 +189,15 @@ class PlayedGuest:
         ]
 
     def _table(self) -> list[str]:
-        """Put the strings into QEMU's table as files, where a comma is one; too long ones VirtualBox leaves out."""
+        """Put the strings into QEMU's table, as files, in which a comma is one.
+
+        Raises:
+            RuntimeError: VirtualBox has no room for them.
+        """
         strings, line = self._oem_strings(), list[str]()
-        for number, string in enumerate(strings if credentials.fits(strings) else ()):
+        if not credentials.fits(strings):
+            raise RuntimeError("One of the DMI strings is too long. Check all bios/Dmi* configuration entries.")
+        for number, string in enumerate(strings):
             file = self._folder / f"oem-string-{number}"
             file.write_text(string, encoding="utf-8")
             line += ["-smbios", f"type=11,path={file}"]

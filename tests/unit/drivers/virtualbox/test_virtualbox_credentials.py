@@ -48,9 +48,7 @@ def test_they_are_entries_of_the_firmware_that_the_machine_has(firmware: str, de
         ({"one": "x" * 150, "two": "x" * 150}, "352 bytes in all"),
     ],
 )
-def test_what_virtualbox_would_silently_leave_out_is_refused_when_the_file_is_read(
-    given: dict[str, str], words: str
-) -> None:
+def test_what_no_machine_starts_with_is_refused_when_the_file_is_read(given: dict[str, str], words: str) -> None:
     with pytest.raises(ImagefileError) as caught:
         VirtualBox(base="x", credentials=given)
     assert words in str(caught.value)
