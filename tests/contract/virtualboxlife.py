@@ -138,7 +138,12 @@ def small_disk(path: Path) -> Path:
 
 def a_disk_becomes_an_appliance_that_is_imported_again(world: World) -> None:
     driver, ledger = VirtualBoxDriver(), RecordingLedger()
-    source = world.source(guest_properties={"/Example/role": "web"}, extra_data={"mine": "1"}, product={"vendor": "us"})
+    source = world.source(
+        guest_properties={"/Example/role": "web"},
+        extra_data={"mine": "1"},
+        credentials={"system.hostname": "web", "tmpfiles.extra": "d /run/web\n"},
+        product={"vendor": "us"},
+    )
     assert [problem for problem in driver.check(source) if problem.fatal] == []
     with world.machine(source) as (_, handle):
         endpoint = driver.endpoint(handle)
