@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from bakery.drivers.shared.kinds import refuse_wrong_kinds
 from bakery.errors import ImagefileError
 
 
@@ -27,6 +28,7 @@ class Appliance:
         Raises:
             ImagefileError: a value is wrong.
         """
+        refuse_wrong_kinds(self)
         if not self.location.endswith((".ova", ".ovf")):
             raise ImagefileError(
                 f"Appliance({self.location!r}): no appliance", hint="a file that ends with .ova or .ovf"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bakery.drivers.shared.kinds import refuse_wrong_kinds
 from bakery.errors import ImagefileError
 
 
@@ -21,10 +22,11 @@ class RegisteredMachine:
     snapshot: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse an empty name.
+        """Refuse what is no name.
 
         Raises:
-            ImagefileError: it is empty.
+            ImagefileError: it is empty, or no text.
         """
+        refuse_wrong_kinds(self)
         if not self.name:
             raise ImagefileError("RegisteredMachine(name=''): which machine?", hint="`VBoxManage list vms` shows them")

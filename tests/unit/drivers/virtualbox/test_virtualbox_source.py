@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,6 +74,13 @@ def test_an_appliance_that_cannot_be_imported_is_refused(arguments: tuple[str, .
 def test_a_registered_machine_needs_a_name() -> None:
     with pytest.raises(ImagefileError, match="which machine"):
         RegisteredMachine("")
+
+
+@pytest.mark.parametrize("make", [lambda: Appliance(Path("x.ova")), lambda: RegisteredMachine(5)])  # type: ignore[arg-type]
+def test_a_base_that_is_no_text_is_refused(make: Callable[[], object]) -> None:
+    with pytest.raises(ImagefileError, match="no value of that kind") as caught:
+        make()
+    assert caught.value.hint == "a text"
 
 
 def test_all_three_are_public() -> None:
