@@ -31,6 +31,7 @@ class Told:
         read: kind and name of what was looked at.
         stats: of each host, Ansible's own numbers; empty where it did not come to its end.
         idle: plays that matched no host.
+        module_utils: the folder of this host with Ansible's own library for modules.
     """
 
     items: list[Item] = field(default_factory=list[Item])
@@ -38,6 +39,7 @@ class Told:
     read: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     stats: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])
     idle: list[str] = field(default_factory=list[str])
+    module_utils: str = ""
 
     def take(self, message: Mapping[str, Any]) -> Item | None:
         """Take a message; return the item that it tells of."""
@@ -46,6 +48,8 @@ class Told:
                 self.read.append((message["kind"], message["name"]))
             case "stats":
                 self.stats = message["hosts"]
+            case "module-utils":
+                self.module_utils = message["path"]
             case "no-hosts":
                 self.idle.append(message["play"])
             case "result":

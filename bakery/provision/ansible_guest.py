@@ -147,6 +147,7 @@ class GuestProject:
             "ANSIBLE_LOCAL_TEMP": f"{self.own}/home/tmp",
             "ANSIBLE_REMOTE_TMP": f"{self.own}/remote",
             "BAKERY_EVENTS_FILE": f"{self.own}/events",
+            "BAKERY_MODULE_UTILS": "here",
         }
 
     def fetch(self, python: str, requirements: Path, env: Mapping[str, str], timeout: float | None) -> None:

@@ -136,6 +136,7 @@ def settings(
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder / "cp"),
         "ANSIBLE_REMOTE_TMP": remote_folder(folder),
         "BAKERY_FOLDER": str(folder),
+        "BAKERY_MODULE_UTILS": f"{remote_folder(folder)}-modules",
     }
 
 

@@ -16,6 +16,7 @@ from bakery.provision.ansible_events import Told, listening
 from bakery.provision.ansible_host import AnsibleProgram, end_masters, find_program, remote_folder, settings
 from bakery.provision.ansible_inventory import inventory as own_inventory
 from bakery.provision.ansible_inventory import reaching
+from bakery.provision.ansible_module_utils import ModuleUtilsCopy
 from bakery.provision.ansible_requirements import installed
 from bakery.provision.ansible_verdict import judge
 from bakery.provision.ansible_words import Paths, PlayOptions, Vaults, absolute_paths, play_options, words
@@ -142,9 +143,6 @@ class AnsibleProject:
 def _play(
     m: Machine, inside: MachineAccess, play: PlayOptions, project: AnsibleProject, timeout: float | None
 ) -> Applied:
-    def heard(item: Item) -> None:
-        announce(inside, "ansible", item)
-
     with private_folder() as folder, SecretFiles(folder) as secrets, reaching(inside, folder, secrets) as way:
         if project.python:
             way["ansible_python_interpreter"] = project.python
@@ -154,6 +152,12 @@ def _play(
             fetched = installed(inside, project.program, project.requirements, folder, offline=project.offline)
             roles, collections = (fetched / "roles", *roles), (fetched, *collections)
         env = {**settings(project.config, folder, roles, collections), **project.env}
+        library = ModuleUtilsCopy(m, env["BAKERY_MODULE_UTILS"])
+
+        def heard(item: Item) -> None:
+            announce(inside, "ansible", item)
+            library.heard(told)
+
         try:
             with listening(heard) as (descriptor, told):
                 result = project.program.run(
@@ -167,8 +171,9 @@ def _play(
                 )
         finally:
             end_masters(folder)
+            library.end()
         told.note_inputs((str(folder), *project.program.folders))
-        remove = ["rm", "-rf", "--", remote_folder(folder)]
+        remove = ["rm", "-rf", "--", remote_folder(folder), *library.folders]
         try:
             judge(inside, play, told, result)
         except BakeryError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -15,7 +16,8 @@ import pytest
 from bakery.provision.ansible_events import Told, listening
 from bakery.provision.ansible_host import LAUNCHER
 
-pytest.importorskip("ansible")
+ansible = pytest.importorskip("ansible")
+pytest.importorskip("ansible.module_utils")
 STARTER = """
 import os, socket, subprocess, sys, threading
 ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -58,8 +60,8 @@ def test_a_play_ends_with_whoever_started_it(tmp_path: Path) -> None:
 LOOP = "- hosts: all\n  gather_facts: false\n  tasks: [{command: 'test {{ item }} = a', loop: [a, b]}]\n"
 
 
-def run(tmp_path: Path, **env: str) -> None:
-    (tmp_path / "loop.yml").write_text(LOOP)
+def run(tmp_path: Path, play: str = LOOP, **env: str) -> None:
+    (tmp_path / "loop.yml").write_text(play)
     words = [sys.executable, "-B", str(LAUNCHER), "playbook", "-i", "localhost,", "-c", "local"]
     own = {"ANSIBLE_HOME": str(tmp_path / "home"), "BAKERY_FOLDER": str(tmp_path / "folder"), "LC_ALL": "C.UTF-8"}
     subprocess.run(
@@ -90,3 +92,38 @@ def test_on_the_machine_itself_it_writes_to_a_file(tmp_path: Path) -> None:
     assert [item.outcome for item in told.items] == ["failed"]
     assert told.stats["localhost"]["failures"] == 1
     assert told.read == []
+
+
+MINE = """
+from ansible.module_utils import basic{more}
+m = basic.AnsibleModule(argument_spec={{}})
+m.fail_json(msg=getattr(basic, "MARK", "of the archive") + {mark})
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "override", "said"),
+    [
+        ("there", False, "of the folder"),
+        ("gone", False, "of the archive"),
+        ("there", True, "of the archive, api of the project"),
+    ],
+)
+def test_modules_find_ansibles_library_in_the_folder_where_it_is_the_same(
+    tmp_path: Path, place: str, override: bool, said: str
+) -> None:
+    library = Path(ansible.module_utils.__file__).parent
+    shutil.copytree(library, tmp_path / "there", ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "there/basic.py").open("a") as basic:
+        basic.write("\nMARK = 'of the folder'\n")
+    mark, more = ("', api ' + api.MARK", ", api") if override else ("''", "")
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library/mine.py").write_text(MINE.format(mark=mark, more=more))
+    if override:  # a project may replace parts of Ansible's library
+        (tmp_path / "module_utils").mkdir()
+        (tmp_path / "module_utils/api.py").write_text("MARK = 'of the project'\n")
+    with listening(lambda _: None) as (descriptor, told):
+        play = "- {hosts: all, gather_facts: false, tasks: [{mine: }]}\n"
+        run(tmp_path, play, BAKERY_EVENTS_FD=str(descriptor), BAKERY_MODULE_UTILS=str(tmp_path / place))
+    assert [item.text for item in told.items] == [said]
+    assert told.module_utils == str(library)

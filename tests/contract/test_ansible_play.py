@@ -53,6 +53,30 @@ def test_a_play_that_restarts_sshd_goes_on(server: Server) -> None:
     assert [item.outcome for item in ansible(server.machine(), "site.yml").items] == ["changed", "changed"]
 
 
+FOLDER = """
+- hosts: all
+  gather_facts: false
+  tasks:
+  - command: "true"
+    loop: [1, 2]
+  - command: "true"
+  - command: "true"
+  - shell: for i in $(seq 600); do ls -d /tmp/.bakery-*-modules && exit; sleep 0.1; done; exit 1
+  - command: "true"
+  - shell: ls /tmp/.bakery-*-modules/__pycache__/basic.*.pyc && ls -ld /tmp/.bakery-*-modules
+    register: told
+  - debug: {msg: "{{ told.stdout }}"}
+"""
+
+
+def test_a_longer_plays_modules_find_their_library_on_the_machine(server: Server, tmp_path: Path) -> None:
+    """What Python compiles of it stays for the next module; an archive's is compiled each time."""
+    before = set(Path("/tmp").glob(".bakery-*"))
+    (server.folder / "site.yml").write_text(FOLDER)
+    assert {item.outcome for item in ansible(server.machine(), "site.yml").items} == {"changed", "ok"}
+    assert set(Path("/tmp").glob(".bakery-*")) - before == set()
+
+
 def test_a_machine_that_dies_under_a_play_is_said_with_the_plays_line(server: Server, tmp_path: Path) -> None:
     events: list[Event] = []
     dead = threading.Event()

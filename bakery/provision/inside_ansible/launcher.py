@@ -15,14 +15,19 @@ import signal
 import socket
 import sys
 import threading
+import zipfile
 from contextlib import suppress
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120  pathlib would import more than Ansible needs
 REACH = ("ssh", "scp", "sftp", "sshpass", "nsenter", "env", "prlimit", "chrt", "nice", "choom", "setpriv")
 OWN = (*REACH, "ldconfig", "gcc", "cc", "objdump", "ld")
 """Programs that Ansible starts to reach a machine, and those by which Python finds its C library."""
+UTILS = "ansible/module_utils/"
+PACKAGE = f"{UTILS}__init__.py"
+"""In a module's archive: Ansible's library, and the package that it is."""
 WATCHED = frozenset(("open", "os.listdir", "os.scandir", "subprocess.Popen"))
 
 
@@ -150,6 +155,54 @@ def watch_environment(channel: Channel) -> None:
     lookup.run = run
 
 
+def look_in_folder_first(place: str) -> str:
+    """Have modules look for Ansible's library in a folder of the machine, before the archive that they bring along.
+
+    Bakery may put a copy there. An archive whose library is another one than Ansible's own is left as it is: a project
+    can replace parts of it.
+
+    Args:
+        place: the folder on the machine; `here` where that is where we run.
+
+    Returns:
+        Ansible's library on this host.
+    """
+    common = import_module("ansible.executor.module_common")
+    library = os.path.dirname(import_module("ansible.module_utils").__file__ or "")  # noqa: PTH120  as above
+    folder = library if place == "here" else place
+
+    class Archive(zipfile.ZipFile):
+        """Writes the package that the library is in last."""
+
+        package: tuple[Any, Any] | None = None
+        ours = True
+
+        def writestr(self, zinfo_or_arcname: Any, data: Any, *args: Any, **options: Any) -> None:
+            name = str(getattr(zinfo_or_arcname, "filename", zinfo_or_arcname))
+            if name == PACKAGE:
+                self.package = (zinfo_or_arcname, data)
+                return
+            self.ours = self.ours and (not name.startswith(UTILS) or same(name.removeprefix(UTILS), data))
+            super().writestr(zinfo_or_arcname, data, *args, **options)
+
+        def close(self) -> None:
+            if self.package is not None:
+                (info, data), self.package = self.package, None
+                text = data.encode() if isinstance(data, str) else bytes(data)
+                super().writestr(info, text + (f"__path__.insert(0, {folder!r})\n".encode() if self.ours else b""))
+            super().close()
+
+    def same(name: str, data: Any) -> bool:
+        try:
+            with open(os.path.join(library, name), "rb") as file:  # noqa: PTH118, PTH123  the same
+                return file.read() == (data.encode() if isinstance(data, str) else data)
+        except OSError:
+            return False
+
+    vars(common)["zipfile"] = SimpleNamespace(**{**vars(zipfile), "ZipFile": Archive})
+    return library
+
+
 def main() -> None:
     """Run `ansible-NAME ARGUMENTS`; the first argument is the name."""
     sys.path[:] = [path for path in sys.path if path != HERE]
@@ -165,6 +218,9 @@ def main() -> None:
         end_with_bakery(channel)
         watch(channel)
         watch_environment(channel)
+    place = os.environ.pop("BAKERY_MODULE_UTILS", "")
+    if place and name == "playbook":
+        channel.send({"type": "module-utils", "path": look_in_folder_first(place)})
     sys.modules["bakery_channel"] = channel  # type: ignore[assignment]  # where the callback finds it
     command.main([f"ansible-{name}", *sys.argv[2:]])
 

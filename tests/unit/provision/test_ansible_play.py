@@ -80,7 +80,8 @@ def test_nothing_of_it_stays_on_either_side(m: Machine, box: Box, program: FakeA
     (call,) = program.calls
     ours = Path(call.env["BAKERY_FOLDER"])
     assert not ours.exists()
-    assert box.commands[-1] == f"rm -rf -- /tmp/.{ours.name}"
+    place = f"/tmp/.{ours.name}"
+    assert box.commands[-1] == f"rm -rf -- {place} {place}-modules {place}-modules.part"
     assert call.env["ANSIBLE_REMOTE_TMP"] == f"/tmp/.{ours.name}"
 
 
