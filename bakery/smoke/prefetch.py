@@ -44,7 +44,7 @@ INSTANCES: Final = r"${Architecture}\t${Status}\t${Version}\n"
 _PACKAGES: Final = r"dpkg-query -W -f '${Package}\t${Architecture}\t${Status}\t${Version}\n'"
 _FILE: Final = (
     'p=%s; for t in e f d x p S L; do if test -$t "$p"; then echo 0; else echo 1; fi; done; '
-    "stat -Lc '%%U %%u %%G %%g %%a %%Y %%s %%i' \"$p\" 2>&1"
+    "stat -Lc '%%U:%%u:%%G:%%g:%%a:%%Y:%%s:%%i' \"$p\" 2>&1"  # a name may have blanks: "domain users"
 )
 _FLAGS: Final = ("-e", "-f", "-d", "-x", "-p", "-S", "-L")
 _FIELDS: Final = ("%U", "%u", "%G", "%g", "%a", "%Y", "%s", "%i")
@@ -129,6 +129,7 @@ class _Fetched:
     answers: Mapping[str, Reply]
     at: float
     cost: float
+    lasting: bool
     given: set[str] = field(default_factory=set[str])
 
 
@@ -144,19 +145,25 @@ class PrefetchedFacts:
         self._ask = ask
         self._clock = clock
         self._fetched: dict[str, _Fetched] = {}
+        self.believe_states = True
+        """False where something else than our questions may change the machine: each goes to the machine then."""
 
     def forget(self) -> None:
         """Ask the machine again for everything: something may have changed."""
         self._fetched.clear()
 
+    def forget_states(self) -> None:
+        """Ask again for what changes by itself, and may just have done so."""
+        self._fetched = {name: fetched for name, fetched in self._fetched.items() if fetched.lasting}
+
     def answer(self, command: str) -> Reply | None:
         """Return the answer, or None where the machine itself must be asked."""
         name, group, lasting = _group(plain_words(command), command)
-        if group is None:
+        if group is None or not (lasting or self.believe_states):
             return None
         old = self._fetched.get(name)
         if old is None or not (lasting or self._fresh(old) or old.cost > CHEAP):
-            old = self._fetch(name, group)
+            old = self._fetch(name, group, lasting)
         elif not lasting and (not self._fresh(old) or command in old.given):
             return None
         old.given.add(command)
@@ -165,11 +172,11 @@ class PrefetchedFacts:
     def _fresh(self, fetched: _Fetched) -> bool:
         return self._clock() - fetched.at <= FRESH
 
-    def _fetch(self, name: str, group: _Group) -> _Fetched:
+    def _fetch(self, name: str, group: _Group, lasting: bool) -> _Fetched:
         began = self._clock()
         answers = group.read(self._ask(*group.commands()))
         ended = self._clock()
-        self._fetched[name] = _Fetched(answers, ended, ended - began)
+        self._fetched[name] = _Fetched(answers, ended, ended - began, lasting)
         return self._fetched[name]
 
 
@@ -286,5 +293,5 @@ class _File:
         if replies[0].exited:
             failure = Reply(replies[0].exited, b"", "\n".join(rest).encode(errors="surrogateescape") + b"\n")
             return answers | {f"stat -Lc {form} {path}": failure for form in _FIELDS}
-        fields = zip(_FIELDS, rest[0].split(), strict=True)
+        fields = zip(_FIELDS, rest[0].split(":"), strict=True)
         return answers | {f"stat -Lc {form} {path}": _said(value) for form, value in fields}

@@ -27,6 +27,13 @@ from bakery.util.results import Lost
 
 START_TIMEOUT: Final = 60.0
 FEED_TIMEOUT: Final = 300.0
+WITH_SBIN: Final = (
+    "for d in /usr/local/sbin /usr/sbin /sbin; do "
+    'case ":$PATH:" in *":$d:"*) ;; *) PATH=$PATH:$d;; esac; done; export PATH;'
+)
+"""Adds the folders of root's programs to PATH, where they are missing."""
+AS_LOGGED_IN: Final = "unset SHLVL;"
+"""Leaves all as sshd made it; without `SHLVL` bash reads ~/.bashrc, as it does below sshd. See bash(1), INVOCATION."""
 _BACKGROUND: Final = re.compile(r"(?<![&>|<\\])&(?![&>\d-])")
 
 _KILL_TREE: Final = r"""
@@ -64,17 +71,18 @@ class CommandTimeoutError(Exception):
 class _Session:
     """One running shell and the framing of requests to it."""
 
-    def __init__(self, pipes: Pipes) -> None:
+    def __init__(self, pipes: Pipes, prepare: str) -> None:
         self._pipes = pipes
         self.pid = pipes.pid
         self._mark = secrets.token_hex(16).encode()
         self._buffers: dict[Stream, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
-        pipes.send(b"PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; export PATH; m=%s\n" % self._mark)
+        pipes.send(b"%s m=%s; exec 9>&2 2>/dev/null\n" % (prepare.encode(), self._mark))
 
-    def ask(self, commands: tuple[str, ...], timeout: float | None) -> list[Reply]:
+    def ask(self, commands: tuple[str, ...], timeout: float | None, interpreter: str) -> list[Reply]:
+        # The shell's own remark on a command that a signal ended ("Killed") goes nowhere: its standard error is shut.
         frames = (
-            b"/bin/sh -c %s </dev/null; printf '%%s%%d;' $m $?; printf %%s $m >&2\n"
-            % shlex.quote(command).encode(errors="surrogateescape")
+            b"%s -c %s </dev/null 2>&9 9>&-; printf '%%s%%d;' $m $?; printf %%s $m >&9\n"
+            % (interpreter.encode(), shlex.quote(command).encode(errors="surrogateescape"))
             for command in commands
         )
         self._pipes.send(b"".join(frames))
@@ -82,8 +90,8 @@ class _Session:
         return [self._reply(deadline) for _ in commands]
 
     def feed(self, script: str) -> Reply:
-        end = "printf '%s%d;' $m $?; printf %s $m >&2\n"
-        self._pipes.send(f"{{ {script}\n}}\n{end}".encode(errors="surrogateescape"))
+        end = "printf '%s%d;' $m $?; printf %s $m >&9\n"
+        self._pipes.send(f"{{ {script}\n}} 2>&9\n{end}".encode(errors="surrogateescape"))
         return self._reply(time.monotonic() + FEED_TIMEOUT)
 
     def drain(self) -> bool:
@@ -124,30 +132,42 @@ class Shell:
     Args:
         spawn: starts `/bin/sh` on the machine, as root, over a connection that is already there; it has proven to be
             ours, so that nothing that is sent can be read by anybody else.
+        prepare: a line that makes its environment; by default root's programs are found as well.
     """
 
-    def __init__(self, spawn: Callable[[], Pipes]) -> None:
+    def __init__(self, spawn: Callable[[], Pipes], prepare: str = WITH_SBIN) -> None:
         self._spawn = spawn
+        self._prepare = prepare
         self._session: _Session | None = None
         self._retired: list[_Session] = []
         self.round_trips = 0
+        self.busy = False
+        """True while it asks."""
 
-    def ask(self, *commands: str, timeout: float | None = None) -> list[Reply]:
+    def ask(self, *commands: str, timeout: float | None = None, interpreter: str = "/bin/sh") -> list[Reply]:
         """Run commands and return what they left behind; all of them take one round trip.
 
         Args:
-            commands: lines for the machine's `/bin/sh`.
+            commands: lines for the interpreter.
             timeout: seconds for all of them.
+            interpreter: the machine's shell that they are for.
 
         Raises:
             CommandTimeoutError: they took longer.
             Lost: the connection, or the shell, ended under them.
         """
+        self.busy = True
+        try:
+            return self._ask(commands, timeout, interpreter)
+        finally:
+            self.busy = False
+
+    def _ask(self, commands: tuple[str, ...], timeout: float | None, interpreter: str) -> list[Reply]:
         self._retired = [session for session in self._retired if session.drain()]
         session = self._session or self._open()
         self.round_trips += 1
         try:
-            replies = session.ask(commands, timeout)
+            replies = session.ask(commands, timeout, interpreter)
         except CommandTimeoutError:
             self._kill(session)
             text = "; ".join(commands)
@@ -179,7 +199,7 @@ class Shell:
     def _open(self) -> _Session:
         pipes = self._spawn()
         try:
-            self._session = _Session(pipes)
+            self._session = _Session(pipes, self._prepare)
         except BaseException:
             pipes.close()
             raise
@@ -187,5 +207,5 @@ class Shell:
 
     def _kill(self, session: _Session) -> None:
         """End a shell and everything that it started."""
-        self._open().ask((_KILL_TREE % session.pid,), START_TIMEOUT)
+        self._open().ask((_KILL_TREE % session.pid,), START_TIMEOUT, "/bin/sh")
         session.close()

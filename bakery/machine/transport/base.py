@@ -68,11 +68,12 @@ class Transport(ABC):
             collect: False leaves `stdout` of the result empty: for downloads, which `on_output` writes to a file.
         """
 
-    def open_shell(self, timeout: float = 60.0) -> ShellProgram:
-        """Start a shell as root, to talk to for a long time.
+    def open_shell(self, timeout: float = 60.0, *, as_root: bool = True) -> ShellProgram:
+        """Start a shell, to talk to for a long time.
 
         Args:
             timeout: seconds until it must have answered.
+            as_root: False leaves it to whoever logged in.
 
         Raises:
             ConnectError: no shell of ours starts; says what stands in the way.

@@ -112,10 +112,10 @@ class SshTransport(Transport):
                     self.end(running)
                 raise
 
-    def open_shell(self, timeout: float = 60.0) -> ShellProgram:
-        """Start a shell as root; see the base class."""
+    def open_shell(self, timeout: float = 60.0, *, as_root: bool = True) -> ShellProgram:
+        """Start a shell; see the base class."""
         frame = Frame("shell")
-        before = () if self.user == "root" else ("sudo", "-n", "--")
+        before = () if self.user == "root" or not as_root else ("sudo", "-n", "--")
         channel = self._channel(frame.line(before=before))
         try:
             return ShellChannel(self, channel, frame, self._cancel, timeout)

@@ -24,11 +24,11 @@ class FakePipes:
         self.pid = 4711
 
     def send(self, data: bytes) -> None:
-        if found := re.match(r"PATH=.* m=(\w+)\n", data.decode()):
+        if found := re.match(r"(?:for d|unset SHLVL).* m=(\w+); exec", data.decode()):
             self._mark = found[1].encode()
             return
         if data.startswith(b"{ "):
-            commands = [data.decode().partition("{ ")[2].rpartition("\n}\n")[0]]
+            commands = [data.decode().partition("{ ")[2].rpartition("\n} 2>&9\n")[0]]
         else:
             words = shlex.split(data.decode())
             commands = [words[at + 1] for at, word in enumerate(words) if word == "-c"]

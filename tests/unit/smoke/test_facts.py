@@ -23,7 +23,7 @@ LoadState=not-found
 ActiveState=inactive
 UnitFileState=
 """
-FILE = b"0\n0\n1\n1\n1\n1\n1\nroot 0 shadow 42 640 1700000000 1234 99\n"
+FILE = b"0\n0\n1\n1\n1\n1\n1\nroot:0:domain users:42:640:1700000000:1234:99\n"
 PACKAGES = (
     b"bash\tamd64\tinstall ok installed\t5.2\n"
     b"libc6\tamd64\tinstall ok installed\t2.36\nlibc6\ti386\tinstall ok installed\t2.35\n"
@@ -97,7 +97,7 @@ def test_what_the_system_is_takes_one_round_trip_for_all_questions(facts: Prefet
         ("test -f /etc/shadow", Reply(0)),
         ("test -d /etc/shadow", Reply(1)),
         ("stat -Lc %a /etc/shadow", Reply(0, b"640\n")),
-        ("stat -Lc %G /etc/shadow", Reply(0, b"shadow\n")),
+        ("stat -Lc %G /etc/shadow", Reply(0, b"domain users\n")),
         ("test -e /nothing", Reply(1)),
         ("stat -Lc %a /nothing", Reply(1, b"", b"stat: no such file\n")),
         ("/usr/bin/ss --numeric --listening --tcp", Reply(0, b"said /usr/bin/ss --numeric --listening --tcp")),
