@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bakery.imagefile.decorators import image, post, secret, source, task, test, var, variables
     from bakery.machine.machine import Machine
     from bakery.machine.seal import Seal
-    from bakery.model import Artifact, Login, Result
+    from bakery.model import Artifact, Login, Result, Suites
     from bakery.redaction.secret import Secret
     from bakery.smoke.host import Host
 
@@ -31,6 +31,7 @@ _HOMES: Final = {
     "Result": "bakery.model",
     "Seal": "bakery.machine.seal",
     "Secret": "bakery.redaction.secret",
+    "Suites": "bakery.model",
     "image": "bakery.imagefile.decorators",
     "post": "bakery.imagefile.decorators",
     "publish": "bakery.publish",
@@ -51,6 +52,7 @@ __all__ = [
     "Result",
     "Seal",
     "Secret",
+    "Suites",
     "image",
     "post",
     "publish",

@@ -100,7 +100,10 @@ class StepEnded(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Output(Event):
-    """Whole lines that a command or a tool wrote. `stream` is stdout, stderr or console."""
+    """Whole lines that a command or a tool wrote.
+
+    `stream` is stdout, stderr, console, or pytest for what the user asked pytest to say.
+    """
 
     text: str
     stream: str = "stdout"

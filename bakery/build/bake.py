@@ -11,7 +11,7 @@ from bakery.build.job import Job
 from bakery.build.keeping import capture, keep, publish
 from bakery.build.phases import check_clones_differ, run_post_step, seal, smoke
 from bakery.build.scope import Scope
-from bakery.build.smoke_tests import start_test_process
+from bakery.build.smoke_tests import check_suites, start_test_process
 from bakery.build.tasks import run_task
 from bakery.build.up_to_date import find_up_to_date_image
 from bakery.build.verdicts import judging, with_verdict
@@ -31,6 +31,7 @@ def bake(job: Job, run: RunContext, base: Artifact | None = None) -> Artifact:
     """
     with Scope(run, job) as scope:  # destroys whatever is still ours, in reverse
         image = find_up_to_date_image(job, run, base, ask=True)  # only its tests have changed
+        check_suites(scope)
         artifact = image.artifact if image else make_image(scope, base)
         verify(scope, artifact)
         artifact = keep(scope, with_verdict(scope, artifact))  # from here it is the user's

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from bakery.errors import ImagefileError, UsageError
 from bakery.imagefile.recipe import ImageSpec, Recipe
 from bakery.imagefile.user_code import repr_of
-from bakery.model import Login
+from bakery.model import Login, Suites
 
 if TYPE_CHECKING:
     from bakery.disk.inspect.findings import Hygiene
@@ -28,6 +28,7 @@ class ImageOptions:
         builtin_tests: True for all, False for none, or the wanted names.
         strict_host: whether testinfra's known wrong answers are put right.
         login: how machines that test the image are entered; None where root is let in on port 22.
+        suites: how its pytest suites run.
     """
 
     seal: Seal | None = None
@@ -35,6 +36,7 @@ class ImageOptions:
     builtin_tests: bool | Sequence[str] = True
     strict_host: bool = True
     login: Login | None = None
+    suites: Suites | None = None
 
     @classmethod
     def of(cls, image: ImageSpec) -> Self:

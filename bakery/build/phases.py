@@ -19,7 +19,8 @@ from bakery.smoke.identity import SCRIPT, Identity, compare
 from bakery.state import progress
 
 if TYPE_CHECKING:
-    from bakery.smoke.runner import PytestProcess
+    from bakery.build.smoke_tests import SuiteChoice
+    from bakery.smoke.process import PytestProcess
 
 
 def seal(scope: Scope, running: RunningMachine) -> None:
@@ -35,13 +36,19 @@ def seal(scope: Scope, running: RunningMachine) -> None:
         scope.emit(Output(text="\n".join(done), stream="stdout", step="seal"))
 
 
-def smoke(scope: Scope, running: RunningMachine, process: PytestProcess | None = None) -> Identity:
-    """Run the user's and the built-in tests on a fresh machine of the finished image.
+def smoke(
+    scope: Scope,
+    running: RunningMachine,
+    process: PytestProcess | None = None,
+    choice: SuiteChoice | None = None,
+) -> Identity:
+    """Run the user's and the built-in tests on a fresh machine of the finished image, then the pytest suites.
 
     Args:
         scope: the build's.
         running: the machine.
-        process: what runs them, if it was started already.
+        process: what runs the imagefile's tests, if it was started already.
+        choice: what the user asks of suites besides.
 
     Returns:
         Who that machine is.
@@ -49,12 +56,14 @@ def smoke(scope: Scope, running: RunningMachine, process: PytestProcess | None =
     Raises:
         SmokeError: a test failed, or could not be run.
     """
-    from bakery.build.smoke_tests import smoke_job, summary
+    from bakery.build.smoke_tests import smoke_job, suite_run, summary
 
     with scope.phase("smoke"):
-        from bakery.smoke import run as run_tests
+        from bakery.smoke import run_all
 
-        report = run_tests(smoke_job(scope, running), running.claim, process)
+        job = smoke_job(scope, running)
+        suite = suite_run(scope.job, scope.run.state, choice)
+        report = run_all(job, suite, running.claim, process, choice.terminal if choice else None)
         scope.tests_read = report.read
         if not report.ok:
             raise SmokeError(summary(report), hint=f"the tests' report is in {scope.run.folder.path}")

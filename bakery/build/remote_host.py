@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from bakery.build.context import RunContext
 from bakery.build.job import Job
 from bakery.build.one_off import OneOffRun, build_of
+from bakery.build.smoke_tests import SuiteChoice
 from bakery.errors import ConnectError, SmokeError, UsageError
 from bakery.events import PhaseEnded, PhaseStarted
 from bakery.model import Artifact, Endpoint
@@ -50,17 +51,22 @@ class RemoteHost:
         )
         return cls(endpoint, Keys(user_private="", user_public="", host_private="", host_public=""))
 
-    def test(self, visit: OneOffRun, image: str | None) -> int:
-        """Run the tests of an image there; built-in tests are about fresh machines, so they are left out."""
-        build = build_of(Artifact(driver="", id="", name=""), visit.jobs.plan, image)
-        return visit.go(build, "ssh", lambda run: self._smoke(run, visit.jobs[build.name]), needs_secrets=True)
+    def test(self, visit: OneOffRun, image: str | None, choice: SuiteChoice | None = None) -> int:
+        """Run the tests of an image there; built-in tests are about fresh machines, so they are left out.
 
-    def _smoke(self, run: RunContext, job: Job) -> None:
+        Args:
+            visit: the run.
+            image: whose tests; None where there is one alone.
+            choice: what the user asks of suites besides.
+        """
+        build = build_of(Artifact(driver="", id="", name=""), visit.jobs.plan, image)
+        return visit.go(build, "ssh", lambda run: self._smoke(run, visit.jobs[build.name], choice), needs_secrets=True)
+
+    def _smoke(self, run: RunContext, job: Job, choice: SuiteChoice | None) -> None:
         import time
 
-        from bakery.build.smoke_tests import summary, test_refs
-        from bakery.smoke import SmokeJob
-        from bakery.smoke import run as run_tests
+        from bakery.build.smoke_tests import suite_run, summary, test_refs
+        from bakery.smoke import SmokeJob, run_all
 
         smoke_job = SmokeJob(
             imagefile=job.imagefile,
@@ -77,7 +83,8 @@ class RemoteHost:
         started = time.monotonic()
         run.emit(PhaseStarted(build=job.name, phase="smoke"))
         work = WorkContext(cache=run.state.cache, cancel=run.cancel, emit=run.emit, build=job.name)
-        report = run_tests(smoke_job, work)
+        terminal = choice.terminal if choice else None
+        report = run_all(smoke_job, suite_run(job, run.state, choice), work, terminal=terminal)
         seconds = time.monotonic() - started
         run.emit(PhaseEnded(build=job.name, phase="smoke", seconds=seconds, outcome="ok" if report.ok else "failed"))
         if not report.ok:

@@ -8,28 +8,31 @@ from bakery.build.inspection import inspect_image
 from bakery.build.phases import smoke
 from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope
+from bakery.build.smoke_tests import SuiteChoice
 from bakery.build.verdicts import mark_failed, passed
 from bakery.errors import SmokeError
 from bakery.model import Artifact
 
 
-def retest(scope: Scope, running: RunningMachine, artifact: Artifact) -> None:
+def retest(scope: Scope, running: RunningMachine, artifact: Artifact, choice: SuiteChoice | None = None) -> None:
     """Run an image's smoke tests, and look into its file, on a machine that was booted from it.
 
     Args:
         scope: the build's that made the image, or that lends it its tests.
         running: the machine.
         artifact: the image; where it is in the catalogue and the tests are its own, it gets their verdict.
+        choice: what the user asks of suites. With other paths or arguments than its own, the image keeps its verdict.
 
     Raises:
         SmokeError: a test failed, or the inspection found what may not be in an image.
     """
-    if artifact.build != scope.build.name:  # somebody else's disk, or another image's tests: no verdict on it
-        smoke(scope, running)
+    own = artifact.build == scope.build.name  # else somebody else's disk, or another image's tests: no verdict on it
+    if not own or not (choice is None or choice.is_whole):
+        smoke(scope, running, choice=choice)
         return
     inspection = scope.in_background(partial(inspect_image, scope, artifact))
     try:
-        smoke(scope, running)
+        smoke(scope, running, choice=choice)
         inspection.result()
     except SmokeError as error:
         if mark_failed(artifact, scope):

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 from urllib.parse import quote
 
 from bakery.build.job import Job
 from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope
-from bakery.smoke.job import SmokeJob, SmokeReport, TestRef, builtin
-from bakery.smoke.runner import PytestProcess, PytestStart
+from bakery.model import OtherHosts, Suites
+from bakery.smoke.job import SmokeJob, SmokeReport, SuiteRun, TestRef, builtin
+from bakery.smoke.process import PytestProcess, PytestStart
+from bakery.state.project import State
 
 
 def start_test_process(scope: Scope) -> PytestProcess:
@@ -26,6 +32,71 @@ def test_refs(job: Job) -> tuple[TestRef, ...]:
     image = job.build.spec
     numbers = {id(function): number for number, function in enumerate(job.recipe.image(image).tests)}
     return tuple(TestRef.of(job.recipe, image, numbers[id(test.function)]) for test in job.tests)
+
+
+@dataclass(frozen=True)
+class SuiteChoice:
+    """What the user asks of suites besides what the imagefile says: `bake test IMAGE tests/ -- -k nginx`.
+
+    Args:
+        paths: folders, files and node ids in place of the image's own suites; relative to the imagefile's folder.
+        arguments: pytest's.
+        hosts: further names that mean the machine under test in `testinfra_hosts`.
+        other_hosts: what becomes of other hosts; None for what the image says.
+        user: who commands run as; None for what the image says.
+        terminal: makes room on the terminal for pytest to talk to the user; None where it does not.
+    """
+
+    paths: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    other_hosts: OtherHosts | None = None
+    user: Literal["root", "login"] | None = None
+    terminal: Callable[[], AbstractContextManager[Any]] | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """True where all of the image's own tests run, and nothing else: they decide on its verdict."""
+        return not self.paths and not self.arguments
+
+
+def suite_run(job: Job, state: State, choice: SuiteChoice | None = None) -> SuiteRun | None:
+    """Return what runs of pytest suites; None where there are none.
+
+    Args:
+        job: the image's build.
+        state: the project's, which keeps pytest's cache.
+        choice: the user's.
+    """
+    choice = choice or SuiteChoice()
+    paths = choice.paths or job.build.suites
+    if not paths and not choice.arguments:
+        return None
+    said = job.options.suites or Suites()
+    options = replace(
+        said,
+        hosts=(*said.hosts, *choice.hosts),
+        other_hosts=choice.other_hosts or said.other_hosts,
+        user=choice.user or said.user,
+    )
+    names = dict.fromkeys((job.build.image, job.build.spec, job.build.source))
+    cache = state.folder / "pytest" / quote(job.name, safe="@")
+    return SuiteRun(paths=tuple(paths), arguments=choice.arguments, names=tuple(names), options=options, cache=cache)
+
+
+def check_suites(scope: Scope) -> None:
+    """See that pytest can collect an image's suites, before anything is made.
+
+    Raises:
+        SmokeError: it cannot, or there is nothing to collect.
+    """
+    suite = suite_run(scope.job, scope.run.state)
+    if suite is None or not scope.run.options.test:
+        return
+    from bakery.smoke.suites import collect_suites
+
+    secrets = {name: secret.reveal() for name, secret in scope.job.secrets.items()}
+    collect_suites(suite, scope.job.imagefile, secrets, scope.run.work(scope.job.name))
 
 
 def _junit(scope: Scope) -> Path:

@@ -18,7 +18,7 @@ from bakery.cache.inputs.tracer import changed
 from bakery.cache.inputs.values import Unstable
 from bakery.imagefile.marks import location_of
 from bakery.imagefile.recipe import Recipe
-from bakery.model import Json
+from bakery.model import Json, Suites, to_json
 from bakery.smoke.job import Read, builtin
 from bakery.smoke.shared_fixtures import needed_fixtures
 
@@ -42,7 +42,24 @@ def tests_key(job: Job, cache: Path) -> str | None:
         return None
     wanted = builtin(job.options.builtin_tests)
     own: list[Json] = [*sorted(wanted), modules.package("bakery")] if wanted else []
-    return of_json([[code.digest for code in codes], own])
+    suites = [_suites(job)] if job.build.suites else []
+    return of_json([[code.digest for code in codes], own, *suites])
+
+
+def _suites(job: Job) -> Json:
+    """Return what decides on suites beside what they read: which they are, how they run, which files there are."""
+    options = job.options.suites or Suites()
+    files = sorted(str(file) for suite in job.build.suites for file in _files(job.folder, suite.partition("::")[0]))
+    return [[*job.build.suites], to_json(options), [*files], modules.package("bakery"), modules.package("pytest")]
+
+
+def _files(folder: Path, suite: str) -> Iterator[Path]:
+    """Yield the files below a suite's folder by their names: one more may be one more test. Caches do not count."""
+    for place, folders, names in os.walk(folder / suite):
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "__pycache__"]
+        for name in names:
+            if not name.startswith(".") and not name.endswith((".pyc", "~")):
+                yield Path(place, name).relative_to(folder / suite)
 
 
 def _fixtures(recipe: Recipe, tests: Iterable[Any]) -> Iterator[Any]:

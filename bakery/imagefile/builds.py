@@ -55,6 +55,7 @@ class Build:
         axes: the matrix's values for it.
         variables: every variable's value and origin.
         steps, tests, post: what runs, in order.
+        suites: pytest suites that run after the tests: paths and node ids.
         after: builds that must be done before.
         where: the image's line.
         labels: how many it takes of what `--limit` bounds.
@@ -72,6 +73,7 @@ class Build:
     steps: tuple[Step, ...]
     tests: tuple[Step, ...]
     post: tuple[Step, ...]
+    suites: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     where: str = ""
     publishes: bool = False

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from types import MethodType
 from typing import Any, TypeVar, dataclass_transform, overload
 
@@ -13,7 +14,7 @@ from bakery.errors import ImagefileError
 from bakery.imagefile import callables, option_checks, variable_class
 from bakery.imagefile.marks import MARK, NOWHERE, Kind, Mark, mark_of, note, own_name, place_of
 from bakery.imagefile.user_code import called_from
-from bakery.model import Source
+from bakery.model import Source, Suites
 from bakery.redaction.secret import Secret
 
 SourceF = TypeVar("SourceF", bound=Callable[..., Source])
@@ -142,7 +143,7 @@ def image(
     name: str = "",
     sources: Sequence[Callable[..., Source]] | None = None,
     tasks: Sequence[Callable[..., None]] | None = None,
-    tests: Sequence[Callable[..., None]] | None = None,
+    tests: Sequence[Callable[..., None] | str | PathLike[str]] | None = None,
     post: Sequence[Callable[..., None]] | None = None,
     matrix: Mapping[str, Sequence[Any]] | None = None,
     seal: Any = None,
@@ -150,6 +151,7 @@ def image(
     strict_host: bool = True,
     login: Any = None,
     hygiene: Any = True,
+    suites: Suites | None = None,
 ) -> Callable[[ImageF], ImageF]: ...
 def image(function: ImageF | None = None, /, **options: Any) -> ImageF | Callable[[ImageF], ImageF]:
     """Mark an image. The function returns its name, or None for the function's own name.
@@ -157,13 +159,15 @@ def image(function: ImageF | None = None, /, **options: Any) -> ImageF | Callabl
     Args:
         function: the image.
         name: what `bake` calls it; the function's own name.
-        sources, tasks, tests, post: decorated functions, in order; what is left out is all of the file's.
+        sources, tasks, tests, post: decorated functions, in order; what is left out is all of the file's. `tests`
+            takes pytest suites as well: `"tests/"`, `"tests/test_web.py::TestNginx"`.
         matrix: values for variables; every combination is an image of its own.
         seal: a `Seal(...)` that says what is removed before capture; everything by default.
         builtin_tests: False for none, or the names of those wanted.
         strict_host: False gives tests testinfra's own answers, also where they are known to be wrong.
         login: a `Login(...)` for the tests, where the image does not let root in on port 22.
         hygiene: False leaves the image unread; a `Hygiene(...)` allows paths or switches off kinds of findings.
+        suites: a `Suites(...)` that says how pytest suites in `tests` run.
     """
     return _with_options("image", function, options, _IMAGE_OPTIONS)
 
@@ -183,6 +187,7 @@ _IMAGE_OPTIONS = (
     "strict_host",
     "login",
     "hygiene",
+    "suites",
 )
 
 

@@ -37,6 +37,7 @@ def _image(spec: ImageSpec) -> dict[str, Any]:
         "tasks": [_function(function) for function in spec.tasks],
         "tests": [_function(function) for function in spec.tests],
         "post": [_function(function) for function in spec.post],
+        "suites": list(spec.suites),
     }
 
 

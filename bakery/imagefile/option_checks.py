@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from bakery.errors import ImagefileError
 from bakery.imagefile.user_code import repr_of
-from bakery.model import Login
+from bakery.model import Login, Suites
 
 
 def _is_count(value: Any) -> bool:
@@ -51,6 +51,20 @@ def _is_login(value: Any) -> bool:
     )
 
 
+def _is_suites(value: Any) -> bool:
+    if value is None:
+        return True
+    return (
+        isinstance(value, Suites)
+        and isinstance(value.hosts, list | tuple)
+        and all(isinstance(host, str) and host for host in value.hosts)
+        and value.other_hosts in ("refuse", "run", "skip")
+        and value.user in ("root", "login")
+        and isinstance(value.login_shell, bool)
+        and isinstance(value.strict_host, bool)
+    )
+
+
 LISTS: Final = ("only", "skip")
 CHECKS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "retries": (_is_count, "how often it is run again: retries=2"),
@@ -59,6 +73,10 @@ CHECKS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "idempotent": (_is_bool, "idempotent=True runs it a second time"),
     "strict_host": (_is_bool, "strict_host=False gives testinfra's own answers"),
     "login": (_is_login, 'as in bakery.Login(user="deploy", port=2222, key="~/.ssh/id_deploy", home="/srv/deploy")'),
+    "suites": (
+        _is_suites,
+        'as in bakery.Suites(hosts=["app-*"], other_hosts="refuse", user="root", strict_host=False)',
+    ),
     "cache": (_is_bool, "cache=False runs the task on every build"),
     "max_age": (_is_span, 'max_age="7d"'),
     "checkpoint": (lambda value: value is None or _is_bool(value), "True, False or None"),

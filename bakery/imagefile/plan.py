@@ -109,6 +109,7 @@ def _drafts(recipe: Recipe, spec: ImageSpec, settings: Settings) -> list[_Draft]
                 steps=() if publishes else _steps(spec.tasks, function),
                 tests=_steps(spec.tests, function),
                 post=_steps(spec.post, function),
+                suites=spec.suites,
                 publishes=publishes,
                 labels=_labels(function),
             )

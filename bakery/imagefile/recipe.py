@@ -13,6 +13,7 @@ from bakery.errors import ImagefileError, Location
 from bakery.imagefile import name_checks, unused, variable_class
 from bakery.imagefile.marks import Function, Kind, NewMark, give_alias, location_of, mark_of, name_of, own_name
 from bakery.imagefile.signatures import SUBJECTS, check_signature, takes_variables
+from bakery.imagefile.suites import is_suite, suites_of
 from bakery.imagefile.user_code import repr_of
 from bakery.util.suggestions import did_you_mean, nearest
 
@@ -26,6 +27,7 @@ class ImageSpec:
         function: the function that names the image; None for the implicit one.
         where: where it stands.
         sources, tasks, tests, post: its functions, in order.
+        suites: pytest suites among its tests: folders, files and node ids, relative to the imagefile's folder.
         matrix: axis name to values.
         options: the decorator's other options.
     """
@@ -37,6 +39,7 @@ class ImageSpec:
     tasks: tuple[Function, ...]
     tests: tuple[Function, ...]
     post: tuple[Function, ...]
+    suites: tuple[str, ...] = ()
     matrix: Mapping[str, tuple[Any, ...]] = field(default_factory=dict[str, tuple[Any, ...]])
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -106,6 +109,10 @@ def _specs(functions: Mapping[str, tuple[Function, ...]], file: Path, variables:
         mark = mark_of(function)
         options = dict(mark.options) if mark else {}
         where = location_of(function)
+        given = options.get("tests")
+        suites = suites_of(name_of(function), given, file.parent, where) if isinstance(given, list | tuple) else ()
+        if suites:
+            options["tests"] = [member for member in given or () if not is_suite(member, file.parent)]
         parts = {
             kind: _part(function, key, kind, options.pop(key, None), functions, has_variables=variables is not None)
             for key, kind in (("sources", "source"), ("tasks", "task"), ("tests", "test"), ("post", "post"))
@@ -123,6 +130,7 @@ def _specs(functions: Mapping[str, tuple[Function, ...]], file: Path, variables:
             tasks=parts["task"],
             tests=parts["test"],
             post=parts["post"],
+            suites=suites,
         )
 
 
@@ -187,6 +195,7 @@ def _check_member(
     elif isinstance(thing, str):
         near = nearest(thing, map(name_of, functions[kind]))
         why, hint = "names as strings are not looked up", f"write {near or 'the function'} without quotes"
+        hint += '; a pytest suite is a path: tests=["tests/"]' if kind == "test" else ""
     else:
         why, hint = f"{name} carries no mark", f"put @bakery.{kind} above it"
     raise ImagefileError(f"{key}= of image {name_of(owner)} holds {name}", why=why, hint=hint, where=location_of(owner))

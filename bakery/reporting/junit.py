@@ -69,7 +69,8 @@ def _run_case(failed: e.Failed) -> ET.Element:
 
 
 def _case(track: BuildState, test: e.TestEnded) -> ET.Element:
-    case = ET.Element("testcase", classname=plain(track.name), name=plain(test.test), time=f"{test.seconds:.3f}")
+    classname, name = _names(track, test.test)
+    case = ET.Element("testcase", classname=plain(classname), name=plain(name), time=f"{test.seconds:.3f}")
     file, _, line = test.location.rpartition(":")
     if line.isdigit():
         case.set("file", plain(file))
@@ -80,6 +81,20 @@ def _case(track: BuildState, test: e.TestEnded) -> ET.Element:
         element = ET.SubElement(case, tag, message=text.strip().partition("\n")[0])
         element.text = text
     return case
+
+
+def _names(track: BuildState, test: str) -> tuple[str, str]:
+    """Return class and name of a case. A test of a suite has those that pytest's own report gives it.
+
+    `tests/test_web.py::TestNginx::test_runs[case]` is `test_runs[case]` of `tests.test_web.TestNginx`. Source: pytest's
+    junitxml, `mangle_test_address`.
+    """
+    plain_name, bracket, case = test.partition("[")
+    path, *names = plain_name.split("::")
+    if not names:
+        return track.name, test
+    module = path.removesuffix(".py").replace("/", ".")
+    return ".".join([module, *names[:-1]]), names[-1] + bracket + case
 
 
 def _error(case: ET.Element, failed: e.Failed, track: BuildState | None) -> None:

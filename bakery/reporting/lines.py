@@ -71,7 +71,7 @@ def _lines(event: e.Event, board: RunState, *, verbose: bool, starts: bool) -> I
         case e.Notice():
             hint = f" ({event.hint})" if event.hint else ""
             yield Line("warning" if event.level == "warning" else "info", plain(event.message + hint), event.build)
-        case e.Output() if verbose:
+        case e.Output() if verbose or event.stream == "pytest":
             for text in plain(event.text).splitlines():
                 yield Line("output", text, event.build)
         case e.Waiting() if starts and (verbose or event.seconds >= SLOW):

@@ -2,8 +2,9 @@
 
 from bakery.smoke.identity import SCRIPT as IDENTITY_SCRIPT
 from bakery.smoke.identity import Identity, compare
-from bakery.smoke.job import BUILTIN, SmokeJob, SmokeReport, TestRef, TestResult
+from bakery.smoke.job import BUILTIN, SmokeJob, SmokeReport, SuiteRun, TestRef, TestResult
 from bakery.smoke.runner import run
+from bakery.smoke.whole import run_all
 
 __all__ = [
     "BUILTIN",
@@ -11,8 +12,10 @@ __all__ = [
     "Identity",
     "SmokeJob",
     "SmokeReport",
+    "SuiteRun",
     "TestRef",
     "TestResult",
     "compare",
     "run",
+    "run_all",
 ]

@@ -11,7 +11,7 @@ from bakery.cache.inputs.external import Kind
 from bakery.errors import UsageError
 from bakery.imagefile.marks import location_of, name_of
 from bakery.imagefile.recipe import Recipe
-from bakery.model import Endpoint
+from bakery.model import Endpoint, Suites
 from bakery.smoke.identity import Identity
 from bakery.state.ssh_keys import Keys
 
@@ -81,6 +81,27 @@ class TestRef:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SuiteRun:
+    """A run of pytest suites.
+
+    Args:
+        paths: folders, files and node ids, as pytest takes them in the imagefile's folder.
+        arguments: pytest's, besides.
+        names: what the image is called: these mean the machine under test in `testinfra_hosts`.
+        options: the image's.
+        cache: the folder of pytest's own cache, for `--lf`.
+        collect_only: True where there is no machine yet, and only what would run is of interest.
+    """
+
+    paths: tuple[str, ...]
+    arguments: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    options: Suites = field(default_factory=Suites)
+    cache: Path
+    collect_only: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class SmokeJob:
     """Everything that one run of smoke tests needs.
 
@@ -98,6 +119,7 @@ class SmokeJob:
         timeout: seconds for all tests together.
         build: the build's name, for events.
         strict_host: whether testinfra's known wrong answers are put right.
+        suite: the suites; None where the tests are functions of the imagefile.
     """
 
     imagefile: Path
@@ -112,6 +134,7 @@ class SmokeJob:
     timeout: float = 900.0
     build: str = ""
     strict_host: bool = True
+    suite: SuiteRun | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +179,16 @@ class SmokeReport:
     def ok(self) -> bool:
         """True when nothing failed."""
         return not self.failures
+
+    def __add__(self, other: SmokeReport) -> SmokeReport:
+        """Return one report of two runs on one machine; who it is, the first has found out."""
+        return SmokeReport(
+            results=self.results + other.results,
+            seconds=self.seconds + other.seconds,
+            identity=self.identity,
+            round_trips=self.round_trips + other.round_trips,
+            read=tuple(dict.fromkeys(self.read + other.read)),
+        )
 
     @property
     def failures(self) -> tuple[TestResult, ...]:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 from bakery.errors import BakeryError
-from bakery.imagefile.process_end import end_at_once
 from bakery.machine.transport.base import Transport
 from bakery.redaction.redactor import Redactor
 from bakery.smoke import wire
 from bakery.smoke.backend import host as make_host
+from bakery.smoke.child import EventPipe, job_line, watch_parent
 from bakery.smoke.collect import MarkedTests, PathCollector, Tests
 from bakery.smoke.connect import connect
+from bakery.smoke.elsewhere import watch
 from bakery.smoke.identity import SCRIPT, Identity
 from bakery.smoke.job import SmokeJob
 from bakery.smoke.read_inputs import ReadInputs
@@ -28,8 +27,6 @@ from bakery.util.results import Lost
 
 if TYPE_CHECKING:
     from testinfra.host import Host
-
-ORPHANED: Final = 70
 
 
 class Session:
@@ -47,17 +44,11 @@ class Session:
         self.tests = Tests(job, config, self.read)
         self.identity = Identity()
         self.redact = Redactor()
-        self._events = events
+        self.send = EventPipe(events).send
         self._connection: Transport | None = None
         self._shell: Shell | None = None
         for name, text in job.secrets.items():
             self.redact.add(text, name)
-
-    def send(self, kind: str, **data: Any) -> None:
-        """Send an event to the parent; texts are free of secrets from here on."""
-        line = json.dumps({"type": kind, **data}).encode() + b"\n"
-        while line:
-            line = line[os.write(self._events, line) :]
 
     def open(self) -> Host:
         """Connect, once, and learn who the machine is."""
@@ -75,7 +66,9 @@ class Session:
                 "a password (NOPASSWD) and a terminal (no requiretty)?",
             ) from error
         self.identity = Identity.parse(reply.stdout.decode(errors="replace"))
-        return make_host(self.job.endpoint.host, self._shell, strict=self.job.strict_host)
+        host = make_host(self.job.endpoint.host, self._shell, strict=self.job.strict_host)
+        watch(self._shell, host.backend.facts)
+        return host
 
     def feed(self, script: str) -> str:
         """Run a script that must appear in no argument list, and return what it wrote."""
@@ -110,30 +103,13 @@ def pytest_configure(config: pytest.Config) -> None:
     inbox, events = config.getoption("--bakery-job"), config.getoption("--bakery-events")
     if inbox is None or events is None:
         raise pytest.UsageError("bakery.smoke.plugin is started by `bake` alone")
-    for fd in (inbox, events):
-        os.set_inheritable(fd, False)  # a program that a test starts must not keep them open
-    session = Session(wire.load(_line(inbox)), events, config)
+    os.set_inheritable(inbox, False)  # a program that a test starts must not keep it open
+    session = Session(wire.load(job_line(inbox)), events, config)
     config.stash[SESSION] = session
     sys.path.insert(0, str(session.job.imagefile.parent))  # as `bake` imports it
     config.pluginmanager.register(Verdicts(session.job, session.redact, session.send), "bakery-verdicts")
     config.pluginmanager.register(session.read, "bakery-read-inputs")
-    threading.Thread(target=_end_with_parent, args=(inbox,), daemon=True).start()
-
-
-def _line(fd: int) -> bytes:
-    data = b""
-    while not data.endswith(b"\n"):
-        chunk = os.read(fd, 1 << 16)
-        if not chunk:
-            raise pytest.UsageError("the job is cut short")
-        data += chunk
-    return data
-
-
-def _end_with_parent(fd: int) -> None:
-    """End with the parent, which never writes: an end of file means that it is gone, whatever the tests are doing."""
-    os.read(fd, 1)
-    end_at_once(ORPHANED)
+    watch_parent(inbox)
 
 
 def pytest_collect_directory(path: Path, parent: pytest.Collector) -> PathCollector:

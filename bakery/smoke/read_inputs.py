@@ -34,14 +34,14 @@ class ReadInputs:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
         """Watch the tests."""
-        with self._watching():
+        with self.watching():
             return (yield)
 
     @contextmanager
     def sharing(self) -> Generator[None]:
         """Watch the import of what several imagefiles may share: a conftest.py, and all that it imports."""
         self._shares = True
-        with self._watching():
+        with self.watching():
             yield
 
     def variables(self, v: T) -> T:
@@ -61,7 +61,8 @@ class ReadInputs:
         return path.is_relative_to(tempfile.gettempdir()) and not path.is_relative_to(self._root)
 
     @contextmanager
-    def _watching(self) -> Generator[None]:
+    def watching(self) -> Generator[None]:
+        """Watch what the user's code takes in meanwhile."""
         tracer = Tracer(self._root)
         tracer.read = self._tracer.read
         with tracer:

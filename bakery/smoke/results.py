@@ -109,7 +109,7 @@ class Verdicts:
             seconds=sum(r.duration for r in reports),
             file=file,
             line=line,
-            text=_text(reports),
+            text=text_of(reports),
         )
 
     def _failing_line(self, item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException]) -> tuple[str, int]:
@@ -155,7 +155,7 @@ def _outcome(reports: list[pytest.TestReport]) -> Verdict:
     return "passed"
 
 
-def _text(reports: list[pytest.TestReport]) -> str:
+def text_of(reports: list[pytest.TestReport]) -> str:
     """Return a failure's explanation with what the test printed; a skip's reason."""
     parts: list[str] = []
     for report in reports:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from bakery.errors import ImagefileError
 from bakery.imagefile.conversion import convert, from_plain, to_plain
-from bakery.model import from_json
+from bakery.model import from_json, to_json
 from bakery.redaction.secret import Secret
 from bakery.smoke.job import SmokeJob
 
@@ -38,6 +38,7 @@ def dump(job: SmokeJob) -> bytes:
         "timeout": job.timeout,
         "build": job.build,
         "strict_host": job.strict_host,
+        "suite": None if job.suite is None else to_json(job.suite),
     }
     return json.dumps(data).encode() + b"\n"
 

@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -76,6 +77,39 @@ def start_process(
         bufsize=-1 if buffered else 0,
         start_new_session=True,
     )
+
+
+def start_on_terminal(
+    argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, pass_fds: Sequence[int] = ()
+) -> Process:
+    """Start a program that the user talks to, on this process's terminal, and do not wait for it.
+
+    It is in our group of processes, to which the terminal belongs: Ctrl-C reaches both. What it says goes to standard
+    error, as all that is no result.
+
+    Args:
+        argv: program and arguments.
+        env: its whole environment.
+        cwd: where it runs.
+        pass_fds: descriptors of ours that it has, too.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    return subprocess.Popen(argv, stdout=sys.stderr.fileno(), env=env, cwd=cwd, pass_fds=pass_fds)
+
+
+def end_on_terminal(process: Process, patience: float = PATIENCE) -> None:
+    """End what `start_on_terminal` started: SIGTERM, then SIGKILL.
+
+    Args:
+        process: the program.
+        patience: seconds that it has to end by itself.
+    """
+    process.terminate()
+    if wait(process, patience) is None:
+        process.kill()
+    wait(process, PATIENCE)
 
 
 def run_on_terminal(argv: Sequence[str], *, env: Mapping[str, str] | None = None, umask: int = -1) -> int:

@@ -37,7 +37,7 @@ def list_(project: Project, as_json: bool) -> None:
 def _image(image: dict[str, Any]) -> str:
     head = f"{click.style(image['name'], bold=True)}  {image['doc']}".rstrip()
     axes = {f"matrix {name}": values for name, values in image["matrix"].items()}
-    parts = {key: image[key] for key in ("sources", "tasks", "tests", "post")}
+    parts = {key: image[key] for key in ("sources", "tasks", "tests", "suites", "post")}
     rows = [(f"  {name}", ", ".join(map(_name, items))) for name, items in {**axes, **parts}.items() if items]
     return "\n".join([head, output.table(rows)])
 

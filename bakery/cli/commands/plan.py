@@ -70,6 +70,7 @@ def _build(build: Build, reasons: dict[str, str]) -> str:
         lines = [f"{head}  makes {build.image} with {build.driver}{after}"]
     lines += _steps("tasks", build.steps, reasons)
     lines += _steps("tests", build.tests, {})
+    lines += ["  suites", *(f"    {suite}" for suite in build.suites)] if build.suites else []
     lines += _steps("post", build.post, {})
     if build.variables:
         lines += ["  values", *(f"    {value_text(value)}" for value in build.variables)]

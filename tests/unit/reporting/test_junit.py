@@ -36,6 +36,21 @@ def counts(element: ET.Element) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(
+    ("test", "classname", "name"),
+    [
+        ("tests/test_web.py::test_runs", "tests.test_web", "test_runs"),
+        ("tests/test_web.py::TestNginx::test_runs[a::b]", "tests.test_web.TestNginx", "test_runs[a::b]"),
+        ("test_web.py::test_it[bakery://web-80]", "test_web", "test_it[bakery://web-80]"),
+        ("answers[a::b]", "b", "answers[a::b]"),
+        ("tests/test_web.py", "b", "tests/test_web.py"),
+    ],
+)
+def test_a_test_of_a_suite_keeps_the_names_that_pytest_gives_it(test: str, classname: str, name: str) -> None:
+    (case,) = suite(ended(test, "passed"))
+    assert (case.get("classname"), case.get("name")) == (classname, name)
+
+
+@pytest.mark.parametrize(
     ("outcome", "tag", "counted"),
     [
         ("passed", None, {"tests": 1, "failures": 0, "errors": 0, "skipped": 0}),

@@ -16,8 +16,9 @@ from bakery.imagefile import loader
 from bakery.machine.transport.base import Transport
 from bakery.model import Endpoint
 from bakery.smoke import SmokeJob, TestRef, plugin, wire
+from bakery.smoke import child as child_process
 from bakery.smoke.identity import SCRIPT
-from bakery.smoke.runner import PytestStart, _command
+from bakery.smoke.process import PytestStart
 from bakery.state.ssh_keys import make_keys
 from tests.unit.smoke.pipes import Answer, FakePipes
 
@@ -59,7 +60,8 @@ class Child:
             raise self.error
         return cast("Transport", self)
 
-    def open_shell(self) -> FakePipes:
+    def open_shell(self, *, as_root: bool = True) -> FakePipes:
+        assert as_root
         return FakePipes(self.answer, 1000)
 
     def close(self) -> None:
@@ -88,7 +90,7 @@ class Child:
         events = self.folder / "events"  # no pipe: nobody reads it while the child runs
         outlet = os.open(events, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.write(job_in, wire.dump(job))
-        words = _command(PytestStart.of(job), inbox, outlet)
+        words = PytestStart.of(job).words(inbox, outlet)
         self.monkeypatch.chdir(self.folder)
         self.monkeypatch.setattr("sys.path", [*__import__("sys").path])
         pytest.main(words[words.index("pytest") + 1 :])
@@ -102,7 +104,7 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Child:
     child = Child(tmp_path, monkeypatch)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setattr(plugin, "connect", child.connect)
-    monkeypatch.setattr(plugin, "_end_with_parent", lambda _: None)
+    monkeypatch.setattr(plugin, "watch_parent", lambda _: None)
     return child
 
 
@@ -334,7 +336,7 @@ def test_a_job_that_is_cut_short_is_none() -> None:
     os.write(outlet, b'{"half')
     os.close(outlet)
     with pytest.raises(pytest.UsageError, match="cut short"):
-        plugin._line(inbox)
+        child_process.job_line(inbox)
     os.close(inbox)
 
 
@@ -344,16 +346,17 @@ def test_the_plugin_is_nothing_by_itself(child: Child) -> None:
 
 def test_the_end_of_the_parent_is_the_end_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     codes: list[int] = []
-    monkeypatch.setattr(plugin, "end_at_once", codes.append)
+    monkeypatch.setattr(child_process, "end_at_once", codes.append)
     inbox, outlet = os.pipe()
     os.close(outlet)
-    plugin._end_with_parent(inbox)
+    child_process._end_with_parent(inbox)
     os.close(inbox)
-    assert codes == [plugin.ORPHANED]
+    assert codes == [child_process.ORPHANED]
 
 
 def test_nothing_is_fed_to_a_machine_that_nobody_opened(tmp_path: Path) -> None:
     job = SmokeJob(imagefile=tmp_path / "i.py", tests=(), endpoint=Endpoint(), keys=KEYS, junit=tmp_path / "j.xml")
-    session = plugin.Session(job, -1, cast("pytest.Config", None))
-    with pytest.raises(BakeryError, match="no connection to the machine"):
-        session.feed("true")
+    with (tmp_path / "events").open("wb") as events:
+        session = plugin.Session(job, events.fileno(), cast("pytest.Config", None))
+        with pytest.raises(BakeryError, match="no connection to the machine"):
+            session.feed("true")

@@ -17,8 +17,9 @@ from bakery.errors import BakeryError, ConnectError, Interrupted, SmokeError
 from bakery.events import Event, TestEnded
 from bakery.machine.transport.stages import NotReached, Stage
 from bakery.model import Endpoint
-from bakery.smoke import SmokeJob, TestRef, connect, runner
-from bakery.smoke.runner import BUILTIN_FILE, PytestProcess, PytestStart, _command, _environment, _Outcome
+from bakery.smoke import SmokeJob, TestRef, connect, process, runner
+from bakery.smoke.process import BUILTIN_FILE, PytestProcess, PytestStart
+from bakery.smoke.runner import ChildOutcome
 from bakery.state.ssh_keys import make_keys
 from bakery.util.context import WorkContext
 from tests.unit.clock import Clock
@@ -53,9 +54,9 @@ class Words:
         return "exit code 3\nSegmentation fault"
 
 
-def outcome(*events: dict[str, Any], work: WorkContext | None = None, job: SmokeJob = JOB) -> _Outcome:
+def outcome(*events: dict[str, Any], work: WorkContext | None = None, job: SmokeJob = JOB) -> ChildOutcome:
     """What came of these events, checked."""
-    whole = _Outcome(job, work or WorkContext(cache=Path()))
+    whole = ChildOutcome(job, work or WorkContext(cache=Path()))
     for event in events:
         whole.take(event)
     whole.check(cast("PytestProcess", Words()))
@@ -148,11 +149,11 @@ def test_each_file_is_given_once_built_in_tests_first() -> None:
     assert PytestStart.of(replace(JOB, builtin=frozenset())).files == (Path("/project/imagefile.py"),)
 
 
-def test_the_child_has_our_configuration_and_no_secret_in_its_words() -> None:
-    words = _command(PytestStart.of(JOB), 5, 6)
+def test_the_child_has_our_configuration_and_no_secret_in_its_words(tmp_path: Path) -> None:
+    words = PytestStart.of(replace(JOB, junit=tmp_path / "run" / "junit.xml")).words(5, 6)
     assert words[:3] == [sys.executable, "-P", "-B"]
     assert {"--noconftest", "--bakery-job=5", "--bakery-events=6", "--rootdir=/project"} <= {*words}
-    assert words[words.index("-c") + 1] == str(runner.CONFIG)
+    assert words[words.index("-c") + 1] == str(process.CONFIG)
     assert not any("PRIVATE KEY" in word for word in words)
 
 
@@ -160,12 +161,12 @@ def test_the_childs_environment_is_the_callers_without_what_changes_pytests_mind
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     environ = {"PATH": "/bin", "PYTEST_ADDOPTS": "-x", "PYTEST_PLUGINS": "evil", "PYTHONPATH": "/mine"}
-    clean = _environment(environ)
+    clean = PytestStart.of(JOB).environment(environ)
     assert {name for name in clean if name.startswith("PYTEST")} == {"PYTEST_DISABLE_PLUGIN_AUTOLOAD"}
     root = str(Path(runner.__file__).parents[2])
     assert (clean["PATH"], clean["PYTHONPATH"].split(os.pathsep)) == ("/bin", [root, "/mine"])
     monkeypatch.setattr(sysconfig, "get_path", lambda _: root)
-    assert _environment({"PATH": "/bin"}) == {"PATH": "/bin", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    assert PytestStart.of(JOB).environment({"PATH": "/bin"}) == {"PATH": "/bin", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
 # ---- the way to the machine -------------------------------------------------------------------------------------

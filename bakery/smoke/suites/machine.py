@@ -1,0 +1,93 @@
+"""The machine under test, as a suite's process sees it: connected to when the first question is asked."""
+
+from __future__ import annotations
+
+from functools import cached_property, partial
+from typing import Final
+
+from bakery.errors import BakeryError
+from bakery.machine.transport.base import Transport
+from bakery.smoke.connect import connect
+from bakery.smoke.elsewhere import watch
+from bakery.smoke.job import SmokeJob, SuiteRun
+from bakery.smoke.prefetch import PrefetchedFacts
+from bakery.smoke.shell import AS_LOGGED_IN, CommandTimeoutError, Shell
+from bakery.util.results import Lost
+
+LOGIN_SHELL: Final = r"""
+u=$(id -un)
+s=$(getent passwd "$u" 2>/dev/null) || s=$(grep "^$u:" /etc/passwd)
+s=${s##*:}
+[ -x "$s" ] || s=/bin/sh
+printf %s "$s"
+"""
+"""Prints the login shell of whoever runs it; without getent(1) that of /etc/passwd."""
+
+
+class SuiteMachine:
+    """The machine that a suite tests. Not for several threads.
+
+    Args:
+        job: where it is, and how the suite runs.
+        suite: the job's.
+    """
+
+    def __init__(self, job: SmokeJob, suite: SuiteRun) -> None:
+        self._job = job
+        self._options = suite.options
+        self._transport: Transport | None = None
+
+    @property
+    def address(self) -> str:
+        """Its address."""
+        return self._job.endpoint.host
+
+    @property
+    def strict(self) -> bool:
+        """True to put testinfra's known wrong answers right."""
+        return self._options.strict_host
+
+    @cached_property
+    def shell(self) -> Shell:
+        """Its shell: root's, or that of whoever logs in.
+
+        Raises:
+            ConnectError: it does not let us in.
+        """
+        self._transport = connect(self._job.endpoint, self._job.keys)
+        spawn = partial(self._transport.open_shell, as_root=self._options.user == "root")
+        return Shell(spawn, prepare=AS_LOGGED_IN)
+
+    @cached_property
+    def facts(self) -> PrefetchedFacts:
+        """What is known of it."""
+        facts = PrefetchedFacts(self.shell.ask)
+        watch(self.shell, facts)
+        return facts
+
+    @cached_property
+    def interpreter(self) -> str:
+        """The program on it that runs commands. In a container nobody logs in: there it is `/bin/sh`.
+
+        Raises:
+            ConnectError, BakeryError: no shell answers.
+        """
+        if not self._options.login_shell or self._job.endpoint.transport == "namespace":
+            return "/bin/sh"
+        try:
+            [reply] = self.shell.ask(LOGIN_SHELL, timeout=60)
+        except (Lost, CommandTimeoutError) as error:
+            raise BakeryError(f"no shell on the machine under test: {error}") from error
+        return reply.stdout.decode(errors="replace") or "/bin/sh"
+
+    @property
+    def round_trips(self) -> int:
+        """How often it was asked something."""
+        return self.shell.round_trips if "shell" in vars(self) else 0
+
+    def close(self) -> None:
+        """End the connection, if there is one."""
+        if "shell" in vars(self):
+            self.shell.close()
+        if self._transport is not None:
+            self._transport.close()
