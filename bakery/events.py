@@ -45,20 +45,60 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class RunStarted(Event):
-    """A run begins: the builds in it, and the folder that holds its logs."""
+    """A run begins: the builds in it, the folder that holds its logs, and where and how it was started.
+
+    `command` is the command line without the values of variables, `version` is bakery's, `host` says what runs it.
+    """
 
     builds: tuple[str, ...] = ()
     folder: str = ""
+    command: str = ""
+    version: str = ""
+    host: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildStarted(Event):
-    """A build begins: its image's name, its driver, and how many steps and tests are ahead."""
+    """A build begins: its image's name, its driver, and how many steps and tests are ahead.
+
+    `base` says what it starts from, `values` has a line for each variable, with its origin, `commit` is the imagefile's
+    in git, with `+` where files differ from it.
+    """
 
     image: str = ""
     driver: str = ""
     steps: tuple[str, ...] = ()
     tests: int = 0
+    base: str = ""
+    values: tuple[str, ...] = ()
+    commit: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineStarted(Event):
+    """A machine runs: what for (`build`, `smoke`, `clone`), and what its driver says of it (`accelerator: tcg`)."""
+
+    role: str
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackagesListed(Event):
+    """What is installed on the sealed machine, and what differs from the image `before`, the last of this build."""
+
+    count: int
+    before: str = ""
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class BootTimed(Event):
+    """How the tested machine booted: `stages` of name and seconds, `units` of name, begin and seconds."""
+
+    stages: tuple[tuple[str, float], ...] = ()
+    units: tuple[tuple[str, float, float], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from functools import partial
 
 from bakery.build.context import RunContext
 from bakery.build.incremental import IncrementalBuild
-from bakery.build.inspection import inspect_image
+from bakery.build.inspection import ended_by, inspect_image
 from bakery.build.job import Job
 from bakery.build.keeping import capture, keep, publish
 from bakery.build.phases import check_clones_differ, run_post_step, seal, smoke
@@ -55,14 +56,20 @@ def make_image(scope: Scope, base: Artifact | None) -> Artifact:
 
 
 def verify(scope: Scope, artifact: Artifact) -> None:
-    """Look into the image's file, and test machines that are booted from it."""
+    """Look into the image's file, and test machines that are booted from it; what is found there ends it at once."""
     with judging(scope, artifact):
         inspection = scope.in_background(partial(inspect_image, scope, artifact))
         if scope.run.options.test:
-            with start_test_process(scope) as tests, scope.machine(artifact, role="smoke") as machine:
-                inspection.result()  # nothing is tested that must not leave the house
-                identity = smoke(scope, machine, tests)
-            for _ in range(1, scope.run.options.clones):
-                with scope.machine(artifact, role="clone") as machine:
-                    check_clones_differ(scope, machine, identity)
+            with ended_by(inspection, scope.run.cancel):
+                test_machines(scope, artifact, inspection)
         inspection.result()
+
+
+def test_machines(scope: Scope, artifact: Artifact, inspection: Future[None]) -> None:
+    """Run the tests on a machine of the image, and compare further ones with it where that is wanted."""
+    with start_test_process(scope) as tests, scope.machine(artifact, role="smoke") as machine:
+        inspection.result()  # nothing is tested that must not leave the house
+        identity = smoke(scope, machine, tests)
+    for _ in range(1, scope.run.options.clones):
+        with scope.machine(artifact, role="clone") as machine:
+            check_clones_differ(scope, machine, identity)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -57,6 +58,7 @@ class BuildOptions:
         began: seconds since the epoch, when the first input may have been read.
         inputs: what was read while the imagefile was loaded and planned; for the depfile.
         depfile: where the list of files it depended on is written, in Make's syntax.
+        manifest: where it is written what the images are made of.
         deadline: seconds for the whole run.
         resume: the run to continue.
         offline: nothing may be downloaded.
@@ -77,6 +79,7 @@ class BuildOptions:
     began: float = field(default_factory=time.time)
     inputs: frozenset[LocalInput] = frozenset()
     depfile: Path | None = None
+    manifest: Path | None = None
     deadline: float | None = None
     resume: str | None = None
     offline: bool = False
@@ -112,6 +115,13 @@ class RunContext:
     def imagefile(self) -> Path:
         """The user's file."""
         return self.jobs.recipe.file
+
+    @cached_property
+    def commit(self) -> str:
+        """The imagefile's commit in git; asked for once."""
+        from bakery.build.begin import commit_of
+
+        return commit_of(self.imagefile.parent, self.cancel)
 
     def work(self, build: str) -> WorkContext:
         """Return what code that makes files needs."""

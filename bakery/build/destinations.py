@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from bakery.build.makefile import is_rule
+from bakery.build.manifest import MARK
 from bakery.disk.signatures import is_disk_image
 from bakery.errors import UsageError
 
@@ -142,6 +143,13 @@ def junit_file(given: str, path: Path) -> Destination:
     )
 
 
+def manifest_file(given: str, path: Path) -> Destination:
+    """Return the place of `--manifest`."""
+    return Destination(
+        option="--manifest", given=given, path=path, ours=_is_manifest, kind="a manifest", example="manifest.json"
+    )
+
+
 def check_all(destinations: Iterable[Destination], kept: Iterable[Path]) -> None:
     """Look at all places that one command line names.
 
@@ -190,6 +198,12 @@ def _is_depfile(path: Path) -> bool:
     if path.stat().st_size > _LARGEST_DEPFILE:
         return False
     return is_rule(path.read_text(encoding="utf-8", errors="surrogateescape"))
+
+
+def _is_manifest(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(4096)
+    return not head or f'"type": "{MARK}"'.encode() in head
 
 
 def _is_junit(path: Path) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +22,8 @@ from bakery.util.results import TimedOut
 from bakery.util.units import format_size
 from bakery.util.waiting import Cancel
 
+LOW: Final = 10 << 30
+"""Bytes that should be free for bases, checkpoints and images."""
 State = Literal["ok", "info", "warning", "missing"]
 
 
@@ -70,14 +72,28 @@ PROGRAMS: Final[Mapping[str, tuple[Program, ...]]] = {
         Program("ssh", "openssh-client", "`bake ssh`", needed=False, version=("-V",)),
         Program("mmdebstrap", "mmdebstrap", "making Debian bases", needed=False),
         Program("mke2fs", "e2fsprogs", "making disks", needed=False, version=("-V",)),
+        Program("debugfs", "e2fsprogs", "looking into finished images", needed=False, version=("-V",)),
+        Program("sfdisk", "fdisk", "making disks", needed=False),
         Program("mformat", "mtools", "making EFI partitions", needed=False),
+        Program("mcopy", "mtools", "the same", needed=False),
         Program("grub-mkimage", "grub-common", "making disks boot", needed=False),
     ),
     "qemu": (
         Program("qemu-system-x86_64", "qemu-system-x86", "running machines"),
         QEMU_IMG,
+        Program("zstd", "zstd", "checkpoints: without it no step is reused", needed=False),
     ),
-    "nspawn": (Program("systemd-nspawn", "systemd-container", "running containers"),),
+    "nspawn": (
+        Program("systemd-nspawn", "systemd-container", "systemd inside of containers", needed=False),
+        Program("unshare", "util-linux", "namespaces"),
+        Program("nsenter", "util-linux", "entering them"),
+        Program("slirp4netns", "slirp4netns", "the containers' network"),
+        Program("sfdisk", "fdisk", "reading disks that are a base"),
+        Program("blkid", "util-linux", "the same"),
+        Program("setpriv", "util-linux", "the same"),
+        Program("qemu-system-x86_64", "qemu-system-x86", "the machine that tests the image"),
+        QEMU_IMG,
+    ),
     "virtualbox": (
         Program(
             "VBoxManage",
@@ -131,15 +147,19 @@ def _kvm() -> CheckResult:
             why="machines are emulated: several times slower",
             hint="enable virtualisation, or build in containers (nspawn)",
         )
-    if not os.access(kvm, os.R_OK | os.W_OK):
+    try:
+        with kvm.open("r+b", buffering=0):
+            pass
+    except OSError as error:
         return CheckResult(
             about="host",
             state="warning",
             text="/dev/kvm may not be opened by this user",
-            hint="sudo adduser $USER kvm, then log in again",
+            why=error.strerror or str(error),
+            hint="`sudo usermod -aG kvm $USER`, then log in again",
         )
     return CheckResult(
-        about="host", state="ok", text="/dev/kvm opens; whether it runs a guest is tried at the first build"
+        about="host", state="ok", text="/dev/kvm opens; whether it runs a guest is said below qemu, where it is tried"
     )
 
 
@@ -151,14 +171,23 @@ def _cache(environ: Mapping[str, str]) -> Iterator[CheckResult]:
     there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free
     text = f"{folder}: {format_size(used)} used, {format_size(free)} free"
-    if not os.access(there, os.W_OK):
+    if why := _unwritable(there):
         yield CheckResult(
-            about="cache", state="missing", text=text, why="it cannot be written", hint="set BAKERY_CACHE_DIR"
+            about="cache", state="missing", text=text, why=f"it cannot be written: {why}", hint="set BAKERY_CACHE_DIR"
         )
-    elif free < 10 * 10**9:
+    elif free < LOW:
         yield CheckResult(about="cache", state="warning", text=text, hint="`bake cache prune` makes room")
     else:
         yield CheckResult(about="cache", state="ok", text=text)
+
+
+def _unwritable(folder: Path) -> str:
+    """Say why no file can be made there: tried, and taken away again."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def _stored(path: Path) -> int:
@@ -190,7 +219,7 @@ def _driver(drivers: Registry, name: str, work: WorkContext) -> Iterator[CheckRe
         problems = [Problem(what=error.what, why=error.why, hint=error.hint)]
     if not problems and name not in PROGRAMS:
         home = type(driver).__module__
-        yield CheckResult(about=name, state="ok", text=f"installed ({home})", hint=driver.requires)
+        yield CheckResult(about=name, state="info", text=f"installed ({home}); it says nothing of this host")
     for problem in problems:
         state: State = "missing" if problem.fatal else "warning" if problem.why or problem.hint else "ok"
         yield CheckResult(about=name, state=state, text=problem.what, why=problem.why, hint=problem.hint)
@@ -206,14 +235,29 @@ def _program(about: str, program: Program) -> CheckResult:
             why=f"needed for {program.use}",
             hint=program.hint or f"apt-get install {program.package}",
         )
-    return CheckResult(about=about, state="ok", text=f"{program.name} {_version(path, program)}".rstrip())
+    version, trouble = _run(path, program)
+    if trouble:
+        return CheckResult(
+            about=about,
+            state="missing" if program.needed else "warning",
+            text=f"{path} does not run",
+            why=f"{' '.join((program.name, *program.version))}: {trouble}",
+            hint=f"apt-get install --reinstall {program.package}",
+        )
+    return CheckResult(about=about, state="ok", text=f"{program.name} {version}".rstrip())
 
 
-def _version(path: str, program: Program) -> str:
-    """Return the first thing that looks like a version in what a program says of itself."""
+def _run(path: str, program: Program) -> tuple[str, str]:
+    """Run a program for its version: what looks like one in what it says, and why it does not run, empty if it does."""
     try:
         done = run_process([path, *program.version], cancel=Cancel(), timeout=20)
-    except (OSError, TimedOut):
-        return ""
-    match = re.search(r"\d+(?:\.\d+)+\S*", done.stdout + done.stderr)
-    return match[0].strip(",;()") if match else ""
+    except OSError as error:
+        return "", error.strerror or str(error)
+    except TimedOut:
+        return "", "no answer within 20 s"
+    said = done.stdout + done.stderr
+    match = re.search(r"\d+(?:\.\d+)+\S*", said)
+    version = match[0].strip(",;()") if match else ""
+    if done.exited in (126, 127) or done.exited < 0 or (done.exited and not version):
+        return "", (said.strip().splitlines() or [f"exit code {done.exited}"])[-1]
+    return version, ""

@@ -10,6 +10,7 @@ from bakery.build.job import Job, Jobs
 from bakery.build.step_keys import base_key, look_up_steps
 from bakery.imagefile.builds import Build, ImageRef, Step
 from bakery.state.project import State
+from bakery.state.versions import newest_meant
 from bakery.util.context import WorkContext
 
 
@@ -55,4 +56,4 @@ def _steps(job: Job, options: BuildOptions, state: State) -> list[Explained]:
 def _newest(build: str, state: State) -> str | None:
     """Return the key of the image that another build made last."""
     images = [image for image in state.images() if image.build == build]
-    return base_key(images[-1], WorkContext(cache=state.cache)) if images else None
+    return base_key(newest_meant(images), WorkContext(cache=state.cache)) if images else None

@@ -27,6 +27,7 @@ class ImageOptions:
         hygiene: how the finished image is looked into; False for not at all.
         builtin_tests: True for all, False for none, or the wanted names.
         strict_host: whether testinfra's known wrong answers are put right.
+        versions: whether older images stay: True numbers them, a text is what stands before the number.
         login: how machines that test the image are entered; None where root is let in on port 22.
         suites: how its pytest suites run.
     """
@@ -37,6 +38,7 @@ class ImageOptions:
     strict_host: bool = True
     login: Login | None = None
     suites: Suites | None = None
+    versions: bool | str = False
 
     @classmethod
     def of(cls, image: ImageSpec) -> Self:

@@ -65,7 +65,7 @@ class IncrementalBuild:
         with scope.phase("base"):
             parent = base_key(self.boot.base, work) or driver.prepare(self.boot, work)
             self._provider = list_checkpoints(scope, driver, self.boot)
-        self._base = parent
+        self._base = scope.base_key = parent
         self._step_keys = self._look_up(run.options)
         self.key = self._step_keys.parent
         run.inputs.add(LocalInput("file", run.imagefile))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import replace
 
 from bakery.build.scope import Scope
 from bakery.disk import foreign_formats
 from bakery.disk.inspect import Finding, Hygiene, inspect
-from bakery.errors import SmokeError
+from bakery.errors import Interrupted, SmokeError
 from bakery.events import Notice, TestEnded
 from bakery.model import Artifact
+from bakery.util.waiting import Cancel
 
 FORMATS = frozenset({"qcow2", "raw", *foreign_formats.QEMU_NAMES})
 NAME = "hygiene"
@@ -43,6 +47,30 @@ def inspect_image(scope: Scope, artifact: Artifact) -> None:
                 why="\n".join(f"{finding.path}: {finding.detail}" for finding in fatal),
                 hint="remove them in a task, or allow a path: @bakery.image(hygiene=Hygiene(allow=(PATH,)))",
             )
+
+
+@contextmanager
+def ended_by(inspection: Future[None], cancel: Cancel) -> Generator[None]:
+    """End what is done in the block as soon as an inspection that goes on beside it has failed.
+
+    Args:
+        inspection: its future.
+        cancel: the run's token; all waits of the block look at it.
+
+    Raises:
+        SmokeError: what the inspection raised.
+    """
+
+    def look() -> str:
+        return "the inspection failed" if inspection.done() and inspection.exception() else ""
+
+    try:
+        with cancel.watching(look):
+            yield
+    except Interrupted:
+        if not cancel.reason and look():
+            inspection.result()
+        raise
 
 
 def _report(scope: Scope, findings: tuple[Finding, ...], seconds: float) -> None:

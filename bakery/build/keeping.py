@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from bakery.build.kept_images import write_down
 from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope
+from bakery.build.versions import link_current, take_name, with_version
 from bakery.drivers.publisher import Publisher
+from bakery.events import Notice
 from bakery.model import Artifact
+from bakery.state import package_lists
 from bakery.state.ledger import ClaimLedger, MergedLedger
 
 
@@ -38,6 +42,16 @@ def _taken(scope: Scope, image: Artifact, ledger: ClaimLedger) -> Artifact:
     return replace(image, build=scope.build.name, created=image.created or datetime.now(UTC))
 
 
+def _origins(scope: Scope) -> dict[str, Any]:
+    """Return what an image remembers of how it was made, for the manifest and the next image's comparison."""
+    return {
+        "imagefile": scope.job.imagefile.name,
+        "run": scope.run.folder.id,
+        "base_key": scope.base_key,
+        package_lists.KEY: package_lists.save(scope.run.state.folder, scope.packages),
+    }
+
+
 def keep(scope: Scope, image: Artifact) -> Artifact:
     """Make the tested image the user's: final name, copies, catalogue. No clean-up touches it afterwards.
 
@@ -51,16 +65,20 @@ def keep(scope: Scope, image: Artifact) -> Artifact:
         scope.machines.end_those_done_with()
         driver = scope.run.drivers.get(image.driver)
         claim, ledger = scope.claims.new("keep", image.driver)
+        name, version = take_name(scope.job, scope.run.state)
         both = replace(claim, ledger=MergedLedger(ledger, scope.images.pop(image.id)))
         with scope.run.state.room(scope.run.folder.path / f"{claim.folder.name}.spare"):
-            kept = driver.keep(image, scope.build.image, both)
+            kept = driver.keep(image, name, both)
         kept = replace(
             kept,
             key=image.key,
             build=image.build,
             created=image.created,
-            data={**image.data, **kept.data, "imagefile": scope.job.imagefile.name},
+            data={**image.data, **kept.data, **_origins(scope)},
         )
+        kept = with_version(kept, scope.job, version)
         both.commit()
         write_down(scope.run, kept, f"artifact-{claim.folder.name}.json")
+        if problem := link_current(kept):
+            scope.emit(Notice(level="warning", message=problem))
         return kept

@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from bakery.build.context import RunContext
+from bakery.build.versions import follow
 from bakery.drivers.base import Driver
 from bakery.errors import BakeryError, PostError, UsageError
 from bakery.events import Notice
 from bakery.model import Artifact, to_json
+from bakery.state import package_lists
 from bakery.state.project import State
+from bakery.state.versions import FAMILY, is_current
 from bakery.util.files import write_whole
 
 
@@ -56,19 +59,31 @@ def remove(image: Artifact, state: State, drivers: Callable[[str], Driver[Any]])
             f"the driver {image.driver} cannot delete images", hint=f"delete {image.id} by hand"
         ) from error
     state.forget_image(image)
+    follow(image, state)
+    package_lists.sweep(state.folder, state.images())
 
 
 def excess(images: Iterable[Artifact], keep: int) -> list[Artifact]:
-    """Return all but the newest `keep` images of each name and driver.
+    """Return all but the newest `keep` images of each name and driver; the versions of an image have one name.
+
+    The current version stays, also where it is an older one: it is one of those that are kept.
 
     Args:
         images: oldest first, as the catalogue has them.
-        keep: how many of each stay.
+        keep: how many of each stay; 0 for none at all.
     """
-    groups: dict[tuple[str, str], list[Artifact]] = {}
+    groups: dict[tuple[str, str, str], list[Artifact]] = {}
     for image in images:
-        groups.setdefault((image.driver, image.name), []).append(image)
-    return [image for group in groups.values() for image in group[: max(0, len(group) - keep)]]
+        family = image.data.get(FAMILY)
+        place = image.build if family else ""  # each source has versions of its own
+        groups.setdefault((image.driver, family or image.name, place), []).append(image)
+    return [image for group in groups.values() for image in _old(group, keep)]
+
+
+def _old(group: list[Artifact], keep: int) -> list[Artifact]:
+    spared = [image for image in group if is_current(image)][: 1 if keep else 0]
+    others = [image for image in group if image not in spared]
+    return others[: max(0, len(others) - max(0, keep - len(spared)))]
 
 
 def status(image: Artifact, drivers: Callable[[str], Driver[Any]]) -> str:

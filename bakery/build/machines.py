@@ -15,7 +15,7 @@ from bakery.build.resume import ResumableMachine
 from bakery.build.running import RunningMachine
 from bakery.drivers.base import Driver
 from bakery.errors import DriverError, Interrupted
-from bakery.events import Notice
+from bakery.events import MachineStarted, Notice
 from bakery.imagefile.builds import Build
 from bakery.machine.build_names import BuildNames
 from bakery.model import Artifact, Checkpoint, Handle, Source
@@ -181,6 +181,8 @@ class Machines:
             timeout = claim.launch_timeout
             with self._events.phase(f"{again}launch"):
                 handle = self._retried(lambda: self._launch_with_room(driver, boot, claim))
+            details = tuple(f"{name}: {text}" for name, text in driver.describe(handle).items())
+            self._events.emit(MachineStarted(role=claim.role, details=details))
         link = Link(
             lambda: driver.endpoint(handle),
             claim.keys,

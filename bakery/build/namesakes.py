@@ -8,6 +8,7 @@ from bakery.build.context import RunContext
 from bakery.imagefile.base_images import LOCAL
 from bakery.imagefile.builds import Build
 from bakery.model import Problem
+from bakery.state.versions import FAMILY
 
 
 def made_elsewhere(run: RunContext, build: Build) -> Iterator[Problem]:
@@ -21,7 +22,12 @@ def made_elsewhere(run: RunContext, build: Build) -> Iterator[Problem]:
     for image in run.state.images():
         other = image.data.get("imagefile", own)
         same_place = image.build.rpartition("@")[2] == build.source or image.driver == build.driver not in LOCAL
-        if image.name == build.image and same_place and other != own and (folder / other).is_file():
+        if (
+            image.data.get(FAMILY, image.name) == build.image
+            and same_place
+            and other != own
+            and (folder / other).is_file()
+        ):
             yield Problem(
                 what=f"{other} in this folder has made an image {build.image}, and this one would take its place",
                 hint='give one of the two another name, with @bakery.image(name="..."), or move it to another folder',

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from bakery.build.begin import build_started, run_started
 from bakery.build.context import BuildOptions, RunContext
 from bakery.build.job import Job, Jobs
 from bakery.build.running import RunningMachine
@@ -18,7 +19,7 @@ from bakery.build.scope import Scope
 from bakery.build.signals import Signals
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, CleanupError, Interrupted, UsageError
-from bakery.events import BuildEnded, BuildStarted, Outcome, ResourceChanged, RunEnded, RunStarted
+from bakery.events import BuildEnded, Outcome, ResourceChanged, RunEnded
 from bakery.imagefile.builds import Build, Plan
 from bakery.model import Artifact
 from bakery.redaction.redactor import Redactor
@@ -85,11 +86,11 @@ class OneOffRun:
         """
         started = time.monotonic()
         with self._context() as run:
-            run.emit(RunStarted(builds=(build.name,), folder=str(run.folder.path)))
+            run.emit(run_started(run, (build.name,)))
             run.folder.write_about(
                 {"builds": [build.name], "imagefile": str(self.jobs.recipe.file), "started": time.time()}
             )
-            run.emit(BuildStarted(build=build.name, image=build.image, driver=driver, tests=len(build.tests)))
+            run.emit(build_started(run, self.jobs[build.name], driver))
             code = 0
             try:
                 self._learn(self.jobs[build.name], needed=needs_secrets)

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from bakery.build.context import BuildOptions, RunContext
 from bakery.build.destinations import check_suffix
 from bakery.build.makefile import near, prerequisites, rule
+from bakery.build.manifest import manifest
 from bakery.cache.inputs.external import LocalInput
 from bakery.cache.inputs.modules import users_files
 from bakery.cache.inputs.tracer import Tracer
@@ -93,7 +94,7 @@ def _files_of_base(base: Any) -> Iterator[Path]:
 
 
 def write_outputs(plan: Plan, artifacts: Mapping[str, Artifact], run: RunContext) -> None:
-    """Write the artifact and the dependency file that the options ask for.
+    """Write the artifact, the manifest and the dependency file that the options ask for.
 
     Raises:
         PostError: the image is not a file, or cannot be written there.
@@ -103,6 +104,9 @@ def write_outputs(plan: Plan, artifacts: Mapping[str, Artifact], run: RunContext
     try:
         if output is not None and last is not None:
             _place(last, output, run)
+        if run.options.manifest is not None:
+            run.options.manifest.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(run.options.manifest, manifest(plan, artifacts, run.state.folder), durable=True)
         if depfile is not None:
             depfile.parent.mkdir(parents=True, exist_ok=True)
             text = rule(_targets(last, run), _prerequisites(plan, run))
@@ -153,7 +157,8 @@ def _is_copy(artifact: Artifact, target: Path, run: RunContext) -> bool:
 
 def made_besides(options: BuildOptions) -> list[Path]:
     """Return the files that a run was asked to write beside its own."""
-    return [Path(os.path.realpath(path)) for path in (options.output, options.depfile) if path is not None]
+    made = (options.output, options.depfile, options.manifest)
+    return [Path(os.path.realpath(path)) for path in made if path is not None]
 
 
 def touch(run: RunContext) -> None:
@@ -207,5 +212,6 @@ def _prerequisites(plan: Plan, run: RunContext) -> Iterable[str]:
         *(LocalInput("file", path) for build in plan.builds for path in _files_of_base(build.boot.base)),
     }
     ours = [run.state.folder, run.state.cache]
-    ours += [path for path in (run.options.output, run.options.depfile) if path is not None]
+    made = (run.options.output, run.options.depfile, run.options.manifest)
+    ours += [path for path in made if path is not None]
     return (near(path, Path.cwd()) for path in prerequisites(inputs, ours))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from bakery.build import package_mirror
@@ -11,12 +13,14 @@ from bakery.build.job import BoundStep
 from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope
 from bakery.build.user_errors import as_error
-from bakery.errors import PostError, SmokeError
-from bakery.events import Output, StepEnded, StepStarted, TestEnded
+from bakery.errors import BakeryError, PostError, SmokeError
+from bakery.events import BootTimed, Output, PackagesListed, StepEnded, StepStarted, TestEnded
 from bakery.imagefile.plan import call
+from bakery.machine import boot_times, packages
 from bakery.model import Artifact
 from bakery.smoke.identity import SCRIPT, Identity, compare
-from bakery.state import progress
+from bakery.state import package_lists, progress
+from bakery.util.results import Lost, TimedOut
 
 if TYPE_CHECKING:
     from bakery.build.smoke_tests import SuiteChoice
@@ -31,9 +35,27 @@ def seal(scope: Scope, running: RunningMachine) -> None:
     with scope.phase("seal"):
         progress.forget(running.claim.folder)  # nobody can log in when this is done
         scope.identity = Identity.parse(running.link.open().run(SCRIPT).stdout)
+        _list_packages(scope, running)
         package_mirror.leave(running)
         done = sealed(running.machine, scope.job.options.seal or Seal())
         scope.emit(Output(text="\n".join(done), stream="stdout", step="seal"))
+
+
+def _list_packages(scope: Scope, running: RunningMachine) -> None:
+    """Note what is installed, and tell how that differs from the last image of this build."""
+    scope.packages = packages.parse(running.link.open().run(packages.SCRIPT).stdout)
+    if not scope.packages:
+        return
+    state = scope.run.state
+    last = next((image for image in reversed(state.images()) if image.build == scope.build.name), None)
+    before = package_lists.of(state.folder, last)
+    told = PackagesListed(count=len(scope.packages))
+    if last is not None and before:
+        different = packages.changes(before, scope.packages)
+        told = replace(
+            told, before=last.name, added=different.added, removed=different.removed, changed=different.changed
+        )
+    scope.emit(told)
 
 
 def smoke(
@@ -65,9 +87,19 @@ def smoke(
         suite = suite_run(scope.job, scope.run.state, choice)
         report = run_all(job, suite, running.claim, process, choice.terminal if choice else None)
         scope.tests_read = report.read
+        scope.results = tuple((result.test, result.outcome) for result in report.results)
+        _time_boot(scope, running)
         if not report.ok:
             raise SmokeError(summary(report), hint=f"the tests' report is in {scope.run.folder.path}")
         return report.identity
+
+
+def _time_boot(scope: Scope, running: RunningMachine) -> None:
+    """Tell how the tested machine booted; whatever its tests have left of it."""
+    with suppress(BakeryError, Lost, TimedOut):  # a figure less in the report
+        times = boot_times.parse(running.link.open().run(boot_times.SCRIPT).stdout)
+        if times.stages:
+            scope.emit(BootTimed(stages=times.stages, units=times.units))
 
 
 def check_clones_differ(scope: Scope, running: RunningMachine, first: Identity) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from bakery.build.context import RunContext
 from bakery.build.namesakes import made_elsewhere
+from bakery.build.versions import name_of
 from bakery.drivers.publisher import Publisher
 from bakery.errors import PreflightError
 from bakery.events import Notice
@@ -54,7 +55,7 @@ def _problems(run: RunContext, build: Build) -> Iterator[Problem]:
     run.cancel.check()
     driver = run.drivers.get(build.driver)
     yield from _too_large(run, build)
-    yield from driver.name_conflicts(build.boot, build.image)
+    yield from driver.name_conflicts(build.boot, name_of(run.jobs[build.name], run.state))
     yield from made_elsewhere(run, build)
     if isinstance(build.boot, Publisher):
         yield from build.boot.check()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bakery.build.bake import bake
+from bakery.build.begin import build_started, run_started
 from bakery.build.capacity import Capacity
 from bakery.build.context import Asks, BuildOptions, RunContext
 from bakery.build.job import Jobs
@@ -21,9 +22,10 @@ from bakery.build.resume import ResumedRun
 from bakery.build.signals import Signals
 from bakery.build.up_to_date import find_up_to_date_image
 from bakery.build.verdicts import warn_of_base
+from bakery.build.versions import claims_its_place
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, CleanupError, Interrupted, PostError, PreflightError
-from bakery.events import ArtifactKept, BuildEnded, BuildStarted, Notice, RunEnded, RunStarted, Waiting
+from bakery.events import ArtifactKept, BuildEnded, Notice, RunEnded, Waiting
 from bakery.imagefile.builds import Build, Plan
 from bakery.imagefile.recipe import Recipe
 from bakery.imagefile.user_code import out_of_imagefile, text_of
@@ -140,7 +142,7 @@ class _Run:
         started = time.monotonic()
         run = self.run
         names = tuple(build.name for build in self.plan.builds)
-        run.emit(RunStarted(builds=names, folder=str(run.folder.path)))
+        run.emit(run_started(run, names))
         run.folder.write_about({"builds": list(names), "imagefile": str(run.imagefile), "started": time.time()})
         for warning in self.plan.warnings:
             run.emit(Notice(level="warning", message=warning))
@@ -216,6 +218,8 @@ class _Run:
         if image is None or not image.tested:
             return False
         artifact = image.artifact
+        if told := claims_its_place(artifact, self.run.state):
+            self.run.emit(Notice(build=build.name, level="warning", message=told, hint="`bake rollback --to` chooses"))
         self.artifacts[build.name] = artifact
         self.run.emit(
             BuildEnded(build=build.name, outcome="cached", seconds=0.0, artifact=_json(artifact), reason="up to date")
@@ -278,15 +282,7 @@ class _Run:
         """Make one build: everything that can go wrong with it ends here, and disturbs no other."""
         started = time.monotonic()
         run = self.run
-        run.emit(
-            BuildStarted(
-                build=build.name,
-                image=build.image,
-                driver=build.driver,
-                tests=len(build.tests),
-                steps=tuple(step.name for step in build.steps),
-            )
-        )
+        run.emit(build_started(run, run.jobs[build.name]))
         base = self.artifacts[build.after[0]] if build.after else None
         warn_of_base(run, build, base)
         try:

@@ -53,6 +53,12 @@ class Scope:
         """Who the machine was that the image is made of."""
         self.tests_read: tuple[Read, ...] = ()
         """What the smoke tests took in on this host."""
+        self.results: tuple[tuple[str, str], ...] = ()
+        """The smoke tests of the first machine, each with how it ended."""
+        self.packages: dict[str, str] = {}
+        """What is installed on the machine that the image is made of: versions by name."""
+        self.base_key: str | None = None
+        """The content key of what the build stands on, where it is known."""
         self._last = ExitStack()
 
     def __enter__(self) -> Self:

@@ -28,7 +28,11 @@ def passed(artifact: Artifact, scope: Scope) -> Artifact:
     job, run = scope.job, scope.run
     read = noted(scope.tests_read, job, run.state.cache)
     key = None if read is None else tests_key(job, run.state.cache)
-    image = replace(artifact, verdict="passed", data={**artifact.data, "tests": key, "tests_read": read})
+    image = replace(
+        artifact,
+        verdict="passed",
+        data={**artifact.data, "tests": key, "tests_read": read, "results": [*map(list, scope.results)]},
+    )
     run.inputs.update(files_of(image.data, job.folder))
     return image
 

@@ -28,6 +28,7 @@ COMMANDS: Final = {  # name: (module, one line of help), so that `bake --help` i
     "images": ("images", "Show what has been built here."),
     "rm": ("images", "Delete images that were built here."),
     "prune": ("images", "Delete all but the newest images of each name."),
+    "rollback": ("images", "Make an older version of an image the current one."),
     "gc": ("gc", "Destroy what dead runs left behind."),
     "ssh": ("ssh", "Open a shell on a throw-away machine of an image, or on one that was kept."),
     "why": ("why", "Say which input makes a step run again."),

@@ -68,18 +68,28 @@ class Project:
         return None if path is None else self.folder / path
 
     def check_destinations(
-        self, *, output: str | None = None, depfile: str | None = None, junit: str | None = None
+        self,
+        *,
+        output: str | None = None,
+        depfile: str | None = None,
+        manifest: str | None = None,
+        junit: str | None = None,
     ) -> None:
         """Look at the places where the command line says to write.
 
         Raises:
             UsageError: one of them is no place for that, or holds something else.
         """
-        if output is depfile is junit is None:
+        if output is depfile is manifest is junit is None:
             return
         from bakery.build import destinations as places
 
-        kinds = ((places.image_file, output), (places.dependency_file, depfile), (places.junit_file, junit))
+        kinds = (
+            (places.image_file, output),
+            (places.dependency_file, depfile),
+            (places.manifest_file, manifest),
+            (places.junit_file, junit),
+        )
         named = [kind(given, self.folder / given) for kind, given in kinds if given is not None]
         cache = self.state.cache
         ours = (self.state.folder, *(() if self.folder.is_relative_to(cache) else (cache,)))

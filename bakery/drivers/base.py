@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -139,6 +139,11 @@ class Driver(ABC, Generic[S]):
         """Return what the machine wrote on its console so far; empty where there is none."""
         del handle
         return ""
+
+    def describe(self, handle: Handle) -> Mapping[str, str]:
+        """Say what runs the machine, for reports: `{"accelerator": "tcg"}`. Nothing that is secret."""
+        del handle
+        return {}
 
     def collect_diagnostics(self, handle: Handle, folder: Path) -> None:
         """Write whatever explains a failure into `folder`: console text, a screenshot."""

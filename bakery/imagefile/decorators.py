@@ -152,6 +152,7 @@ def image(
     login: Any = None,
     hygiene: Any = True,
     suites: Suites | None = None,
+    versions: bool | str = False,
 ) -> Callable[[ImageF], ImageF]: ...
 def image(function: ImageF | None = None, /, **options: Any) -> ImageF | Callable[[ImageF], ImageF]:
     """Mark an image. The function returns its name, or None for the function's own name.
@@ -168,6 +169,7 @@ def image(function: ImageF | None = None, /, **options: Any) -> ImageF | Callabl
         login: a `Login(...)` for the tests, where the image does not let root in on port 22.
         hygiene: False leaves the image unread; a `Hygiene(...)` allows paths or switches off kinds of findings.
         suites: a `Suites(...)` that says how pytest suites in `tests` run.
+        versions: True keeps `web-1`, `web-2`, ... beside each other; `"1.4"` keeps `web-1.4.0`, `web-1.4.1`, ...
     """
     return _with_options("image", function, options, _IMAGE_OPTIONS)
 
@@ -188,6 +190,7 @@ _IMAGE_OPTIONS = (
     "login",
     "hygiene",
     "suites",
+    "versions",
 )
 
 

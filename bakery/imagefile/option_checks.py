@@ -65,6 +65,10 @@ def _is_suites(value: Any) -> bool:
     )
 
 
+def _is_front(value: Any) -> bool:
+    return _is_bool(value) or (isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)*", value, re.ASCII) is not None)
+
+
 LISTS: Final = ("only", "skip")
 CHECKS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "retries": (_is_count, "how often it is run again: retries=2"),
@@ -77,6 +81,7 @@ CHECKS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
         _is_suites,
         'as in bakery.Suites(hosts=["app-*"], other_hosts="refuse", user="root", strict_host=False)',
     ),
+    "versions": (_is_front, 'True for web-1, web-2; versions="1.4" for web-1.4.0, web-1.4.1'),
     "cache": (_is_bool, "cache=False runs the task on every build"),
     "max_age": (_is_span, 'max_age="7d"'),
     "checkpoint": (lambda value: value is None or _is_bool(value), "True, False or None"),

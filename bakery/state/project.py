@@ -17,9 +17,11 @@ from bakery.errors import PreflightError, UsageError
 from bakery.model import Artifact, to_json
 from bakery.state.journal import Replay, is_locked, replay
 from bakery.state.ownership import hand_over, hand_over_alone
+from bakery.state.versions import FAMILY, is_current, make_current, newest_meant
 from bakery.util.files import write_whole
 from bakery.util.reserve import spare
 
+FILES: Final = ("catalogue.json", "catalogue.lock", "versions.json", "versions.lock", ".gitignore")
 ENTRY: Final = 64 << 10
 """Bytes: more than the catalogue holds of one image."""
 
@@ -120,7 +122,7 @@ class State:
         Args:
             made: runs' folders, images, and what the user asked for besides.
         """
-        own = [self.folder / name for name in ("", "runs", "images", "catalogue.json", "catalogue.lock", ".gitignore")]
+        own = [self.folder / name for name in ("", "runs", "images", *FILES)]
         hand_over_alone(own, self.folder.parent)
         hand_over_alone([self.cache / name for name in ("", "steps", "bases", "downloads")], self.cache.parent)
         if made:
@@ -213,18 +215,24 @@ class State:
             yield
 
     def add_image(self, artifact: Artifact) -> None:
-        """Write down a kept image; it takes the place of an older one with the same id."""
-        self._change(lambda images: [*(i for i in images if i.id != artifact.id), artifact])
+        """Write down a kept image; it takes the place of an older one with the same id, or as the current version."""
+
+        def added(images: list[Artifact]) -> list[Artifact]:
+            images = [*(image for image in images if image.id != artifact.id), artifact]
+            return make_current(images, artifact) if is_current(artifact) else images
+
+        self.change_images(added)
 
     def mark_image(self, artifact: Artifact) -> None:
         """Write anew what is known of a kept image, at its place; nothing where it is not in the catalogue."""
-        self._change(lambda images: [artifact if image.id == artifact.id else image for image in images])
+        self.change_images(lambda images: [artifact if image.id == artifact.id else image for image in images])
 
     def forget_image(self, artifact: Artifact) -> None:
         """Take an image out of the catalogue."""
-        self._change(lambda images: [image for image in images if image.id != artifact.id])
+        self.change_images(lambda images: [image for image in images if image.id != artifact.id])
 
-    def _change(self, change: Callable[[list[Artifact]], list[Artifact]]) -> None:
+    def change_images(self, change: Callable[[list[Artifact]], list[Artifact]]) -> None:
+        """Write the catalogue anew: what a function makes of its images, which nobody changes meanwhile."""
         from filelock import FileLock
 
         self.prepare()
@@ -235,17 +243,15 @@ class State:
             write_whole(self._catalogue, text, durable=True)
 
     def image(self, name: str) -> Artifact:
-        """Return a kept image by its id, its build's name, or its name (the newest).
+        """Return a kept image by its id, its build's name, or its name (the newest, or the current version).
 
         Raises:
             UsageError: there is none.
         """
         images = self.images()
-        for candidate in reversed(images):
-            if name in (candidate.id, candidate.build, candidate.name):
-                return candidate
+        named = [image for image in images if name in (image.id, image.build, image.name, image.data.get(FAMILY))]
         spec = [image for image in images if image.build.partition("[")[0].partition("@")[0] == name]
-        if spec:
-            return spec[-1]
+        if named or spec:
+            return newest_meant(named or spec)
         known = ", ".join(sorted({image.name for image in images})) or "none yet; `bake build` makes one"
         raise UsageError(f"no image {name!r} was built here", hint=f"images: {known}")

@@ -48,7 +48,9 @@ class Cancel:
             self.set("the build's deadline has passed")
         if self._event.is_set():
             return self._reason
-        return next((what for until, what in self._limits if time.monotonic() > until), "")
+        over = (what for until, what in self._limits if time.monotonic() > until)
+        watches: tuple[Callable[[], str], ...] = getattr(self._shield, "watches", ())
+        return next(over, "") or next(filter(None, (look() for look in watches)), "")
 
     @property
     def shielded(self) -> bool:
@@ -70,6 +72,16 @@ class Cancel:
             yield
         finally:
             self._shield.limits = before
+
+    @contextmanager
+    def watching(self, look: Callable[[], str]) -> Generator[None]:
+        """Count as cancelled in this thread, and only inside the block, once `look` gives a reason."""
+        before: tuple[Callable[[], str], ...] = getattr(self._shield, "watches", ())
+        self._shield.watches = (*before, look)
+        try:
+            yield
+        finally:
+            self._shield.watches = before
 
     def check(self) -> None:
         """Raise when cancelled.

@@ -66,6 +66,12 @@ if TYPE_CHECKING:
 )
 @click.option("-o", "--output", type=FILE, metavar="FILE", help="Write the image here as well; for one image.")
 @click.option("--depfile", type=FILE, metavar="FILE", help="Write the files it depends on, in Make's syntax.")
+@click.option(
+    "--manifest",
+    type=FILE,
+    metavar="FILE",
+    help="Write what the images are made of, as JSON: base, values, packages, tests, digests.",
+)
 @click.option("--junit", type=FILE, metavar="FILE", help="Write a JUnit report here; the run's folder has one anyway.")
 @click.option("--deadline", type=Duration(), metavar="TIME", help="Stop and clean up after this time: 90s, 30m, 2h.")
 @click.option(
@@ -114,7 +120,7 @@ def build(
     from bakery.cli.redacted_streams import captured
     from bakery.cli.reporters import exit_code, is_terminal, readers, screen
 
-    project.check_destinations(output=given["output"], depfile=given["depfile"], junit=given["junit"])
+    project.check_destinations(**{name: given[name] for name in ("output", "depfile", "manifest", "junit")})
     images, given["resume"] = _run_or_image(project, tuple(images), given["resume"])
     settings = project.settings(values, var_files)
     with reading(project.imagefile.parent, project.state.cache) as inputs:
@@ -159,6 +165,7 @@ def _options(project: Project, given: dict[str, Any]) -> BuildOptions:
         output_name=given["output"] or "",
         began=project.began,
         depfile=project.path(given["depfile"]),
+        manifest=project.path(given["manifest"]),
         deadline=given["deadline"],
         resume=_run_to_resume(project, given["resume"]),
         offline=given["offline"],

@@ -1,4 +1,4 @@
-"""`bake images`, `bake rm`, `bake prune`."""
+"""`bake images`, `bake rm`, `bake prune`, `bake rollback`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from bakery.build.kept_images import excess, remove, status
+from bakery.build.versions import roll_back
 from bakery.cli import output
 from bakery.cli.completion import built
 from bakery.cli.options import BakeCommand, as_json
@@ -15,6 +16,7 @@ from bakery.cli.project import Project
 from bakery.errors import near
 from bakery.model import Artifact, to_json
 from bakery.reporting.summary import VERDICTS
+from bakery.state.versions import VERSION, is_current
 from bakery.util.units import counted, format_size
 
 
@@ -38,14 +40,17 @@ def images(project: Project, as_json: bool, check: bool) -> None:
     if not kept:
         output.note("nothing has been built here yet; `bake build` does", project)
         return
-    head = ("NAME", "BUILD", "CREATED", "SIZE", "TESTS", *(("STATUS",) if check else ()), "ID")
-    output.out(output.table([_row(image, states) for image in kept], head), project)
+    versions = any(VERSION in image.data for image in kept)
+    more = (("CURRENT",) if versions else ()) + (("STATUS",) if check else ())
+    head = ("NAME", "BUILD", "CREATED", "SIZE", "TESTS", *more, "ID")
+    output.out(output.table([_row(image, states, versions=versions) for image in kept], head), project)
 
 
-def _row(image: Artifact, states: dict[str, str]) -> tuple[str, ...]:
+def _row(image: Artifact, states: dict[str, str], *, versions: bool) -> tuple[str, ...]:
     created = f"{image.created.astimezone():%Y-%m-%d %H:%M}" if isinstance(image.created, datetime) else ""
     amount = format_size(image.size) if image.size is not None else ""
-    state = (states[image.id],) if states else ()
+    state = ("yes" if is_current(image) else "",) if versions else ()
+    state += (states[image.id],) if states else ()
     tests = click.style(image.verdict, fg="red") if image.verdict in VERDICTS else image.verdict
     return (click.style(image.name, bold=True), image.build, created, amount, tests, *state, near(image.id))
 
@@ -62,15 +67,16 @@ def _json(image: Artifact) -> dict[str, Any]:
     bake rm --yes ami-0123456789abcdef0""",
 )
 @click.argument("names", nargs=-1, required=True, metavar="IMAGE...", shell_complete=built)
+@click.option("-n", "--dry-run", is_flag=True, help="Only say what would go.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def rm(project: Project, names: tuple[str, ...], yes: bool) -> None:
+def rm(project: Project, /, *, names: tuple[str, ...], dry_run: bool, yes: bool) -> None:
     """Delete images that were built here, with all that belongs to them.
 
     IMAGE is a name (the newest of it), an id, or a build's name.
     """
     chosen = {image.id: image for image in map(project.state.image, names)}  # named twice, deleted once
-    _remove(project, list(chosen.values()), yes=yes)
+    _remove(project, list(chosen.values()), yes=yes, dry_run=dry_run)
 
 
 @click.command(
@@ -86,18 +92,37 @@ def rm(project: Project, names: tuple[str, ...], yes: bool) -> None:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def prune(project: Project, keep: int, dry_run: bool, yes: bool) -> None:
-    """Delete all but the newest images of each name."""
-    old = excess(project.state.images(), keep)
-    if dry_run and old:
-        for image in old:
-            _tell("would delete", image, project)
-        return
-    _remove(project, old, yes=yes)
+    """Delete all but the newest images of each name; of one with versions, the current one stays in any case."""
+    _remove(project, excess(project.state.images(), keep), yes=yes, dry_run=dry_run)
 
 
-def _remove(project: Project, chosen: list[Artifact], *, yes: bool) -> None:
+@click.command(
+    cls=BakeCommand,
+    epilog="""Examples:
+    bake rollback web               the version before the current one
+    bake rollback web --to 1.4.1    this one, older or newer""",
+)
+@click.argument("name", metavar="IMAGE", shell_complete=built)
+@click.option("--to", metavar="VERSION", help="Which version.")
+@click.pass_obj
+def rollback(project: Project, /, *, name: str, to: str | None) -> None:
+    """Make another version of an image the current one, for images with `versions=`.
+
+    Its name means it from now on: for `bake ssh` and `bake test`, and for the file without a version. It stays so until
+    a new version is made. Nothing is deleted, and nothing is changed at a provider.
+    """
+    for before, now in roll_back(project.state, name, to, project.drivers.get):
+        text = f"{now.build}: {now.name} in place of {before.name}  {near(now.id)}"
+        output.record(text, {"did": "rolled back", "name": now.name, "before": before.name, "id": now.id}, project)
+
+
+def _remove(project: Project, chosen: list[Artifact], *, yes: bool, dry_run: bool) -> None:
     if not chosen:
         output.note("nothing to delete", project)
+        return
+    if dry_run:
+        for image in chosen:
+            _tell("would delete", image, project)
         return
     if not yes:
         for image in chosen:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bakery.drivers.ec2 import quota
-from bakery.drivers.ec2.api.account import Ec2Cloud, Ec2Clouds
+from bakery.drivers.ec2.api.account import Ec2Account, Ec2Cloud, Ec2Clouds
 from bakery.drivers.ec2.api.errors import Ec2Error, code_of
 from bakery.drivers.ec2.image import images, retire
 from bakery.drivers.ec2.image.keep import final_name
@@ -51,6 +51,27 @@ def check(clouds: Ec2Clouds, source: Ec2) -> Iterator[Problem]:
             yield _problem(error)
     for region in source.copies:
         yield from _reachable(clouds.region(cloud, region))
+
+
+def doctor(clouds: Ec2Clouds, *, offline: bool) -> Iterator[Problem]:
+    """Say which account the environment means, by asking it who we are; nothing is made."""
+    try:
+        import boto3
+    except ImportError:
+        yield Problem(what="boto3 is not installed", hint="pip install 'imagebakery[aws]'", fatal=False)
+        return
+    yield Problem(what=f"boto3 {boto3.__version__}", fatal=False)
+    try:
+        cloud = clouds.get(Ec2Account())
+        if offline:
+            yield Problem(what=f"region {cloud.region} (AWS is not asked: --offline)", fatal=False)
+            return
+        who = cloud.call("get_caller_identity", "say who we are", service="sts", once=True)
+    except BakeryError as error:
+        hint = error.hint or "`aws configure`, AWS_PROFILE or AWS_ACCESS_KEY_ID"
+        yield Problem(what=error.what, why=error.why, hint=hint, fatal=False)
+        return
+    yield Problem(what=f"account {who['Account']} as {who['Arn']}, region {cloud.region}", fatal=False)
 
 
 def _problem(error: BakeryError) -> Problem:

@@ -38,6 +38,10 @@ class Ec2Driver(Driver[Ec2]):
         """Look at credentials, base, network, permissions, names and quota; all problems at once."""
         yield from check.check(self.clouds, boot)
 
+    def doctor(self, work: WorkContext) -> Iterator[Problem]:
+        """Ask AWS who we are."""
+        yield from check.doctor(self.clouds, offline=work.offline)
+
     def name_conflicts(self, boot: Ec2, name: str) -> Iterator[Problem]:
         """Look for images of exactly that name, where no date makes it unique."""
         yield from check.name_conflicts(self.clouds, boot, name)

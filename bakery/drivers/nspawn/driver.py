@@ -81,6 +81,16 @@ class NspawnDriver(Driver[Nspawn]):
         yield from qemuimg.check(boot.format, boot.compression)
         yield from base_trees.check(boot.base)
 
+    def doctor(self, work: WorkContext) -> Iterator[Problem]:
+        """Say how containers run here, and what stands in the way."""
+        del work
+        problems = [*host.problems(), *build.check()]
+        yield from problems
+        if not any(problem.fatal for problem in problems):
+            how = "with systemd inside" if host.mode() == "booted" else "as plain namespaces"
+            who = "as this user" if host.rootless() else "as root"
+            yield Problem(what=f"containers run {how}, {who}", fatal=False)
+
     def prepare(self, boot: Nspawn, work: WorkContext) -> str | None:
         """Make the base's tree, or find it in the cache; no disk is made of it."""
         if not isinstance(boot.base, Rooted):

@@ -201,7 +201,8 @@ def doctor(clouds: OpenStackClouds, *, offline: bool) -> Iterator[Problem]:
             yield Problem(what=text, hint="" if names else "clouds.yaml, or the OS_* variables", fatal=False)
             return
         if len(names) > 1 and not os.environ.get("OS_CLOUD"):
-            yield Problem(what=f"configured: {', '.join(names)}; OS_CLOUD chooses none", fatal=False)
+            hint = f"export OS_CLOUD={names[0]}; a source says cloud=..."
+            yield Problem(what=f"configured: {', '.join(names)}; none is asked", hint=hint, fatal=False)
             return
         cloud = clouds.get(OpenStackAccount())
         known = [name.replace("_", " ") for name in SERVICES if cloud.has(name)]

@@ -76,15 +76,17 @@ def warning(asked: str) -> Problem | None:
         return None
     hint = 'accel="tcg" in the source says that emulation is meant'
     if native == "kvm":
-        hint = f"{_mend_kvm()}; {hint}"
+        hint = f"{mend(native)}; {hint}"
     return Problem(
         what=f"machines are emulated, about ten times slower than with {native}", why=reason, hint=hint, fatal=False
     )
 
 
-def _mend_kvm() -> str:
-    """Say what lets this user have KVM."""
-    if Path("/dev/kvm").exists():
+def mend(native: str) -> str:
+    """Say what lets this user have the host's accelerator."""
+    if native != "kvm":
+        return f"{native} is this system's own: is this a virtual machine itself?"
+    if Path("/dev/kvm").exists() and not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return "`sudo usermod -aG kvm $USER`, then log in again"
     return "turn virtualisation on in this host's firmware, or nested virtualisation where it is itself a machine"
 

@@ -6,7 +6,7 @@ import json
 import platform
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -33,6 +33,7 @@ from bakery.state.ssh_keys import read_keys
 from bakery.util import tools
 from bakery.util.context import WorkContext
 from bakery.util.files import write_whole
+from bakery.util.units import format_size
 
 KIND = "machine"
 RECORD = "machine.json"
@@ -88,13 +89,19 @@ class QemuDriver(Driver[Qemu]):
         return Needs(memory=shape.memory, cpus=shape.cpus, labels=acceleration.labels(shape.accel))
 
     def doctor(self, work: WorkContext) -> Iterator[Problem]:
-        """Say whether machines run at the host's own speed."""
+        """Say whether machines run at the host's own speed, which a guest is started for; and whether UEFI is there."""
         native = acceleration.NATIVE.get(platform.system(), "kvm")
         if trouble := acceleration.trouble(native, work):
-            hint = "machines are emulated (tcg), about ten times slower"
-            yield Problem(what=f"{native} cannot be used", why=trouble, hint=hint, fatal=False)
+            what = f"{native} cannot be used: machines are emulated (tcg), about ten times slower"
+            yield Problem(what=what, why=trouble, hint=acceleration.mend(native), fatal=False)
         else:
             yield Problem(what=f"{native} works: machines run at this host's own speed", fatal=False)
+        try:
+            found = firmware.find(QEMU)
+        except DriverError as error:
+            yield Problem(what=error.what, why='only firmware="uefi" needs it', hint=error.hint, fatal=False)
+        else:
+            yield Problem(what=f"UEFI firmware {found.code}", fatal=False)
 
     # ---- launch ---------------------------------------------------------------------------------------------
 
@@ -221,6 +228,16 @@ class QemuDriver(Driver[Qemu]):
             return (handle.folder / process.SERIAL).read_text(errors="replace")
         except OSError:
             return ""
+
+    def describe(self, handle: Handle) -> Mapping[str, str]:
+        """Say which accelerator was chosen, and what the guest has."""
+        shape = from_json(MachineSpec, handle.settings)
+        return {
+            "accelerator": str(handle.data["accel"]),
+            "memory": format_size(shape.memory),
+            "processors": str(shape.cpus),
+            "firmware": shape.firmware,
+        }
 
     def collect_diagnostics(self, handle: Handle, folder: Path) -> None:
         """Write the serial console, QEMU's own words and, while the machine runs, a screenshot."""

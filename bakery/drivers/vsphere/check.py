@@ -324,7 +324,8 @@ def doctor(centers: VCenters, *, offline: bool) -> Iterator[Problem]:
     try:
         account = VSphereAccount().resolved()
     except DriverError:
-        yield Problem(what="no vSphere is named by the environment (VSPHERE_SERVER or GOVC_URL)", fatal=False)
+        hint = "VSPHERE_SERVER or GOVC_URL; a source says server=..."
+        yield Problem(what="no vSphere is named by the environment", hint=hint, fatal=False)
         return
     if offline:
         yield Problem(what=f"vSphere {account.server} (not asked: --offline)", fatal=False)

@@ -21,6 +21,7 @@ from bakery.events import Event, Notice, PhaseEnded, StepEnded
 from bakery.imagefile import loader
 from bakery.imagefile.plan import Selection, plan
 from bakery.imagefile.variables import Settings
+from bakery.machine.packages import SCRIPT as PACKAGES
 from bakery.model import EMPTY, Artifact, Checkpoint, Endpoint, Handle, Problem, Resource, Source, Where
 from bakery.redaction.redactor import Redactor
 from bakery.reporting.bus import Bus
@@ -143,7 +144,9 @@ class Project:
 
     folder: Path
     driver: MemoryDriver = field(default_factory=MemoryDriver)
-    box: Box = field(default_factory=lambda: Box().answer(SCRIPT, "machine-id 0123\n").answer("true", ""))
+    box: Box = field(
+        default_factory=lambda: Box().answer(SCRIPT, "machine-id 0123\n").answer(PACKAGES, "").answer("true", "")
+    )
     events: list[Event] = field(default_factory=list[Event])
     open_journals: list[Journal] = field(default_factory=list[Journal])
 

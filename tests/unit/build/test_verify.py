@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from bakery.build import bake as page
 from bakery.build.bake import bake
 from bakery.build.logins import login_for
-from bakery.errors import BakeryError, DriverError, ImagefileError, PostError, SmokeError
+from bakery.errors import BakeryError, DriverError, ImagefileError, NotYet, PostError, SmokeError
 from bakery.events import TestEnded
+from bakery.machine.boot_times import SCRIPT as BOOT
 from bakery.model import Artifact, Login
 from bakery.smoke.identity import SCRIPT, Identity
 from bakery.smoke.job import SmokeJob, SmokeReport, TestResult
@@ -37,6 +38,7 @@ def web(): ...
 @pytest.fixture
 def built(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setattr("bakery.machine.seal.seal", lambda *_: ["sealed"])
+    project.box.answer(BOOT, "")
     monkeypatch.setattr(page, "start_test_process", lambda _: nullcontext())
     project.write(IMAGE)
     return project
@@ -134,6 +136,30 @@ def test_nothing_is_tested_that_must_not_leave_the_house(
     run = built.run(test=False)
     with pytest.raises(SmokeError, match="a key of the build"):  # also where nobody wants tests
         bake(run.jobs["web@here"], run)
+
+
+def test_an_inspection_that_failed_does_not_wait_for_the_boot(
+    built: Project, jobs: list[SmokeJob], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(*_: object) -> None:
+        raise SmokeError("a key of the build is in it")
+
+    def booting(*_: object) -> NoReturn:
+        raise NotYet("the machine boots")  # for ever
+
+    monkeypatch.setattr(page, "inspect_image", found)
+    launch = MemoryDriver.launch
+
+    def launch_once(driver: MemoryDriver, boot: Any, claim: Any) -> Any:
+        if claim.role == "smoke":
+            monkeypatch.setattr(MemoryDriver, "endpoint", booting)
+        return launch(driver, boot, claim)
+
+    monkeypatch.setattr(MemoryDriver, "launch", launch_once)
+    with pytest.raises(SmokeError, match="a key of the build"):
+        make(built)
+    assert (jobs, built.state.images(), built.driver.there) == ([], [], {})
+    assert ("reconnect", "ok") not in built.phases
 
 
 @pytest.mark.usefixtures("jobs")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import io
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -131,10 +132,44 @@ def test_a_program_that_no_package_of_debians_stable_release_brings_is_not_said_
     assert "https://www.virtualbox.org/wiki/Downloads" in done.out
 
 
-def test_a_program_whose_version_nobody_hears_is_there_all_the_same(project: Project, host: dict[str, str]) -> None:
-    host["qemu-img"], host["ssh"] = "hangs", "I say nothing"
-    states = {text: state for _, state, text in found(project)}
-    assert (states["qemu-img"], states["ssh"]) == ("ok", "ok")
+def test_a_program_that_does_not_say_its_version_is_there_all_the_same(project: Project, host: dict[str, str]) -> None:
+    host["ssh"] = "I say nothing"
+    assert ("host", "ok", "ssh") in found(project)
+
+
+@pytest.mark.parametrize(
+    ("ends", "why"),
+    [
+        (("hangs", 0), "no answer within 20 s"),
+        (("loading libzstd.so.1: not found", 127), "loading libzstd.so.1: not found"),
+        (("", -11), "exit code -11"),
+        (("no such option", 1), "no such option"),
+        (("Exec format error", None), "Exec format error"),
+    ],
+)
+def test_a_program_that_is_there_and_does_not_run_has_no_tick(
+    project: Project, host: dict[str, str], monkeypatch: pytest.MonkeyPatch, ends: tuple[str, int | None], why: str
+) -> None:
+    run, (said, exited) = doctor.run_process, ends
+
+    def runs(words: list[str], **more: Any) -> Result:
+        if words[0] != "qemu-img" or said == "hangs":
+            return run(words, **more)
+        if exited is None:
+            raise OSError(8, said)
+        return Result(command="", exited=exited, stderr=said)
+
+    host["qemu-img"] = said
+    monkeypatch.setattr(doctor, "run_process", runs)
+    done = project.bake("doctor", "qemu", "--json")
+    (finding,) = [finding for finding in done.data["findings"] if "qemu-img" in finding["text"]]
+    assert (done.code, finding["state"], finding["text"]) == (4, "missing", "qemu-img does not run")
+    assert finding["why"] == f"qemu-img --version: {why}"
+
+
+def test_nothing_that_is_well_has_a_hint(project: Project) -> None:
+    data = project.bake("doctor", "--json").data
+    assert [finding for finding in data["findings"] if finding["state"] in ("ok", "info") and finding["hint"]] == []
 
 
 @pytest.mark.parametrize(
@@ -156,7 +191,7 @@ def test_what_a_driver_says_is_told_as_it_weighs(
 
 def test_a_driver_without_complaints_is_installed(ailing: Project) -> None:
     ((_, state, text),) = found(ailing, "ailing")
-    assert (state, text.split(" ")[0]) == ("ok", "installed")
+    assert (state, text.split(" ")[0]) == ("info", "installed")  # a tick is for what was tried
 
 
 @pytest.mark.parametrize(
@@ -184,8 +219,13 @@ def test_a_driver_that_cannot_be_loaded_ends_nothing(
 def test_acceleration_is_looked_for(
     monkeypatch: pytest.MonkeyPatch, there: bool, opens: bool, state: str, words: str
 ) -> None:
+    def opened(*_: object, **__: object) -> io.BytesIO:
+        if not opens:
+            raise PermissionError(13, "Permission denied")
+        return io.BytesIO()
+
     monkeypatch.setattr(Path, "exists", lambda _: there)
-    monkeypatch.setattr(os, "access", lambda *_: opens)
+    monkeypatch.setattr(Path, "open", opened)
     result = doctor._kvm()
     assert result.state == state
     assert words in result.text
@@ -200,8 +240,14 @@ def test_the_cache_needs_room_and_must_be_ours(
     project.cache.mkdir()
     (project.cache / "file").write_bytes(bytes(range(256)) * 64)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**11, 0, free))
-    access = os.access
-    monkeypatch.setattr(os, "access", lambda path, mode: writable if path == project.cache else access(path, mode))
+    made = tempfile.TemporaryFile
+
+    def temporary(*given: Any, **named: Any) -> Any:
+        if not writable:
+            raise OSError(30, "Read-only file system")
+        return made(*given, **named)
+
+    monkeypatch.setattr(doctor.tempfile, "TemporaryFile", temporary)
     ((text, told),) = [(text, told) for about, told, text in found(project) if about == "cache"]
     assert told == state
     assert text.startswith(f"{project.cache}: 16.0 KiB used, ")

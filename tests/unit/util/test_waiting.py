@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
@@ -229,6 +230,20 @@ def test_a_limit_is_lifted_by_an_error_too(clock: Clock) -> None:
     with pytest.raises(ZeroDivisionError), cancel.limited(1, "too long"):
         _ = 1 / 0
     clock.now += 5
+    cancel.check()
+
+
+def test_what_is_watched_cancels_within_its_block_and_its_thread() -> None:
+    cancel, said = Cancel(), [""]
+    with cancel.watching(lambda: said[0]):
+        cancel.check()
+        said[0] = "the inspection failed"
+        with pytest.raises(Interrupted, match="the inspection failed"):
+            cancel.check()
+        with cancel:
+            cancel.check()  # clean-up goes on
+        with ThreadPoolExecutor() as pool:
+            pool.submit(cancel.check).result()
     cancel.check()
 
 

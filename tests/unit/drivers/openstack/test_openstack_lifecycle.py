@@ -181,7 +181,7 @@ def test_doctor_says_where_it_logged_in(
 
 @pytest.mark.parametrize(
     ("names", "said"),
-    [([], "no cloud is configured"), (["a", "b"], "configured: a, b; OS_CLOUD chooses none")],
+    [([], "no cloud is configured"), (["a", "b"], "configured: a, b; none is asked")],
 )
 def test_doctor_does_not_guess_which_cloud_is_meant(
     clouds: OpenStackClouds, monkeypatch: pytest.MonkeyPatch, names: list[str], said: str, sent: Sent

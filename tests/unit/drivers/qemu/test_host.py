@@ -122,7 +122,9 @@ def test_the_doctor_says_how_fast_machines_run(
     native: list[str], claim: Claim, trouble: str, fatal: bool, says: str
 ) -> None:
     native.append(trouble)
-    (problem,) = QemuDriver().doctor(claim)
+    problem, firmware = QemuDriver().doctor(claim)
+    assert firmware.what.startswith(("UEFI firmware", "no UEFI firmware"))
+    assert not firmware.fatal
     assert (problem.fatal, problem.what.startswith(says), problem.why) == (fatal, True, trouble)
 
 
