@@ -10,6 +10,7 @@ from bakery.build.incremental import IncrementalBuild
 from bakery.build.inspection import ended_by, inspect_image
 from bakery.build.job import Job
 from bakery.build.keeping import capture, keep, publish
+from bakery.build.pause import pause_after_all
 from bakery.build.phases import check_clones_differ, run_post_step, seal, smoke
 from bakery.build.scope import Scope
 from bakery.build.smoke_tests import check_suites, start_test_process
@@ -51,6 +52,7 @@ def make_image(scope: Scope, base: Artifact | None) -> Artifact:
         with scope.limited("provision"):
             for step in scope.build.steps:
                 run_task(steps, step, machine)
+            pause_after_all(scope, machine)
         seal(scope, machine)
         return steps.sign(capture(scope, machine))
 

@@ -25,6 +25,7 @@ from bakery.util.waiting import Cancel
 
 OnFailure = Literal["destroy", "keep", "ask"]
 Choice = Literal["retry", "skip", "keep", "destroy"]
+PauseChoice = Literal["go", "keep", "destroy"]
 DAY = 86400.0
 
 
@@ -32,13 +33,22 @@ class Asks(Protocol):
     """Whoever can ask the user what to do with a failed task: a terminal."""
 
     def __call__(self, step: str, error: BaseException, shell: Callable[[], None], check: Callable[[], None]) -> Choice:
-        """Return the user's choice.
+        """Return the user's choice after a failure.
 
         Args:
             step: what failed.
             error: how.
             shell: opens one on the machine, and returns when it ends.
             check: raises when the run is cancelled, which must not wait for an answer.
+        """
+        ...
+
+    def pause(self, where: str, shell: Callable[[], None], check: Callable[[], None]) -> PauseChoice:
+        """Return what to do at a stop that was asked for.
+
+        Args:
+            where: the build, and before or after which task.
+            shell, check: the same.
         """
         ...
 
@@ -52,6 +62,8 @@ class BuildOptions:
         on_failure: what happens to the machine of a task that failed.
         cache: False runs every step, and reads and writes no checkpoint.
         refresh: tasks to run again; `*` for all.
+        stop_at: tasks before which the build stops.
+        step: stop before each task, and after the last.
         test: False skips the smoke tests.
         output: where the artifact is copied besides; for a single build.
         output_name: the same as the user wrote it, which is what a Makefile calls it.
@@ -73,6 +85,8 @@ class BuildOptions:
     on_failure: OnFailure = "destroy"
     cache: bool = True
     refresh: frozenset[str] = frozenset()
+    stop_at: frozenset[str] = frozenset()
+    step: bool = False
     test: bool = True
     output: Path | None = None
     output_name: str = ""

@@ -39,12 +39,24 @@ def explain(jobs: Jobs, options: BuildOptions, state: State) -> Iterator[tuple[B
         options: `cache` and `refresh` count.
         state: where the cache is.
     """
-    for build in jobs.plan.builds:
-        yield build, _steps(jobs[build.name], options, state)
+    anew: set[str] = set()
+    for build in jobs.plan.builds:  # those that others stand on come first
+        steps = _steps(jobs[build.name], options, state, anew)
+        if _is_made_anew(build, steps, anew):
+            anew.add(build.name)
+        yield build, steps
 
 
-def _steps(job: Job, options: BuildOptions, state: State) -> list[Explained]:
+def _is_made_anew(build: Build, steps: list[Explained], anew: set[str]) -> bool:
+    return any(step.reasons for step in steps) or any(name in anew for name in build.after)
+
+
+def _steps(job: Job, options: BuildOptions, state: State, anew: set[str]) -> list[Explained]:
     base = job.build.boot.base
+    if isinstance(base, ImageRef) and base.build in anew:
+        first = (f"{base.build}, on which it stands, is made anew",)
+        rest = ("a step before it runs",)
+        return [Explained(step, rest if number else first) for number, step in enumerate(job.build.steps)]
     if isinstance(base, ImageRef):
         parent = _newest(base.build, state)
     else:

@@ -101,7 +101,7 @@ class IncrementalBuild:
         running = stack.enter_context(self.scope.machine(self.boot))
         package_mirror.enter(running)
         if running.driver.saves_boot:  # the next build need not wait for the boot
-            self._save(running, self.key)
+            self._save(running, self.key, "")
         self._note(running)
         return running
 
@@ -246,15 +246,16 @@ class IncrementalBuild:
         if result.reasons:
             self.scope.emit(Notice(message=f"{step.name} cannot be cached: {'; '.join(result.reasons)}"))
         if result.reusable and makes_checkpoint(task.options, running.driver):
-            self._save(running, result.key)
+            self._save(running, result.key, step.name)
         self._done = self.scope.build.steps.index(step) + 1
         self._note(running)
 
-    def _save(self, running: RunningMachine, key: str | None) -> None:
+    def _save(self, running: RunningMachine, key: str | None, task: str) -> None:
         """Save a checkpoint. A failure costs time later, never this build: the machine runs on."""
         if key is None or not self.scope.run.options.cache:
             return
-        place = self.lease.make(key)
+        job = self.scope.job
+        place = self.lease.make(key, {"project": str(job.folder), "build": job.name, "task": task})
         if place is None:
             return
         progress.forget(running.claim.folder)  # its disk is moved about meanwhile

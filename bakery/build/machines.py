@@ -133,6 +133,10 @@ class Machines:
     def _explain_failure(self, running: RunningMachine, error: BaseException) -> bool:
         """Collect evidence; return True when the machine is to be kept."""
         from bakery.build.diagnostics import collect
+        from bakery.build.pause import Stopped
+
+        if isinstance(error, Stopped):
+            return error.keep
 
         with self._run.cancel, suppress(OSError):  # a full disk must not hide what brought us here
             collect(running, error, self._run.folder.path / "failures" / self._claims.slug)

@@ -14,6 +14,7 @@ from bakery.build.bake import bake
 from bakery.build.begin import build_started, run_started
 from bakery.build.capacity import Capacity
 from bakery.build.context import Asks, BuildOptions, RunContext
+from bakery.build.housekeeping import tidy
 from bakery.build.job import Jobs
 from bakery.build.leftovers import tell_of_leftovers
 from bakery.build.outputs import made_besides, touch, write_outputs
@@ -136,6 +137,7 @@ class _Run:
         self.errors: dict[str, BakeryError] = {}
         self.left: list[CleanupError] = []
         self.began = False
+        self.cached: set[str] = set()
 
     def go(self) -> Outcome:
         """Pre-flight, build, account."""
@@ -160,6 +162,8 @@ class _Run:
             self._let_go_of_resumed()
         code = self._exit_code()
         tell_of_leftovers(run, code, self.errors.values())
+        if self.began and any(build.name not in self.cached for build in self.plan.builds):
+            tidy(run)
         with suppress(OSError):  # on a full disk
             run.folder.write_about({**run.folder.about(), "ended": time.time(), "exit_code": code})
         run.emit(RunEnded(seconds=time.monotonic() - started, exit_code=code))
@@ -221,6 +225,7 @@ class _Run:
         if told := claims_its_place(artifact, self.run.state):
             self.run.emit(Notice(build=build.name, level="warning", message=told, hint="`bake rollback --to` chooses"))
         self.artifacts[build.name] = artifact
+        self.cached.add(build.name)
         self.run.emit(
             BuildEnded(build=build.name, outcome="cached", seconds=0.0, artifact=_json(artifact), reason="up to date")
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from bakery.build import idempotence
 from bakery.build.build_events import user_text
 from bakery.build.incremental import IncrementalBuild
+from bakery.build.pause import pause_before
 from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope
 from bakery.build.user_errors import as_error
@@ -32,6 +33,7 @@ def run_task(steps: IncrementalBuild, step: Step, machine: RunningMachine) -> No
         DriverError: the machine did.
     """
     if not steps.is_restored(step):
+        pause_before(steps.scope, step, machine)
         _TaskRun(steps.scope, steps, step, machine).until_it_is_decided()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ def roll_back(
     for _, chosen in changes:
         _refuse_gone(chosen, drivers)
     for _, chosen in changes:
-        state.change_images(lambda images, chosen=chosen: make_current(images, chosen, pinned=True))
+        state.change_images(partial(make_current, chosen=chosen, pinned=True))
         link_current(chosen)
     return changes
 

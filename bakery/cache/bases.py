@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from bakery.cache.checkpoints import inventory
-from bakery.cache.checkpoints.store import Store
+from bakery.cache.checkpoints.store import LIMIT, Store, size_limit
 from bakery.util.durations import date_of_use
 
 KINDS: Final = ("bases", "downloads")
@@ -53,24 +54,43 @@ def _entries(cache: Path, wanted: Callable[[Path], bool]) -> Iterator[BaseEntry]
                 yield BaseEntry(name=name, size=inventory.size([folder]), used=used, folder=folder)
 
 
-def prune(store: Store, older_than: float) -> list[BaseEntry]:
+def limit(environ: Mapping[str, str]) -> int:
+    """Say how many bytes bases and downloads may take: `BAKERY_BASES_LIMIT` (`20G`, `500M`), else 20 GiB.
+
+    Raises:
+        ImagefileError: it is no size.
+    """
+    return size_limit(environ, "BAKERY_BASES_LIMIT", LIMIT)
+
+
+def prune(
+    store: Store, older_than: float | None = None, *, keep_bytes: int | None = None, dry_run: bool = False
+) -> list[BaseEntry]:
     """Remove bases and downloads that were not asked for lately. What is in use, or under a checkpoint, stays.
 
     Args:
         store: the same cache's checkpoints.
-        older_than: seconds.
+        older_than: seconds; None where their age is no reason.
+        keep_bytes: bytes that may stay, those used last; None where their size is no reason.
+        dry_run: only say which would go.
 
     Returns:
-        What was removed.
+        What was removed, or would be.
     """
-    cache = store.work.cache
-    entries = sorted(_entries(cache, store.is_ours), key=lambda entry: entry.used)
-    old = [entry for entry in entries if time.time() - entry.used >= older_than]
-    if not old:
+    entries = sorted(_entries(store.work.cache, store.is_ours), key=lambda entry: entry.used)
+    old = [entry for entry in entries if older_than is not None and time.time() - entry.used >= older_than]
+    too_much = sum(entry.size for entry in entries) - (keep_bytes if keep_bytes is not None else sys.maxsize)
+    if not old and too_much <= 0:
         return []
     needed = [*_open_files(), *_under_checkpoints(store)]
-    idle = [entry for entry in old if not any(path.is_relative_to(entry.folder.resolve()) for path in needed)]
-    return [entry for entry in idle if _empty(entry.folder)]
+    gone: list[BaseEntry] = []
+    for entry in entries:
+        if any(path.is_relative_to(entry.folder.resolve()) for path in needed):
+            continue
+        if (entry in old or too_much > 0) and (dry_run or _empty(entry.folder)):
+            too_much -= entry.size
+            gone.append(entry)
+    return gone
 
 
 def sweep(cache: Path, *, dry_run: bool = False) -> list[str]:

@@ -122,6 +122,56 @@ def test_plan_explains_what_would_run(place: Place) -> None:
     assert "starts at hello" in place.bake("why", "web").out
 
 
+FAMILY = """import bakery
+from bakery.testing.folder.driver import Folder
+
+CLOUD = {cloud!r}
+
+@bakery.source
+def box() -> Folder:
+    return Folder(cloud=CLOUD)
+
+@bakery.task
+def common(m):
+    m.write("/etc/motd", "{text}")
+
+@bakery.image(sources=[box], tasks=[common], builtin_tests=False)
+def golden(): ...
+
+@bakery.source
+def on_golden() -> Folder:
+    return Folder(cloud=CLOUD, base=golden)
+
+@bakery.task
+def own(m):
+    m.write("/etc/own", "x")
+
+@bakery.task
+def last(m):
+    m.write("/etc/last", "x")
+
+@bakery.image(sources=[on_golden], tasks=[own, last], builtin_tests=False)
+def app(): ...
+"""
+
+
+def test_why_tells_of_an_image_that_the_one_below_is_made_anew(empty: Place, tmp_path: Path) -> None:
+    cloud = str(tmp_path / "cloud")
+    empty.write(FAMILY.format(cloud=cloud, text="one"))
+    assert empty.bake("build", "--no-test").code == 0
+    assert empty.bake("why").out.count("nothing has changed") == 2
+    empty.write(FAMILY.format(cloud=cloud, text="two"))
+    said = {build["build"]: build["steps"] for build in json.loads(empty.bake("why", "--json").out)["builds"]}
+    assert said["golden@box"][0]["reasons"]
+    assert said["app@on_golden"] == [
+        {"step": "own", "reasons": ["golden@box, on which it stands, is made anew"]},
+        {"step": "last", "reasons": ["a step before it runs"]},
+    ]
+    assert "runs: golden@box, on which it stands, is made anew" in empty.bake("plan", "app", "--explain").out
+    built = empty.bake("build", "--no-test")
+    assert "task 1/2 own: ok" in built.err
+
+
 def test_init_writes_an_imagefile_that_lists(empty: Place) -> None:
     done = empty.bake("init")
     assert (done.code, done.out) == (0, "imagefile.py\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +11,7 @@ from typing import Self
 from bakery.cache.checkpoints import inventory
 from bakery.cache.checkpoints.shared_lock import Flock
 from bakery.cache.checkpoints.store import Store
-from bakery.model import Checkpoint
+from bakery.model import EMPTY, Checkpoint
 
 
 @dataclass
@@ -20,6 +21,7 @@ class CheckpointPlace:
     key: str
     folder: Path
     _lease: Lease
+    made_for: Mapping[str, str] = field(default_factory=dict[str, str])
     kept: bool = False
 
     def keep(self, checkpoint: Checkpoint) -> None:
@@ -66,8 +68,13 @@ class Lease:
             driver=known["driver"], key=key, folder=folder, warm=known["warm"], settings=known["settings"]
         )
 
-    def make(self, key: str) -> CheckpointPlace | None:
-        """Return a new, empty folder to make a checkpoint in; None where there is one, or somebody else makes it."""
+    def make(self, key: str, made_for: Mapping[str, str] = EMPTY) -> CheckpointPlace | None:
+        """Return a new, empty folder to make a checkpoint in; None where there is one, or somebody else makes it.
+
+        Args:
+            key: of the step.
+            made_for: `project`, `build` and `task`, for whoever looks into the cache.
+        """
         lock = self.store.lock(key)
         if key in self._locks or not lock.try_alone():
             return None
@@ -78,7 +85,7 @@ class Lease:
             return None
         inventory.remove(folder)
         folder.mkdir(mode=0o700)
-        place = CheckpointPlace(key, folder, self)
+        place = CheckpointPlace(key, folder, self, made_for)
         self._made.append(place)
         return place
 
@@ -86,7 +93,7 @@ class Lease:
         """Write the manifest, and let others use it."""
         if not self.store.boot:
             inventory.flush(place.folder)
-        self.store.write(place.key, checkpoint, flushed=not self.store.boot)
+        self.store.write(place.key, checkpoint, flushed=not self.store.boot, made_for=place.made_for)
         place.kept = True
         self._locks[place.key].touch()
         self._locks[place.key].try_shared()

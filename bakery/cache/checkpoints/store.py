@@ -12,16 +12,16 @@ that had not been flushed to the disk before the host went down is not trusted.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from bakery.cache.checkpoints import inventory, manifest
 from bakery.cache.checkpoints.shared_lock import Flock
 from bakery.errors import ImagefileError
-from bakery.model import Checkpoint, Json, to_json
+from bakery.model import EMPTY, Checkpoint, Json, to_json
 from bakery.util.context import WorkContext
 from bakery.util.durations import date_of_use
 from bakery.util.files import replacing
@@ -36,13 +36,22 @@ def limit(environ: Mapping[str, str]) -> int:
     Raises:
         ImagefileError: it is no size.
     """
-    text = environ.get("BAKERY_CACHE_LIMIT", "").strip()
+    return size_limit(environ, "BAKERY_CACHE_LIMIT", LIMIT)
+
+
+def size_limit(environ: Mapping[str, str], variable: str, otherwise: int) -> int:
+    """Read a limit in bytes from the environment.
+
+    Raises:
+        ImagefileError: it is no size.
+    """
+    text = environ.get(variable, "").strip()
     if not text:
-        return LIMIT
+        return otherwise
     try:
         return parse_size(text)
     except ValueError:
-        raise ImagefileError(f"BAKERY_CACHE_LIMIT={text} is no size", hint="write 20G or 500M") from None
+        raise ImagefileError(f"{variable}={text} is no size", hint="write 20G or 500M") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +67,7 @@ class CacheEntry:
         used: when it was last used, in the same.
         stands_on: checkpoints whose files it needs.
         folder: where it is.
+        made_for: the `project` (its folder), the `build` and the `task` that made it; others may share it.
     """
 
     key: str
@@ -68,6 +78,7 @@ class CacheEntry:
     used: float
     stands_on: tuple[str, ...]
     folder: Path
+    made_for: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class Store:
@@ -103,13 +114,16 @@ class Store:
                     used=used or data["made"],
                     stands_on=tuple(data["stands_on"]),
                     folder=folder,
+                    made_for=data.get("made_for", {}),
                 )
 
     def size(self) -> int:
         """Bytes on the disk; what checkpoints share counts once."""
         return inventory.size(entry.folder for entry in self.ls())
 
-    def prune(self, keep_bytes: int | None = None, older_than: float | None = None) -> list[CacheEntry]:
+    def prune(
+        self, keep_bytes: int | None = None, older_than: float | None = None, *, dry_run: bool = False
+    ) -> list[CacheEntry]:
         """Remove torn checkpoints, those not used for long, and the least recently used until the rest fits.
 
         What is in use, and what others stand on, stays.
@@ -117,29 +131,42 @@ class Store:
         Args:
             keep_bytes: bytes that may stay; the store's limit when not given.
             older_than: seconds since the last use.
+            dry_run: only say which would go.
 
         Returns:
             What was removed.
         """
-        self._sweep()
+        if not dry_run:
+            self._sweep()
         most = self.limit if keep_bytes is None else keep_bytes
         removed: list[CacheEntry] = []
         busy: set[str] = set()
-        while victim := self._victim(most, older_than, busy):
-            if self.drop(victim.key):
+        while victim := self._victim(most, older_than, busy, {entry.key for entry in removed}):
+            if self._is_idle(victim.key) if dry_run else self.drop(victim.key):
                 removed.append(victim)
             else:
                 busy.add(victim.key)
         return removed
 
-    def _victim(self, most: int, older_than: float | None, busy: set[str]) -> CacheEntry | None:
-        entries = self.ls()
+    def _is_idle(self, key: str) -> bool:
+        lock = self.lock(key)
+        if not lock.try_alone():
+            return False
+        lock.release()
+        return True
+
+    def _victim(
+        self, most: int, older_than: float | None, busy: set[str], removed: Container[str]
+    ) -> CacheEntry | None:
+        entries = [entry for entry in self.ls() if entry.key not in removed]
         needed = {key for entry in entries for key in entry.stands_on}
         free = [entry for entry in entries if entry.key not in needed | busy and self.is_ours(entry.folder)]
         old = [entry for entry in free if older_than is not None and time.time() - entry.used >= older_than]
         if old:
             return old[0]
-        if sum(entry.size for entry in entries) <= most or self.size() <= most:  # the exact size takes longer
+        if sum(entry.size for entry in entries) <= most:
+            return None
+        if inventory.size(entry.folder for entry in entries) <= most:  # what they share counts once, which takes longer
             return None
         return free[0] if free else None
 
@@ -195,7 +222,7 @@ class Store:
         except OSError:
             return None
 
-    def write(self, key: str, checkpoint: Checkpoint, *, flushed: bool) -> None:
+    def write(self, key: str, checkpoint: Checkpoint, *, flushed: bool, made_for: Mapping[str, str] = EMPTY) -> None:
         """Write the manifest: from here on the checkpoint counts."""
         folder = self.folder / key
         data: dict[str, Json] = {
@@ -207,6 +234,7 @@ class Store:
             "size": inventory.size([folder]),
             "stands_on": [*sorted(self._others(checkpoint))],
             "needs": {str(path): _identity(path) for path in self._needs(checkpoint)},
+            "made_for": dict(made_for),
         }
         self._write(key, data)
 

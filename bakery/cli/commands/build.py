@@ -58,6 +58,14 @@ if TYPE_CHECKING:
     help="Run this task and those after it again.",
 )
 @click.option(
+    "--stop-at",
+    multiple=True,
+    metavar="TASK",
+    shell_complete=tasks,
+    help="Stop before this task: ask on a terminal, elsewhere leave the machine for `bake ssh`.",
+)
+@click.option("--step", is_flag=True, help="Stop before each task and after the last, on a terminal.")
+@click.option(
     "--no-test",
     "test",
     flag_value=False,
@@ -119,6 +127,7 @@ def build(
     from bakery.cli.ask import Ask
     from bakery.cli.redacted_streams import captured
     from bakery.cli.reporters import exit_code, is_terminal, readers, screen
+    from bakery.errors import UsageError
 
     project.check_destinations(**{name: given[name] for name in ("output", "depfile", "manifest", "junit")})
     images, given["resume"] = _run_or_image(project, tuple(images), given["resume"])
@@ -127,9 +136,13 @@ def build(
         plan = project.plan(images, only, exclude, settings)
     options = replace(_options(project, given), inputs=inputs())
     _check_limits(project, plan, given["limits"])
-    _check_tasks(plan, given["refresh_tasks"])
+    _check_tasks(plan, given["refresh_tasks"], "--refresh-task")
+    _check_tasks(plan, given["stop_at"], "--stop-at")
     check_outputs(plan, options.output, project.drivers, options.output_name)
     shown = screen(project)
+    ask = Ask(shown) if is_terminal(shown) and sys.stdin.isatty() else None
+    if given["step"] and ask is None:
+        raise UsageError("--step needs a terminal", hint="--stop-at TASK leaves the machine where there is none")
     reporters = readers(project, shown, project.path(given["junit"]))
     with captured(project.redactor, shown):
         outcome = run_build(
@@ -141,7 +154,7 @@ def build(
             drivers=project.drivers,
             redactor=project.redactor,
             readers=reporters,
-            ask=Ask(shown) if is_terminal(shown) and sys.stdin.isatty() else None,
+            ask=ask,
         )
     if not project.json and not (is_terminal(shown) and sys.stdout.isatty()):
         for artifact in outcome.artifacts.values():  # on a terminal the closing table has shown them
@@ -154,12 +167,15 @@ def _options(project: Project, given: dict[str, Any]) -> BuildOptions:
     from bakery.build.phase_timeouts import checked
     from bakery.imagefile.labels import limits
 
-    refresh = frozenset({"*"}) if given["refresh"] else frozenset(given["refresh_tasks"])
+    stop_at = frozenset(given["stop_at"])  # where it stops, nothing may have been restored beyond
+    refresh = frozenset({"*"}) if given["refresh"] or given["step"] else frozenset(given["refresh_tasks"]) | stop_at
     return BuildOptions(
         jobs=given["jobs"],
         on_failure=given["on_failure"],
         cache=given["cache"],
         refresh=refresh,
+        stop_at=stop_at,
+        step=given["step"],
         test=given["test"],
         output=project.path(given["output"]),
         output_name=given["output"] or "",
@@ -186,8 +202,8 @@ def _check_limits(project: Project, plan: Plan, given: tuple[str, ...]) -> None:
         refuse_unknown(given, {*HOST, *taken, *(name for need in needs for name, _ in need.labels)})
 
 
-def _check_tasks(plan: Plan, names: tuple[str, ...]) -> None:
-    """Refuse a name that no task of these builds has: nothing would be run again for it."""
+def _check_tasks(plan: Plan, names: tuple[str, ...], option: str) -> None:
+    """Refuse a name that no task of these builds has: nothing would come of it."""
     from bakery.errors import UsageError
     from bakery.util.suggestions import did_you_mean
 
@@ -195,7 +211,7 @@ def _check_tasks(plan: Plan, names: tuple[str, ...]) -> None:
     for name in names:
         if name not in known:
             hint = did_you_mean(name, known, otherwise="tasks are")
-            raise UsageError(f"no task is called {name!r} (--refresh-task)", hint=hint)
+            raise UsageError(f"no task is called {name!r} ({option})", hint=hint)
 
 
 def _run_or_image(project: Project, images: tuple[str, ...], resume: str | None) -> tuple[tuple[str, ...], str | None]:

@@ -57,7 +57,7 @@ def is_not_used_and_can_be_removed(store: Store) -> None:
 
 
 def test_a_manifest_has_its_fields_and_a_checksum(store: Store) -> None:
-    assert json.loads(manifest(store).read_text()).keys() == {"version", *FIELDS, "sum"}
+    assert json.loads(manifest(store).read_text()).keys() == {"version", *FIELDS, "made_for", "sum"}
 
 
 def test_a_manifest_without_a_checksum_is_one_of_an_earlier_version(store: Store) -> None:
@@ -152,6 +152,7 @@ def test_what_was_encoded_is_decoded() -> None:
         "size": 3,
         "stands_on": ["s1-a"],
         "needs": {"/a": [1, 2, 3], "/b": None},
+        "made_for": {"task": "nginx"},
     }
     text = encode(data).encode()  # type: ignore[arg-type]  # its values are JSON
     assert decode(text) == {"version": VERSION, **data}

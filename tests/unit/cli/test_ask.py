@@ -180,3 +180,37 @@ def test_a_mistake_in_the_imagefile_offers_nothing_and_says_nothing(
     for words in (["build"], ["build", "--only"], ["build", "-v"], ["rm"], ["report"]):
         assert offers(words) == []
     assert capsys.readouterr() == ("", "")
+
+
+# ---- a stop that was asked for --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "choice"), [("c\n", "go"), ("\n", "go"), ("k\n", "keep"), ("d\n", "destroy"), ("x\nc\n", "go")]
+)
+def test_at_a_stop_nothing_means_to_go_on(keyboard: Keyboard, typed: str, choice: str) -> None:
+    for line in typed.splitlines(keepends=True):
+        keyboard.type(line)
+        if line == "x\n":
+            break
+    terminal = Terminal(Console(file=keyboard.screen, width=200))
+
+    def check() -> None:
+        if "x" in typed and keyboard.screen.getvalue().count("What now?") == 2:
+            keyboard.type("c\n")
+
+    try:
+        assert Ask(terminal).pause("web@box: before task hello", lambda: None, check) == choice
+    finally:
+        terminal.close()
+    text = keyboard.screen.getvalue()
+    assert "web@box: before task hello: stopped" in text
+    assert "What now? c/h/k/d [c] " in text
+
+
+def test_at_a_stop_the_end_of_the_input_is_no_consent(keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "read", lambda *_: b"")
+    keyboard.type("\n")
+    terminal = Terminal(Console(file=keyboard.screen, width=200))
+    assert Ask(terminal).pause("here", lambda: None, lambda: None) == "destroy"
+    terminal.close()

@@ -61,7 +61,7 @@ def test_checkpoints_are_shown_the_least_recently_used_first(project: Project) -
     lines = project.bake("cache").out.splitlines()
     assert lines[0].startswith(f"{project.cache}  2.")
     at = lines.index("")
-    assert lines[at + 1].split() == ["CHECKPOINT", "DRIVER", "SIZE", "USED"]
+    assert lines[at + 1].split() == ["CHECKPOINT", "PROJECT", "BUILD", "TASK", "DRIVER", "SIZE", "USED"]
     assert lines[at + 2].split() == ["s1-old", "qemu", "1.0", "MiB", "2", "days", "ago"]
     assert lines[at + 3].split() == ["s1-new", "qemu,", "warm", "1.0", "MiB", "1", "minute", "ago"]
     assert lines[at + 4] == "2.0 MiB of 20.0 GiB for checkpoints"
@@ -137,3 +137,73 @@ def test_bases_go_by_age_alone(project: Project) -> None:
     assert project.bake("cache", "prune", "--keep", "0").out == ""
     assert project.bake("cache", "prune", "--older-than", "1d").out.startswith("removed bases/old  ")
     assert sorted(path.parent.name for path in project.cache.glob("bases/*/disk.raw")) == ["young"]
+
+
+# ---- names, bounds, dry runs ----------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_is_named_by_project_build_and_task(project: Project) -> None:
+    store = Store(WorkContext(cache=project.cache))
+    made_for = {"project": str(project.folder / "images"), "build": "web@box", "task": "nginx"}
+    with Lease(store) as lease:
+        place = lease.make("s1-0123456789abcdef", made_for)
+        assert place
+        (place.folder / "disk").write_bytes(os.urandom(100))
+        place.keep(Checkpoint(driver="qemu", key=place.key, folder=place.folder))
+    assert project.bake("cache", "ls", "--json").data["checkpoints"][0]["made_for"] == made_for
+    rows = project.bake("cache", "ls").rows
+    assert ["s1-0123456789ab", "images", "web@box", "nginx", "qemu"] in [row[:5] for row in rows]
+
+
+def test_bases_are_shown_with_their_limit(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BAKERY_BASES_LIMIT", "1M")
+    base(project, "debian-1", HOUR)
+    data = project.bake("cache", "ls", "--json").data
+    assert (data["bases_limit"], [shown["name"] for shown in data["bases"]]) == (MIB, ["bases/debian-1"])
+    assert "of 1.0 MiB for bases" in project.bake("cache", "ls").out
+
+
+@pytest.mark.parametrize("how", ["option", "environment"])
+def test_bases_beyond_their_limit_go_the_least_recently_used_first(
+    project: Project, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    for number, age in enumerate((3 * HOUR, HOUR, 2 * HOUR)):
+        base(project, f"debian-{number}", age)
+    if how == "environment":
+        monkeypatch.setenv("BAKERY_BASES_LIMIT", "9K")
+    words = ["--keep-bases", "9K"] if how == "option" else []
+    done = project.bake("cache", "prune", *words)
+    assert [line.split()[1] for line in done.out.splitlines()] == ["bases/debian-0", "bases/debian-2"]
+    assert [shown["name"] for shown in project.bake("cache", "ls", "--json").data["bases"]] == ["bases/debian-1"]
+
+
+def test_a_dry_run_names_what_would_go_and_removes_nothing(project: Project) -> None:
+    checkpoint(project, "s1-old", 2 * DAY)
+    checkpoint(project, "s1-new", HOUR)
+    base(project, "debian-1", DAY)
+    words = ["cache", "prune", "--keep", "0", "--keep-bases", "0"]
+    dry = project.bake(*words, "--dry-run")
+    assert [line.split()[:3] for line in dry.out.splitlines()] == [
+        ["would", "remove", "s1-old"],
+        ["would", "remove", "s1-new"],
+        ["would", "remove", "bases/debian-1"],
+    ]
+    assert keys(project) == ["s1-old", "s1-new"]
+    real = project.bake(*words)
+    assert [line.split()[1] for line in real.out.splitlines()] == ["s1-old", "s1-new", "bases/debian-1"]
+    assert keys(project) == []
+
+
+def test_a_dry_run_leaves_out_what_is_in_use(project: Project) -> None:
+    checkpoint(project, "s1-a")
+    with Lease(Store(WorkContext(cache=project.cache))) as lease:
+        assert lease.get("s1-a")
+        assert project.bake("cache", "prune", "--keep", "0", "-n").out == ""
+    assert "s1-a" in project.bake("cache", "prune", "--keep", "0", "-n").out
+
+
+def test_a_limit_that_is_none_is_refused(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BAKERY_BASES_LIMIT", "much")
+    done = project.bake("cache", "ls")
+    assert done.code == 3
+    assert "BAKERY_BASES_LIMIT=much is no size" in done.err
