@@ -66,8 +66,8 @@ def ls(project: Project, as_json: bool) -> None:
     output.out(f"{folder}  {format_size(sum(parts.values()))}", project)
     output.out(output.table([(f"  {name}", format_size(amount)) for name, amount in parts.items() if amount]), project)
     if known:
-        head = ("BASE", "SIZE", "USED")
-        output.out("\n" + output.table([_base_row(entry) for entry in known], head), project)
+        rows_of_bases = [_base_row(entry) for entry in known]
+        output.out("\n" + output.table(rows_of_bases, ("BASE", "SIZE", "USED")), project)
         output.out(f"{format_size(sum(base.size for base in known))} of {format_size(most)} for bases", project)
     if entries:
         head = ("CHECKPOINT", "PROJECT", "BUILD", "TASK", "DRIVER", "SIZE", "USED")
@@ -119,7 +119,7 @@ def _store(project: Project) -> Store:
 
 
 def _row(entry: CacheEntry) -> tuple[str, ...]:
-    from bakery.reporting.summary import near
+    from bakery.errors import near
 
     made_for = entry.made_for
     where = near(made_for["project"]) if "project" in made_for else ""

@@ -49,7 +49,7 @@ def images(project: Project, as_json: bool, check: bool) -> None:
 def _row(image: Artifact, states: dict[str, str], *, versions: bool) -> tuple[str, ...]:
     created = f"{image.created.astimezone():%Y-%m-%d %H:%M}" if isinstance(image.created, datetime) else ""
     amount = format_size(image.size) if image.size is not None else ""
-    state = ("yes" if is_current(image) else "",) if versions else ()
+    state: tuple[str, ...] = ("yes" if is_current(image) else "",) if versions else ()
     state += (states[image.id],) if states else ()
     tests = click.style(image.verdict, fg="red") if image.verdict in VERDICTS else image.verdict
     return (click.style(image.name, bold=True), image.build, created, amount, tests, *state, near(image.id))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -150,7 +150,8 @@ def test_a_program_that_does_not_say_its_version_is_there_all_the_same(project: 
 def test_a_program_that_is_there_and_does_not_run_has_no_tick(
     project: Project, host: dict[str, str], monkeypatch: pytest.MonkeyPatch, ends: tuple[str, int | None], why: str
 ) -> None:
-    run, (said, exited) = doctor.run_process, ends
+    run: Callable[..., Result] = vars(doctor)["run_process"]
+    said, exited = ends
 
     def runs(words: list[str], **more: Any) -> Result:
         if words[0] != "qemu-img" or said == "hangs":
@@ -247,7 +248,7 @@ def test_the_cache_needs_room_and_must_be_ours(
             raise OSError(30, "Read-only file system")
         return made(*given, **named)
 
-    monkeypatch.setattr(doctor.tempfile, "TemporaryFile", temporary)
+    monkeypatch.setattr(tempfile, "TemporaryFile", temporary)
     ((text, told),) = [(text, told) for about, told, text in found(project) if about == "cache"]
     assert told == state
     assert text.startswith(f"{project.cache}: 16.0 KiB used, ")
