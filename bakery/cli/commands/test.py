@@ -104,7 +104,7 @@ def test(
     from bakery.build.one_off import build_of
     from bakery.cli.reporters import exit_code, readers, screen
 
-    if host is not None and artifact is not None:
+    if host is not None and artifact is not None and (project.folder / artifact.partition("::")[0]).exists():
         paths, artifact = (artifact, *paths), None
     if (artifact is None) == (host is None):
         raise UsageError("name an image, or a machine with --host", hint="see `bake test --help`")

@@ -13,6 +13,7 @@ from bakery.build.context import BuildOptions
 from bakery.build.one_off import OneOffRun
 from bakery.build.remote_host import RemoteHost
 from bakery.build.run import Outcome
+from bakery.build.smoke_tests import SuiteChoice
 from bakery.cache.inputs.external import LocalInput
 from bakery.errors import UsageError
 from bakery.imagefile.builds import Build, Plan
@@ -240,7 +241,7 @@ def test_a_machine_that_runs_already_is_tested_with_the_user_s_key(
     asked: list[Any] = []
 
     class Target:
-        def test(self, _visit: OneOffRun, image: str | None) -> int:
+        def test(self, _visit: OneOffRun, image: str | None, _choice: SuiteChoice) -> int:
             asked.append(image)
             return 0
 
