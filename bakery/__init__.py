@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from bakery import publish
     from bakery.disk.inspect.findings import Hygiene
     from bakery.imagefile.decorators import image, post, secret, source, task, test, var, variables
+    from bakery.imagefile.suites import Suites
     from bakery.machine.machine import Machine
     from bakery.machine.seal import Seal
-    from bakery.model import Artifact, Login, Result, Suites
+    from bakery.model import Artifact, Login, Result
     from bakery.redaction.secret import Secret
     from bakery.smoke.host import Host
 
@@ -31,7 +32,7 @@ _HOMES: Final = {
     "Result": "bakery.model",
     "Seal": "bakery.machine.seal",
     "Secret": "bakery.redaction.secret",
-    "Suites": "bakery.model",
+    "Suites": "bakery.imagefile.suites",
     "image": "bakery.imagefile.decorators",
     "post": "bakery.imagefile.decorators",
     "publish": "bakery.publish",

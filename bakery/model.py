@@ -16,8 +16,6 @@ Stream: TypeAlias = Literal["stdout", "stderr"]
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Verdict: TypeAlias = Literal["", "passed", "failed", "untested"]
 """What the last smoke tests said of an image; empty where nobody wrote it down."""
-OtherHosts: TypeAlias = Literal["refuse", "run", "skip"]
-"""What becomes of tests in suites whose `testinfra_hosts` name other hosts than the machine under test."""
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -286,27 +284,6 @@ class Login:
     port: int = 22
     key: str = ""
     home: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Suites:
-    """How the pytest suites of an image run: what `tests=["tests/"]` names.
-
-    Args:
-        hosts: names or globs: what in a module's `testinfra_hosts` means the machine under test, beside the image's
-            own names: `["app-*", "docker://debian"]`. A name alone stands for it with any backend and user.
-        other_hosts: what happens to tests of other hosts: `refuse` is an error when they are collected, `skip` skips
-            them, `run` lets testinfra connect to them, as in a plain run.
-        user: who commands run as: `root`, or `login` for whoever logs in, as in a plain run.
-        login_shell: True runs them in that user's login shell, as sshd does; False in `/bin/sh`.
-        strict_host: True puts testinfra's known wrong answers right, as in tests of the imagefile.
-    """
-
-    hosts: tuple[str, ...] = ()
-    other_hosts: OtherHosts = "refuse"
-    user: Literal["root", "login"] = "root"
-    login_shell: bool = True
-    strict_host: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

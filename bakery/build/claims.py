@@ -27,19 +27,22 @@ class Claims:
         run: the run.
         job: returns the build, as it is bound now.
         events: says what goes on.
+        part: tells several scopes of one build apart.
     """
 
-    def __init__(self, run: RunContext, job: Callable[[], Job], events: BuildEvents) -> None:
+    def __init__(self, run: RunContext, job: Callable[[], Job], events: BuildEvents, part: str = "") -> None:
         self._run = run
         self._job = job
         self._events = events
+        self._part = part
         self._ledgers: list[ClaimLedger] = []
         self.errors: list[CleanupError] = []
 
     @property
     def slug(self) -> str:
         """The build's name, as folders and things at providers can be called."""
-        return "".join(char if char.isalnum() else "-" for char in self._job().name)
+        name = self._job().name + (f"-{self._part}" if self._part else "")
+        return "".join(char if char.isalnum() else "-" for char in name)
 
     def new(self, role: str, driver: str) -> tuple[Claim, ClaimLedger]:
         """Make the right to make things, with fresh keys and a private folder.

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from bakery.errors import ImagefileError, UsageError
 from bakery.imagefile.recipe import ImageSpec, Recipe
+from bakery.imagefile.suites import Suites
 from bakery.imagefile.user_code import repr_of
-from bakery.model import Login, Suites
+from bakery.model import Login
 
 if TYPE_CHECKING:
     from bakery.disk.inspect.findings import Hygiene

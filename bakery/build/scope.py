@@ -35,14 +35,15 @@ class Scope:
     Args:
         run: the run.
         job: the build. Another binding of it takes its place where a failed task was mended in the imagefile.
+        part: tells several scopes of one build apart, in names; a run has one for each build otherwise.
     """
 
-    def __init__(self, run: RunContext, job: Job) -> None:
+    def __init__(self, run: RunContext, job: Job, part: str = "") -> None:
         self.run = run
         self.job = job
         self.build = job.build
         self.events = BuildEvents(run, job.name)
-        self.claims = Claims(run, lambda: self.job, self.events)
+        self.claims = Claims(run, lambda: self.job, self.events, part)
         self._background = BackgroundTasks()
         self.machines = Machines(
             run, job.build, job.folder, claims=self.claims, events=self.events, background=self._background

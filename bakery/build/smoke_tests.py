@@ -12,7 +12,7 @@ from urllib.parse import quote
 from bakery.build.job import Job
 from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope
-from bakery.model import OtherHosts, Suites
+from bakery.imagefile.suites import OtherHosts, Suites
 from bakery.smoke.job import SmokeJob, SmokeReport, SuiteRun, TestRef, builtin
 from bakery.smoke.process import PytestProcess, PytestStart
 from bakery.state.project import State

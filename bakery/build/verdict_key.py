@@ -18,7 +18,8 @@ from bakery.cache.inputs.tracer import changed
 from bakery.cache.inputs.values import Unstable
 from bakery.imagefile.marks import location_of
 from bakery.imagefile.recipe import Recipe
-from bakery.model import Json, Suites, to_json
+from bakery.imagefile.suites import Suites
+from bakery.model import Json, to_json
 from bakery.smoke.job import Read, builtin
 from bakery.smoke.shared_fixtures import needed_fixtures
 

@@ -25,6 +25,7 @@ COMMANDS: Final = {  # name: (module, one line of help), so that `bake --help` i
     "validate": ("validate", "Look for mistakes in the imagefile; make nothing, ask nobody."),
     "plan": ("plan", "Show what a build would do, and where each value came from."),
     "test": ("test", "Run the smoke tests against an image or a host that exists."),
+    "mutate": ("mutate", "Break one thing after the other, and list what the tests do not notice."),
     "images": ("images", "Show what has been built here."),
     "rm": ("images", "Delete images that were built here."),
     "prune": ("images", "Delete all but the newest images of each name."),

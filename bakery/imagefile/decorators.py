@@ -13,8 +13,9 @@ from typing import Any, TypeVar, dataclass_transform, overload
 from bakery.errors import ImagefileError
 from bakery.imagefile import callables, option_checks, variable_class
 from bakery.imagefile.marks import MARK, NOWHERE, Kind, Mark, mark_of, note, own_name, place_of
+from bakery.imagefile.suites import Suites
 from bakery.imagefile.user_code import called_from
-from bakery.model import Source, Suites
+from bakery.model import Source
 from bakery.redaction.secret import Secret
 
 SourceF = TypeVar("SourceF", bound=Callable[..., Source])

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from bakery.errors import ImagefileError
+from bakery.imagefile.suites import Suites
 from bakery.imagefile.user_code import repr_of
-from bakery.model import Login, Suites
+from bakery.model import Login
 
 
 def _is_count(value: Any) -> bool:

@@ -8,16 +8,40 @@ from __future__ import annotations
 import ast
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from bakery.errors import ImagefileError, Location
 from bakery.imagefile.user_code import repr_of
 from bakery.util.suggestions import did_you_mean
 from bakery.util.syntax import parse
 
+OtherHosts: TypeAlias = Literal["refuse", "run", "skip"]
+"""What becomes of tests in suites whose `testinfra_hosts` name other hosts than the machine under test."""
 _DYNAMIC: Final = ("exec", "eval", "globals", "setattr", "vars")
 """What makes names that cannot be read off a file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suites:
+    """How the pytest suites of an image run: what `tests=["tests/"]` names.
+
+    Args:
+        hosts: names or globs: what in a module's `testinfra_hosts` means the machine under test, beside the image's
+            own names: `["app-*", "docker://debian"]`. A name alone stands for it with any backend and user.
+        other_hosts: what happens to tests of other hosts: `refuse` is an error when they are collected, `skip` skips
+            them, `run` lets testinfra connect to them, as in a plain run.
+        user: who commands run as: `root`, or `login` for whoever logs in, as in a plain run.
+        login_shell: True runs them in that user's login shell, as sshd does; False in `/bin/sh`.
+        strict_host: True puts testinfra's known wrong answers right, as in tests of the imagefile.
+    """
+
+    hosts: tuple[str, ...] = ()
+    other_hosts: OtherHosts = "refuse"
+    user: Literal["root", "login"] = "root"
+    login_shell: bool = True
+    strict_host: bool = False
 
 
 def is_suite(thing: object, folder: Path) -> bool:

@@ -11,7 +11,8 @@ from bakery.cache.inputs.external import Kind
 from bakery.errors import UsageError
 from bakery.imagefile.marks import location_of, name_of
 from bakery.imagefile.recipe import Recipe
-from bakery.model import Endpoint, Suites
+from bakery.imagefile.suites import Suites
+from bakery.model import Endpoint
 from bakery.smoke.identity import Identity
 from bakery.state.ssh_keys import Keys
 

@@ -9,52 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from testinfra import backend as backends
 from testinfra.backend.base import BaseBackend, CommandResult
 
-from bakery.model import OtherHosts
+from bakery.imagefile.suites import OtherHosts
 from bakery.smoke.prefetch import PrefetchedFacts, is_question
-from bakery.smoke.shell import Shell
 from bakery.smoke.strict import StrictHost
+from bakery.smoke.suites.machine import SuiteMachine
 
 SCHEME: Final = "bakery"
-_MACHINES: Final[dict[str, MachineUnderTest]] = {}
+_MACHINES: Final[dict[str, SuiteMachine]] = {}
 """The machine of this process; testinfra makes backends from a class alone."""
 
 
-class MachineUnderTest(Protocol):
-    """What a backend needs of the machine under test."""
-
-    @property
-    def address(self) -> str:
-        """Its address."""
-        ...
-
-    @property
-    def shell(self) -> Shell:
-        """Its shell, opened when first asked for."""
-        ...
-
-    @property
-    def facts(self) -> PrefetchedFacts:
-        """What is known of it, for all that ask it."""
-        ...
-
-    @property
-    def interpreter(self) -> str:
-        """The program on it that runs commands: a login shell, as with sshd."""
-        ...
-
-    @property
-    def strict(self) -> bool:
-        """True to put testinfra's known wrong answers right."""
-        ...
-
-
-def offer(machine: MachineUnderTest) -> None:
+def offer(machine: SuiteMachine) -> None:
     """Let testinfra know the machine under test, as `bakery://NAME`."""
     _MACHINES[SCHEME] = machine
     backends.BACKENDS[SCHEME] = f"{__name__}.{SuiteBackend.__name__}"
@@ -66,7 +37,7 @@ class SuiteBackend(BaseBackend):  # type: ignore[misc]  # testinfra ships no typ
     NAME = SCHEME
 
     @property
-    def machine(self) -> MachineUnderTest:
+    def machine(self) -> SuiteMachine:
         """The machine under test."""
         return _MACHINES[SCHEME]
 

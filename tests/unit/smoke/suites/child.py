@@ -13,8 +13,9 @@ from typing import Any, cast
 import pytest
 from testinfra.host import Host
 
+from bakery.imagefile.suites import Suites
 from bakery.machine.transport.base import Transport
-from bakery.model import Endpoint, Suites
+from bakery.model import Endpoint
 from bakery.smoke import SmokeJob, SuiteRun, wire
 from bakery.smoke.suites import machine, plugin
 from bakery.smoke.suites.machine import LOGIN_SHELL

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bakery.errors import ConnectError
-from bakery.model import Suites
+from bakery.imagefile.suites import Suites
 from bakery.smoke.suites import plugin
 from tests.unit.smoke.suites.child import SuiteChild, ends, make_child, of_type
 
