@@ -13,6 +13,7 @@ from bakery.build.build_events import BuildEvents, user_text
 from bakery.build.claims import Claims
 from bakery.build.resume import ResumableMachine
 from bakery.build.running import RunningMachine
+from bakery.build.stopped import Stopped
 from bakery.drivers.base import Driver
 from bakery.errors import DriverError, Interrupted
 from bakery.events import MachineStarted, Notice
@@ -133,7 +134,6 @@ class Machines:
     def _explain_failure(self, running: RunningMachine, error: BaseException) -> bool:
         """Collect evidence; return True when the machine is to be kept."""
         from bakery.build.diagnostics import collect
-        from bakery.build.pause import Stopped
 
         if isinstance(error, Stopped):
             return error.keep

@@ -4,22 +4,8 @@ from __future__ import annotations
 
 from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope
-from bakery.errors import Interrupted
+from bakery.build.stopped import Stopped
 from bakery.imagefile.builds import Step
-
-
-class Stopped(Interrupted):
-    """The build was ended at a place where its author wanted to look.
-
-    Args:
-        what: where.
-        keep: whether the machine stays.
-    """
-
-    def __init__(self, what: str, *, keep: bool) -> None:
-        hint = "the same command without --stop-at or --step builds to the end"
-        super().__init__(what, hint=hint)
-        self.keep = keep
 
 
 def pause_before(scope: Scope, step: Step, machine: RunningMachine) -> None:

@@ -16,7 +16,7 @@ from bakery.reporting.formatting import duration, plain
 from bakery.reporting.lines import Verbosity
 from bakery.reporting.plain import Log
 from bakery.reporting.run_state import BuildState, RunState, Span, is_cancelled
-from bakery.reporting.summary import REPORT, artifact, failure_text, times, took, word
+from bakery.reporting.summary import REPORT, artifact, counts, failure_text, times, took, word
 
 _COMMAND = re.compile(r"^(\s*)::", re.MULTILINE)
 
@@ -137,10 +137,11 @@ def _output(name: str, text: str) -> str:
 
 def markdown(board: RunState) -> str:
     """Return the closing table for people who read it in a browser."""
-    rows = ["| build | | time | phases | image |", "|---|---|--:|---|---|"]
+    rows = ["| build | | time | phases | tests | image |", "|---|---|--:|---|---|---|"]
     for track in board.tracks.values():
         kept = artifact(track.artifact) if track.artifact else ""
-        cells = (track.name, word(track), duration(took(board, track)), times(track), kept)
+        tests = counts(track) if track.tests else ""
+        cells = (track.name, word(track), duration(took(board, track)), times(track), tests, kept)
         rows.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
     for failed in board.all_failures():
         rows += ["", "```text", failure_text(failed).replace("```", "'''"), "```"]

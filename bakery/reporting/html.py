@@ -1,23 +1,29 @@
-"""One page in the run's folder that shows everything: builds, phases in time, steps with output, tests, failures."""
+"""One page in the run's folder that shows everything: what failed, phases in time, tests, the boot, the packages."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import os
+from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bakery import events as e
+from bakery.reporting import charts, evidence
 from bakery.reporting.files import FileReporter
 from bakery.reporting.formatting import because, duration, plain
-from bakery.reporting.run_state import BuildState, RunState, Span
-from bakery.reporting.summary import REPORT, VERDICTS, artifact, failure, outcome, took, word
-from bakery.util.units import counted
+from bakery.reporting.run_state import BuildState, RunState, Span, is_cancelled
+from bakery.reporting.summary import REPORT, VERDICTS, counts, failure, near, outcome, took, word
+from bakery.util.units import counted, format_size
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 
 class Html(FileReporter):
-    """Writes one self-contained file when the run is over: no script, nothing loaded from elsewhere."""
+    """Writes one self-contained file when the run is over: nothing is loaded from elsewhere."""
 
     file: ClassVar[str] = REPORT
 
@@ -29,71 +35,147 @@ class Html(FileReporter):
 def page(board: RunState) -> str:
     """Return the whole page."""
     total = max([1e-3, *(_end(board, bar) - board.began for t in board.tracks.values() for bar in t.bars)])
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            board=board,
-            began=datetime.fromtimestamp(board.began).astimezone(),
-            exit_code=board.ended.exit_code if board.ended else None,
-            total=board.ended.seconds if board.ended else total,
-            failures=[dict(_failure(failed, None)) for failed in board.failures],
-            tracks=[_track(board, track, total) for track in board.tracks.values()],
-        )
+    return render(
+        "report.html.j2",
+        board=board,
+        verdict=_verdict(board),
+        began=datetime.fromtimestamp(board.began).astimezone(),
+        total=board.ended.seconds if board.ended else total,
+        facts=dict(_facts(board)),
+        failures=[dict(failure(failed)) for failed in board.failures],
+        warnings=[notice for notice in board.notices if notice.level == "warning"],
+        tracks=[_track(board, track, total, number) for number, track in enumerate(_bad_first(board), start=1)],
+        ticks=charts.ticks(total),
     )
 
 
+def render(template: str, **values: Any) -> str:
+    """Return a page made of a template of ours, with the digests by which its policy lets style and script be."""
+    environment = _environment()
+    script = environment.get_template("copy.js").render()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template(template).render(script=script, script_digest=digest, **values)
+
+
 def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
     environment = Environment(
         loader=PackageLoader("bakery.reporting"),
-        autoescape=True,
+        autoescape=select_autoescape(enabled_extensions=("j2",), default=True, disabled_extensions=("js",)),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters: dict[str, Any] = {"counted": counted, "duration": duration, "plain": plain}
+    filters: dict[str, Any] = {"counted": counted, "duration": duration, "plain": plain, "size": format_size}
     environment.filters.update(filters)
     return environment
 
 
-def _track(board: RunState, track: BuildState, total: float) -> dict[str, Any]:
+def _bad_first(board: RunState) -> list[BuildState]:
+    return sorted(board.tracks.values(), key=lambda track: track.outcome not in ("failed", ""))
+
+
+def _verdict(board: RunState) -> tuple[str, str]:
+    """Return how a run ended: as styles name it, and as a sentence."""
+    outcomes = [track.outcome for track in board.tracks.values()]
+    failed, good = outcomes.count("failed"), outcomes.count("ok")
+    if board.ended is None:
+        return "unfinished", "unfinished: the run was killed, or goes on"
+    if failed or any(not is_cancelled(event) for event in board.failures):
+        return "failed", f"{failed} of {counted(len(outcomes), 'build')} failed" if failed else "failed"
+    if board.ended.exit_code:
+        return "cancelled", "cancelled"
+    return ("ok", f"{counted(good, 'image')} made") if good else ("ok", "nothing had changed")
+
+
+def _facts(board: RunState) -> Iterator[tuple[str, str]]:
+    started = board.started
+    commit = next((track.begun.commit for track in board.tracks.values() if track.begun and track.begun.commit), "")
+    shown = {
+        "command": started.command if started else "",
+        "host": started.host if started else "",
+        "bakery": started.version if started else "",
+        "commit": commit,
+        "exit code": str(board.ended.exit_code) if board.ended and board.ended.exit_code else "",
+    }
+    yield from ((name, plain(text)) for name, text in shown.items() if text)
+
+
+def _track(board: RunState, track: BuildState, total: float, number: int) -> dict[str, Any]:
+    failed = track.of_outcome("failed", "error")
+    seen = {test.text for test in failed}
+    parts = dict(failure(track.failure, track)) if track.failure else {}
     return {
+        "anchor": f"build-{number}",
         "name": track.name,
-        "image": track.image,
-        "driver": track.driver,
         "outcome": outcome(track),
         "word": word(track),
         "seconds": took(board, track),
-        "reason": track.ended.reason if track.ended else "",
-        "artifact": artifact(track.artifact) if track.artifact else "",
+        "reason": track.ended.reason if track.ended and outcome(track) == "skipped" else "",
+        "image": track.artifact,
         "doubt": VERDICTS.get(track.artifact.verdict, "") if track.artifact else "",
-        "failure": dict(_failure(track.failure, track)) if track.failure else {},
-        "phases": track.phases(),
-        "bars": [_bar(board, bar, total) for bar in track.bars],
-        "tests": track.tests,
-        "passed": sum(test.outcome == "passed" for test in track.tests),
+        "place": near(track.artifact.id) if track.artifact else "",
+        "failure": {label: text for label, text in parts.items() if text not in seen},
+        "failed": [_test(board, test) for test in failed],
+        "evidence": evidence.of_build(board.folder, track.name) if track.failure else evidence.Evidence(),
+        "facts": dict(_build_facts(track)),
+        "values": [plain(value) for value in track.begun.values] if track.begun else [],
+        "rows": [_row(board, bar, total) for bar in track.bars],
+        "counts": counts(track) if track.tests else "",
+        "tests": [_test(board, test) for test in track.tests if test not in failed],
+        "packages": track.packages,
+        "boot": charts.boot_chart(track.boot) if track.boot and track.boot.stages else None,
     }
 
 
-def _failure(failed: e.Failed, track: BuildState | None) -> list[tuple[str, str]]:
-    return list(failure(failed, track))
+def _build_facts(track: BuildState) -> Iterator[tuple[str, str]]:
+    """Yield what a build was made with: driver, base, and what its driver says of the machine."""
+    if track.driver:
+        yield "driver", plain(track.driver)
+    if track.begun and track.begun.base:
+        yield "base", plain(track.begun.base)
+    for machine in track.machines[:1]:
+        for detail in machine.details:
+            name, _, text = plain(detail).partition(": ")
+            yield name, text
 
 
-def _bar(board: RunState, bar: Span, total: float) -> dict[str, Any]:
-    seconds = _end(board, bar) - bar.began
+def _test(board: RunState, test: e.TestEnded) -> dict[str, Any]:
     return {
-        "name": bar.name + (f", attempt {bar.attempt}" if bar.attempt > 1 else ""),
-        "kind": bar.kind,
-        "outcome": bar.outcome or "unfinished",
-        "remark": because(plain(bar.reason)) if bar.outcome == "ok" else plain(bar.reason),
-        "location": bar.location,
-        "seconds": seconds,
-        "left": 100 * max(0.0, bar.began - board.began) / total,
-        "width": max(0.2, 100 * seconds / total),
-        "lines": [plain(line) for line in bar.lines],
+        "name": plain(test.test),
+        "outcome": test.outcome,
+        "seconds": test.seconds,
+        "location": plain(test.location),
+        "link": _link(board, test.location),
+        "text": plain(test.text),
     }
+
+
+def _row(board: RunState, span: Span, total: float) -> dict[str, Any]:
+    seconds = _end(board, span) - span.began
+    ended = span.outcome or "unfinished"
+    remark = plain(span.reason)
+    return {
+        "name": span.name + (f", attempt {span.attempt}" if span.attempt > 1 else ""),
+        "kind": span.kind,
+        "outcome": ended,
+        "remark": because(remark) if ended == "ok" else "" if ended == "cached" else remark,
+        "location": plain(span.location),
+        "link": _link(board, span.location),
+        "seconds": seconds,
+        "bar": charts.bar(span.name, span.began - board.began, seconds, total, kind=ended),
+        "lines": [plain(line) for line in span.lines],
+    }
+
+
+def _link(board: RunState, location: str) -> str:
+    """Return the way from the page to a file of the user's, where it is there; empty otherwise."""
+    file, _, line = location.rpartition(":")
+    path = Path.cwd() / file
+    if not (board.folder and line.isdigit() and path.is_file()):
+        return ""
+    return f"{os.path.relpath(path, board.folder)}#L{line}"
 
 
 def _end(board: RunState, bar: Span) -> float:

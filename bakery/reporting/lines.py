@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from bakery import events as e
 from bakery.reporting.formatting import SHORT, because, done, duration, plain
 from bakery.reporting.run_state import BuildState, RunState, Span
-from bakery.reporting.summary import VERDICTS
+from bakery.reporting.summary import VERDICTS, counts
 from bakery.util.units import counted, format_size
 
 Kind: TypeAlias = Literal[
@@ -105,12 +105,19 @@ def _work(event: e.Event, track: BuildState, *, starts: bool) -> Iterator[Line]:
             yield Line("start", f"{_step(track, event.step, event.attempt)} ...", event.build)
         case e.StepEnded():
             yield _ended(event, track)
+        case e.PackagesListed() if event.before:
+            yield Line("info", plain(f"packages since {event.before}: {_changes(event)}"), event.build)
         case e.TestEnded() if event.outcome in ("failed", "error"):
             text = f"test {event.test}" + (f" at {event.location}" if event.location else "")
             yield Line("failed", plain(text), event.build, event.seconds)
             yield from (Line("detail", part, event.build) for part in plain(event.text).splitlines())
         case _:
             return
+
+
+def _changes(event: e.PackagesListed) -> str:
+    told = ((event.added, "added"), (event.changed, "changed"), (event.removed, "removed"))
+    return ", ".join(f"{len(names)} {what}" for names, what in told if names) or "the same"
 
 
 def _ended(event: e.StepEnded, track: BuildState) -> Line:
@@ -125,10 +132,7 @@ def _ended(event: e.StepEnded, track: BuildState) -> Line:
 
 def _phase(event: e.PhaseEnded, track: BuildState) -> str:
     if event.phase == "smoke" and track.tests:
-        skipped = sum(test.outcome == "skipped" for test in track.tests)
-        passed = sum(test.outcome == "passed" for test in track.tests)
-        rest = f", {skipped} skipped" if skipped else ""
-        return f"smoke, {passed} of {len(track.tests) - skipped} tests passed{rest}"
+        return f"smoke, {counts(track)}"
     return event.phase
 
 

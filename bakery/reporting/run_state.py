@@ -50,6 +50,10 @@ class BuildState:
     driver: str = ""
     steps: tuple[str, ...] = ()
     tests_planned: int = 0
+    begun: e.BuildStarted | None = None
+    machines: list[e.MachineStarted] = field(default_factory=list[e.MachineStarted])
+    packages: e.PackagesListed | None = None
+    boot: e.BootTimed | None = None
     bars: list[Span] = field(default_factory=list[Span])
     tests: list[e.TestEnded] = field(default_factory=list[e.TestEnded])
     waiting: e.Waiting | None = None
@@ -69,6 +73,10 @@ class BuildState:
         if self.ended or self.failure is None:
             return self.ended.outcome if self.ended else ""
         return "cancelled" if is_cancelled(self.failure) else "failed"
+
+    def of_outcome(self, *outcomes: str) -> list[e.TestEnded]:
+        """Return the tests that ended in one of these ways."""
+        return [test for test in self.tests if test.outcome in outcomes]
 
     def place(self, step: str) -> str:
         """`2/5` for the second of five tasks; empty for a post step."""
@@ -103,6 +111,7 @@ class RunState:
         self.tracks: Tracks = {}
         self.failures: list[e.Failed] = []
         self.notices: list[e.Notice] = []
+        self.started: e.RunStarted | None = None
         self.ended: e.RunEnded | None = None
         self.now = time.time
 
@@ -111,7 +120,7 @@ class RunState:
         self.began = self.began or event.time
         match event:
             case e.RunStarted():
-                self.run, self.folder, self.began = event.run, event.folder, event.time
+                self.run, self.folder, self.began, self.started = event.run, event.folder, event.time, event
             case e.RunEnded():
                 self.ended = event
             case e.Notice():
@@ -135,7 +144,7 @@ class RunState:
         match event:
             case e.BuildStarted():
                 track.began, track.image, track.driver = event.time, event.image, event.driver
-                track.steps, track.tests_planned = event.steps, event.tests
+                track.steps, track.tests_planned, track.begun = event.steps, event.tests, event
             case e.Waiting():
                 track.waiting = event
             case e.Progress():
@@ -149,8 +158,19 @@ class RunState:
             case e.BuildEnded():
                 track.ended = event
                 track.artifact = track.artifact or _artifact(event)
+            case e.MachineStarted() | e.PackagesListed() | e.BootTimed():
+                self._of_machine(track, event)
             case _:
                 self._of_bar(track, event)
+
+    def _of_machine(self, track: BuildState, event: e.MachineStarted | e.PackagesListed | e.BootTimed) -> None:
+        match event:
+            case e.MachineStarted():
+                track.machines.append(event)
+            case e.PackagesListed():
+                track.packages = event
+            case e.BootTimed():
+                track.boot = event
 
     def _of_bar(self, track: BuildState, event: e.Event) -> None:
         match event:

@@ -83,6 +83,13 @@ def times(track: BuildState) -> str:
     return ", ".join(f"{name} {duration(took)}" for name, took in shown.items())
 
 
+def counts(track: BuildState) -> str:
+    """`9 of 10 tests passed, 1 skipped`: skipped ones are none of the ten. The same words everywhere."""
+    skipped = len(track.of_outcome("skipped"))
+    rest = f", {skipped} skipped" if skipped else ""
+    return f"{len(track.of_outcome('passed'))} of {len(track.tests) - skipped} tests passed{rest}"
+
+
 def took(board: RunState, track: BuildState) -> float:
     """Seconds that a build took, or has taken so far."""
     return track.ended.seconds if track.ended else board.now() - track.began

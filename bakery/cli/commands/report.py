@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -23,27 +23,33 @@ if TYPE_CHECKING:
     from bakery.state.project import RunFolder
 
 
+INDEX: Final = "runs.html"
+"""The page over all runs, in `.bakery`."""
+
+
 @click.command(
     cls=BakeCommand,
     epilog="""Examples:
     bake report                    the last run
     bake report 9f3a --verbose     any part of a run's id will do; with what commands wrote
     bake report --as html > report.html
-    bake report --list""",
+    bake report --list
+    bake report --all              a page over all runs, with the way to each one's report""",
 )
 @click.argument("run", required=False, shell_complete=runs)
 @click.option(
     "--as", "form", type=click.Choice(["text", "html", "junit"]), default="text", help="Which report to print."
 )
 @click.option("--list", "as_list", is_flag=True, help="List all runs, the newest last.")
+@click.option("--all", "as_index", is_flag=True, help="Write a page over all runs beside them, and print its path.")
 @click.pass_obj
-def report(project: Project, run: str | None, form: str, as_list: bool) -> None:
+def report(project: Project, /, *, run: str | None, form: str, as_list: bool, as_index: bool) -> None:
     """Show how a run went: its phases, its failures, and the files that explain them.
 
     Made from the run's own events, so a run that was killed has a report as well.
     """
-    if as_list:
-        _list(project)
+    if as_list or as_index:
+        _index(project) if as_index else _list(project)
         return
     folder = project.state.run(run) if run else last_run(project)
     path = events_of(folder)
@@ -97,6 +103,41 @@ def _list(project: Project) -> None:
         rows = [(f.id, *_when(about), _state(f, about), ", ".join(about.get("builds", []))) for f, about in known]
         output.out(output.table(rows, ("RUN", "STARTED", "TOOK", "STATE", "BUILDS")), project)
     _tell_others(project, runs)
+
+
+def _index(project: Project) -> None:
+    """Write `.bakery/runs.html`."""
+    from bakery.reporting.run_index import RunLine, index
+    from bakery.reporting.summary import REPORT
+    from bakery.state.ownership import hand_over
+    from bakery.util.files import write_whole
+
+    lines: list[RunLine] = []
+    for folder in (folder for folder in project.state.runs() if folder.readable):
+        about = folder.about()
+        started, ended = (_time(about, name) for name in ("started", "ended"))
+        link = f"runs/{folder.id}/{REPORT}" if (folder.path / REPORT).is_file() else ""
+        lines.append(
+            RunLine(
+                id=folder.id,
+                link=link,
+                state=_state(folder, about),
+                started=started,
+                seconds=None if started is None or ended is None else max(0.0, ended - started),
+                builds=[str(build) for build in about.get("builds", [])],
+            )
+        )
+    path = project.state.folder / INDEX
+    project.state.prepare()
+    write_whole(path, index(project.imagefile.parent.name, lines))
+    hand_over([path], path.parent)
+    output.record(str(path), {"did": "written", "file": str(path)}, project)
+    _tell_others(project, project.state.runs())
+
+
+def _time(about: Mapping[str, Any], name: str) -> float | None:
+    value = about.get(name)
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _state(folder: RunFolder, about: Mapping[str, Any]) -> str:

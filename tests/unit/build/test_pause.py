@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from bakery.build.bake import bake
-from bakery.build.pause import Stopped
+from bakery.build.stopped import Stopped
 
 from .memory import Project, left_in, project
 

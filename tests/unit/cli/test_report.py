@@ -168,3 +168,18 @@ def test_a_run_whose_note_is_damaged_is_listed_all_the_same(project: Project) ->
 def test_without_runs_the_list_has_its_head_alone(project: Project) -> None:
     done = project.bake("report", "--list")
     assert (done.code, len(done.out.splitlines())) == (0, 1)
+
+
+def test_the_page_over_all_runs_is_written_and_leads_to_their_reports(project: Project) -> None:
+    first = project.run([*EVENTS, ENDED], started=BEGAN, ended=BEGAN + 30, exit_code=7, builds=["web@box"])
+    second = project.run(EVENTS, started=BEGAN)
+    (project.folder / ".bakery/runs" / first / "report.html").touch()
+    done = project.bake("report", "--all")
+    path = Path(done.out.strip())
+    assert (done.code, path) == (0, project.folder / ".bakery/runs.html")
+    text = path.read_text()
+    assert f'href="runs/{first}/report.html"' in text
+    assert f'href="runs/{second}/report.html"' not in text
+    assert text.index(second) < text.index(first)
+    assert "exit code 7" in text
+    assert "killed" in text
