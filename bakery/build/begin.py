@@ -8,7 +8,6 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, fields, is_dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from bakery import __version__
@@ -18,13 +17,8 @@ from bakery.events import BuildStarted, RunStarted
 from bakery.imagefile.builds import ImageRef
 from bakery.imagefile.describe import value_text
 from bakery.model import Artifact
-from bakery.util.process import run_process
-from bakery.util.results import TimedOut
 from bakery.util.units import counted
-from bakery.util.waiting import Cancel
 
-PATIENCE: Final = 5.0
-"""Seconds that git may take to look at the working tree."""
 LONGEST: Final = 200
 """Characters of a base's description."""
 
@@ -109,17 +103,3 @@ def described(value: Any) -> str:
     ]
     text = f"{type(value).__name__}({', '.join(given)})"
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
-
-
-def commit_of(folder: Path, cancel: Cancel) -> str:
-    """Return the commit of a folder's git repository, with `+` where files differ; empty where there is none."""
-    if not any((parent / ".git").exists() for parent in (folder, *folder.parents)):
-        return ""
-    try:
-        head = run_process(["git", "-C", str(folder), "rev-parse", "HEAD"], cancel=cancel, timeout=PATIENCE)
-        state = ["git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no"]
-        differs = run_process(state, cancel=cancel, timeout=PATIENCE).stdout.strip() if head.exited == 0 else ""
-    except (OSError, TimedOut):  # no git here, or a tree of millions of files
-        return ""
-    commit = head.stdout.strip() if head.exited == 0 else ""
-    return f"{commit}+" if commit and differs else commit

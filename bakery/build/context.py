@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol
 
+from bakery.build.git_commit import commit_of
 from bakery.build.job import Jobs
 from bakery.build.resume import ResumedRun
 from bakery.cache.checkpoints.store import Store, limit
@@ -133,8 +134,6 @@ class RunContext:
     @cached_property
     def commit(self) -> str:
         """The imagefile's commit in git; asked for once."""
-        from bakery.build.begin import commit_of
-
         return commit_of(self.imagefile.parent, self.cancel)
 
     def work(self, build: str) -> WorkContext:

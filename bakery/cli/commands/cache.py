@@ -70,8 +70,8 @@ def ls(project: Project, as_json: bool) -> None:
         output.out("\n" + output.table(rows_of_bases, ("BASE", "SIZE", "USED")), project)
         output.out(f"{format_size(sum(base.size for base in known))} of {format_size(most)} for bases", project)
     if entries:
-        head = ("CHECKPOINT", "PROJECT", "BUILD", "TASK", "DRIVER", "SIZE", "USED")
-        output.out("\n" + output.table([_row(entry) for entry in entries], head), project)
+        columns = ("CHECKPOINT", "PROJECT", "BUILD", "TASK", "DRIVER", "SIZE", "USED")
+        output.out("\n" + output.table([_row(entry) for entry in entries], columns), project)
         output.out(f"{format_size(store.size())} of {format_size(store.limit)} for checkpoints", project)
 
 

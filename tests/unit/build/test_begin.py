@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bakery.build import begin
-from bakery.build.begin import command_line, commit_of, described, host
+from bakery.build import begin, git_commit
+from bakery.build.begin import command_line, described, host
+from bakery.build.git_commit import commit_of
 from bakery.disk.bases.cloud_image import CloudImage
 from bakery.disk.bases.debian import Debian
 from bakery.events import BuildStarted, RunStarted
@@ -112,5 +113,5 @@ def test_a_commit_is_marked_where_files_differ(
     git: Git, commit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".git").mkdir()
-    monkeypatch.setattr(begin, "run_process", git)
+    monkeypatch.setattr(git_commit, "run_process", git)
     assert commit_of(tmp_path / "below", Cancel()) == commit
