@@ -18,7 +18,7 @@ from bakery.drivers.vsphere.source import VSphere
 from bakery.model import Problem
 from bakery.util.context import WorkContext
 from bakery.util.waiting import Cancel
-from tests.contract.vcsim import ADDRESS, VCenterStandIn, certificate
+from tests.contract.vcsim import ADDRESS, HostStandIn, VCenterStandIn, certificate
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -234,10 +234,10 @@ def test_a_host_in_maintenance_is_said(look: Callable[..., list[Problem]], front
     assert "is in maintenance mode" in problem.what
 
 
-def test_a_single_host_is_said_to_clone_nothing(
-    tmp_path: Path, look: Callable[..., list[Problem]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(VCenterStandIn, "_prepare", lambda _: None)
-    with VCenterStandIn(tmp_path / "esx", flags=("-esx",)) as esx:
-        (problem,) = look(server=esx.server, ca=esx.ca)
-    assert "is a single ESXi host, which cannot clone machines" in problem.what
+def test_a_single_host_is_said_to_keep_no_templates(tmp_path: Path, look: Callable[..., list[Problem]]) -> None:
+    with HostStandIn(tmp_path / "esx") as esx:
+        here = {"server": esx.server, "ca": esx.ca, "cluster": None}
+        (problem,) = look(**here)
+        assert look(**here, image="machine") == []
+    assert "a single ESXi host keeps no templates" in problem.what
+    assert 'image="machine"' in problem.hint

@@ -519,6 +519,39 @@ def soap_result(method: str, result: Any) -> bytes:
     return f'{ENVELOPE}<{method}Response xmlns="urn:vim25">{text}</{method}Response>{END}'.encode()
 
 
+@dataclass
+class HostStandIn(VCenterStandIn):
+    """vcsim's single ESXi host behind TLS, with a machine `tiny` that is off. Another vCenter is no part of it."""
+
+    flags: tuple[str, ...] = ("-esx",)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of a source with which a machine of it comes up."""
+        given = {name: value for name, value in super().options.items() if name != "cluster"}
+        return {**given, "image": "machine"}
+
+    def _prepare(self) -> None:
+        """Give one of vcsim's machines the name `tiny`."""
+        from pyVmomi import vim
+
+        machine = self._named("ha-host_VM0")
+        spec: Any = vim.vm.ConfigSpec
+        self.wait(machine.ReconfigVM_Task(spec(name="tiny")))
+
+    def after(self, call: SoapRequest, answer: bytes) -> None:
+        """Let a machine that was made say that it runs, once it does."""
+        super().after(call, answer)
+        found = re.search(rb"<returnval[^>]*>([^<]*)</returnval>", answer)
+        if call.method == "CreateVM_Task" and found:
+            from pyVmomi import vim
+
+            task: Any = vim.Task
+            machine = self.wait(task(found[1].decode(), self.center.session.stub))
+            tools = {"SET.guest.toolsRunningStatus": "guestToolsRunning", "SET.guest.ipAddress": "127.0.0.9"}
+            self.configure(machine, tools)
+
+
 def soap_fault(fault: Any) -> bytes:
     """A fault as vCenter writes it."""
     from pyVmomi import SoapAdapter

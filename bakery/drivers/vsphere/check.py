@@ -12,13 +12,14 @@ from typing import Any
 from bakery.drivers.shared.appliance import Appliance
 from bakery.drivers.shared.appliance_files import local_file
 from bakery.drivers.shared.ovf_package import open_package
-from bakery.drivers.vsphere import check_library
+from bakery.drivers.vsphere import check_library, esxi
 from bakery.drivers.vsphere.api import inventory, marks, tags, types
 from bakery.drivers.vsphere.api.account import VSphereAccount
 from bakery.drivers.vsphere.api.center import VCenter, VCenters, moid
 from bakery.drivers.vsphere.image.import_disk import read_ovf
 from bakery.drivers.vsphere.machine import (
     base_images,
+    copy_machine,
     customization,
     deploy_item,
     hardware,
@@ -83,14 +84,10 @@ def check(centers: VCenters, source: VSphere) -> Iterator[Problem]:
         yield _problem(error)
         return
     yield from _insecure(center.account)
-    if not center.is_vcenter:
-        yield Problem(
-            what=f"{center.account.server} is a single ESXi host, which cannot clone machines",
-            why=f"it says: {center.content.about.fullName}",
-            hint="server= is the vCenter that the host belongs to",
-        )
-        return
     yield from _age(center, source)
+    if not center.is_vcenter and (missing := list(esxi.problems(source))):
+        yield from missing
+        return
     yield from _all(center, source)
 
 
@@ -160,6 +157,8 @@ def _base(center: VCenter, source: VSphere, known: inventory.Inventory) -> Clone
 def _clone(found: Found) -> Iterator[Problem]:
     if found.base is not None:
         launch.linked(found.source, found.base)
+        if not found.center.is_vcenter:
+            copy_machine.config_of(found.center, found.base)
         more_hardware.check_version(found.source.hardware, found.base.values.get("config.version"))
         kind = types.vim().vm.device.VirtualEthernetCard.NetworkBackingInfo
         joined = [kind(deviceName=network.name) for network in found.where.networks]
@@ -252,6 +251,8 @@ def _library(found: Found) -> Iterator[Problem]:
 
 def _privileges(found: Found) -> Iterator[Problem]:
     center, where = found.center, found.where
+    if not center.is_vcenter:  # which asks nobody about privileges on the objects of a host
+        return
     folder = place.existing_folder(center, where) or where.machines
     exports = found.source.image == "ova"
     wanted: list[tuple[Any, str, tuple[str, ...]]] = [

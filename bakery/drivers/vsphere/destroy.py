@@ -24,8 +24,8 @@ from bakery.util.context import WorkContext
 
 CLONING = "VirtualMachine.clone"
 RUNNING = frozenset({"queued", "running"})
-DEPLOYING = ("deploy", "import", "ovf", "clone")
-"""Words of which the ids of the tasks have one in which a library's item becomes a machine."""
+DEPLOYING = ("deploy", "import", "ovf", "clone", "copyvirtualdisk")
+"""Words of which the ids of the tasks have one in which a library's item becomes a machine, or a disk is copied."""
 OURS = "bakery-"
 """How each name begins that we give to what must not stay."""
 
@@ -97,6 +97,9 @@ def _end(center: VCenter, record: Resource, work: WorkContext) -> None:
             seed_iso.delete(center, seed, datacenter, work)
     if not record.id and (_being_cloned(center, record) or _being_deployed(center, record)):
         raise NotYet("a machine is still being made, whose answer nobody heard")
+    if directory := record.data.get("directory"):  # disks that no machine has yet; not those of the image
+        place = types.vim().Datacenter(str(record.data["datacenter"]), center.session.stub)
+        datastore_files.delete_abandoned(center, DatastorePath.parse(str(directory)), place, work)
 
 
 def _meant(center: VCenter, record: Resource) -> list[Any]:
@@ -130,11 +133,11 @@ def _being_cloned(center: VCenter, record: Resource) -> bool:
 
 
 def _being_deployed(center: VCenter, record: Resource) -> bool:
-    """Say whether anything is deployed: perhaps by the call whose answer was lost, so that a machine is coming.
+    """Say whether anything is deployed or copied: by the call whose answer was lost, it may be, and more is to come.
 
     vCenter's tasks do not say of which item they are, and their ids differ from version to version.
     """
-    if not record.data.get("item"):
+    if not record.data.get("item") and not record.data.get("directory"):
         return False
     recent = (center.properties(center.content.taskManager, "recentTask") or {}).get("recentTask") or ()
     for task in recent:

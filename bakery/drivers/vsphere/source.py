@@ -83,9 +83,9 @@ class VSphere(Source):
         user_data: the user's own, beside ours: of any kind that cloud-init knows, packed by gzip or not.
         customization: the name of a guest customization on the vCenter, or `LinuxPrep(hostname="web", domain="test")`:
             what VMware Tools set at the first start of the machines that are built and tested.
-        image: `template`; `snapshot`: a machine that is off, with a snapshot for linked clones; `ova`: a file on this
-            host, exported with vSphere's own OVF and a manifest; `library-ovf` or `library-template`: an item of a
-            content library.
+        image: `template`; `snapshot`: a machine that is off, with a snapshot for linked clones; `machine`: without one;
+            `ova`: a file on this host, exported with vSphere's own OVF and a manifest; `library-ovf` or
+            `library-template`: an item of a content library.
         library: the name of that content library.
         keep: how many older images of the name stay.
         poll: longest pause between two questions about state, in seconds.
@@ -140,7 +140,7 @@ class VSphere(Source):
     user_data: str | bytes = ""
 
     customization: str | LinuxPrep | None = None
-    image: Literal["template", "snapshot", "ova", "library-ovf", "library-template"] = "template"
+    image: Literal["template", "snapshot", "machine", "ova", "library-ovf", "library-template"] = "template"
     library: str | None = None
     keep: Keep = field(default_factory=Keep)
     poll: float = 1.0

@@ -85,7 +85,9 @@ def finish(center: VCenter, machine: Any, source: VSphere, name: str, claim: Cla
 
 
 def _freeze(center: VCenter, machine: Any, source: VSphere, claim: Claim) -> str:
-    """Make a template of a machine, or take the snapshot that clones stand on; return the snapshot's id, if any."""
+    """Make a template of a machine, or take the snapshot that clones stand on; return its id, if any."""
+    if source.image == "machine":
+        return ""
     if source.image == "template":
         _make_template(center, machine)
         return ""

@@ -19,6 +19,7 @@ from bakery.drivers.vsphere.machine import (
     user_data,
 )
 from bakery.drivers.vsphere.machine.base_images import CloneBase
+from bakery.drivers.vsphere.machine.copy_machine import copy_machine
 from bakery.drivers.vsphere.machine.deploy_item import deploy_item
 from bakery.drivers.vsphere.machine.import_base import Goal, import_base
 from bakery.drivers.vsphere.machine.machines import MACHINE
@@ -56,7 +57,9 @@ def launch(job: CloneJob) -> Handle:
     base = base_images.cloned(center, source.base, known)
     where = place.find(center, source, base, known)
     folder, made = place.folder(center, where, claim)
-    if base is not None:
+    if base is not None and not center.is_vcenter:
+        machine, resource = copy_machine(center, source, base, where, claim)
+    elif base is not None:
         machine, resource = _clone(job, base, where, folder)
     else:
         make = deploy_item if isinstance(source.base, LibraryItem) else import_base

@@ -48,7 +48,7 @@ def whole(driver: VSphereDriver, claim: Claim, **options: Any) -> Artifact:
     return kept
 
 
-@pytest.mark.parametrize("image", ["template", "snapshot"])
+@pytest.mark.parametrize("image", ["template", "snapshot", "machine"])
 def test_an_image_is_made_kept_and_deleted(api: InMemory, driver: VSphereDriver, claim: Claim, image: str) -> None:
     before = api.names()
     kept = whole(driver, claim, image=image, notes="Text.", attributes={"team": "web"}, folder="built")

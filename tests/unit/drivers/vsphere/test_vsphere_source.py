@@ -20,7 +20,7 @@ from bakery.redaction.secret import Secret
         ({"clone": "lazy"}, "clone='lazy'): must be one of 'full', 'linked'"),
         ({"nic": "e1001"}, "nic='e1001'): must be one of 'vmxnet3', 'e1000e', 'e1000'"),
         ({"firmware": "uefi"}, "firmware='uefi'): must be one of 'bios', 'efi'"),
-        ({"image": "vmdk"}, "image='vmdk'): must be one of 'template', 'snapshot', 'ova'"),
+        ({"image": "vmdk"}, "image='vmdk'): must be one of 'template', 'snapshot', 'machine', 'ova'"),
         ({"cpus": 0}, "cpus=0): at least 1"),
         ({"cpus": 3, "cores_per_socket": 2}, "3 processors cannot be divided so"),
         ({"memory": "1M"}, "memory='1M'): a multiple of 4 MiB, at least 64M"),
