@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bakery import events as e
+from bakery.errors import near
 from bakery.reporting import charts, evidence
 from bakery.reporting.files import FileReporter
 from bakery.reporting.formatting import because, duration, plain
 from bakery.reporting.run_state import BuildState, RunState, Span, is_cancelled
-from bakery.reporting.summary import REPORT, VERDICTS, counts, failure, near, outcome, took, word
+from bakery.reporting.summary import REPORT, VERDICTS, counts, failure, outcome, took, word
 from bakery.util.units import counted, format_size
 
 if TYPE_CHECKING:
