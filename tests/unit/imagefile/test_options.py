@@ -60,6 +60,10 @@ GOOD: dict[str, list[str]] = {
     ],
     "image": [
         'name="web-1.0_final"',
+        "versions=True",
+        "versions=False",
+        'versions="1.4"',
+        'versions="2"',
         'name="0"',
         "strict_host=False",
         "matrix=None",
@@ -111,6 +115,10 @@ BAD: dict[str, list[tuple[str, str]]] = {
     ],
     "image": [
         ('name="../web"', "letters, digits, dots"),
+        ("versions=2", 'versions="1.4"'),
+        ("versions=None", 'versions="1.4"'),
+        ('versions="1.x"', 'versions="1.4"'),
+        ('versions="1."', 'versions="1.4"'),
         ('name=".web"', "letters, digits, dots"),
         ('name="-web"', "letters, digits, dots"),
         ('name="a/b"', "letters, digits, dots"),

@@ -78,6 +78,7 @@ def test_a_machine_gets_its_keys_by_a_seed_and_the_image_has_none(
     assert api.files == set()
 
 
+@pytest.mark.usefixtures("rest")
 def test_a_seed_is_found_with_its_machine_where_there_is_no_journal(
     api: InMemory, driver: VSphereDriver, claim: Claim, uploads: dict[str, bytes]
 ) -> None:
