@@ -15,7 +15,7 @@ from bakery.cache.checkpoints import inventory
 from bakery.cache.checkpoints.store import LIMIT, Store, size_limit
 from bakery.util.durations import date_of_use
 
-KINDS: Final = ("bases", "downloads")
+KINDS: Final = ("appliances", "bases", "downloads")
 LOCK: Final = "lock"
 HALF_MADE: Final = (".new", ".disk-*", ".tree-*", ".inspect-*", "disk.part")
 """Names of what is not finished, as `bakery.disk.bases.generations` and `bakery.disk.build` give them."""
