@@ -12,7 +12,7 @@ from typing import Any
 from bakery.drivers.shared.appliance import Appliance
 from bakery.drivers.shared.appliance_files import local_file
 from bakery.drivers.shared.ovf_package import open_package
-from bakery.drivers.vsphere import check_library, esxi
+from bakery.drivers.vsphere import esxi, privileges
 from bakery.drivers.vsphere.api import inventory, marks, tags, types
 from bakery.drivers.vsphere.api.account import VSphereAccount
 from bakery.drivers.vsphere.api.center import VCenter, VCenters, moid
@@ -39,27 +39,6 @@ from bakery.util.context import WorkContext
 from bakery.util.units import format_size
 
 OLDEST, OLDEST_WITH_TPM = (6, 5), (6, 7)
-FOLDER_PRIVILEGES = (
-    "VirtualMachine.Inventory.CreateFromExisting",
-    "VirtualMachine.Inventory.Delete",
-    "VirtualMachine.Config.Settings",
-    "VirtualMachine.Config.Annotation",
-    "VirtualMachine.Config.Rename",
-    "VirtualMachine.Config.AdvancedConfig",
-    "VirtualMachine.Interact.PowerOn",
-    "VirtualMachine.Interact.PowerOff",
-    "VirtualMachine.Provisioning.MarkAsTemplate",
-)
-"""On the folder of the machines and the image."""
-EXPORT_PRIVILEGES = ("VApp.Export",)
-"""On the same, for an image that is exported."""
-NETWORK_PRIVILEGES = ("Network.Assign",)
-DATASTORE_PRIVILEGES = ("Datastore.AllocateSpace",)
-SEED_PRIVILEGES = ("Datastore.FileManagement",)
-"""On the datastore as well, for a seed."""
-POOL_PRIVILEGES = ("Resource.AssignVMToPool",)
-IMPORT_PRIVILEGES = ("VApp.Import",)
-"""On the pool as well, for what is imported."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,6 +213,10 @@ def _customization(found: Found) -> Iterator[Problem]:
     yield from ()
 
 
+def _privileges(found: Found) -> Iterator[Problem]:
+    yield from privileges.problems(found.center, found.source, found.base, found.where)
+
+
 def _size(found: Found) -> int:
     """Return how many bytes the base has; 0 where that cannot be known yet."""
     base = found.source.base
@@ -243,53 +226,6 @@ def _size(found: Found) -> int:
         with contextlib.suppress(PreflightError):  # which `_import` says
             return sum(file.size for file in open_package(Path(base.location).absolute()).files.values())
     return 0
-
-
-def _library(found: Found) -> Iterator[Problem]:
-    yield from check_library.check(found.center, found.source)
-
-
-def _privileges(found: Found) -> Iterator[Problem]:
-    center, where = found.center, found.where
-    if not center.is_vcenter:  # which asks nobody about privileges on the objects of a host
-        return
-    folder = place.existing_folder(center, where) or where.machines
-    exports = found.source.image == "ova"
-    wanted: list[tuple[Any, str, tuple[str, ...]]] = [
-        (folder, "the folder of the machines", FOLDER_PRIVILEGES + (EXPORT_PRIVILEGES if exports else ())),
-        (where.pool, "the pool", POOL_PRIVILEGES + (IMPORT_PRIVILEGES if exports or not found.base else ())),
-    ]
-    wanted += [(one.ref, f"the network {one.name}", NETWORK_PRIVILEGES) for one in where.networks]
-    if where.datastore is not None:
-        files = SEED_PRIVILEGES if found.source.datasource == "nocloud" else ()
-        called = f"the datastore {where.datastore.name}"
-        wanted.append((where.datastore.ref, called, (*DATASTORE_PRIVILEGES, *files)))
-    if found.base is not None:
-        privilege = "DeployTemplate" if found.base.is_template else "Clone"
-        wanted.append((found.base.ref, f"the base {found.base.name}", (f"VirtualMachine.Provisioning.{privilege}",)))
-    if found.source.library:
-        wanted.append((center.content.rootFolder, "the vCenter", check_library.PRIVILEGES))
-    for thing, called, privileges in wanted:
-        if missing := lacking(center, thing, privileges):
-            yield Problem(
-                what=f"{center.account.username} lacks privileges on {called}",
-                why=", ".join(missing),
-                hint="docs/vmware.md lists those that a build needs",
-            )
-
-
-def lacking(center: VCenter, thing: Any, privileges: tuple[str, ...]) -> list[str]:
-    """Return those privileges that this session has not on an object."""
-    manager = center.content.authorizationManager
-    values = center.properties(center.content.sessionManager, "currentSession") or {}
-    session = values.get("currentSession")
-    if manager is None or session is None:
-        return []
-    answer = center.call(
-        "say this user's privileges",
-        lambda: manager.HasPrivilegeOnEntities(entity=[thing], sessionId=session.key, privId=list(privileges)),
-    )
-    return [one.privId for entity in answer for one in entity.privAvailability if not one.isGranted]
 
 
 def name_conflicts(centers: VCenters, source: VSphere, name: str) -> Iterator[Problem]:
