@@ -7,6 +7,7 @@ import io
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 ENVELOPE = """\
 <?xml version="1.0" encoding="UTF-8"?>
@@ -124,10 +125,8 @@ def write_ova(path: Path, files: Mapping[str, bytes]) -> Path:
     return path
 
 
-def package(
-    disk: bytes = b"a disk", *, algorithm: str = "sha256", **changes: str | tuple[str, ...]
-) -> dict[str, bytes]:
+def package(disk: bytes = b"a disk", *, algorithm: str = "sha256", **changes: Any) -> dict[str, bytes]:
     """Return the files of a whole package: the OVF first, then its manifest, then the disk."""
-    ovf = descriptor(len(disk), **changes).encode()  # type: ignore[arg-type]  # as `descriptor` has them
+    ovf = descriptor(len(disk), **changes).encode()
     files = {"web.ovf": ovf, "disk1.vmdk": disk}
     return {"web.ovf": ovf, "web.mf": manifest(files, algorithm).encode(), "disk1.vmdk": disk}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from bakery.drivers.vsphere.api import marks
 from bakery.drivers.vsphere.machine.machines import called
 from bakery.testing.aws.tiny import tiny_guest
 from bakery.testing.kill import KillMatrix
+from tests.appliances import package, write_ova
 from tests.contract.vcsim import VCenterStandIn
 from tests.live.baking import TINY
 
@@ -50,6 +52,22 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VCenterStandIn]:
 def project(tmp_path: Path) -> Path:
     (tmp_path / "imagefile.py").write_text(BOTH)
     return tmp_path
+
+
+IMPORTED = (
+    TINY.replace("import Qemu", "import Appliance, Qemu, VSphere")
+    .replace(
+        "@bakery.task",
+        """@bakery.source
+def imported() -> VSphere:
+    return VSphere(base=Appliance("tiny.ova"), cluster="DC0_C0", folder="imported", network="VM Network", poll=0.2)
+
+
+@bakery.task""",
+    )
+    .replace("@bakery.image(builtin_tests=False)", "@bakery.image(sources=[imported], builtin_tests=False)")
+)
+"""The same task and test on a machine that an OVA was imported as."""
 
 
 def environ(project: Path, front: VCenterStandIn) -> dict[str, str]:
@@ -89,6 +107,27 @@ def test_one_imagefile_bakes_the_same_task_here_and_in_a_vcenter(front: VCenterS
     gone = bake(project, front, "rm", "--yes", "tiny@center", "tiny@published")
     assert gone.returncode == 0, gone.stderr
     assert there(front) - before == {"folder /DC0/vm/built", "folder /DC0/vm/published"}, gone.stderr
+
+
+def test_an_appliance_is_imported_and_baked(front: VCenterStandIn, tmp_path: Path) -> None:
+    before = there(front)
+    (tmp_path / "imagefile.py").write_text(IMPORTED)
+    disk, vmdk = tiny_guest(Path.home() / ".cache" / "bakery-tests"), tmp_path / "disk1.vmdk"
+    words = ["qemu-img", "convert", "-O", "vmdk", "-o", "subformat=streamOptimized", str(disk), str(vmdk)]
+    subprocess.run(words, check=True)
+    capacity = json.loads(subprocess.check_output(["qemu-img", "info", "--output=json", str(disk)]))["virtual-size"]
+    write_ova(tmp_path / "tiny.ova", package(vmdk.read_bytes(), capacity=capacity))
+    done = bake(tmp_path, front, "build")
+    assert done.returncode == 0, done.stdout + done.stderr
+    new = {thing.rpartition(" ")[0] if thing.startswith("template") else thing for thing in there(front) - before}
+    assert new == {"template /DC0/vm/imported/tiny", "folder /DC0/vm/imported"}
+    began = time.monotonic()
+    again = bake(tmp_path, front, "build")
+    assert again.returncode == 0, again.stderr
+    assert time.monotonic() - began < 10, "nothing has changed: " + again.stderr
+    gone = bake(tmp_path, front, "rm", "--yes", "tiny")
+    assert gone.returncode == 0, gone.stderr
+    assert there(front) - before == {"folder /DC0/vm/imported"}, gone.stderr
 
 
 def test_a_build_killed_at_any_point_leaves_nothing_after_gc(front: VCenterStandIn, project: Path) -> None:

@@ -102,7 +102,9 @@ def run(words: list[str]) -> None:
             names.append(word)
     guest, address, disk = names
     file(guest, "address").write_text(address)
-    if Path(disk).parent == RIG:
+    if Path(disk) == file(guest, "qcow2"):
+        pass  # it was imported
+    elif Path(disk).parent == RIG:
         shutil.copyfile(disk, file(guest, "qcow2"))
     else:
         made = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", disk, "-F", "qcow2", str(file(guest, "qcow2"))]
