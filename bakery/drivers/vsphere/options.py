@@ -79,6 +79,11 @@ class OvfOptions:
     def __post_init__(self) -> None:
         """Check what can be checked here."""
         refuse_wrong_kinds(self)
+        for name in ("networks", "properties"):
+            if odd := [key for key, value in getattr(self, name).items() if not isinstance(value, str)]:
+                raise ImagefileError(
+                    f"OvfOptions({name}=...): {odd[0]!r} is no text", hint="vSphere keeps no secrets there"
+                )
         if self.disks not in {"thin", "thick", "eager"}:
             raise ImagefileError(f"OvfOptions(disks={self.disks!r}): no such choice", hint="thin, thick or eager")
 

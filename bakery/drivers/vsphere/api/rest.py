@@ -26,6 +26,8 @@ SESSION = "/com/vmware/cis/session"
 HEADER = "vmware-api-session-id"
 TIMEOUT: Final = 60.0
 """Seconds to wait for an answer, unless said otherwise."""
+GOODBYE: Final = 5.0
+"""Seconds for logging out, which nobody waits for."""
 FOR_NOW = frozenset({HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.GATEWAY_TIMEOUT})
 GONE = "not_found"
 TAKEN = "already_exists"
@@ -136,7 +138,7 @@ def _end(client: httpx.Client, token: list[str]) -> None:
     """Log out: the server keeps a limited number of sessions."""
     with contextlib.suppress(Exception):  # the session ends by itself, a little later
         if token:
-            client.delete(SESSION, headers={HEADER: token[0]})
+            client.delete(SESSION, headers={HEADER: token[0]}, timeout=GOODBYE)
     client.close()
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from bakery.drivers.shared.appliance import Appliance
 from bakery.drivers.vsphere.api import types
 from bakery.drivers.vsphere.api.center import Properties, VCenter, moid
-from bakery.drivers.vsphere.api.inventory import Inventory
-from bakery.drivers.vsphere.options import LibraryItem, VSphereMachine
-from bakery.drivers.vsphere.source import IMPORTED, LIBRARY
+from bakery.drivers.vsphere.api.inventory import Entity, Inventory
+from bakery.drivers.vsphere.options import VSphereMachine
+from bakery.drivers.vsphere.source import IMPORTED
 from bakery.errors import PreflightError
 from bakery.model import Artifact, Checkpoint
 from bakery.util.suggestions import nearest
@@ -112,8 +112,18 @@ def resolve(center: VCenter, base: Any, inventory: Inventory) -> CloneBase:
         case Artifact() | Checkpoint() if base.driver == "vsphere":
             return image(center, base)
         case str() if base:
-            return _checked(described(center, inventory.find("machine", base, shown="base=").ref))
+            return _checked(described(center, _named(base, inventory).ref))
     raise PreflightError(f"vSphere cannot clone {base!r}", hint=HINT)
+
+
+def _named(name: str, inventory: Inventory) -> Entity:
+    """Return the machine of a name; a file in place of one is a likely slip."""
+    try:
+        return inventory.find("machine", name, shown="base=")
+    except PreflightError as error:
+        if not name.endswith((".ova", ".ovf")):
+            raise
+        raise PreflightError(error.what, why=error.why, hint=f"a file is base=Appliance({name!r})") from error
 
 
 def image(center: VCenter, base: Artifact | Checkpoint) -> CloneBase:

@@ -141,7 +141,7 @@ def mapped(source: VSphere, names: tuple[str, ...], known: Inventory, where: Pla
 
     def one(name: str) -> Entity:
         if name in source.ovf.networks:
-            return known.find("network", source.ovf.networks[name], below, shown="OvfOptions(networks=")
+            return known.find("network", source.ovf.networks[name], below, shown="networks=")
         fitting = [network for network in here if network.name == name]
         if len(fitting) == 1:
             return fitting[0]

@@ -19,6 +19,7 @@ from bakery.drivers.vsphere.machine.place import Place
 from bakery.drivers.vsphere.options import OvfOptions
 from bakery.drivers.vsphere.source import VSphere
 from bakery.errors import ImagefileError, PreflightError
+from bakery.redaction.secret import Secret
 from bakery.state.claim import Claim
 from bakery.testing.contract import RecordingLedger
 from bakery.util.context import WorkContext
@@ -90,7 +91,10 @@ def test_licences_must_be_agreed_to() -> None:
     check_answers(OvfOptions(accept_eulas=True), licensed, "web.ova")
 
 
-@pytest.mark.parametrize("options", [{"disks": "fat"}, {"networks": "nat"}, {"accept_eulas": "yes"}])
+@pytest.mark.parametrize(
+    "options",
+    [{"disks": "fat"}, {"networks": "nat"}, {"accept_eulas": "yes"}, {"properties": {"a": Secret("a password", "pw")}}],
+)
 def test_a_wrong_option_of_an_ovf_is_an_error_of_the_imagefile(options: dict[str, Any]) -> None:
     with pytest.raises(ImagefileError):
         OvfOptions(**options)
@@ -238,6 +242,12 @@ def test_what_is_downloaded_is_looked_at_when_it_is_there(api: InMemory, driver:
     source = VSphere(base=Appliance("https://example.com/web.ova", "0" * 64), cluster="C0")
     assert list(driver.check(source)) == []
     assert api.called("CreateImportSpec") == 0
+
+
+def test_a_file_in_place_of_a_name_is_said_to_be_one(api: InMemory, driver: VSphereDriver) -> None:
+    del api
+    (problem,) = driver.check(VSphere(base="web.ova", cluster="C0"))
+    assert (problem.what, problem.hint) == ("there is no machine 'web.ova'", "a file is base=Appliance('web.ova')")
 
 
 def test_an_appliance_has_a_key_that_is_its_digest(driver: VSphereDriver, ova: Path, tmp_path: Path) -> None:
