@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +143,39 @@ def test_a_refusal_or_a_lost_answer_leaves_nothing(
     with pytest.raises(DriverError, match="vSphere did not"):
         one.driver.launch(one.source, one.claim("build"))
     one.ledger.undo(VSphereDriver())
+
+
+class Archive(BaseHTTPRequestHandler):
+    """A web server that has one OVA."""
+
+    ova = b""
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        """Send it."""
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.ova)))
+        self.end_headers()
+        self.wfile.write(self.ova)
+
+
+def test_an_address_is_downloaded_and_compared_with_its_checksum(
+    front: VCenterStandIn, life: Callable[..., Life], tmp_path: Path
+) -> None:
+    data = write_ova(tmp_path / "web.ova", package()).read_bytes()
+    with ThreadingHTTPServer(("127.0.0.1", 0), type("Served", (Archive,), {"ova": data})) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/web.ova"
+        one = life(tmp_path / "web.ova", base=Appliance(address, hashlib.sha256(data).hexdigest()))
+        assert list(one.driver.check(one.source)) == []
+        kept = one.whole()
+        assert front.uploads == [b"a disk"]
+        one.driver.delete(kept)
+        other = life(tmp_path / "web.ova", base=Appliance(address, "0" * 64))
+        with pytest.raises(PreflightError, match="is not what its checksum says"):
+            other.driver.launch(other.source, other.claim("build"))
+        server.shutdown()
+    assert other.ledger.resources == {}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bakery.drivers.shared import ovf_package
 from bakery.drivers.shared.ovf_package import open_package, unpacked, verify
 from bakery.errors import PreflightError
 from bakery.util.context import WorkContext
@@ -147,3 +150,19 @@ def test_a_packed_file_that_is_damaged_is_said(tmp_path: Path, work: WorkContext
     file = open_package(ova(tmp_path, package(data))).files["disk1.vmdk"]
     with pytest.raises(PreflightError, match="cannot be unpacked"):
         unpacked(file, "gzip", tmp_path / "out", work)
+
+
+def test_a_description_without_an_end_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ovf_package, "LARGEST_TEXT", 100)
+    with pytest.raises(PreflightError, match="cannot be read") as error:
+        open_package(ova(tmp_path, package()))
+    assert "its description has" in error.value.why
+
+
+def test_whoever_waits_is_told_how_far_the_check_is(
+    tmp_path: Path, work: WorkContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ovf_package, "TICK", -1.0)
+    told: list[Any] = []
+    verify(open_package(ova(tmp_path, package())), replace(work, emit=told.append))
+    assert {event.what for event in told} == {"checking web.ova"}
