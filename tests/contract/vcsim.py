@@ -177,6 +177,7 @@ class VCenterStandIn:
     status: int = 0
     imports: dict[str, Any] = field(default_factory=dict[str, Any])
     uploads: list[bytes] = field(default_factory=list[bytes])
+    numbers: dict[str, int] = field(default_factory=dict[str, int])
 
     def __post_init__(self) -> None:
         """Stand in for what vcsim has nothing of."""
@@ -324,15 +325,19 @@ class VCenterStandIn:
         from pyVmomi import vim
 
         machine = self._named("DC0_C0_RP0_VM0")
+        self.configure(machine, self._first_settings())
+        spec: Any = vim.vm.ConfigSpec
+        self.wait(machine.ReconfigVM_Task(spec(name="tiny")))
+        machine.MarkAsTemplate()
+
+    def _first_settings(self) -> dict[str, str]:
+        """What lets the first machine run."""
         settings = {"SET.guest.toolsRunningStatus": "guestToolsRunning"}
         if self.guests is not None:
             settings["RUN.container"] = json.dumps(["none", "127.0.0.1", str(self.guests)])
         else:
             settings["SET.guest.ipAddress"] = "127.0.0.9"
-        self.configure(machine, settings)
-        spec: Any = vim.vm.ConfigSpec
-        self.wait(machine.ReconfigVM_Task(spec(name="tiny")))
-        machine.MarkAsTemplate()
+        return settings
 
     # ---- the test's own hand ------------------------------------------------------------------------------------
 
@@ -464,7 +469,7 @@ class VCenterStandIn:
         sent.write_bytes(body)
         subprocess.run(["qemu-img", "convert", "-f", "vmdk", "-O", "qcow2", str(sent), str(disk)], check=True)
         sent.unlink()
-        address = str(GUESTS + int(own.partition("-")[2]))
+        address = self._address(own)
         self.configure(machine, {"RUN.container": json.dumps([own, address, str(disk)]), **tools})
 
     def _cloned(self, call: SoapRequest, name: str) -> None:
@@ -475,29 +480,25 @@ class VCenterStandIn:
         task: Any = vim.Task
         machine: Any = vim.VirtualMachine
         clone = self.wait(task(name, stub))
-        base = machine(call.moid, stub)
-        self.inherit(base, clone)
+        self._like(machine(call.moid, stub), clone)
 
-    def inherit(self, base: Any, clone: Any) -> None:
-        """Hand a base's settings on; a guest starts from the disk of its base's guest."""
+    def _like(self, base: Any, clone: Any) -> None:
+        """Let a machine run as another one does; a guest starts from the disk of the other's guest."""
         values = self.center.properties(base, "config.extraConfig", "guest.ipAddress") or {}
         known = {one.key: one.value for one in values.get("config.extraConfig") or ()}
         if "RUN.container" in known:
+            own = clone._GetMoId()
             disk = self.rig / f"{base._GetMoId()}.qcow2"
-            self.give_guest(clone, str(disk) if disk.exists() else json.loads(known["RUN.container"])[2])
-            return
-        settings = {"SET.guest.toolsRunningStatus": "guestToolsRunning"}
-        if values.get("guest.ipAddress"):
+            start = str(disk) if disk.exists() else json.loads(known["RUN.container"])[2]
+            settings["RUN.container"] = json.dumps([own, self._address(own), start])
+        elif values.get("guest.ipAddress"):
             settings["SET.guest.ipAddress"] = str(values["guest.ipAddress"])
         self.configure(clone, settings)
 
-    def give_guest(self, machine: Any, disk: str) -> None:
-        """Let a machine be a guest that starts from a disk."""
-        own = machine._GetMoId()
-        address = str(GUESTS + int(own.partition("-")[2]))
-        settings = {"SET.guest.toolsRunningStatus": "guestToolsRunning"}
-        settings["RUN.container"] = json.dumps([own, address, disk])
-        self.configure(machine, settings)
+    def _address(self, own: str) -> str:
+        """The address of a machine's guest."""
+        with self.lock:
+            return str(GUESTS + self.numbers.setdefault(own, len(self.numbers) + 1))
 
     def take(self, method: str, moid: str, body: str) -> SoapRequest:
         """Note a call."""
@@ -538,18 +539,21 @@ class HostStandIn(VCenterStandIn):
         machine = self._named("ha-host_VM0")
         spec: Any = vim.vm.ConfigSpec
         self.wait(machine.ReconfigVM_Task(spec(name="tiny")))
+        self.configure(machine, self._first_settings())
 
     def after(self, call: SoapRequest, answer: bytes) -> None:
-        """Let a machine that was made say that it runs, once it does."""
+        """Let a machine that was made of copies run as the one whose disks were copied."""
         super().after(call, answer)
         found = re.search(rb"<returnval[^>]*>([^<]*)</returnval>", answer)
         if call.method == "CreateVM_Task" and found:
             from pyVmomi import vim
 
             task: Any = vim.Task
-            machine = self.wait(task(found[1].decode(), self.center.session.stub))
-            tools = {"SET.guest.toolsRunningStatus": "guestToolsRunning", "SET.guest.ipAddress": "127.0.0.9"}
-            self.configure(machine, tools)
+            made = self.wait(task(found[1].decode(), self.center.session.stub))
+            copied = self.listed("CopyVirtualDisk_Task")[-1].value("sourceName").rpartition("/")[0]
+            for base, values in self.center.all({vim.VirtualMachine: ("config.files",)}):
+                if values["config.files"].vmPathName.startswith(f"{copied}/"):
+                    self._like(base, made)
 
 
 def soap_fault(fault: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""The VMware driver holds to the contract: vcsim's vCenter over TLS, with a QEMU guest behind each machine."""
+"""The VMware driver holds to the contract: vcsim's vCenter and single host, with a QEMU guest behind each machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bakery.drivers.vsphere.source import VSphere
 from bakery.model import Source
 from bakery.testing.aws.tiny import tiny_guest
 from bakery.testing.contract import DriverContract, Exists
-from tests.contract.vcsim import VCenterStandIn
+from tests.contract.vcsim import HostStandIn, VCenterStandIn
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
@@ -42,3 +42,30 @@ class TestVSphereDriver(DriverContract):
     @pytest.fixture
     def exists(self, front: VCenterStandIn) -> Exists:
         return front.exists
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostStandIn]:
+    disk = tiny_guest(Path.home() / ".cache" / "bakery-tests")
+    with HostStandIn(tmp_path_factory.mktemp("vcsim") / "front", guests=disk) as front:
+        yield front
+
+
+class TestVSphereDriverOnASingleHost(DriverContract):
+    """The whole contract: a machine's disks copied, and a machine that is off."""
+
+    driver_class = VSphereDriver
+
+    @pytest.fixture(autouse=True)
+    def known(self, host: HostStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let the environment name the server, as where another process cleans up."""
+        for name, value in host.environment.items():
+            monkeypatch.setenv(name, value)
+
+    @pytest.fixture
+    def source(self, host: HostStandIn) -> Source:
+        return VSphere(**host.options)
+
+    @pytest.fixture
+    def exists(self, host: HostStandIn) -> Exists:
+        return host.exists
