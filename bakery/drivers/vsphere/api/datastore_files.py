@@ -125,12 +125,22 @@ def delete_abandoned(center: VCenter, folder: DatastorePath, datacenter: Any, wo
         folder: which; nothing happens to one that is not named as ours are.
         datacenter: as `delete` has it.
         work: for the wait.
+
+    Raises:
+        DriverError: it may be one of a machine whose files nobody can see now.
     """
     if not folder.path.startswith(OURS) or "/" in folder.path:
         return
     vim = types.vim()
-    for _, values in center.all({vim.VirtualMachine: ("config.files",)}):
+    # The summary has it too where a machine's own settings cannot be read.
+    for ref, values in center.all({vim.VirtualMachine: ("name", "config.files", "summary.config.vmPathName")}):
         files = values.get("config.files")
-        if files is None or str(files.vmPathName).startswith(f"{folder}/"):
-            return  # one whose files are not known may be it
+        path = files.vmPathName if files is not None else values.get("summary.config.vmPathName")
+        if not path:
+            raise DriverError(
+                f"the folder {folder} cannot be deleted",
+                why=f"vSphere does not say where the files of {values.get('name') or moid(ref)} are",
+            )
+        if str(path).startswith(f"{folder}/"):
+            return
     delete(center, folder, datacenter, work)

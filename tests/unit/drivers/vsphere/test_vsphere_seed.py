@@ -144,6 +144,14 @@ def test_a_folder_of_ours_goes_unless_a_machine_lives_in_it(
     for folder in ("bakery-1", "theirs", "bakery-1/deep", "bakery-2"):
         datastore_files.delete_abandoned(center, DatastorePath("DS0", folder), datacenter, work)
     assert api.files == {"[DS0] bakery-1/x.log", "[DS0] theirs/x.log"}
+    del api.objects[machine._GetMoId()][1]["config.files"]
+    api.change(machine, **{"summary.config.vmPathName": "[DS0] bakery-1/x.vmx"})
+    datastore_files.delete_abandoned(center, DatastorePath("DS0", "bakery-1"), datacenter, work)
+    assert "[DS0] bakery-1/x.log" in api.files
+    api.change(machine, **{"summary.config.vmPathName": ""})
+    with pytest.raises(DriverError, match="cannot be deleted") as error:
+        datastore_files.delete_abandoned(center, DatastorePath("DS0", "bakery-1"), datacenter, work)
+    assert error.value.why == "vSphere does not say where the files of image are"
     api.change(machine, **{"config.files": VIM.vm.FileInfo(vmPathName="[DS0] other/x.vmx")})
     datastore_files.delete_abandoned(center, DatastorePath("DS0", "bakery-1"), datacenter, work)
     assert api.files == {"[DS0] theirs/x.log"}
