@@ -16,7 +16,7 @@ from bakery.util.context import WorkContext
 from benchmarks.bench import Failed, Row, table
 
 CASES = ("packer", "mkosi", "steps", "transport", "smoke_asserts", "folder", "ansible_play")
-ASKED_FOR = ("openstack",)
+ASKED_FOR = ("openstack", "vsphere")
 """Cases that need more than this host."""
 
 
