@@ -44,7 +44,11 @@ def _disk_in(appliance: Path) -> tuple[int, int]:
     except (OSError, tarfile.TarError) as error:
         raise DriverError(f"the appliance {appliance.name} cannot be read", why=str(error)) from error
     if len(disks) != 1:
-        raise DriverError(f"the appliance {appliance.name} has {len(disks)} disks", why="only one can be looked into")
+        raise DriverError(
+            f"the appliance {appliance.name} has {len(disks)} disks",
+            why="only one can be looked into",
+            hint="@bakery.image(hygiene=False) leaves that out",
+        )
     return disks[0].offset_data, disks[0].size
 
 

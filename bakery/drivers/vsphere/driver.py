@@ -63,6 +63,8 @@ class VSphereDriver(Driver[VSphere]):
             # OVF asked for is answered in the image's.
             changes = {"disks": (), "clone": "full", "ovf": OvfOptions()}
             source = VSphere.from_settings(boot.settings["source"], base=boot, **changes)
+            if source.datastore is None and boot.settings.get("datastore"):  # where an image is imported to be tested
+                source = replace(source, datastore=boot.settings["datastore"])
             center = self.centers.of(boot.settings)
         source = replace(source, base=base_images.deployable(source.base))
         return launch.launch(launch.CloneJob(center=center.within(claim.cancel), source=source, claim=claim))

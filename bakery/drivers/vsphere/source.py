@@ -200,8 +200,7 @@ def _problems(source: VSphere) -> Iterator[str]:
     yield from _choices(source)
     yield from _numbers(source)
     yield from _clones(source)
-    if bool(source.library) != source.image.startswith(LIBRARY):
-        yield "library=...) names the content library of image='library-ovf' or 'library-template', and of these alone"
+    yield from _images(source)
     if source.secure_boot and source.firmware == "bios":
         yield "secure_boot=True) needs firmware='efi'"
     for key in source.extra_config:
@@ -223,6 +222,17 @@ def _clones(source: VSphere) -> Iterator[str]:
             yield "datastore_cluster=...) is for clones; what is imported goes to a datastore=..."
         if source.clone == "linked":
             yield "clone='linked') needs a snapshot to stand on, and what is imported has none"
+
+
+def _images(source: VSphere) -> Iterator[str]:
+    if bool(source.library) != source.image.startswith(LIBRARY):
+        yield "library=...) names the content library of image='library-ovf' or 'library-template', and of these alone"
+    if source.image in {"template", "snapshot"}:
+        return
+    if source.attributes or source.tags:
+        yield f"image={source.image!r}): attributes= and tags= are for an image that is a machine of the inventory"
+    if source.datastore_cluster:
+        yield f"image={source.image!r}): what is imported to be tested goes to a datastore=..., not to a cluster"
 
 
 def _choices(source: VSphere) -> Iterator[str]:

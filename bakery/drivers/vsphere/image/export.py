@@ -17,6 +17,7 @@ from bakery.drivers.vsphere.api.center import VCenter
 from bakery.drivers.vsphere.api.errors import refusal
 from bakery.drivers.vsphere.image import capture
 from bakery.drivers.vsphere.image.export_disks import ExportedFile, ExportJob, export_disks
+from bakery.drivers.vsphere.machine import machines
 from bakery.drivers.vsphere.machine.power import Shutdown
 from bakery.drivers.vsphere.source import VSphere
 from bakery.model import Artifact, Handle
@@ -26,7 +27,7 @@ from bakery.util.sparse_files import digest, disk_space
 
 OVA: Final = "ova"
 LARGEST_USTAR: Final = 8 << 30
-"""Bytes from which on a member needs GNU's notation of its size, which vSphere and VirtualBox read as well."""
+"""Bytes from which on a member needs GNU's notation of its size: USTAR has eleven octal digits for it."""
 READABLE: Final = 0o644
 
 
@@ -51,7 +52,8 @@ def export(center: VCenter, handle: Handle, name: str, claim: Claim) -> Artifact
             pack(path, name, descriptor, files, claim)
         return digest(path, "sha256", claim)
 
-    settings = {"source": source.settings(), **center.record}
+    store = machines.datastore(center, machine)  # where it is imported to be tested, unless the source says otherwise
+    settings = {"source": source.settings(), **center.record, "datastore": store}
     image = image_files.make(write, name, format=OVA, settings=settings, claim=claim)
     return replace(image, driver=claim.driver)
 

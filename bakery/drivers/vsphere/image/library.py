@@ -98,7 +98,13 @@ def write_item(job: ItemJob, library: str, name: str, *, ends: bool) -> Artifact
         id=str(item.id),
         name=name,
         format=source.image,
-        settings={"source": source.settings(), **job.center.record, "library": source.library, "item": key},
+        settings={
+            "source": source.settings(),
+            **job.center.record,
+            "library": source.library,
+            "item": key,
+            "datastore": machines.datastore(job.center, job.machine),
+        },
         data={"machine": moid(job.machine) if ends else "", "library": library},
         created=datetime.now(UTC),
     )

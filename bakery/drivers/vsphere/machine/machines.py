@@ -34,6 +34,13 @@ def in_folder(center: VCenter, folder: Any, name: str) -> list[Any]:
     return [child for child in children if (center.properties(child, "name") or {}).get("name") == name]
 
 
+def datastore(center: VCenter, machine: Any) -> str | None:
+    """Return the name of the datastore that a machine is on, or None where it cannot be seen."""
+    stores = (center.properties(machine, "datastore") or {}).get("datastore") or ()
+    names = [(center.properties(store, "name") or {}).get("name") for store in stores]
+    return next((str(name) for name in names if name), None)
+
+
 def rename(center: VCenter, machine: Any, name: str, work: WorkContext) -> None:
     """Give a machine another name.
 

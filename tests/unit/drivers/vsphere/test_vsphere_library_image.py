@@ -57,6 +57,7 @@ def captured(driver: VSphereDriver, claim: Claim, image: str, **options: Any) ->
 
 def whole(driver: VSphereDriver, claim: Claim, image: str, **options: Any) -> Artifact:
     artifact = captured(driver, claim, image, **options)
+    assert artifact.settings["datastore"] == "DS0"
     smoke = driver.launch(artifact, of_role(claim, "smoke"))
     kept = driver.keep(artifact, "web", of_role(claim, "keep"))
     driver.destroy(smoke.resource)
@@ -109,6 +110,15 @@ def test_a_template_is_asked_for_where_its_machine_is(
     (asked,) = library.bodies(f"POST {TEMPLATES}")
     assert asked["spec"]["placement"] == {"folder": "group-v1", "resource_pool": "pool-1"}
     assert asked["spec"]["disk_storage"] == {"datastore": "ds-1"}
+
+
+def test_what_is_tested_lies_where_the_machine_that_was_built_did(
+    api: InMemory, library: LibraryInMemory, driver: VSphereDriver, claim: Claim
+) -> None:
+    api.add(VIM.Datastore, "ds-2", name="DS1", parent=VIM.Folder("group-s1", api))
+    whole(driver, claim, OVF)
+    (deployed,) = [body for name, body in library.calls if name.endswith("action=deploy")]
+    assert deployed["deployment_spec"]["default_datastore_id"] == "ds-1"
 
 
 def test_an_older_ovf_gets_a_new_version_under_its_id(
