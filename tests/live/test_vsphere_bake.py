@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from bakery.testing.aws.tiny import tiny_guest
 from bakery.testing.kill import KillMatrix
 from tests.appliances import package, write_ova
 from tests.contract.vcsim import VCenterStandIn
+from tests.contract.vcsimlibrary import LibraryHand
 from tests.live.baking import TINY
 
 pytestmark = [pytest.mark.live, pytest.mark.all, pytest.mark.timeout(3600)]
@@ -46,6 +48,11 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VCenterStandIn]:
     disk = tiny_guest(Path.home() / ".cache" / "bakery-tests")
     with VCenterStandIn(tmp_path_factory.mktemp("vcsim") / "front", guests=disk) as front:
         yield front
+
+
+@pytest.fixture(scope="module")
+def library(front: VCenterStandIn) -> LibraryHand:
+    return LibraryHand(front, "images")
 
 
 @pytest.fixture
@@ -109,25 +116,27 @@ def test_one_imagefile_bakes_the_same_task_here_and_in_a_vcenter(front: VCenterS
     assert there(front) - before == {"folder /DC0/vm/built", "folder /DC0/vm/published"}, gone.stderr
 
 
-def test_an_appliance_is_imported_and_baked(front: VCenterStandIn, tmp_path: Path) -> None:
+@pytest.mark.parametrize("image", ["ova", "library-ovf", "library-template"])
+def test_an_image_that_leaves_the_inventory_is_tested_as_what_it_is(
+    front: VCenterStandIn, library: LibraryHand, project: Path, image: str
+) -> None:
+    """Exported, or written into a content library, it is imported or deployed again, and a guest boots from that."""
+    del library  # it is there
     before = there(front)
-    (tmp_path / "imagefile.py").write_text(IMPORTED)
-    disk, vmdk = tiny_guest(Path.home() / ".cache" / "bakery-tests"), tmp_path / "disk1.vmdk"
-    words = ["qemu-img", "convert", "-O", "vmdk", "-o", "subformat=streamOptimized", str(disk), str(vmdk)]
-    subprocess.run(words, check=True)
-    capacity = json.loads(subprocess.check_output(["qemu-img", "info", "--output=json", str(disk)]))["virtual-size"]
-    write_ova(tmp_path / "tiny.ova", package(vmdk.read_bytes(), capacity=capacity))
-    done = bake(tmp_path, front, "build")
+    more = "" if image == "ova" else ', library="images"'
+    text = BOTH.replace("poll=0.2)", f'image="{image}", network="VM Network", poll=0.2{more})', 1)
+    (project / "imagefile.py").write_text(text)
+    words = ("-o", str(project / "out" / "tiny.ova")) if image == "ova" else ()
+    done = bake(project, front, "build", "--only", "center", *words)
     assert done.returncode == 0, done.stdout + done.stderr
-    new = {thing.rpartition(" ")[0] if thing.startswith("template") else thing for thing in there(front) - before}
-    assert new == {"template /DC0/vm/imported/tiny", "folder /DC0/vm/imported"}
-    began = time.monotonic()
-    again = bake(tmp_path, front, "build")
-    assert again.returncode == 0, again.stderr
-    assert time.monotonic() - began < 10, "nothing has changed: " + again.stderr
-    gone = bake(tmp_path, front, "rm", "--yes", "tiny")
+    new = {thing.rpartition(" ")[0] for thing in there(front) - before if thing.startswith("item")}
+    assert new == (set() if image == "ova" else {"item tiny of images"})
+    if image == "ova":
+        with tarfile.open(project / "out" / "tiny.ova") as archive:
+            assert archive.getnames() == ["tiny.ovf", "tiny.mf", "tiny-disk1.vmdk"]
+    gone = bake(project, front, "rm", "--yes", "tiny@center")
     assert gone.returncode == 0, gone.stderr
-    assert there(front) - before == {"folder /DC0/vm/imported"}, gone.stderr
+    assert there(front) - before <= {"folder /DC0/vm/built"}, gone.stderr
 
 
 def test_a_build_killed_at_any_point_leaves_nothing_after_gc(front: VCenterStandIn, project: Path) -> None:
