@@ -239,5 +239,5 @@ def test_a_single_host_is_said_to_keep_no_templates(tmp_path: Path, look: Callab
         here = {"server": esx.server, "ca": esx.ca, "cluster": None}
         (problem,) = look(**here)
         assert look(**here, image="machine") == []
-    assert "a single ESXi host keeps no templates" in problem.what
+    assert "a single ESXi host keeps no templates and libraries" in problem.what
     assert 'image="machine"' in problem.hint

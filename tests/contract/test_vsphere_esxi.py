@@ -79,6 +79,17 @@ def test_an_appliance_is_imported(front: HostStandIn, life: Callable[..., Life],
     one.driver.delete(kept)
 
 
+def test_an_image_is_exported_and_imported_again(front: HostStandIn, life: Callable[..., Life]) -> None:
+    before = front.exists()
+    one = life(image="ova")
+    assert list(one.driver.check(one.source)) == []
+    kept = one.whole()
+    assert (kept.path.name, one.driver.intact(kept)) == ("web.ova", True)
+    assert [lease.state for lease in front.exports.leases.values()] == ["done"]
+    assert front.exists() == before
+    one.driver.delete(kept)
+
+
 def test_older_images_go_and_seeds_too(front: HostStandIn, life: Callable[..., Life]) -> None:
     before = front.exists()
     life(keep=Keep(newest=1)).whole()

@@ -480,20 +480,27 @@ class VCenterStandIn:
         task: Any = vim.Task
         machine: Any = vim.VirtualMachine
         clone = self.wait(task(name, stub))
-        self._like(machine(call.moid, stub), clone)
+        self.inherit(machine(call.moid, stub), clone)
 
-    def _like(self, base: Any, clone: Any) -> None:
+    def inherit(self, base: Any, clone: Any) -> None:
         """Let a machine run as another one does; a guest starts from the disk of the other's guest."""
         values = self.center.properties(base, "config.extraConfig", "guest.ipAddress") or {}
         known = {one.key: one.value for one in values.get("config.extraConfig") or ()}
         if "RUN.container" in known:
-            own = clone._GetMoId()
             disk = self.rig / f"{base._GetMoId()}.qcow2"
-            start = str(disk) if disk.exists() else json.loads(known["RUN.container"])[2]
-            settings["RUN.container"] = json.dumps([own, self._address(own), start])
-        elif values.get("guest.ipAddress"):
+            self.give_guest(clone, str(disk) if disk.exists() else json.loads(known["RUN.container"])[2])
+            return
+        settings = {"SET.guest.toolsRunningStatus": "guestToolsRunning"}
+        if values.get("guest.ipAddress"):
             settings["SET.guest.ipAddress"] = str(values["guest.ipAddress"])
         self.configure(clone, settings)
+
+    def give_guest(self, machine: Any, disk: str) -> None:
+        """Let a machine be a guest that starts from a disk."""
+        own = machine._GetMoId()
+        settings = {"SET.guest.toolsRunningStatus": "guestToolsRunning"}
+        settings["RUN.container"] = json.dumps([own, self._address(own), disk])
+        self.configure(machine, settings)
 
     def _address(self, own: str) -> str:
         """The address of a machine's guest."""
@@ -506,18 +513,6 @@ class VCenterStandIn:
             call = SoapRequest(len(self.calls) + 1, method, moid, body)
             self.calls.append(call)
         return call
-
-
-def soap_result(method: str, result: Any) -> bytes:
-    """A result as vCenter writes it."""
-    from pyVmomi import SoapAdapter, VmomiSupport
-
-    make: Any = VmomiSupport.Object
-    info = make(name="returnval", type=object, version="vim.version.version11", flags=0)
-    write: Any = SoapAdapter.SerializeToStr
-    items = result if isinstance(result, list | tuple) else (result,)
-    text = "".join(write(item, info=info, version="vim.version.version11") for item in items)
-    return f'{ENVELOPE}<{method}Response xmlns="urn:vim25">{text}</{method}Response>{END}'.encode()
 
 
 @dataclass
@@ -553,7 +548,19 @@ class HostStandIn(VCenterStandIn):
             copied = self.listed("CopyVirtualDisk_Task")[-1].value("sourceName").rpartition("/")[0]
             for base, values in self.center.all({vim.VirtualMachine: ("config.files",)}):
                 if values["config.files"].vmPathName.startswith(f"{copied}/"):
-                    self._like(base, made)
+                    self.inherit(base, made)
+
+
+def soap_result(method: str, result: Any) -> bytes:
+    """A result as vCenter writes it."""
+    from pyVmomi import SoapAdapter, VmomiSupport
+
+    make: Any = VmomiSupport.Object
+    info = make(name="returnval", type=object, version="vim.version.version11", flags=0)
+    write: Any = SoapAdapter.SerializeToStr
+    items = result if isinstance(result, list | tuple) else (result,)
+    text = "".join(write(item, info=info, version="vim.version.version11") for item in items)
+    return f'{ENVELOPE}<{method}Response xmlns="urn:vim25">{text}</{method}Response>{END}'.encode()
 
 
 def soap_fault(fault: Any) -> bytes:

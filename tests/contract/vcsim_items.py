@@ -101,6 +101,8 @@ class LibraryStandIn:
     def listed(self) -> set[str]:
         """All items, with the names of their libraries."""
         found: set[str] = set()
+        if not self.front.center.is_vcenter:
+            return found
         for own in self._asked("GET", LIBRARIES) or ():
             library = self._asked("GET", f"{LIBRARIES}/id:{own}")["name"]
             for item in self._asked("GET", f"{ITEMS}?library_id={own}") or ():

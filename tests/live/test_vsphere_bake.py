@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from bakery.drivers.vsphere.api import marks
 from bakery.drivers.vsphere.machine.machines import called
 from bakery.testing.aws.tiny import tiny_guest
 from bakery.testing.kill import KillMatrix
-from tests.appliances import package, write_ova
 from tests.contract.vcsim import VCenterStandIn
 from tests.contract.vcsimlibrary import LibraryHand
 from tests.live.baking import TINY

@@ -12,7 +12,7 @@ from typing import Any
 from bakery.drivers.shared.appliance import Appliance
 from bakery.drivers.shared.appliance_files import local_file
 from bakery.drivers.shared.ovf_package import open_package
-from bakery.drivers.vsphere import esxi, privileges
+from bakery.drivers.vsphere import check_library, esxi, privileges
 from bakery.drivers.vsphere.api import inventory, marks, tags, types
 from bakery.drivers.vsphere.api.account import VSphereAccount
 from bakery.drivers.vsphere.api.center import VCenter, VCenters, moid
@@ -228,6 +228,10 @@ def _size(found: Found) -> int:
     return 0
 
 
+def _library(found: Found) -> Iterator[Problem]:
+    yield from check_library.check(found.center, found.source)
+
+
 def name_conflicts(centers: VCenters, source: VSphere, name: str) -> Iterator[Problem]:
     """Say what has the image's name already, and is not an older image of ours."""
     if source.image == "ova":  # its name is a file's
@@ -261,8 +265,7 @@ def doctor(centers: VCenters, *, offline: bool) -> Iterator[Problem]:
     try:
         account = VSphereAccount().resolved()
     except DriverError:
-        hint = "VSPHERE_SERVER or GOVC_URL; a source says server=..."
-        yield Problem(what="no vSphere is named by the environment", hint=hint, fatal=False)
+        yield Problem(what="no vSphere is named by the environment (VSPHERE_SERVER or GOVC_URL)", fatal=False)
         return
     if offline:
         yield Problem(what=f"vSphere {account.server} (not asked: --offline)", fatal=False)

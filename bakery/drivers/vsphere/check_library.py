@@ -1,4 +1,4 @@
-"""Pre-flight of images that become items of a content library: the library, the name, the privileges."""
+"""Pre-flight of images that become items of a content library: the library, and the name."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from bakery.drivers.vsphere.image import keep_item
 from bakery.drivers.vsphere.source import VSphere
 from bakery.errors import BakeryError
 from bakery.model import Problem
-
-PRIVILEGES = ("ContentLibrary.AddLibraryItem", "ContentLibrary.UpdateLibraryItem", "ContentLibrary.DeleteLibraryItem")
-"""On the vCenter itself, where libraries are."""
 
 
 def check(center: VCenter, source: VSphere) -> Iterator[Problem]:

@@ -17,10 +17,10 @@ def problems(source: VSphere) -> Iterator[Problem]:
     Args:
         source: what the user asked for, by nothing but its options.
     """
-    if source.image != "machine":
+    if source.image not in {"machine", "ova"}:
         yield Problem(
-            what=f"image={source.image!r}: a single ESXi host keeps no templates, and clones no snapshots",
-            hint='image="machine": a machine that is off, which is copied',
+            what=f"image={source.image!r}: a single ESXi host keeps no templates and libraries, clones no snapshots",
+            hint='image="machine": a machine that is off, which is copied; or image="ova"',
         )
     if source.clone == "linked":
         yield Problem(what="clone='linked': a single ESXi host clones nothing", hint="without it, disks are copied")

@@ -23,6 +23,8 @@ FOLDER_PRIVILEGES = (
     "Interact.PowerOff",
 )
 """Of machines, on their folder, beside how they come into it."""
+LIBRARY_PRIVILEGES = tuple(f"ContentLibrary.{verb}LibraryItem" for verb in ("Add", "Update", "Delete"))
+"""On the vCenter itself, where libraries are."""
 
 
 def problems(center: VCenter, source: VSphere, base: CloneBase | None, where: Place) -> Iterator[Problem]:
@@ -53,8 +55,12 @@ def _wanted(
     template = ("Provisioning.MarkAsTemplate",) if source.image == "template" else ()
     folder = place.existing_folder(center, where) or where.machines
     own = tuple(f"{MACHINE}{one}" for one in (coming, *FOLDER_PRIVILEGES, *template))
-    yield folder, "the folder of the machines", own
-    yield where.pool, "the pool", ("Resource.AssignVMToPool", *(() if base is not None else ("VApp.Import",)))
+    exports = source.image == "ova"  # and what is exported is imported again, to be tested
+    yield folder, "the folder of the machines", (*own, *(("VApp.Export",) if exports else ()))
+    imported = ("VApp.Import",) if exports or base is None else ()
+    yield where.pool, "the pool", ("Resource.AssignVMToPool", *imported)
+    if source.library:
+        yield center.content.rootFolder, "the vCenter", LIBRARY_PRIVILEGES
     for network in where.networks:
         yield network.ref, f"the network {network.name}", ("Network.Assign",)
     if where.datastore is not None:

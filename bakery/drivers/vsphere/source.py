@@ -227,7 +227,7 @@ def _clones(source: VSphere) -> Iterator[str]:
 def _images(source: VSphere) -> Iterator[str]:
     if bool(source.library) != source.image.startswith(LIBRARY):
         yield "library=...) names the content library of image='library-ovf' or 'library-template', and of these alone"
-    if source.image in {"template", "snapshot"}:
+    if source.image in {"template", "snapshot", "machine"}:
         return
     if source.attributes or source.tags:
         yield f"image={source.image!r}): attributes= and tags= are for an image that is a machine of the inventory"

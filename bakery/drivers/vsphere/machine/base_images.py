@@ -10,8 +10,8 @@ from bakery.drivers.shared.appliance import Appliance
 from bakery.drivers.vsphere.api import types
 from bakery.drivers.vsphere.api.center import Properties, VCenter, moid
 from bakery.drivers.vsphere.api.inventory import Entity, Inventory
-from bakery.drivers.vsphere.options import VSphereMachine
-from bakery.drivers.vsphere.source import IMPORTED
+from bakery.drivers.vsphere.options import LibraryItem, VSphereMachine
+from bakery.drivers.vsphere.source import IMPORTED, LIBRARY
 from bakery.errors import PreflightError
 from bakery.model import Artifact, Checkpoint
 from bakery.util.suggestions import nearest

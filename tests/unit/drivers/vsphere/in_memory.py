@@ -46,10 +46,10 @@ class InMemory:
         self.warnings: list[Any] = []
         self.errors: list[Any] = []
         self.asked: list[Any] = []
+        self.files: set[str] = set()
         self.sent: dict[str, bytes] = {}
         self.manifest: list[Any] = []
         self.described: list[Any] = []
-        self.files: set[str] = set()
         self._inventory()
 
     def _inventory(self) -> None:

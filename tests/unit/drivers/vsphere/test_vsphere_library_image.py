@@ -175,10 +175,10 @@ def test_what_was_not_kept_is_found_and_destroyed(
 
 
 def test_items_go_before_machines_and_old_names_come_back_after_both(driver: VSphereDriver) -> None:
-    kinds = ["machine", "folder", "library aside", "library item", "image", "aside"]
+    kinds = ["machine", "folder", "library aside", "library item", "image", "seed", "aside"]
     records = [Resource(driver="vsphere", kind=kind, key=kind) for kind in kinds]
     batches = [[one.kind for one in batch] for batch in driver.destroy_batches(records)]
-    assert batches == [["library item"], ["image", "machine"], ["aside", "library aside"], ["folder"]]
+    assert batches == [["library item"], ["image", "machine"], ["seed"], ["aside", "library aside"], ["folder"]]
 
 
 def test_an_item_that_somebody_renamed_is_theirs(library: LibraryInMemory, driver: VSphereDriver, claim: Claim) -> None:

@@ -20,7 +20,7 @@ from bakery.redaction.secret import Secret
         ({"clone": "lazy"}, "clone='lazy'): must be one of 'full', 'linked'"),
         ({"nic": "e1001"}, "nic='e1001'): must be one of 'vmxnet3', 'e1000e', 'e1000'"),
         ({"firmware": "uefi"}, "firmware='uefi'): must be one of 'bios', 'efi'"),
-        ({"image": "vmdk"}, "image='vmdk'): must be one of 'template', 'snapshot', 'ova'"),
+        ({"image": "vmdk"}, "image='vmdk'): must be one of 'template', 'snapshot', 'machine', 'ova'"),
         ({"image": "ova", "attributes": {"team": "web"}}, "attributes= and tags= are for an image that is a machine"),
         ({"image": "ova", "tags": "environment:test"}, "attributes= and tags= are for an image that is a machine"),
         ({"image": "ova", "datastore_cluster": "a"}, "what is imported to be tested goes to a datastore=..."),
