@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bakery.drivers.virtualbox.api.answers import MachineInfo, extra_data, machine_info
+from bakery.drivers.virtualbox.api.answers import MachineInfo, extra_data, machine_info, machines
 from bakery.drivers.virtualbox.api.answers import media as media_of
 from bakery.drivers.virtualbox.credentials import keys
 from bakery.testing.virtualbox.guest import PlayedGuest
@@ -96,12 +96,12 @@ def show(name: str) -> int:
 
 
 def running() -> int:
-    """List the machines whose guests run."""
+    """List the machines whose guests run, without a look at each of them: the real one opens no session for it."""
     done = real(["list", "vms"])
-    for name, uuid in re.findall(r'^"(.*)" \{([0-9a-f-]{36})\}$', done.stdout, re.MULTILINE):
-        _, machine = look(uuid)
-        if machine is not None and guest_of(machine).state in ("running", "paused"):
-            sys.stdout.write(f'"{name}" {{{uuid}}}\n')
+    for known in machines(done.stdout):
+        machine = MachineInfo(name=known.name, uuid=known.uuid, state="", config=Path())
+        if guest_of(machine).state in ("running", "paused"):
+            sys.stdout.write(f'"{known.name}" {{{known.uuid}}}\n')
     return done.returncode
 
 

@@ -154,6 +154,15 @@ class VBoxManage:
         """Return all registered machines."""
         return answers.machines(self.ask("list", "vms", what="list its machines"))
 
+    def runs(self, machine: str) -> bool:
+        """Say whether a machine runs or stands still, by its name or UUID.
+
+        Asks for no session, as `info` does of a machine that is locked: one that was opened just while the machine's
+        own ended has left VBoxSVC of 7.2.22 hanging, on a busy host.
+        """
+        running = answers.machines(self.ask("list", "runningvms", what="list the machines that run"))
+        return any(machine in (known.name, known.uuid) for known in running)
+
     def info(self, machine: str) -> MachineInfo | None:
         """Return what VirtualBox knows of a machine; None where there is none of this name or UUID.
 

@@ -96,12 +96,14 @@ def off(box: VBoxManage, name: str, console: Path, *, timeout: float, work: Work
 
     def is_off() -> None:
         nonlocal pressed
+        if time.monotonic() - pressed < PRESS_AGAIN and box.runs(name):
+            raise NotYet("the machine is shutting down")
         machine = box.info(name)
         if machine is None or machine.state not in {*RUNNING, *CHANGING, "poweroff"}:
             raise ended(machine, console) if machine else DriverError(f"the machine {name} is gone")
         if machine.state == "poweroff":
             return
-        if machine.state in RUNNING and time.monotonic() - pressed > PRESS_AGAIN:
+        if machine.state in RUNNING and time.monotonic() - pressed >= PRESS_AGAIN:
             with suppress(VirtualBoxError):  # it may have powered off in between, which the next look tells
                 box.control(name, "acpipowerbutton")
             pressed = time.monotonic()
@@ -133,6 +135,8 @@ def cut_off(box: VBoxManage, machine: MachineInfo) -> None:
         box.control(machine.uuid, "poweroff")
 
     def is_off() -> None:
+        if box.runs(machine.uuid):
+            raise NotYet("it runs")
         found = box.info(machine.uuid)
         if found is not None and found.state not in OFF:
             raise NotYet(f"it is {found.state}")

@@ -36,6 +36,15 @@ def test_a_guest_that_obeys_is_asked_once(tmp_path: Path) -> None:
     assert [call for call in asked.asked if call[0] == "controlvm"] == [("controlvm", NAME, "acpipowerbutton")]
 
 
+def test_no_session_is_opened_while_a_guest_shuts_down(tmp_path: Path) -> None:
+    """One that met the end of the machine's own has left VBoxSVC hanging."""
+    asked = box("running", "poweroff")
+    listed = f'"{NAME}" {{8fd92fe8-17a6-4e42-946d-0cec6d104080}}\n'
+    asked.replies["list runningvms"] = [listed, listed, ""]
+    off(asked, tmp_path)
+    assert asked.verbs() == ["showvminfo", "controlvm", "list", "list", "list", "showvminfo"]
+
+
 def test_a_guest_that_is_off_is_not_asked(tmp_path: Path) -> None:
     asked = box("poweroff")
     off(asked, tmp_path)
@@ -105,7 +114,14 @@ def test_one_that_runs_is_cut_off_although_it_was_just_ending() -> None:
     asked = box("running", "stopping", "poweroff")
     asked.replies["controlvm"] = [VirtualBoxError("not running")]
     power.cut_off(asked, machine_info(info(state="running")))
-    assert asked.verbs() == ["controlvm", "showvminfo", "showvminfo", "showvminfo"]
+    assert asked.verbs() == ["controlvm", *["list", "showvminfo"] * 3]
+
+
+def test_no_session_is_opened_while_a_machine_is_cut_off() -> None:
+    asked = box("poweroff")
+    asked.replies["list runningvms"] = ['"web" {8fd92fe8-17a6-4e42-946d-0cec6d104080}\n', ""]
+    power.cut_off(asked, machine_info(info(UUID="8fd92fe8-17a6-4e42-946d-0cec6d104080", state="running")))
+    assert asked.verbs() == ["controlvm", "list", "list", "showvminfo"]
 
 
 def test_a_locked_machine_is_asked_again_until_it_is_let_go() -> None:
