@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from bakery.errors import TaskError
 from bakery.util.changes import collected_changes
+from bakery.util.lasting import lasting
 from bakery.util.units import counted
 
 if TYPE_CHECKING:
@@ -37,14 +38,8 @@ def run_twice(machine: Machine, run: Callable[[], None]) -> None:
     Raises:
         TaskError: something changed; says what.
     """
-    began = machine.run(_CLOCK, user="root", hide=True).stdout.strip()
-    run()
-    before = _touched(machine, began)
-    with collected_changes() as changes:
-        run()
-    after = _touched(machine, began)
-    files = [f"{name}: {_what(before.get(name), after.get(name))}" for name in sorted(before.keys() | after.keys())]
-    found = [*changes, *(line for line in files if not line.endswith(": "))]
+    with lasting():  # what the first run borrowed need not be installed once more for the second
+        found = _changed(machine, run)
     if found:
         more = [f"... and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
         raise TaskError(
@@ -52,6 +47,18 @@ def run_twice(machine: Machine, run: Callable[[], None]) -> None:
             why="\n".join([*found[:SHOWN], *more]),
             hint="look before you change, or leave idempotent=True out",
         )
+
+
+def _changed(machine: Machine, run: Callable[[], None]) -> list[str]:
+    """Run a step twice; return what the second run changed."""
+    began = machine.run(_CLOCK, user="root", hide=True).stdout.strip()
+    run()
+    before = _touched(machine, began)
+    with collected_changes() as changes:
+        run()
+    after = _touched(machine, began)
+    files = [f"{name}: {_what(before.get(name), after.get(name))}" for name in sorted(before.keys() | after.keys())]
+    return [*changes, *(line for line in files if not line.endswith(": "))]
 
 
 def _touched(machine: Machine, began: str) -> dict[str, tuple[str, str]]:

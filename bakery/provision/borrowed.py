@@ -14,6 +14,7 @@ from bakery.machine.access import access
 from bakery.machine.output import caller
 from bakery.provision.items import require
 from bakery.provision.package_install import packages
+from bakery.util.lasting import end_now_or_later
 from bakery.util.lock import hold
 from bakery.util.observer import untraced
 from bakery.util.sparse_files import digest
@@ -30,6 +31,8 @@ def borrowed(
     m: Machine, names: Sequence[str], *, keep: bool = False, files: Mapping[str, str] | None = None
 ) -> Generator[None]:
     """Install packages for as long as `with` holds; those that were there stay, and so does what others need of them.
+
+    They stay for the second run of a step that is run twice.
 
     Args:
         m: the machine; apt alone can take packages back, with what came along.
@@ -48,7 +51,7 @@ def borrowed(
         packages(root, *((files or {}).get(name, name) for name in missing))
     yield
     if missing and apt and not keep:
-        _take_back(root, missing)
+        end_now_or_later(lambda: _take_back(root, missing))
 
 
 def _take_back(root: Machine, names: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bakery.build.idempotence import run_twice
 from bakery.errors import BakeryError, PreflightError
 from bakery.machine.facts import Facts
 from bakery.provision.borrowed import borrowed, borrowed_file
@@ -31,6 +32,20 @@ def test_what_was_there_stays(m: FakeMachine) -> None:
     with borrowed(m, ["here"], keep=True):
         pass
     assert len(m.commands) == count + 1
+
+
+def test_what_a_step_that_is_run_twice_borrows_is_installed_once(m: FakeMachine) -> None:
+    there = {"here"}
+    m.answer("dpkg-query *", lambda _: "\n".join(sorted(there)))
+
+    def run() -> None:
+        with borrowed(m, ["tool"]):
+            there.add("tool")
+
+    run_twice(m, run)
+    assert sum(command.endswith("-- tool") and " install " in command for command in m.commands) == 1
+    assert m.commands[-1].endswith("purge --auto-remove -- tool")
+    assert "bakery-touched" in m.commands[-2]  # what goes with it is no change of the second run's
 
 
 def test_a_file_is_believed_by_its_checksum_alone(m: FakeMachine, tmp_path: Path) -> None:
