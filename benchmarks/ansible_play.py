@@ -11,11 +11,16 @@ import os
 import shutil
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import psutil
+
+from bakery.machine.access import access
 from bakery.machine.shell import known_hosts
 from bakery.provision import ansible
+from bakery.provision.ansible_host import end_masters
 from bakery.state.ssh_keys import make_keys
 from bakery.testing.sshd import Server, start_sshd
 from benchmarks.bench import Failed, Row, timed
@@ -25,6 +30,8 @@ TASKS = 100
 ROUNDS = 2
 ROUND_TRIP = 0.03
 """Seconds there and back: a region of the same continent."""
+SESSIONS_END = 5.0
+"""Seconds that a run's connections have to end, once it has."""
 PLAYBOOK = str(Path(sys.executable).parent / "ansible-playbook")
 RSA = "-o IdentitiesOnly=yes -o HostKeyAlgorithms=+ssh-rsa -o PubkeyAcceptedAlgorithms=+ssh-rsa"
 PLAY = "- hosts: all\n  gather_facts: false\n  tasks:\n" + '  - command: "true"\n' * TASKS
@@ -45,30 +52,64 @@ def run(folder: Path) -> list[Row]:
     return rows
 
 
+@dataclass(frozen=True, order=True)
+class Cost:
+    """What one run took: seconds on the clock, and of the processors, on this host and on the machine."""
+
+    wall: float
+    here: float
+    there: float
+
+    def __str__(self) -> str:
+        return f"processor {self.here:.1f} s here, {self.there:.1f} s there"
+
+
 def compare(server: Server, folder: Path, where: str) -> list[Row]:
     """Measure all three on one machine."""
-    ours: list[float] = []
-    by_hand: list[float] = []
-    packers: list[float] = []
+    ours: list[Cost] = []
+    by_hand: list[Cost] = []
+    packers: list[Cost] = []
     for _ in range(ROUNDS):
-        by_hand.append(hand(server, folder / "hand"))
-        ours.append(bakery(server))
+        by_hand.append(cost(server, lambda: hand(server, folder / "hand")))
+        ours.append(cost(server, lambda: bakery(server)))
         if shutil.which("packer"):
-            packers.append(packer(server, folder / "packer"))
+            packers.append(cost(server, lambda: packer(server, folder / "packer")))
     case = f"a play of {TASKS} tasks, {where}"
+    against = [("ansible-playbook, pipelining, ControlPersist", by_hand, "1.05")]
+    against += [("packer's ansible provisioner", packers, "0.3")] if packers else []
     return [
-        Row(case, "ansible-playbook, pipelining, ControlPersist", min(ours), min(by_hand), "1.05"),
-        Row(case, "packer's ansible provisioner", min(ours), min(packers, default=None), "0.3"),
+        Row(case, name, min(ours).wall, min(theirs).wall, aim, f"ours: {min(ours)}; theirs: {min(theirs)}")
+        for name, theirs, aim in against
     ]
+
+
+def cost(server: Server, run: Callable[[], float]) -> Cost:
+    """Measure a run; what its sessions took on the machine is known when they have ended."""
+    here, there = _processor(server)
+    wall = run()
+    deadline = time.monotonic() + SESSIONS_END
+    while server.sessions() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    now_here, now_there = _processor(server)
+    return Cost(wall, now_here - here, now_there - there)
+
+
+def _processor(server: Server) -> tuple[float, float]:
+    """Return the processor seconds of this process and its ended children, and of the machine's ended sessions."""
+    machine = psutil.Process(server.process.pid).cpu_times()
+    return sum(os.times()[:4]), machine.children_user + machine.children_system
 
 
 def bakery(server: Server) -> float:
     """Time `ansible(m, ...)`."""
     machine = server.machine()
     machine.run("true")
-    started = time.perf_counter()
-    done = ansible(machine, "site.yml")
-    seconds = time.perf_counter() - started
+    try:
+        started = time.perf_counter()
+        done = ansible(machine, "site.yml")
+        seconds = time.perf_counter() - started
+    finally:
+        access(machine).link.close()
     if len(done.items) != TASKS:
         raise Failed(f"{len(done.items)} of {TASKS} tasks ran")
     return seconds
@@ -85,8 +126,10 @@ def hand(server: Server, folder: Path) -> float:
         f'ansible_ssh_private_key_file={key} ansible_ssh_common_args="{arguments}"\n'
     )
     words = [PLAYBOOK, "-i", "hosts", str(server.folder / "site.yml")]
-    environ = {"ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder / f"cp-{time.monotonic_ns()}"), "LC_ALL": "C.UTF-8"}
-    return timed(words, folder, environ)
+    environ = {"ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder / "cp"), "LC_ALL": "C.UTF-8"}
+    seconds = timed(words, folder, environ)
+    end_masters(folder)  # the next run's connection is its own
+    return seconds
 
 
 def packer(server: Server, folder: Path) -> float:
