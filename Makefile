@@ -9,7 +9,7 @@ AGAIN := --reruns 1 --reruns-delay 5 -rR --durations=25
 MEASURED := --cov --cov-report= --cov-fail-under=0
 MEASURED_TOO := --cov --cov-report= --cov-append
 
-.PHONY: example test-host test test-all test-aws test-openstack test-vmware check docs bench setup clean
+.PHONY: example test-host test test-all test-provision test-aws test-openstack test-vmware check docs bench setup clean
 
 example: setup  ## bake the example, from nothing to a tested image
 	mkdir -p example && cp imagefile.py.example example/imagefile.py
@@ -22,6 +22,9 @@ test: setup test-host  ## unit, contract, command line, and a bounded set of liv
 
 test-all: setup test-host  ## everything that needs no account: all kill points, all live tests
 	$(BIN)/pytest -m "not aws and not openstack and not virtualbox and not vmware" $(AGAIN)
+
+test-provision: setup test-host  ## Ansible, Puppet, Salt, Itamae on real machines, and all in one image; the emulated one alone takes half an hour
+	$(BIN)/pytest tests/live/provision tests/live/ssh/test_ansible.py tests/live/test_bake_provisioners.py -m "all or not all" -s $(AGAIN)
 
 test-openstack: setup  ## against an OpenStack: OS_CLOUD says which, or OPENSTACK_UP=tests/rigs/openstack-up brings one up
 	$(BIN)/bake -C tests/rigs/cloud-init build --no-test
