@@ -22,8 +22,9 @@ PathLike: TypeAlias = "str | os.PathLike[str]"
 VERSION: Final = "salt>=3007"
 COMPILERS: Final = ("gcc", "libc6-dev", "python3-dev")
 """For timelib, of which PyPI has no wheel for Linux."""
-WITHOUT: Final = ("timelib",)
-"""Salt 3008 requires it, and goes without: then `strftime` takes no words such as `tomorrow`."""
+WITHOUT: Final = ("timelib", "apache-libcloud", "cheroot", "cherrypy", "virtualenv")
+"""What Salt requires and salt-call goes without: for salt-cloud, salt-api, environments that a state makes by
+virtualenv's own library, and `strftime` with words such as `tomorrow`. A fifth of all that would be sent."""
 
 
 def salt(
