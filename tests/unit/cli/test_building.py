@@ -241,8 +241,8 @@ def test_a_machine_that_runs_already_is_tested_with_the_user_s_key(
     asked: list[Any] = []
 
     class Target:
-        def test(self, _visit: OneOffRun, image: str | None, _choice: SuiteChoice) -> int:
-            asked.append(image)
+        def test(self, _visit: OneOffRun, image: str | None, choice: SuiteChoice) -> int:
+            asked.extend((image, choice))
             return 0
 
     def of(url: str, *, identity: Path | None, known_hosts: Path) -> Target:
@@ -252,4 +252,22 @@ def test_a_machine_that_runs_already_is_tested_with_the_user_s_key(
     monkeypatch.setattr(RemoteHost, "of", of)
     project.write("a key", "id")
     assert project.bake("test", "--host", "ssh://web1", "--image", "db", "--identity", "id").code == 0
-    assert asked == [("ssh://web1", Path("id"), Path.home() / ".ssh/known_hosts"), "db"]
+    assert asked == [("ssh://web1", Path("id"), Path.home() / ".ssh/known_hosts"), "db", SuiteChoice()]
+    (project.folder / "tests").mkdir()
+    words = (
+        "--host",
+        "ssh://web1",
+        "--image",
+        "db",
+        "--identity",
+        "id",
+        "--testinfra-host",
+        "d*",
+        "--suite-user",
+        "login",
+    )
+    assert project.bake("test", *words, "--other-hosts", "run", "tests", "--", "-k", "nginx", "-x").code == 0
+    assert asked[-1] == SuiteChoice(
+        paths=("tests",), arguments=("-k", "nginx", "-x"), hosts=("d*",), other_hosts="run", user="login"
+    )
+    assert not asked[-1].is_whole
