@@ -70,7 +70,7 @@ def verify(scope: Scope, artifact: Artifact) -> None:
 def test_machines(scope: Scope, artifact: Artifact, inspection: Future[None]) -> None:
     """Run the tests on a machine of the image, and compare further ones with it where that is wanted."""
     with start_test_process(scope) as tests, scope.machine(artifact, role="smoke") as machine:
-        inspection.result()  # nothing is tested that must not leave the house
+        inspection.result()  # what may not be kept is not tested either
         identity = smoke(scope, machine, tests)
     for _ in range(1, scope.run.options.clones):
         with scope.machine(artifact, role="clone") as machine:

@@ -14,10 +14,12 @@ from bakery.disk.inspect import Finding, Hygiene, inspect
 from bakery.errors import Interrupted, SmokeError
 from bakery.events import Notice, TestEnded
 from bakery.model import Artifact
+from bakery.reporting.run_state import INSPECTION
+from bakery.util.units import counted
 from bakery.util.waiting import Cancel
 
 FORMATS = frozenset({"qcow2", "raw", *foreign_formats.QEMU_NAMES})
-NAME = "hygiene"
+NAME = INSPECTION
 
 
 def inspect_image(scope: Scope, artifact: Artifact) -> None:
@@ -43,7 +45,7 @@ def inspect_image(scope: Scope, artifact: Artifact) -> None:
         fatal = [finding for finding in findings if finding.fatal]
         if fatal:
             raise SmokeError(
-                f"the image holds what must not leave the house, in {len(fatal)} place{'s' * (len(fatal) > 1)}",
+                f"the image holds what no image may hold, in {counted(len(fatal), 'place')}",
                 why="\n".join(f"{finding.path}: {finding.detail}" for finding in fatal),
                 hint="remove them in a task, or allow a path: @bakery.image(hygiene=Hygiene(allow=(PATH,)))",
             )

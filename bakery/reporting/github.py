@@ -140,7 +140,7 @@ def markdown(board: RunState) -> str:
     rows = ["| build | | time | phases | tests | image |", "|---|---|--:|---|---|---|"]
     for track in board.tracks.values():
         kept = artifact(track.artifact) if track.artifact else ""
-        tests = counts(track) if track.tests else ""
+        tests = counts(track) if track.smoke_tests else ""
         cells = (track.name, word(track), duration(took(board, track)), times(track), tests, kept)
         rows.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
     for failed in board.all_failures():

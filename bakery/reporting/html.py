@@ -104,7 +104,7 @@ def _facts(board: RunState) -> Iterator[tuple[str, str]]:
 
 
 def _track(board: RunState, track: BuildState, total: float, number: int) -> dict[str, Any]:
-    failed = track.of_outcome("failed", "error")
+    failed = [test for test in track.tests if test.outcome in ("failed", "error")]
     seen = {test.text for test in failed}
     parts = dict(failure(track.failure, track)) if track.failure else {}
     return {
@@ -123,8 +123,9 @@ def _track(board: RunState, track: BuildState, total: float, number: int) -> dic
         "facts": dict(_build_facts(track)),
         "values": [plain(value) for value in track.begun.values] if track.begun else [],
         "rows": [_row(board, bar, total) for bar in track.bars],
-        "counts": counts(track) if track.tests else "",
-        "tests": [_test(board, test) for test in track.tests if test not in failed],
+        "counts": counts(track) if track.smoke_tests else "",
+        "inspected": any(test.outcome == "passed" and test not in track.smoke_tests for test in track.tests),
+        "tests": [_test(board, test) for test in track.smoke_tests if test not in failed],
         "packages": track.packages,
         "boot": charts.boot_chart(track.boot) if track.boot and track.boot.stages else None,
     }

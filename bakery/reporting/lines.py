@@ -131,7 +131,7 @@ def _ended(event: e.StepEnded, track: BuildState) -> Line:
 
 
 def _phase(event: e.PhaseEnded, track: BuildState) -> str:
-    if event.phase == "smoke" and track.tests:
+    if event.phase == "smoke" and track.smoke_tests:
         return f"smoke, {counts(track)}"
     return event.phase
 

@@ -11,6 +11,8 @@ from typing import Literal, TypeAlias
 from bakery import events as e
 from bakery.errors import Interrupted
 
+INSPECTION = "hygiene"
+"""How the inspection's results are called: one when all is well, else one for each finding."""
 TAIL = 20
 KEPT_LINES = 2000
 """Lines of output that are remembered for each step; the last ones."""
@@ -74,9 +76,14 @@ class BuildState:
             return self.ended.outcome if self.ended else ""
         return "cancelled" if is_cancelled(self.failure) else "failed"
 
+    @property
+    def smoke_tests(self) -> list[e.TestEnded]:
+        """The tests that ran on a machine, without what the inspection of the image's file said."""
+        return [test for test in self.tests if not test.test.startswith(INSPECTION)]
+
     def of_outcome(self, *outcomes: str) -> list[e.TestEnded]:
-        """Return the tests that ended in one of these ways."""
-        return [test for test in self.tests if test.outcome in outcomes]
+        """Return the smoke tests that ended in one of these ways."""
+        return [test for test in self.smoke_tests if test.outcome in outcomes]
 
     def place(self, step: str) -> str:
         """`2/5` for the second of five tasks; empty for a post step."""

@@ -87,7 +87,7 @@ def counts(track: BuildState) -> str:
     """`9 of 10 tests passed, 1 skipped`: skipped ones are none of the ten. The same words everywhere."""
     skipped = len(track.of_outcome("skipped"))
     rest = f", {skipped} skipped" if skipped else ""
-    return f"{len(track.of_outcome('passed'))} of {len(track.tests) - skipped} tests passed{rest}"
+    return f"{len(track.of_outcome('passed'))} of {len(track.smoke_tests) - skipped} tests passed{rest}"
 
 
 def took(board: RunState, track: BuildState) -> float:

@@ -222,5 +222,6 @@ def _doing(track: BuildState) -> str:
     if bar.kind == "step":
         return f"{track.place(bar.name) or 'post'} {bar.name}"
     if bar.name == "smoke" and track.tests_planned:
-        return f"smoke {len(track.tests)}/{max(track.tests_planned, len(track.tests))}"
+        done = len(track.smoke_tests)
+        return f"smoke {done}/{max(track.tests_planned, done)}"
     return bar.name

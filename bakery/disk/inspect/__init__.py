@@ -1,4 +1,4 @@
-"""The hygiene gate: looks into a finished image, without booting or mounting it, for what must not leave the house."""
+"""The hygiene gate: looks into a finished image, without booting or mounting it, for what no image may hold."""
 
 from bakery.disk.inspect.findings import KINDS, Finding, Hygiene
 from bakery.disk.inspect.inspect import inspect, missing_tools

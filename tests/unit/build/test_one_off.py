@@ -234,7 +234,7 @@ def test_an_image_with_something_in_it_fails_although_its_tests_pass(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def found(*_: object) -> None:
-        raise SmokeError("the image holds what must not leave the house")
+        raise SmokeError("the image holds what no image may hold")
 
     monkeypatch.setattr("bakery.build.retest.inspect_image", found)
     assert retested(project, image_of(project, verdict="passed")) == SmokeError.exit_code

@@ -87,6 +87,7 @@ def test_the_screen_and_the_console_are_in_the_page(shown: Outline) -> None:
         "because files/site.conf changed; variable workers: 4 -> 8",
         "2 of 3 tests passed, 1 skipped",
         "no certificate here",
+        "3 of 3 tests passed, 1 skipped; the image's file was inspected",
         "tcg",
         "Debian(suite='trixie')",
         "312 packages, compared with web-trixie",

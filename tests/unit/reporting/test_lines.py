@@ -27,6 +27,10 @@ def passed(count: int, outcome: str = "passed") -> list[e.Event]:
     return [e.TestEnded(build="b", test=f"t{n}", outcome=outcome, seconds=0.1) for n in range(count)]  # type: ignore[arg-type]
 
 
+def inspected(name: str, outcome: str) -> e.TestEnded:
+    return e.TestEnded(build="b", test=name, outcome=outcome, seconds=0.1)  # type: ignore[arg-type]
+
+
 EVENTS: list[tuple[e.Event, list[str]]] = [
     (e.RunStarted(run="r-1", folder="/runs/r-1"), ["run r-1, folder /runs/r-1"]),
     (e.RunStarted(run="r-1"), []),
@@ -134,6 +138,9 @@ def test_quiet_tells_of_failures_and_warnings_only(event: e.Event, lines: list[s
         ([*passed(2), *passed(1, "failed")], "smoke, 2 of 3 tests passed: ok (3.0 s)"),
         ([*passed(1), *passed(2, "skipped")], "smoke, 1 of 1 tests passed, 2 skipped: ok (3.0 s)"),
         ([*passed(1), *passed(1, "error")], "smoke, 1 of 2 tests passed: ok (3.0 s)"),
+        ([*passed(2), inspected("hygiene", "passed")], "smoke, 2 of 2 tests passed: ok (3.0 s)"),
+        ([*passed(2), inspected("hygiene[private-key /k]", "failed")], "smoke, 2 of 2 tests passed: ok (3.0 s)"),
+        ([inspected("hygiene", "passed")], "smoke: ok (3.0 s)"),
     ],
 )
 def test_the_end_of_the_smoke_tests_counts_them(tests: list[e.Event], shown: str) -> None:
