@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import pytest
 
@@ -155,7 +155,7 @@ def test_a_program_that_is_there_and_does_not_run_has_no_tick(
 
     def runs(words: list[str], **more: Any) -> Result:
         if words[0] != "qemu-img" or said == "hangs":
-            return cast("Result", run(words, **more))
+            return run(words, **more)
         if exited is None:
             raise OSError(8, said)
         return Result(command="", exited=exited, stderr=said)
