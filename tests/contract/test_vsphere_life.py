@@ -285,6 +285,9 @@ def once(method: str, reply: Reply) -> Callable[[SoapRequest], Reply | None]:
 def vim_fault(name: str, **values: Any) -> Any:
     from pyVmomi import vim
 
+    if name == "TaskInProgress":  # pyvmomi writes none without
+        task: Any = vim.Task
+        values = {"task": task("task-0"), **values}
     return getattr(vim.fault, name)(msg=f"{name} of a test", **values)
 
 
