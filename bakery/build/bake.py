@@ -13,7 +13,7 @@ from bakery.build.keeping import capture, keep, publish
 from bakery.build.pause import pause_after_all
 from bakery.build.phases import check_clones_differ, run_post_step, seal, smoke
 from bakery.build.scope import Scope
-from bakery.build.smoke_tests import check_suites, start_test_process
+from bakery.build.smoke_tests import check_suites, other_machines, start_test_process
 from bakery.build.tasks import run_task
 from bakery.build.up_to_date import find_up_to_date_image
 from bakery.build.verdicts import judging, with_verdict
@@ -71,7 +71,7 @@ def test_machines(scope: Scope, artifact: Artifact, inspection: Future[None]) ->
     """Run the tests on a machine of the image, and compare further ones with it where that is wanted."""
     with start_test_process(scope) as tests, scope.machine(artifact, role="smoke") as machine:
         inspection.result()  # what may not be kept is not tested either
-        identity = smoke(scope, machine, tests)
-    for _ in range(1, scope.run.options.clones):
-        with scope.machine(artifact, role="clone") as machine:
-            check_clones_differ(scope, machine, identity)
+        with other_machines(scope, artifact, scope.run.options.clones) as clones:
+            identity = smoke(scope, machine, tests, clones=clones)
+            for clone in clones:
+                check_clones_differ(scope, clone, identity)

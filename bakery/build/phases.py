@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
@@ -63,6 +64,7 @@ def smoke(
     running: RunningMachine,
     process: PytestProcess | None = None,
     choice: SuiteChoice | None = None,
+    clones: Sequence[RunningMachine] = (),
 ) -> Identity:
     """Run the user's and the built-in tests on a fresh machine of the finished image, then the pytest suites.
 
@@ -71,6 +73,7 @@ def smoke(
         running: the machine.
         process: what runs the imagefile's tests, if it was started already.
         choice: what the user asks of suites besides.
+        clones: other machines of the image, for tests that want several.
 
     Returns:
         Who that machine is.
@@ -83,7 +86,7 @@ def smoke(
     with scope.phase("smoke"):
         from bakery.smoke import run_all
 
-        job = smoke_job(scope, running)
+        job = smoke_job(scope, running, clones)
         suite = suite_run(scope.job, scope.run.state, choice)
         report = run_all(job, suite, running.claim, process, choice.terminal if choice else None)
         scope.tests_read = report.read

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from bakery.build.context import RunContext
 from bakery.build.namesakes import made_elsewhere
@@ -48,6 +49,8 @@ def _warn(run: RunContext, problems: Sequence[tuple[Build, Problem]]) -> None:
 def needs_of(run: RunContext, build: Build) -> Needs:
     """Return what a build takes of this host, and of what `--limit` bounds."""
     needs = run.drivers.get(build.driver).needs(build.boot)
+    if run.options.test and run.options.clones > 1:  # its tests have as many machines at once
+        needs = replace(needs, memory=needs.memory * run.options.clones, cpus=needs.cpus * run.options.clones)
     return needs.taking({build.driver: 1, **build.labels})
 
 

@@ -8,7 +8,7 @@ from bakery.build.inspection import inspect_image
 from bakery.build.phases import smoke
 from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope
-from bakery.build.smoke_tests import SuiteChoice
+from bakery.build.smoke_tests import SuiteChoice, other_machines
 from bakery.build.verdicts import mark_failed, passed
 from bakery.errors import SmokeError
 from bakery.model import Artifact
@@ -28,14 +28,20 @@ def retest(scope: Scope, running: RunningMachine, artifact: Artifact, choice: Su
     """
     own = artifact.build == scope.build.name  # else somebody else's disk, or another image's tests: no verdict on it
     if not own or not (choice is None or choice.is_whole):
-        smoke(scope, running, choice=choice)
+        _smoke(scope, running, artifact, choice)
         return
     inspection = scope.in_background(partial(inspect_image, scope, artifact))
     try:
-        smoke(scope, running, choice=choice)
+        _smoke(scope, running, artifact, choice)
         inspection.result()
     except SmokeError as error:
         if mark_failed(artifact, scope):
             error.hint = f"the image stays, and is marked as failed; {error.hint}".removesuffix("; ")
         raise
     scope.run.state.mark_image(passed(artifact, scope))
+
+
+def _smoke(scope: Scope, running: RunningMachine, artifact: Artifact, choice: SuiteChoice | None) -> None:
+    """Run the tests, beside as many other machines as are asked for."""
+    with other_machines(scope, artifact, choice.clones if choice else 1) as clones:
+        smoke(scope, running, choice=choice, clones=clones)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,8 @@ from bakery.build.job import Job
 from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope
 from bakery.imagefile.suites import OtherHosts, Suites
-from bakery.smoke.job import SmokeJob, SmokeReport, SuiteRun, TestRef, builtin
+from bakery.model import Artifact
+from bakery.smoke.job import CloneAccess, SmokeJob, SmokeReport, SuiteRun, TestRef, builtin
 from bakery.smoke.process import PytestProcess, PytestStart
 from bakery.state.project import State
 
@@ -44,6 +45,7 @@ class SuiteChoice:
         hosts: further names that mean the machine under test in `testinfra_hosts`.
         other_hosts: what becomes of other hosts; None for what the image says.
         user: who commands run as; None for what the image says.
+        clones: machines of the image that run at once.
         terminal: makes room on the terminal for pytest to talk to the user; None where it does not.
     """
 
@@ -52,6 +54,7 @@ class SuiteChoice:
     hosts: tuple[str, ...] = ()
     other_hosts: OtherHosts | None = None
     user: Literal["root", "login"] | None = None
+    clones: int = 1
     terminal: Callable[[], AbstractContextManager[Any]] | None = None
 
     @property
@@ -103,8 +106,21 @@ def _junit(scope: Scope) -> Path:
     return scope.run.folder.path / "smoke" / f"{quote(scope.job.name, safe='@')}.xml"
 
 
-def smoke_job(scope: Scope, running: RunningMachine) -> SmokeJob:
-    """Say what is to be tested on this machine."""
+@contextmanager
+def other_machines(scope: Scope, artifact: Artifact, count: int) -> Generator[tuple[RunningMachine, ...]]:
+    """Start more machines of an image, beside the one that runs already.
+
+    Args:
+        scope: the build's.
+        artifact: the image.
+        count: machines in all.
+    """
+    with ExitStack() as stack:
+        yield tuple(stack.enter_context(scope.machine(artifact, role="clone")) for _ in range(1, count))
+
+
+def smoke_job(scope: Scope, running: RunningMachine, clones: Sequence[RunningMachine] = ()) -> SmokeJob:
+    """Say what is to be tested on this machine, and which others of its image run."""
     job = scope.job
     return SmokeJob(
         imagefile=job.imagefile,
@@ -118,6 +134,7 @@ def smoke_job(scope: Scope, running: RunningMachine) -> SmokeJob:
         junit=_junit(scope),
         build=job.name,
         strict_host=job.options.strict_host,
+        clones=tuple(CloneAccess(endpoint=each.driver.endpoint(each.handle), keys=each.claim.keys) for each in clones),
     )
 
 

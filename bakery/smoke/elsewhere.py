@@ -31,7 +31,7 @@ LASTING: Final = frozenset(
     }
 )
 """Events after which more may go on unseen: what is sent over an open connection tells nobody."""
-_WATCHED: Final[dict[str, tuple[Shell, PrefetchedFacts]]] = {}
+_WATCHED: Final[list[tuple[Shell, PrefetchedFacts]]] = []
 
 
 def watch(shell: Shell, facts: PrefetchedFacts) -> None:
@@ -41,7 +41,7 @@ def watch(shell: Shell, facts: PrefetchedFacts) -> None:
         shell: asks it.
         facts: what is known of it.
     """
-    _WATCHED["machine"] = shell, facts
+    _WATCHED.append((shell, facts))
     _install()
 
 
@@ -49,12 +49,12 @@ def _heard(event: str, _: object = ()) -> None:
     """Take an audit event."""
     if event not in LASTING and event != "time.sleep":
         return
-    shell, facts = _WATCHED["machine"]
-    if shell.busy:
+    if any(shell.busy for shell, _ in _WATCHED):
         return  # it connects once more, or waits
-    facts.forget_states()
-    if event in LASTING:
-        facts.believe_states = False
+    for _, facts in _WATCHED:
+        facts.forget_states()
+        if event in LASTING:
+            facts.believe_states = False
 
 
 @cache

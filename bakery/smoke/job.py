@@ -103,6 +103,14 @@ class SuiteRun:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CloneAccess:
+    """Another machine of the same image, and the keys to it."""
+
+    endpoint: Endpoint
+    keys: Keys
+
+
+@dataclass(frozen=True, kw_only=True)
 class SmokeJob:
     """Everything that one run of smoke tests needs.
 
@@ -121,6 +129,7 @@ class SmokeJob:
         build: the build's name, for events.
         strict_host: whether testinfra's known wrong answers are put right.
         suite: the suites; None where the tests are functions of the imagefile.
+        clones: other machines of the image, which run at the same time.
     """
 
     imagefile: Path
@@ -136,6 +145,7 @@ class SmokeJob:
     build: str = ""
     strict_host: bool = True
     suite: SuiteRun | None = None
+    clones: tuple[CloneAccess, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,6 +47,8 @@ class Session:
         self.send = EventPipe(events).send
         self._connection: Transport | None = None
         self._shell: Shell | None = None
+        self._clones: list[tuple[Transport, Shell]] = []
+        self._hosts: list[Host] = []
         for name, text in job.secrets.items():
             self.redact.add(text, name)
 
@@ -76,17 +78,33 @@ class Session:
             raise BakeryError("there is no connection to the machine under test")
         return self._shell.feed(script).stdout.decode(errors="replace")
 
+    def clones(self, first: Host) -> list[Host]:
+        """Connect to the other machines of the image, once; the machine under test is the first of all."""
+        if not self._clones:
+            for number, clone in enumerate(self.job.clones, 2):
+                transport = connect(clone.endpoint, clone.keys)
+                shell = Shell(transport.open_shell)
+                self._clones.append((transport, shell))
+                host = make_host(f"{clone.endpoint.host} ({number})", shell, strict=self.job.strict_host)
+                watch(shell, host.backend.facts)
+                self._hosts.append(host)
+        return [first, *self._hosts]
+
     def close(self) -> None:
         """Say the last words and end the connection."""
         trips = self._shell.round_trips if self._shell else 0
         self.send("machine", identity=self.identity.to_wire(), round_trips=trips)
         self.send("read", inputs=list(self.read.found()))
+        for transport, shell in self._clones:
+            shell.close()
+            transport.close()
         if self._shell:
             self._shell.close()
         if self._connection:
             self._connection.close()
 
 
+ALONE: Final = "there is one machine of the image: --clones 2 makes two"
 SESSION: Final = pytest.StashKey[Session]()
 HOST: Final = pytest.StashKey["Host"]()
 
@@ -152,6 +170,15 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 def host(request: pytest.FixtureRequest) -> Host:
     """Return the Host of testinfra for the machine under test."""
     return request.config.stash[HOST]
+
+
+@pytest.fixture(scope="session")
+def clones(request: pytest.FixtureRequest, host: Host) -> list[Host]:
+    """Return the Hosts of all machines of the image that run now, that of `host` first; skip where it is alone."""
+    session = request.config.stash[SESSION]
+    if not session.job.clones:
+        pytest.skip(ALONE)
+    return session.clones(host)
 
 
 @pytest.fixture(scope="session")

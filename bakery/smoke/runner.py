@@ -21,7 +21,7 @@ from bakery.util.context import WorkContext
 _ORDERLY: Final = (0, 1)  # pytest: all passed, some failed
 
 
-def run(job: SmokeJob, work: WorkContext, child: PytestProcess | None = None) -> SmokeReport:
+def run(job: SmokeJob, work: WorkContext, child: PytestProcess | None = None, *, alone: bool = True) -> SmokeReport:
     """Run smoke tests against a machine.
 
     Each result is emitted as a `TestEnded` event when it comes; the JUnit report is at `job.junit` afterwards.
@@ -30,6 +30,7 @@ def run(job: SmokeJob, work: WorkContext, child: PytestProcess | None = None) ->
         job: the machine, the tests, the variables.
         work: takes the events, and cancels.
         child: a process that was started beforehand for this very job; it ends with the tests.
+        alone: False where other tests of the machine follow: then these may all be skipped.
 
     Returns:
         A report; tests that failed are in it.
@@ -48,7 +49,10 @@ def run(job: SmokeJob, work: WorkContext, child: PytestProcess | None = None) ->
         for event in process.events(job, started + job.timeout, work):
             outcome.take(event)
         outcome.check(process)
-    return outcome.report(time.monotonic() - started)
+    report = outcome.report(time.monotonic() - started)
+    if alone:
+        refuse_untested(report)
+    return report
 
 
 def refuse_untested(report: SmokeReport) -> None:

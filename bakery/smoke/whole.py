@@ -36,10 +36,9 @@ def run_all(
         Interrupted: cancelled.
     """
     if suite is None:
-        report = run(job, work, process)
-    else:
-        first = run(job, work, process) if job.tests or job.builtin else _NONE
-        report = first + _suites(replace(job, tests=(), builtin=frozenset(), suite=suite), work, terminal)
+        return run(job, work, process)
+    first = run(job, work, process, alone=False) if job.tests or job.builtin else _NONE
+    report = first + _suites(replace(job, tests=(), builtin=frozenset(), suite=suite), work, terminal)
     refuse_untested(report)
     return report
 

@@ -38,6 +38,7 @@ def dump(job: SmokeJob) -> bytes:
         "timeout": job.timeout,
         "build": job.build,
         "strict_host": job.strict_host,
+        "clones": [dataclasses.asdict(clone) for clone in job.clones],
         "suite": None if job.suite is None else to_json(job.suite),
     }
     return json.dumps(data).encode() + b"\n"

@@ -261,3 +261,15 @@ def test_a_run_in_which_each_test_is_skipped_tested_nothing(suite: Place) -> Non
     assert done.code == 8
     assert "no smoke test has tested anything" in done.err
     assert "later" in done.err
+
+
+def test_clones_run_at_once_for_tests_that_ask_for_several_machines(suite: Place) -> None:
+    suite.write(
+        "def test_they_are_two(clones):\n    clones[0].run('echo one >/etc/motd')\n"
+        "    assert [each.file('/etc/motd').content_string for each in clones] == ['one\\n', 'hello']\n",
+        "more/test_other.py",
+    )
+    assert suite.bake("build", "--no-test").code == 0
+    name = "more/test_other.py::test_they_are_two"
+    assert ended(suite, "test", "web", "more/")[1][name] == "skipped"
+    assert ended(suite, "test", "web", "more/", "--clones", "2") == (0, {"has_motd": "passed", name: "passed"})

@@ -80,6 +80,9 @@ ARGUMENTS = "bakery.pytest"
     type=click.Choice(["refuse", "run", "skip"]),
     help="What becomes of a suite's tests for other hosts.",
 )
+@click.option(
+    "--clones", type=click.IntRange(1, 8), default=1, metavar="N", help="Machines at once, for tests that use clones."
+)
 @click.option("--suite-user", type=click.Choice(["root", "login"]), help="Who commands of suites run as.")
 @variables
 @click.option("--deadline", type=Duration(), metavar="TIME", help="Stop and clean up after this time: 90s, 30m, 2h.")
@@ -108,6 +111,8 @@ def test(
         paths, artifact = (artifact, *paths), None
     if (artifact is None) == (host is None):
         raise UsageError("name an image, or a machine with --host", hint="see `bake test --help`")
+    if host is not None and given["clones"] > 1:
+        raise UsageError("--clones with --host", hint="the machines of an image are made here: name the image")
     project.check_destinations(junit=given["junit"])
     settings = project.settings(values, var_files)
     plan = project.plan((), (), (), settings)
@@ -147,6 +152,7 @@ def _choice(project: Project, paths: tuple[str, ...], given: dict[str, Any], sho
         hosts=given["hosts"],
         other_hosts=given["other_hosts"],
         user=given["suite_user"],
+        clones=given["clones"],
         terminal=terminal if talks else None,
     )
 

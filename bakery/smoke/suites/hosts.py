@@ -22,12 +22,18 @@ from bakery.smoke.suites.machine import SuiteMachine
 
 SCHEME: Final = "bakery"
 _MACHINES: Final[dict[str, SuiteMachine]] = {}
-"""The machine of this process; testinfra makes backends from a class alone."""
+"""The machines of this process, by their hosts' names; testinfra makes backends from a class alone."""
 
 
-def offer(machine: SuiteMachine) -> None:
-    """Let testinfra know the machine under test, as `bakery://NAME`."""
-    _MACHINES[SCHEME] = machine
+def offer(machine: SuiteMachine, clones: Mapping[str, SuiteMachine]) -> None:
+    """Let testinfra know the machine under test, as `bakery://NAME`.
+
+    Args:
+        machine: what any name means, but for those of
+        clones: other machines of the image.
+    """
+    _MACHINES.clear()
+    _MACHINES.update({SCHEME: machine, **clones})
     backends.BACKENDS[SCHEME] = f"{__name__}.{SuiteBackend.__name__}"
 
 
@@ -39,7 +45,7 @@ class SuiteBackend(BaseBackend):  # type: ignore[misc]  # testinfra ships no typ
     @property
     def machine(self) -> SuiteMachine:
         """The machine under test."""
-        return _MACHINES[SCHEME]
+        return _MACHINES.get(self.hostname, _MACHINES[SCHEME])
 
     @property
     def facts(self) -> PrefetchedFacts:

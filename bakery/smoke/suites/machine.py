@@ -7,11 +7,13 @@ from typing import Final
 
 from bakery.errors import BakeryError
 from bakery.machine.transport.base import Transport
+from bakery.model import Endpoint
 from bakery.smoke.connect import connect
 from bakery.smoke.elsewhere import watch
-from bakery.smoke.job import SmokeJob, SuiteRun
+from bakery.smoke.job import SuiteRun
 from bakery.smoke.prefetch import PrefetchedFacts
 from bakery.smoke.shell import AS_LOGGED_IN, CommandTimeoutError, Shell
+from bakery.state.ssh_keys import Keys
 from bakery.util.results import Lost
 
 LOGIN_SHELL: Final = r"""
@@ -28,19 +30,21 @@ class SuiteMachine:
     """The machine that a suite tests. Not for several threads.
 
     Args:
-        job: where it is, and how the suite runs.
-        suite: the job's.
+        endpoint: where it is.
+        keys: to it.
+        suite: how the suite runs.
     """
 
-    def __init__(self, job: SmokeJob, suite: SuiteRun) -> None:
-        self._job = job
+    def __init__(self, endpoint: Endpoint, keys: Keys, suite: SuiteRun) -> None:
+        self._endpoint = endpoint
+        self._keys = keys
         self._options = suite.options
         self._transport: Transport | None = None
 
     @property
     def address(self) -> str:
         """Its address."""
-        return self._job.endpoint.host
+        return self._endpoint.host
 
     @property
     def strict(self) -> bool:
@@ -54,7 +58,7 @@ class SuiteMachine:
         Raises:
             ConnectError: it does not let us in.
         """
-        self._transport = connect(self._job.endpoint, self._job.keys)
+        self._transport = connect(self._endpoint, self._keys)
         spawn = partial(self._transport.open_shell, as_root=self._options.user == "root")
         return Shell(spawn, prepare=AS_LOGGED_IN)
 
@@ -72,7 +76,7 @@ class SuiteMachine:
         Raises:
             ConnectError, BakeryError: no shell answers.
         """
-        if not self._options.login_shell or self._job.endpoint.transport == "namespace":
+        if not self._options.login_shell or self._endpoint.transport == "namespace":
             return "/bin/sh"
         try:
             [reply] = self.shell.ask(LOGIN_SHELL, timeout=60)

@@ -11,17 +11,19 @@ from collections.abc import Generator
 from typing import Any, Final
 
 import pytest
+import testinfra
 
 from bakery.errors import BakeryError
 from bakery.redaction.redactor import Redactor
 from bakery.smoke import wire
 from bakery.smoke.child import EventPipe, job_line, watch_parent
 from bakery.smoke.job import SmokeJob, SuiteRun
-from bakery.smoke.suites.hosts import HostNames, OtherHostError, asked_hosts, offer
+from bakery.smoke.suites.hosts import SCHEME, HostNames, OtherHostError, asked_hosts, offer
 from bakery.smoke.suites.inputs import SuiteInputs
 from bakery.smoke.suites.machine import SuiteMachine
 from bakery.smoke.suites.results import SuiteVerdicts
 
+ALONE: Final = "there is one machine of the image: --clones 2 makes two"
 TESTED: Final = "_testinfra_host"
 """testinfra's own fixture behind `host`."""
 FOR_WORKERS: Final = "bakery_job"
@@ -44,7 +46,11 @@ class SuiteSession:
         self.suite: SuiteRun = self.job.suite
         self.events = events
         self.inputs = SuiteInputs(self.job.imagefile.parent)
-        self.machine = SuiteMachine(self.job, self.suite)
+        self.machine = SuiteMachine(self.job.endpoint, self.job.keys, self.suite)
+        self.clones = {
+            f"{self.suite.names[0]}.{number}": SuiteMachine(clone.endpoint, clone.keys, self.suite)
+            for number, clone in enumerate(self.job.clones, 2)
+        }
         self.names = HostNames(self.suite.names, self.suite.options.hosts, self.suite.options.other_hosts)
         self.redact = Redactor()
         self.verdicts: SuiteVerdicts | None = None
@@ -74,7 +80,8 @@ class SuiteSession:
             self.events.send("read", inputs=read)
             self.events.send("suite", **counts)
             self.events.send("done", status=status)
-        self.machine.close()
+        for machine in (self.machine, *self.clones.values()):
+            machine.close()
 
 
 SESSION: Final = pytest.StashKey[SuiteSession]()
@@ -111,7 +118,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if SESSION not in config.stash:
         config.stash[SESSION] = SuiteSession(vars(config)["workerinput"][FOR_WORKERS], None)
     session = config.stash[SESSION]
-    offer(session.machine)
+    offer(session.machine, session.clones)
     send = session.events.send if session.events else None
     session.verdicts = SuiteVerdicts(config, session.redact, send)
     config.pluginmanager.register(session.verdicts, "bakery-verdicts")
@@ -166,6 +173,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None, object, 
         return (yield)
     finally:
         option.hosts = before
+
+
+@pytest.fixture(scope="session")
+def clones(request: pytest.FixtureRequest) -> list[Any]:
+    """Return the Hosts of all machines of the image that run now, that of `host` first; skip where it is alone."""
+    session = request.config.stash[SESSION]
+    if not session.clones:
+        pytest.skip(ALONE)
+    names = (session.suite.names[0], *session.clones)
+    return [testinfra.get_host(f"{SCHEME}://{name}") for name in names]
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -271,3 +271,4 @@ def test_a_machine_that_runs_already_is_tested_with_the_user_s_key(
         paths=("tests",), arguments=("-k", "nginx", "-x"), hosts=("d*",), other_hosts="run", user="login"
     )
     assert not asked[-1].is_whole
+    assert "name the image" in project.bake("test", "--host", "ssh://web1", "--identity", "id", "--clones", "2").err

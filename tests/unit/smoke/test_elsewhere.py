@@ -23,7 +23,8 @@ def facts() -> PrefetchedFacts:
 
 
 @pytest.fixture
-def shell(facts: PrefetchedFacts) -> Shell:
+def shell(facts: PrefetchedFacts, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    monkeypatch.setattr(elsewhere, "_WATCHED", [])
     shell = Shell(lambda: FakePipes(lambda _: (b"", b"", 0)))
     elsewhere.watch(shell, facts)
     return shell

@@ -18,6 +18,7 @@ from bakery.model import Endpoint
 from bakery.smoke import SmokeJob, TestRef, plugin, wire
 from bakery.smoke import child as child_process
 from bakery.smoke.identity import SCRIPT
+from bakery.smoke.job import CloneAccess
 from bakery.smoke.process import PytestStart
 from bakery.state.ssh_keys import make_keys
 from tests.unit.smoke.pipes import Answer, FakePipes
@@ -326,6 +327,21 @@ def test_a_file_of_tests_beside_the_imagefile_is_asked_for_its_own(child: Child)
     assert ends(events) == {"here": "passed", "elsewhere": "failed"}
     failure = next(event for event in events if event.get("test") == "elsewhere")
     assert (Path(failure["file"]).name, failure["line"]) == ("helper.py", 4)
+
+
+def test_several_machines_of_the_image_are_there_for_tests_that_ask(child: Child) -> None:
+    text = """
+        @bakery.test
+        def they_differ(clones):
+            assert [each.run("true").rc for each in clones] == [0, 0]
+            assert clones[0].backend is not clones[1].backend
+    """
+    (alone,) = [event for event in child.run(text) if event["type"] == "test"]
+    assert (alone["outcome"], "--clones 2" in alone["text"]) == ("skipped", True)
+    child.changes = {"clones": (CloneAccess(endpoint=Endpoint(host="other"), keys=KEYS),)}
+    child.closed.clear()
+    assert ends(child.run(text)) == {"they_differ": "passed"}
+    assert child.closed == ["connection", "connection"]
 
 
 # ---- the pipes --------------------------------------------------------------------------------------------------

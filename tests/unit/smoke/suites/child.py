@@ -17,6 +17,7 @@ from bakery.imagefile.suites import Suites
 from bakery.machine.transport.base import Transport
 from bakery.model import Endpoint
 from bakery.smoke import SmokeJob, SuiteRun, wire
+from bakery.smoke.job import CloneAccess
 from bakery.smoke.suites import machine, plugin
 from bakery.smoke.suites.machine import LOGIN_SHELL
 from bakery.smoke.suites.runner import SuiteStart
@@ -35,6 +36,7 @@ class SuiteChild:
     answers: dict[str, Answer] = field(default_factory=dict[str, Answer])
     options: Suites = field(default_factory=Suites)
     secrets: dict[str, str] = field(default_factory=dict[str, str])
+    clones: int = 0
     error: Exception | None = None
     asked: list[str] = field(default_factory=list[str])
     logins: list[bool] = field(default_factory=list[bool])
@@ -83,6 +85,7 @@ class SuiteChild:
             secrets=self.secrets,
             junit=Path(),
             suite=suite,
+            clones=(CloneAccess(endpoint=Endpoint(host="192.0.2.8"), keys=KEYS),) * self.clones,
         )
         inbox, job_in = os.pipe()
         events = self.folder / "events"  # no pipe: nobody reads it while the child runs

@@ -247,6 +247,23 @@ def test_strict_answers_are_to_be_had(child: SuiteChild) -> None:
     assert [*ends(child.run()).values()] == ["passed"]
 
 
+def test_several_machines_of_the_image_are_there_for_tests_that_ask(child: SuiteChild) -> None:
+    child.write(
+        test_one="""
+        def test_it(clones, host):
+            assert [each.backend.get_hostname() for each in clones] == ["192.0.2.7", "192.0.2.8", "192.0.2.8"]
+            assert [each.run("true").rc for each in clones] == [0, 0, 0]
+            assert clones[0].backend.machine is host.backend.machine
+            assert clones[1].backend.machine is not clones[2].backend.machine
+        """
+    )
+    (alone,) = [event for event in child.run() if event["type"] == "test"]
+    assert (alone["outcome"], "--clones 2" in alone["text"]) == ("skipped", True)
+    child.clones = 2
+    assert [*ends(child.run()).values()] == ["passed"]
+    assert len(child.logins) == 4
+
+
 def test_the_plugin_is_nothing_by_itself(child: SuiteChild) -> None:
     child.write(test_one="def test_it():\n    pass\n")
     assert pytest.main(["-p", plugin.__name__, "-c", "/dev/null", str(child.folder / "tests")]) == 4
