@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
 
@@ -27,6 +27,8 @@ from bakery.util.results import Lost
 
 if TYPE_CHECKING:
     from testinfra.host import Host
+
+    from bakery.smoke.backend import MachineBackend
 
 
 class Session:
@@ -69,7 +71,7 @@ class Session:
             ) from error
         self.identity = Identity.parse(reply.stdout.decode(errors="replace"))
         host = make_host(self.job.endpoint.host, self._shell, strict=self.job.strict_host)
-        watch(self._shell, host.backend.facts)
+        watch(self._shell, cast("MachineBackend", host.backend).facts)
         return host
 
     def feed(self, script: str) -> str:
@@ -86,7 +88,7 @@ class Session:
                 shell = Shell(transport.open_shell)
                 self._clones.append((transport, shell))
                 host = make_host(f"{clone.endpoint.host} ({number})", shell, strict=self.job.strict_host)
-                watch(shell, host.backend.facts)
+                watch(shell, cast("MachineBackend", host.backend).facts)
                 self._hosts.append(host)
         return [first, *self._hosts]
 
