@@ -19,6 +19,9 @@ from bakery.reporting.replay import events
 TYPES = {
     e.RunStarted: "run-started",
     e.BuildStarted: "build-started",
+    e.MachineStarted: "machine-started",
+    e.PackagesListed: "packages-listed",
+    e.BootTimed: "boot-timed",
     e.PhaseStarted: "phase-started",
     e.PhaseEnded: "phase-ended",
     e.StepStarted: "step-started",

@@ -21,6 +21,7 @@ from bakery.events import Event, Notice, PhaseEnded, StepEnded
 from bakery.imagefile import loader
 from bakery.imagefile.plan import Selection, plan
 from bakery.imagefile.variables import Settings
+from bakery.machine.boot_times import SCRIPT as BOOT
 from bakery.machine.packages import SCRIPT as PACKAGES
 from bakery.model import EMPTY, Artifact, Checkpoint, Endpoint, Handle, Problem, Resource, Source, Where
 from bakery.redaction.redactor import Redactor

@@ -13,7 +13,6 @@ from bakery.build.bake import bake
 from bakery.build.logins import login_for
 from bakery.errors import BakeryError, DriverError, ImagefileError, NotYet, PostError, SmokeError
 from bakery.events import TestEnded
-from bakery.machine.boot_times import SCRIPT as BOOT
 from bakery.model import Artifact, Login
 from bakery.smoke.identity import SCRIPT, Identity
 from bakery.smoke.job import SmokeJob, SmokeReport, TestResult
@@ -38,7 +37,6 @@ def web(): ...
 @pytest.fixture
 def built(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setattr("bakery.machine.seal.seal", lambda *_: ["sealed"])
-    project.box.answer(BOOT, "")
     monkeypatch.setattr(page, "start_test_process", lambda _: nullcontext())
     project.write(IMAGE)
     return project
