@@ -55,6 +55,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "float": numbers,
     "int | None": st.none() | counts,
     "tuple[str, ...]": st.lists(texts, max_size=3).map(tuple),
+    "tuple[tuple[str, float], ...]": st.lists(st.tuples(texts, numbers), max_size=3).map(tuple),
+    "tuple[tuple[str, float, float], ...]": st.lists(st.tuples(texts, numbers, numbers), max_size=3).map(tuple),
     "Outcome": outcomes,
     "Mapping[str, Any]": st.dictionaries(texts, json_values, max_size=3),
     "Literal['info', 'warning']": st.sampled_from(["info", "warning"]),

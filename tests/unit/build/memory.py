@@ -146,7 +146,9 @@ class Project:
     folder: Path
     driver: MemoryDriver = field(default_factory=MemoryDriver)
     box: Box = field(
-        default_factory=lambda: Box().answer(SCRIPT, "machine-id 0123\n").answer(PACKAGES, "").answer("true", "")
+        default_factory=lambda: (
+            Box().answer(SCRIPT, "machine-id 0123\n").answer(PACKAGES, "").answer(BOOT, "").answer("true", "")
+        )
     )
     events: list[Event] = field(default_factory=list[Event])
     open_journals: list[Journal] = field(default_factory=list[Journal])
