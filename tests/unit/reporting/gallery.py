@@ -129,7 +129,7 @@ def _build(build: str, release: str) -> Iterator[tuple[float, e.Event]]:
         kept = e.ArtifactKept(
             build=build,
             name=f"web-{release}",
-            id=f"/work/images/.bakery/images/laptop/web-{release}.qcow2",
+            id=f"/srv/images/.bakery/images/laptop/web-{release}.qcow2",
             format="qcow2",
             size=412_000_000,
             sha256="ab12" * 16,
