@@ -157,8 +157,7 @@ class VBoxManage:
     def runs(self, machine: str) -> bool:
         """Say whether a machine runs or stands still, by its name or UUID.
 
-        Asks for no session, as `info` does of a machine that is locked: one that was opened just while the machine's
-        own ended has left VBoxSVC of 7.2.22 hanging, on a busy host.
+        Opens no session, as `info` does of a machine that is locked: VBoxSVC of 7.2.22 has been seen hanging.
         """
         running = answers.machines(self.ask("list", "runningvms", what="list the machines that run"))
         return any(machine in (known.name, known.uuid) for known in running)
