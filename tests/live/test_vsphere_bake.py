@@ -65,7 +65,13 @@ IMPORTED = (
         "@bakery.task",
         """@bakery.source
 def imported() -> VSphere:
-    return VSphere(base=Appliance("tiny.ova"), cluster="DC0_C0", folder="imported", network="VM Network", poll=0.2)
+    return VSphere(
+        base=Appliance(str(Path(__file__).with_name("tiny.ova"))),
+        cluster="DC0_C0",
+        folder="imported",
+        network="VM Network",
+        poll=0.2,
+    )
 
 
 @bakery.task""",
