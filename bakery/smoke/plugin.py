@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -20,6 +20,7 @@ from bakery.smoke.connect import connect
 from bakery.smoke.elsewhere import watch
 from bakery.smoke.identity import SCRIPT, Identity
 from bakery.smoke.job import SmokeJob
+from bakery.smoke.prefetch import PrefetchedFacts
 from bakery.smoke.read_inputs import ReadInputs
 from bakery.smoke.results import Verdicts
 from bakery.smoke.shell import CommandTimeoutError, Shell
@@ -27,8 +28,6 @@ from bakery.util.results import Lost
 
 if TYPE_CHECKING:
     from testinfra.host import Host
-
-    from bakery.smoke.backend import MachineBackend
 
 
 class Session:
@@ -71,7 +70,7 @@ class Session:
             ) from error
         self.identity = Identity.parse(reply.stdout.decode(errors="replace"))
         host = make_host(self.job.endpoint.host, self._shell, strict=self.job.strict_host)
-        watch(self._shell, cast("MachineBackend", host.backend).facts)
+        watch(self._shell, _facts_of(host))
         return host
 
     def feed(self, script: str) -> str:
@@ -88,7 +87,7 @@ class Session:
                 shell = Shell(transport.open_shell)
                 self._clones.append((transport, shell))
                 host = make_host(f"{clone.endpoint.host} ({number})", shell, strict=self.job.strict_host)
-                watch(shell, cast("MachineBackend", host.backend).facts)
+                watch(shell, _facts_of(host))
                 self._hosts.append(host)
         return [first, *self._hosts]
 
@@ -104,6 +103,12 @@ class Session:
             self._shell.close()
         if self._connection:
             self._connection.close()
+
+
+def _facts_of(host: Any) -> PrefetchedFacts:
+    """Return what is known to a host of ours; testinfra's type does not say that."""
+    facts: PrefetchedFacts = host.backend.facts
+    return facts
 
 
 ALONE: Final = "there is one machine of the image: --clones 2 makes two"
