@@ -137,7 +137,7 @@ def _build_facts(track: BuildState) -> Iterator[tuple[str, str]]:
         yield "driver", plain(track.driver)
     if track.begun and track.begun.base:
         yield "base", plain(track.begun.base)
-    for machine in track.machines[:1]:
+    for machine in [machine for machine in track.machines if machine.details][:1]:  # a container has none
         for detail in machine.details:
             name, _, text = plain(detail).partition(": ")
             yield name, text
