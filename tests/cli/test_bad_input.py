@@ -140,7 +140,7 @@ def test_a_host_without_qemu_is_told_what_to_install(empty: Place, monkeypatch: 
     tools = empty.folder / "tools"
     tools.mkdir()
     monkeypatch.setenv("PATH", str(tools))
-    empty.write(IMAGE.format(url="file:///nowhere", checksum="sha256:" + "0" * 64))
+    empty.write(IMAGE.format(url="file:///etc/passwd", checksum="sha256:" + "0" * 64))
     done = empty.shell("build")
     told = one_message(done.err)
     assert done.code == 4, told

@@ -82,7 +82,7 @@ def test_it_is_uploaded_tested_there_and_kept_besides_the_one_made_here(clouds: 
     assert images(clouds, "here") == images(clouds, "there") == ["web"]
     assert built(clouds) == ["web@here", "web@there"]
     assert "[web@there] smoke, 2 of 2 tests passed: ok" in done.err
-    assert done.err.index("[web@here] keep") < done.err.index("[web@there] publish")
+    assert done.err.index("[web@here] web is kept") < done.err.index("[web@there] smoke")
     assert "posted web@there" in done.err
     assert nothing_else(clouds, "there")
     assert clouds.bake("gc").code == 0

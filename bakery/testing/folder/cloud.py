@@ -255,7 +255,7 @@ def make_tree(root: Path, archive: Path | None) -> None:
         raise PreflightError("busybox is not installed", hint="apt-get install busybox-static")
     for name in FOLDERS:
         (root / name).mkdir(parents=True)
-    shutil.copy(busybox, root / "bin/busybox")
+    shutil.copy2(busybox, root / "bin/busybox")  # with its date: what a build adds is newer, as on a real machine
     for applet in _run(busybox, "--list", what="asking busybox for its programs").decode().split():
         if applet != "busybox":
             (root / "bin" / applet).symlink_to("busybox")
