@@ -7,20 +7,18 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bakery.drivers.shared.appliance import Appliance
 from bakery.drivers.vsphere.driver import VSphereDriver
 from bakery.drivers.vsphere.options import OvfOptions
-from bakery.drivers.vsphere.source import VSphere
 from bakery.errors import DriverError, PreflightError
 from bakery.testing.contract import Stop
 from tests.appliances import ODD, PRODUCT, package, write_ova, write_ovf
 from tests.contract.test_vsphere_life import names, once, vim_fault
 from tests.contract.vcsim import Reply, VCenterStandIn
-from tests.contract.vspherelife import Life, OneLedger
+from tests.contract.vspherelife import Life, OneLedger, borrow, lives
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -33,26 +31,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VCenterStandIn]
 
 @pytest.fixture
 def front(shared: VCenterStandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[VCenterStandIn]:
-    for name, value in shared.environment.items():
-        monkeypatch.setenv(name, value)
-    before = shared.exists()
-    shared.calls.clear()
-    shared.uploads.clear()
-    yield shared
-    shared.fault = lambda _: None
-    assert shared.exists() == before
+    yield from borrow(shared, monkeypatch)
 
 
 @pytest.fixture
 def life(front: VCenterStandIn, tmp_path: Path) -> Callable[..., Life]:
-    numbers = iter(range(1, 1000))
-
-    def make(path: Path, ledger: OneLedger | None = None, **changes: Any) -> Life:
-        options = {**front.options, "base": Appliance(str(path)), "settle": 0.0, "poll": 0.1, "network": "VM Network"}
-        source = VSphere(**{**options, **changes})
-        return Life(source=source, folder=tmp_path, ledger=ledger or OneLedger(), number=next(numbers))
-
-    return make
+    make = lives(front, tmp_path, network="VM Network")
+    return lambda path, *ledger, **changes: make(*ledger, **{"base": Appliance(str(path)), **changes})
 
 
 @pytest.mark.parametrize("write", [write_ovf, lambda folder, files: write_ova(folder / "web.ova", files)])

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bakery.drivers.shared.appliance import Appliance
 from bakery.drivers.vsphere.driver import VSphereDriver
 from bakery.drivers.vsphere.options import Keep, LibraryItem, LinuxPrep, VSphereMachine
-from bakery.drivers.vsphere.source import VSphere
 from bakery.errors import DriverError
 from bakery.model import Where
 from bakery.testing.contract import Stop
 from tests.appliances import package, write_ova
 from tests.contract.test_vsphere_life import names, once, vim_fault
 from tests.contract.vcsim import HostStandIn, Reply
-from tests.contract.vspherelife import Life, OneLedger
+from tests.contract.vspherelife import Life, OneLedger, borrow, lives
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -31,24 +29,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostStandIn]:
 
 @pytest.fixture
 def front(shared: HostStandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[HostStandIn]:
-    for name, value in shared.environment.items():
-        monkeypatch.setenv(name, value)
-    before = shared.exists()
-    shared.calls.clear()
-    yield shared
-    shared.fault = lambda _: None
-    assert shared.exists() == before
+    yield from borrow(shared, monkeypatch)
 
 
 @pytest.fixture
 def life(front: HostStandIn, tmp_path: Path) -> Callable[..., Life]:
-    numbers = iter(range(1, 1000))
-
-    def make(ledger: OneLedger | None = None, **changes: Any) -> Life:
-        source = VSphere(**{**front.options, "settle": 0.0, "poll": 0.1, **changes})
-        return Life(source=source, folder=tmp_path, ledger=ledger or OneLedger(), number=next(numbers))
-
-    return make
+    return lives(front, tmp_path)
 
 
 def test_a_machine_is_copied_built_on_and_kept(front: HostStandIn, life: Callable[..., Life]) -> None:

@@ -18,13 +18,12 @@ from bakery.disk.signatures import is_disk_image
 from bakery.drivers.vsphere.driver import VSphereDriver
 from bakery.drivers.vsphere.image import lease
 from bakery.drivers.vsphere.options import Keep
-from bakery.drivers.vsphere.source import VSphere
 from bakery.errors import DriverError, Interrupted
 from bakery.testing.contract import Stop
 from tests.contract.test_vsphere_life import once, vim_fault
 from tests.contract.vcsim import Reply, SoapRequest, VCenterStandIn
 from tests.contract.vcsim_export import SIZE
-from tests.contract.vspherelife import Life, OneLedger
+from tests.contract.vspherelife import Life, OneLedger, borrow, lives
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -37,26 +36,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VCenterStandIn]
 
 @pytest.fixture
 def front(shared: VCenterStandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[VCenterStandIn]:
-    for name, value in shared.environment.items():
-        monkeypatch.setenv(name, value)
-    before = shared.exists()
-    shared.calls.clear()
-    shared.exports.forget()
-    shared.uploads.clear()
-    yield shared
-    shared.fault = lambda _: None
-    assert shared.exists() == before
+    yield from borrow(shared, monkeypatch)
 
 
 @pytest.fixture
 def life(front: VCenterStandIn, tmp_path: Path) -> Callable[..., Life]:
-    numbers = iter(range(1, 1000))
-
-    def make(ledger: OneLedger | None = None, **changes: Any) -> Life:
-        source = VSphere(**{**front.options, "image": "ova", "settle": 0.0, "poll": 0.1, **changes})
-        return Life(source=source, folder=tmp_path, ledger=ledger or OneLedger(), number=next(numbers))
-
-    return make
+    return lives(front, tmp_path, image="ova")
 
 
 def exported(one: Life) -> Any:

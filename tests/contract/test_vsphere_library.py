@@ -11,7 +11,6 @@ import pytest
 from bakery.drivers.vsphere.api import tags
 from bakery.drivers.vsphere.driver import VSphereDriver
 from bakery.drivers.vsphere.options import LibraryItem, OvfOptions
-from bakery.drivers.vsphere.source import VSphere
 from bakery.errors import DriverError
 from bakery.testing.contract import Stop
 from bakery.util.context import WorkContext
@@ -19,7 +18,7 @@ from tests.appliances import ODD, package
 from tests.contract.test_vsphere_life import names
 from tests.contract.vcsim import Reply, SoapRequest, VCenterStandIn
 from tests.contract.vcsimlibrary import LibraryHand
-from tests.contract.vspherelife import Life, OneLedger
+from tests.contract.vspherelife import Life, OneLedger, borrow, lives
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -36,26 +35,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VCenterStandIn]
 
 @pytest.fixture
 def front(shared: VCenterStandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[VCenterStandIn]:
-    for name, value in shared.environment.items():
-        monkeypatch.setenv(name, value)
-    before = shared.exists()
-    shared.calls.clear()
-    yield shared
-    shared.fault = lambda _: None
-    assert shared.exists() == before
+    yield from borrow(shared, monkeypatch)
 
 
 @pytest.fixture
 def life(front: VCenterStandIn, tmp_path: Path) -> Callable[..., Life]:
-    numbers = iter(range(1, 1000))
-
-    def make(item: str, ledger: OneLedger | None = None, **changes: Any) -> Life:
-        options = {**front.options, "base": LibraryItem("images", item), "settle": 0.0, "poll": 0.1}
-        options |= {"network": "VM Network", "ovf": OvfOptions(networks={"nat": "VM Network"}), **changes}
-        source = VSphere(**options)
-        return Life(source=source, folder=tmp_path, ledger=ledger or OneLedger(), number=next(numbers))
-
-    return make
+    make = lives(front, tmp_path, network="VM Network", ovf=OvfOptions(networks={"nat": "VM Network"}))
+    return lambda item, *ledger, **changes: make(*ledger, **{"base": LibraryItem("images", item), **changes})
 
 
 @pytest.mark.parametrize("item", ["debian", "golden"])

@@ -11,7 +11,6 @@ import pytest
 import bakery.publish
 from bakery.drivers.vsphere.driver import VSphereDriver
 from bakery.drivers.vsphere.options import Keep
-from bakery.drivers.vsphere.source import VSphere
 from bakery.errors import DriverError
 from bakery.model import Artifact, Where
 from bakery.testing.contract import Stop
@@ -19,7 +18,7 @@ from tests.contract.test_vsphere_life import names
 from tests.contract.vcsim import Reply, VCenterStandIn
 from tests.contract.vcsim_items import OVFS, TEMPLATES
 from tests.contract.vcsimlibrary import LibraryHand
-from tests.contract.vspherelife import Life, OneLedger
+from tests.contract.vspherelife import Life, OneLedger, borrow, lives
 
 pytestmark = pytest.mark.timeout(300)
 WHERE = {"library": "images", "network": "VM Network", "datastore": "LocalDS_0", "settle": 0.0, "poll": 0.1}
@@ -40,26 +39,13 @@ def library(shared: VCenterStandIn) -> LibraryHand:
 @pytest.fixture
 def front(shared: VCenterStandIn, library: LibraryHand, monkeypatch: pytest.MonkeyPatch) -> Iterator[VCenterStandIn]:
     del library  # it is there before
-    for name, value in shared.environment.items():
-        monkeypatch.setenv(name, value)
-    before = shared.exists()
-    shared.calls.clear()
-    yield shared
-    shared.fault = lambda _: None
-    assert shared.exists() == before
+    yield from borrow(shared, monkeypatch)
 
 
 @pytest.fixture
 def life(front: VCenterStandIn, tmp_path: Path) -> Callable[..., Life]:
-    numbers = iter(range(1, 1000))
-
-    def make(image: str, ledger: OneLedger | None = None, **changes: Any) -> Life:
-        options = {**front.options, "image": image, "library": "images", "settle": 0.0, "poll": 0.1}
-        options |= {"network": "VM Network", **changes}
-        source = VSphere(**options)
-        return Life(source=source, folder=tmp_path, ledger=ledger or OneLedger(), number=next(numbers))
-
-    return make
+    make = lives(front, tmp_path, library="images", network="VM Network")
+    return lambda image, *ledger, **changes: make(*ledger, image=image, **changes)
 
 
 def items(front: VCenterStandIn) -> list[str]:

@@ -12,12 +12,11 @@ import pytest
 from bakery.drivers.vsphere.driver import VSphereDriver
 from bakery.drivers.vsphere.hardware_options import Hardware
 from bakery.drivers.vsphere.options import ExtraDisk, Keep, LinuxPrep, VSphereMachine
-from bakery.drivers.vsphere.source import VSphere
 from bakery.errors import DriverError, Interrupted
 from bakery.model import Where
 from bakery.testing.contract import Stop
 from tests.contract.vcsim import Reply, SoapRequest, VCenterStandIn
-from tests.contract.vspherelife import Life, OneLedger
+from tests.contract.vspherelife import Life, OneLedger, borrow, lives
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -30,25 +29,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VCenterStandIn]
 
 @pytest.fixture
 def front(shared: VCenterStandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[VCenterStandIn]:
-    """The shared one, with nothing in it but what was there at first, and without a fault."""
-    for name, value in shared.environment.items():
-        monkeypatch.setenv(name, value)
-    before = shared.exists()
-    shared.calls.clear()
-    yield shared
-    shared.fault = lambda _: None
-    assert shared.exists() == before
+    yield from borrow(shared, monkeypatch)
 
 
 @pytest.fixture
 def life(front: VCenterStandIn, tmp_path: Path) -> Callable[..., Life]:
-    numbers = iter(range(1, 1000))
-
-    def make(ledger: OneLedger | None = None, **changes: Any) -> Life:
-        source = VSphere(**{**front.options, "settle": 0.0, "poll": 0.1, **changes})
-        return Life(source=source, folder=tmp_path, ledger=ledger or OneLedger(), number=next(numbers))
-
-    return make
+    return lives(front, tmp_path)
 
 
 def names(front: VCenterStandIn, before: set[str]) -> set[str]:

@@ -21,7 +21,7 @@ from bakery.model import Artifact
 from bakery.publish import VSphere
 from tests.contract.test_vsphere_life import names, once, vim_fault
 from tests.contract.vcsim import Reply, VCenterStandIn, certificate
-from tests.contract.vspherelife import Life
+from tests.contract.vspherelife import Life, borrow
 
 pytestmark = pytest.mark.timeout(300)
 SIZE = 8 << 20
@@ -35,14 +35,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VCenterStandIn]
 
 @pytest.fixture
 def front(shared: VCenterStandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[VCenterStandIn]:
-    for name, value in shared.environment.items():
-        monkeypatch.setenv(name, value)
-    before = shared.exists()
-    shared.calls.clear()
-    shared.uploads.clear()
-    yield shared
-    shared.fault = lambda _: None
-    assert shared.exists() == before
+    yield from borrow(shared, monkeypatch)
 
 
 @pytest.fixture

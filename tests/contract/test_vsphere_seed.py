@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,12 +11,11 @@ from bakery.drivers.vsphere.api import inventory
 from bakery.drivers.vsphere.api.datastore_files import DatastorePath
 from bakery.drivers.vsphere.driver import VSphereDriver
 from bakery.drivers.vsphere.machine import seed_iso
-from bakery.drivers.vsphere.source import VSphere
 from bakery.errors import DriverError
 from bakery.testing.contract import Stop
 from tests.contract.test_vsphere_life import names, once, vim_fault
 from tests.contract.vcsim import Reply, VCenterStandIn
-from tests.contract.vspherelife import Life, OneLedger
+from tests.contract.vspherelife import Life, OneLedger, borrow, lives
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -30,24 +28,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VCenterStandIn]
 
 @pytest.fixture
 def front(shared: VCenterStandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[VCenterStandIn]:
-    for name, value in shared.environment.items():
-        monkeypatch.setenv(name, value)
-    before = shared.exists()
-    shared.calls.clear()
-    yield shared
-    shared.fault = lambda _: None
-    assert shared.exists() == before
+    yield from borrow(shared, monkeypatch)
 
 
 @pytest.fixture
 def life(front: VCenterStandIn, tmp_path: Path) -> Callable[..., Life]:
-    numbers = iter(range(1, 1000))
-
-    def make(ledger: OneLedger | None = None, **changes: Any) -> Life:
-        source = VSphere(**{**front.options, "datasource": "nocloud", "settle": 0.0, "poll": 0.1, **changes})
-        return Life(source=source, folder=tmp_path, ledger=ledger or OneLedger(), number=next(numbers))
-
-    return make
+    return lives(front, tmp_path, datasource="nocloud")
 
 
 def seeds(front: VCenterStandIn) -> list[Path]:

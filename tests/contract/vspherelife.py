@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import pytest
 
 from bakery.drivers.vsphere.driver import VSphereDriver
+from bakery.drivers.vsphere.source import VSphere
 from tests.contract import cloudlife
+from tests.contract.vcsim import VCenterStandIn
+
+Front = TypeVar("Front", bound=VCenterStandIn)
 
 
 class OneLedger(cloudlife.OneLedger):
@@ -21,3 +30,33 @@ class Life(cloudlife.CloudLife):
 
     driver_class = VSphereDriver
     ledger: cloudlife.OneLedger = field(default_factory=OneLedger)
+
+
+def borrow(shared: Front, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
+    """Yield a vCenter that several tests share, without faults; nothing may be left in it."""
+    for name, value in shared.environment.items():
+        monkeypatch.setenv(name, value)
+    before = shared.exists()
+    shared.calls.clear()
+    shared.uploads.clear()
+    shared.exports.forget()
+    yield shared
+    shared.fault = lambda _: None
+    assert shared.exists() == before
+
+
+def lives(front: VCenterStandIn, folder: Path, **always: Any) -> Callable[..., Life]:
+    """Return a maker of lives, one after the other.
+
+    Args:
+        front: the vCenter.
+        folder: where their folders are.
+        always: options that each source has.
+    """
+    numbers = itertools.count(1)
+
+    def make(ledger: OneLedger | None = None, **changes: Any) -> Life:
+        source = VSphere(**{**front.options, "settle": 0.0, "poll": 0.1, **always, **changes})
+        return Life(source=source, folder=folder, ledger=ledger or OneLedger(), number=next(numbers))
+
+    return make
