@@ -14,11 +14,10 @@ from bakery.drivers.shared.appliance import Appliance
 from bakery.drivers.vsphere.driver import VSphereDriver
 from bakery.drivers.vsphere.options import OvfOptions
 from bakery.errors import DriverError, PreflightError
-from bakery.testing.contract import Stop
 from tests.appliances import ODD, PRODUCT, package, write_ova, write_ovf
 from tests.contract.test_vsphere_life import names, once, vim_fault
 from tests.contract.vcsim import Reply, VCenterStandIn
-from tests.contract.vspherelife import Life, OneLedger, borrow, lives
+from tests.contract.vspherelife import Life, borrow, crash_everywhere, lives
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -95,20 +94,7 @@ def test_a_package_that_is_not_whole_is_said_before_anything_is_made(
 
 def test_a_crash_at_any_line_leaves_nothing(front: VCenterStandIn, life: Callable[..., Life], tmp_path: Path) -> None:
     path = write_ova(tmp_path / "web.ova", package())
-    before = front.exists()
-    for point in range(1, 100):
-        one = life(path, OneLedger(point), folder="imported")
-        crashed = False
-        try:
-            one.image()
-        except Stop:
-            crashed = True
-        finally:
-            one.ledger.undo(VSphereDriver())
-        assert front.exists() == before, f"leaked after a crash at point {point}"
-        if not crashed:
-            break
-    assert point > 8
+    crash_everywhere(front, lambda ledger: life(path, ledger, folder="imported"), more_than=8)
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,10 @@ from bakery.drivers.vsphere.driver import VSphereDriver
 from bakery.drivers.vsphere.options import Keep, LibraryItem, LinuxPrep, VSphereMachine
 from bakery.errors import DriverError
 from bakery.model import Where
-from bakery.testing.contract import Stop
 from tests.appliances import package, write_ova
 from tests.contract.test_vsphere_life import names, once, vim_fault
 from tests.contract.vcsim import HostStandIn, Reply
-from tests.contract.vspherelife import Life, OneLedger, borrow, lives
+from tests.contract.vspherelife import Life, borrow, crash_everywhere, lives
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -86,20 +85,7 @@ def test_older_images_go_and_seeds_too(front: HostStandIn, life: Callable[..., L
 
 
 def test_a_crash_at_any_line_leaves_nothing(front: HostStandIn, life: Callable[..., Life]) -> None:
-    before = front.exists()
-    for point in range(1, 100):
-        one = life(OneLedger(point))
-        crashed = False
-        try:
-            one.image()
-        except Stop:
-            crashed = True
-        finally:
-            one.ledger.undo(VSphereDriver())
-        assert front.exists() == before, f"leaked after a crash at point {point}"
-        if not crashed:
-            break
-    assert point > 8
+    crash_everywhere(front, life, more_than=8)
 
 
 @pytest.mark.parametrize("method", ["MakeDirectory", "CopyVirtualDisk_Task", "CreateVM_Task", "ReconfigVM_Task"])

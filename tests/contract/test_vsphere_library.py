@@ -12,13 +12,12 @@ from bakery.drivers.vsphere.api import tags
 from bakery.drivers.vsphere.driver import VSphereDriver
 from bakery.drivers.vsphere.options import LibraryItem, OvfOptions
 from bakery.errors import DriverError
-from bakery.testing.contract import Stop
 from bakery.util.context import WorkContext
 from tests.appliances import ODD, package
 from tests.contract.test_vsphere_life import names
 from tests.contract.vcsim import Reply, SoapRequest, VCenterStandIn
 from tests.contract.vcsimlibrary import LibraryHand
-from tests.contract.vspherelife import Life, OneLedger, borrow, lives
+from tests.contract.vspherelife import Life, borrow, crash_everywhere, lives
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -79,20 +78,7 @@ def test_an_item_that_is_not_there_is_said_with_what_is(life: Callable[..., Life
 
 @pytest.mark.parametrize("item", ["debian", "golden"])
 def test_a_crash_at_any_line_leaves_nothing(front: VCenterStandIn, life: Callable[..., Life], item: str) -> None:
-    before = front.exists()
-    for point in range(1, 100):
-        one = life(item, OneLedger(point), folder="deployed")
-        crashed = False
-        try:
-            one.image()
-        except Stop:
-            crashed = True
-        finally:
-            one.ledger.undo(VSphereDriver())
-        assert front.exists() == before, f"leaked after a crash at point {point}"
-        if not crashed:
-            break
-    assert point > 8
+    crash_everywhere(front, lambda ledger: life(item, ledger, folder="deployed"), more_than=8)
 
 
 @pytest.mark.parametrize("item", ["debian", "golden"])

@@ -16,7 +16,7 @@ from bakery.errors import DriverError, Interrupted
 from bakery.model import Where
 from bakery.testing.contract import Stop
 from tests.contract.vcsim import Reply, SoapRequest, VCenterStandIn
-from tests.contract.vspherelife import Life, OneLedger, borrow, lives
+from tests.contract.vspherelife import Life, OneLedger, borrow, crash_everywhere, lives
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -174,20 +174,7 @@ def listed(front: VCenterStandIn) -> list[Any]:
 
 
 def test_a_crash_leaves_no_folder_that_was_made_for_the_build(front: VCenterStandIn, life: Callable[..., Life]) -> None:
-    before = front.exists()
-    for point in range(1, 100):
-        one = life(OneLedger(point), folder="a/b")
-        crashed = False
-        try:
-            one.image()
-        except Stop:
-            crashed = True
-        finally:
-            one.ledger.undo(VSphereDriver())
-        assert front.exists() == before, f"leaked after a crash at point {point}"
-        if not crashed:
-            break
-    assert point > 12
+    crash_everywhere(front, lambda ledger: life(ledger, folder="a/b"), more_than=12)
 
 
 def test_the_folder_stays_while_somebody_else_has_something_in_it(

@@ -12,10 +12,9 @@ from bakery.drivers.vsphere.api.datastore_files import DatastorePath
 from bakery.drivers.vsphere.driver import VSphereDriver
 from bakery.drivers.vsphere.machine import seed_iso
 from bakery.errors import DriverError
-from bakery.testing.contract import Stop
 from tests.contract.test_vsphere_life import names, once, vim_fault
 from tests.contract.vcsim import Reply, VCenterStandIn
-from tests.contract.vspherelife import Life, OneLedger, borrow, lives
+from tests.contract.vspherelife import Life, borrow, crash_everywhere, lives
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -63,20 +62,7 @@ def test_the_seed_is_there_while_the_machine_runs_and_not_in_the_image(
 
 
 def test_a_crash_at_any_line_leaves_no_seed(front: VCenterStandIn, life: Callable[..., Life]) -> None:
-    before = front.exists()
-    for point in range(1, 100):
-        one = life(OneLedger(point))
-        crashed = False
-        try:
-            one.image()
-        except Stop:
-            crashed = True
-        finally:
-            one.ledger.undo(VSphereDriver())
-        assert front.exists() == before, f"leaked after a crash at point {point}"
-        if not crashed:
-            break
-    assert point > 10
+    crash_everywhere(front, life, more_than=10)
 
 
 @pytest.mark.parametrize("method", ["ReconfigVM_Task", "PowerOnVM_Task"])

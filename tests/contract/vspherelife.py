@@ -12,6 +12,7 @@ import pytest
 
 from bakery.drivers.vsphere.driver import VSphereDriver
 from bakery.drivers.vsphere.source import VSphere
+from bakery.testing.contract import Stop
 from tests.contract import cloudlife
 from tests.contract.vcsim import VCenterStandIn
 
@@ -60,3 +61,27 @@ def lives(front: VCenterStandIn, folder: Path, **always: Any) -> Callable[..., L
         return Life(source=source, folder=folder, ledger=ledger or OneLedger(), number=next(numbers))
 
     return make
+
+
+def crash_everywhere(front: VCenterStandIn, begin: Callable[[OneLedger], Life], *, more_than: int) -> None:
+    """Crash at every line of the journal on the way to an image, and see that each clean-up leaves nothing.
+
+    Args:
+        front: the vCenter.
+        begin: returns a life with that ledger.
+        more_than: points that there are at least, and one.
+    """
+    before = front.exists()
+    for point in range(1, 100):
+        one = begin(OneLedger(point))
+        crashed = False
+        try:
+            one.image()
+        except Stop:
+            crashed = True
+        finally:
+            one.ledger.undo(VSphereDriver())
+        assert front.exists() == before, f"leaked after a crash at point {point}"
+        if not crashed:
+            break
+    assert point > more_than
