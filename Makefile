@@ -21,7 +21,7 @@ test: setup test-host  ## unit, contract, command line, and a bounded set of liv
 	$(BIN)/pytest tests/contract tests/live -n 3 --dist loadfile -m "not all and not aws and not openstack and not virtualbox and not vmware" $(AGAIN) $(MEASURED_TOO)
 
 test-all: setup test-host  ## everything that needs no account: all kill points, all live tests
-	$(BIN)/pytest -m "not aws and not openstack and not virtualbox and not vmware" $(AGAIN)
+	$(BIN)/pytest -m "not aws and not openstack and not virtualbox and not vmware" --hypothesis-profile=new $(AGAIN)
 
 test-provision: setup test-host  ## Ansible, Puppet, Salt, Itamae on real machines, and all in one image; the emulated one alone takes half an hour
 	$(BIN)/pytest tests/live/provision tests/live/ssh/test_ansible.py tests/live/test_bake_provisioners.py -m "all or not all" -s $(AGAIN)
