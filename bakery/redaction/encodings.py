@@ -106,14 +106,20 @@ def _python(text: str) -> Iterator[str]:
 
 
 def _markup(text: str) -> Iterator[str]:
-    """As `html.escape` and `xml.sax.saxutils.escape` write it: to load these two takes longer than all of this file."""
+    """As `html.escape` and `xml.sax.saxutils` write it: to load these two takes longer than all of this file."""
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    yield escaped
-    for double in ("&quot;", "&#34;"):
-        quoted = escaped.replace('"', double)
-        yield quoted
-        for single in ("&apos;", "&#39;", "&#x27;"):
-            yield quoted.replace("'", single)
+    for spaced in (escaped, _references(escaped, "&#{};"), _references(escaped, "&#x{:X};")):
+        yield spaced
+        for double in ("&quot;", "&#34;"):
+            quoted = spaced.replace('"', double)
+            yield quoted
+            for single in ("&apos;", "&#39;", "&#x27;"):
+                yield quoted.replace("'", single)
+
+
+def _references(text: str, form: str) -> str:
+    """Write what an attribute of XML would lose as character references: breaks and tabs become blanks there."""
+    return "".join(form.format(ord(char)) if char in "\t\n\r" else char for char in text)
 
 
 def _url(text: str) -> Iterator[str]:

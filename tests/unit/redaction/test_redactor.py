@@ -48,6 +48,7 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "html text": lambda t: html.escape(t, quote=False),
     "xml": escape,
     "xml attribute": quoteattr,
+    "xml attribute, hexadecimal": lambda t: quoteattr(t).replace("&#10;", "&#xA;").replace("&#9;", "&#x9;"),
     "xml, all entities": lambda t: escape(t, {"'": "&apos;", '"': "&quot;"}),
     "url": quote,
     "url, all": lambda t: quote(t, safe=""),
@@ -179,6 +180,13 @@ def test_a_line_is_not_held_back_without_reason() -> None:
     assert buffer.feed("Unpacking nginx-common-with-a-long-name\n") == "Unpacking nginx-common-with-a-long-name\n"
     assert buffer.feed("one\n") == ""
     assert buffer.feed("four\n") == "one\nfour\n"
+
+
+def test_breaks_in_an_xml_attribute_do_not_hide_a_secret() -> None:
+    secret = "00\n\t0"
+    for encode in ("xml attribute", "xml attribute, hexadecimal"):
+        clean = make(secret)(f"<a b={ENCODINGS[encode](secret)}/>")
+        assert clean == '<a b="[secret s0]"/>'
 
 
 @st.composite
