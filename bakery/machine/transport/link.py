@@ -113,6 +113,7 @@ class _Attempts:
         self._asked = 0.0
         self._started = time.monotonic()
         self._refused_since: float | None = None
+        self._silence: Endpoint | None = None  # where it was told of
 
     def open(self) -> Transport:
         """Try until it works or the time is over."""
@@ -177,10 +178,14 @@ class _Attempts:
         """
         self._work.cancel.check()
         before = self._endpoint
-        if time.monotonic() - self._started > self._timeout or self._where() != before:
+        waited = time.monotonic() - self._started
+        if waited > self._timeout or self._where() != before:
             from bakery.machine.transport.stages import NotReached
 
             raise NotReached("banner", "no SSH server answers")
+        if self._silence != before:  # until it ends, what was waited for before would stand there
+            self._silence = before
+            self._work.waiting("banner: the machine boots, its SSH server does not answer yet", waited)
 
     def _patience(self) -> float:
         """Return the seconds for one attempt: few at first, so that a packet lost while the network comes up is sent

@@ -61,6 +61,21 @@ def test_a_stage_is_named_while_it_is_waited_for(monkeypatch: pytest.MonkeyPatch
     assert [event.what for event in events if isinstance(event, Waiting)] == ["port: refused", "banner: silent"]
 
 
+def test_silence_is_told_while_it_lasts_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Silent(Wire):
+        def __call__(self, *given: object) -> Wire:
+            watch = given[-1]
+            assert callable(watch)
+            watch()
+            watch()
+            return self
+
+    events: list[Event] = []
+    link(monkeypatch, Silent(), events).open()
+    said = ["banner: the machine boots, its SSH server does not answer yet"]
+    assert [event.what for event in events if isinstance(event, Waiting)] == said
+
+
 def test_a_dead_machine_ends_the_wait_at_once_with_its_last_words() -> None:
     def dead() -> Endpoint:
         raise DriverError("the machine is gone", why="qemu: out of memory")
