@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -123,4 +125,15 @@ def next_steps(board: RunState) -> Iterator[tuple[str, str]]:
     yield "report", near(str(Path(board.folder) / REPORT))
     made = next((track.artifact for track in board.tracks.values() if track.outcome == "ok" and track.artifact), None)
     if made is not None and board.ended is not None and board.ended.exit_code == 0:
-        yield "next", f"`bake ssh {plain(made.name)}` opens a shell on a machine of it"
+        bake = shlex.join(["bake", *_elsewhere(board.started.command if board.started else "")])
+        yield "next", f"`{plain(bake)} ssh {plain(made.name)}` opens a shell on a machine of it"
+
+
+def _elsewhere(command: str) -> Iterator[str]:
+    """Yield what a command line says of the project's place, which the next command must say too."""
+    words = iter(shlex.split(command))
+    for word in words:
+        if word in ("-C", "-f", "--directory", "--file"):
+            yield from (word, next(words, ""))
+        elif word.startswith(("--directory=", "--file=")) or re.match(r"-[Cf].", word):
+            yield word

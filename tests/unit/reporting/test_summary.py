@@ -156,10 +156,14 @@ def test_a_build_that_was_told_to_stop_is_cancelled_also_while_it_ends() -> None
     assert failure_text(CANCELLED) == "cancelled: b: interrupted by SIGINT"
 
 
-def ended(*told: e.Event, code: int = 0) -> RunState:
+def ended(*told: e.Event, code: int = 0, command: str = "bake") -> RunState:
     """A run that is over."""
     board = RunState()
-    for event in (e.RunStarted(folder="/p/.bakery/runs/r"), *told, e.RunEnded(seconds=9, exit_code=code)):
+    for event in (
+        e.RunStarted(folder="/p/.bakery/runs/r", command=command),
+        *told,
+        e.RunEnded(seconds=9, exit_code=code),
+    ):
         board.read(event)
     return board
 
@@ -175,6 +179,12 @@ def test_a_success_names_its_report_and_what_to_do_next() -> None:
         ("report", "/p/.bakery/runs/r/report.html"),
         ("next", "`bake ssh web-1` opens a shell on a machine of it"),
     ]
+
+
+@pytest.mark.parametrize("place", ["-C 'my images'", "-Cimages", "--directory=images -f web.py", "--file web.py"])
+def test_what_to_do_next_is_done_in_the_same_place(place: str) -> None:
+    _, (_, text) = next_steps(ended(*MADE, command=f"bake {place} build --no-test"))
+    assert text.startswith(f"`bake {place} ssh web-1` ")
 
 
 def test_a_failure_names_its_report_alone() -> None:
