@@ -9,9 +9,10 @@ import os
 import re
 import sys
 import traceback
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -23,6 +24,8 @@ from bakery.imagefile.user_code import UserCodeExit, call_user_code, describe, u
 from bakery.util.suggestions import did_you_mean
 
 FILE = "imagefile.py"
+_PYTHONS_OWN = (Path(os.__file__).parent, Path(__file__).parents[1])
+"""Python's library and this package: below an imagefile's folder where that is `/`."""
 
 
 def find(start: Path, file: str | None = None) -> Path:
@@ -74,6 +77,44 @@ class _FreshLoader(SourceFileLoader):
         raise OSError(path)
 
 
+class _HelperLoader(SourceFileLoader):
+    """Compares bytecode with what a file holds: a step's key is made of that, and its date and size may be another's,
+    as after an edit in the same second or in a tree whose dates are all set to one.
+    """
+
+    def path_stats(self, path: str) -> dict[str, int]:
+        """Return the file's checksum in the place of its date."""
+        data = self.get_data(path)
+        return {"mtime": zlib.crc32(data), "size": len(data)}
+
+
+class _HelperFinders:
+    """Finds modules in the folders of projects, and below; what is installed there is left to Python."""
+
+    def __init__(self) -> None:
+        self._folders: set[Path] = set()
+
+    def add(self, folder: Path) -> None:
+        """Look after a project's folder from now on."""
+        if self not in sys.path_hooks:
+            sys.path_hooks.insert(0, self)
+        self._folders.add(folder)
+        for path in [path for path in sys.path_importer_cache if Path(path).is_relative_to(folder)]:
+            del sys.path_importer_cache[path]
+
+    def __call__(self, path: str) -> FileFinder:
+        """Return what finds modules in a folder; raises ImportError where that is not for us."""
+        here = Path(path)
+        if not any(map(here.is_relative_to, self._folders)) or any(map(here.is_relative_to, _PYTHONS_OWN)):
+            raise ImportError(path)
+        if not {"site-packages", "dist-packages"}.isdisjoint(here.parts):
+            raise ImportError(path)
+        return FileFinder(path, (ExtensionFileLoader, EXTENSION_SUFFIXES), (_HelperLoader, SOURCE_SUFFIXES))
+
+
+_HELPERS = _HelperFinders()
+
+
 def import_module(file: Path, loader: Any = None, *, name: str = "") -> ModuleType:
     """Import an imagefile.
 
@@ -95,6 +136,7 @@ def import_module(file: Path, loader: Any = None, *, name: str = "") -> ModuleTy
     module = importlib.util.module_from_spec(spec)
     if not name:
         _forget_helpers(folder)
+        _HELPERS.add(folder)
     for path in (str(folder), str(file.parent)):
         if path not in sys.path:
             sys.path.insert(0, path)  # helper modules beside the imagefile import as anywhere else

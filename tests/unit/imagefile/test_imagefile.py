@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +84,36 @@ def test_helper_modules_beside_the_imagefile_import_and_are_read_again(load: Loa
     assert load(HEAD + "from helper_of_images import shared\n").images[0].tasks[0].__name__ == "shared"
     helper.write_text("import bakery\n@bakery.task\ndef other(m): ...\n", encoding="utf-8")
     assert load(HEAD + "from helper_of_images import other\n").images[0].tasks[0].__name__ == "other"
+
+
+def test_helpers_of_one_date_and_size_are_told_apart(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    for folder in (tmp_path, tmp_path / "package_of_images"):
+        folder.mkdir(exist_ok=True)
+        name = ".".join([*folder.relative_to(tmp_path).parts, "helper_of_one_date"])
+        for task in ("one", "two", "six"):
+            helper = folder / "helper_of_one_date.py"
+            helper.write_text(f"import bakery\n@bakery.task\ndef {task}(m): ...\n", encoding="utf-8")
+            os.utime(helper, (1_700_000_000, 1_700_000_000))
+            assert load(HEAD + f"from {name} import {task}\n").images[0].tasks[0].__name__ == task
+
+
+def test_what_is_installed_below_an_imagefile_is_left_to_python(tmp_path: Path) -> None:
+    finders = loader._HelperFinders()
+    finders.add(Path("/"))
+    try:
+        assert finders(str(tmp_path)).path == str(tmp_path)
+        for path in (
+            Path(os.__file__).parent,
+            tmp_path / ".venv/lib/site-packages/x",
+            Path(loader.__file__).parents[1],
+        ):
+            with pytest.raises(ImportError):
+                finders(str(path))
+    finally:
+        sys.path_hooks.remove(finders)
 
 
 @pytest.mark.parametrize(
