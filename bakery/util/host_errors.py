@@ -32,7 +32,18 @@ def no_space(folder: Path) -> bool:
 
 def trouble(error: BaseException) -> PreflightError | None:
     """Explain an error of the operating system; None where it is none of those that a host is known for."""
+    if isinstance(error, FileNotFoundError) and isinstance(error.filename, str | Path):
+        return _removed(Path(error.filename), error)
     if not isinstance(error, OSError) or error.errno not in KNOWN:
         return None
     what, hint = KNOWN[error.errno]
     return PreflightError(f"{what}: {error.filename}" if error.filename else what, why=str(error), hint=hint)
+
+
+def _removed(path: Path, error: FileNotFoundError) -> PreflightError | None:
+    """Explain that a folder of a run is gone, which bakery made and does not remove while the run goes on."""
+    gone = next((folder for folder in reversed(path.parents) if not folder.exists()), None)
+    if gone is None or ".bakery" not in path.parts:
+        return None
+    hint = "leave .bakery alone while bake runs: no `git clean -x`, no task that empties the project"
+    return PreflightError(f"{gone} was removed while the run used it", why=str(error), hint=hint)

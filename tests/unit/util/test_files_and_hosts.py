@@ -132,6 +132,16 @@ def test_what_is_no_hosts_fault_is_not_explained_away(error: Exception) -> None:
     assert host_errors.trouble(error) is None
 
 
+def test_a_folder_of_the_run_that_somebody_removed_is_named(tmp_path: Path) -> None:
+    gone = tmp_path / ".bakery"
+    error = host_errors.trouble(FileNotFoundError(ENOENT, "No such file", str(gone / "runs/r/machines/.x")))
+    assert error is not None
+    assert error.what == f"{gone} was removed while the run used it"
+    (gone / "runs").mkdir(parents=True)
+    assert host_errors.trouble(FileNotFoundError(ENOENT, "No such file", str(gone / "runs/x"))) is None
+    assert host_errors.trouble(FileNotFoundError(ENOENT, "No such file", str(tmp_path / "a/b"))) is None
+
+
 @pytest.mark.parametrize(("free", "full"), [(0, True), (16 * MIB - 1, True), (16 * MIB, False), (1 << 40, False)])
 def test_a_disk_without_room_for_anything_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, full: bool
