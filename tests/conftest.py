@@ -17,10 +17,12 @@ settings.load_profile("same")
 # Every `bake` that a test starts would compile the package anew, and take twice the time that users see.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# A shell's `&` and nohup start what they start with SIGINT ignored, and Python then leaves it so: the tests of Ctrl-C
-# would wait for ever.
+# A shell's `&` and nohup start what they start with SIGINT or SIGHUP ignored, and Python leaves it so, as does what it
+# starts: the tests of Ctrl-C would wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

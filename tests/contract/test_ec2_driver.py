@@ -48,6 +48,10 @@ class TestEc2Driver(DriverContract):
     def source(self) -> Source:
         return Ec2(base=BASE, region=REGION, instance_type="t3.micro", poll=0.2)
 
+    @pytest.fixture(params=[4, pytest.param(1, marks=pytest.mark.all)], ids=["some", "every"])
+    def crash_points(self, request: pytest.FixtureRequest) -> Iterable[int]:
+        return itertools.count(1, request.param)
+
     @pytest.fixture
     def exists(self, cloud: Aws) -> Exists:
         return lambda: {f"{kind} {name}" for kind, names in cloud.left().items() for name in names}
@@ -75,10 +79,6 @@ class TestEc2DriverOtherWays(TestEc2Driver):
             encrypt="alias/images",
             instance_policy=POLICY,
         )
-
-    @pytest.fixture(params=[4, pytest.param(1, marks=pytest.mark.all)], ids=["some", "every"])
-    def crash_points(self, request: pytest.FixtureRequest) -> Iterable[int]:
-        return itertools.count(1, request.param)
 
     @pytest.fixture
     def exists(self, cloud: Aws) -> Exists:

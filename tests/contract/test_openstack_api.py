@@ -15,6 +15,7 @@ from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import DriverError
 from bakery.model import Where
 from bakery.testing.contract import Stop
+from tests.contract.crashes import STEPS
 from tests.contract.openstack_stand_in import Answer, Fault, Request, StandIn
 from tests.contract.openstacklife import Life, OneLedger
 
@@ -81,14 +82,15 @@ def test_a_whole_life_leaves_the_kept_image_and_nothing_else(
     assert not one.driver.intact(kept)
 
 
+@STEPS
 @pytest.mark.parametrize("source", [PLAIN, VOLUME], ids=["server", "volume"])
 def test_a_crash_at_any_line_of_the_journal_leaves_nothing_that_the_journal_does_not_know(
-    cloud: StandIn, life: Callable[..., Life], source: OpenStack
+    cloud: StandIn, life: Callable[..., Life], source: OpenStack, step: int
 ) -> None:
     before = cloud.left()
-    stop_at = 0
+    stop_at = 1 - step
     while True:
-        stop_at += 1
+        stop_at += step
         one = life(source, ledger=OneLedger(stop_at))
         try:
             kept = one.whole()

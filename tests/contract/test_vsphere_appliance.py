@@ -15,6 +15,7 @@ from bakery.drivers.vsphere.driver import VSphereDriver
 from bakery.drivers.vsphere.options import OvfOptions
 from bakery.errors import DriverError, PreflightError
 from tests.appliances import ODD, PRODUCT, package, write_ova, write_ovf
+from tests.contract.crashes import STEPS
 from tests.contract.test_vsphere_life import names, once, vim_fault
 from tests.contract.vcsim import Reply, VCenterStandIn
 from tests.contract.vspherelife import Life, borrow, crash_everywhere, lives
@@ -92,9 +93,12 @@ def test_a_package_that_is_not_whole_is_said_before_anything_is_made(
     assert one.ledger.resources == {}
 
 
-def test_a_crash_at_any_line_leaves_nothing(front: VCenterStandIn, life: Callable[..., Life], tmp_path: Path) -> None:
+@STEPS
+def test_a_crash_at_any_line_leaves_nothing(
+    front: VCenterStandIn, life: Callable[..., Life], tmp_path: Path, step: int
+) -> None:
     path = write_ova(tmp_path / "web.ova", package())
-    crash_everywhere(front, lambda ledger: life(path, ledger, folder="imported"), more_than=8)
+    crash_everywhere(front, lambda ledger: life(path, ledger, folder="imported"), more_than=8, step=step)
 
 
 @pytest.mark.parametrize(

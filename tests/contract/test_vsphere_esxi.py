@@ -13,6 +13,7 @@ from bakery.drivers.vsphere.options import Keep, LibraryItem, LinuxPrep, VSphere
 from bakery.errors import DriverError
 from bakery.model import Where
 from tests.appliances import package, write_ova
+from tests.contract.crashes import STEPS
 from tests.contract.test_vsphere_life import names, once, vim_fault
 from tests.contract.vcsim import HostStandIn, Reply
 from tests.contract.vspherelife import Life, borrow, crash_everywhere, lives
@@ -84,8 +85,9 @@ def test_older_images_go_and_seeds_too(front: HostStandIn, life: Callable[..., L
     last.driver.delete(kept)
 
 
-def test_a_crash_at_any_line_leaves_nothing(front: HostStandIn, life: Callable[..., Life]) -> None:
-    crash_everywhere(front, life, more_than=8)
+@STEPS
+def test_a_crash_at_any_line_leaves_nothing(front: HostStandIn, life: Callable[..., Life], step: int) -> None:
+    crash_everywhere(front, life, more_than=8, step=step)
 
 
 @pytest.mark.parametrize("method", ["MakeDirectory", "CopyVirtualDisk_Task", "CreateVM_Task", "ReconfigVM_Task"])

@@ -14,6 +14,7 @@ from bakery.drivers.vsphere.options import LibraryItem, OvfOptions
 from bakery.errors import DriverError
 from bakery.util.context import WorkContext
 from tests.appliances import ODD, package
+from tests.contract.crashes import STEPS
 from tests.contract.test_vsphere_life import names
 from tests.contract.vcsim import Reply, SoapRequest, VCenterStandIn
 from tests.contract.vcsimlibrary import LibraryHand
@@ -76,9 +77,12 @@ def test_an_item_that_is_not_there_is_said_with_what_is(life: Callable[..., Life
     assert problem.why == "there are: debian, golden, odd"
 
 
+@STEPS
 @pytest.mark.parametrize("item", ["debian", "golden"])
-def test_a_crash_at_any_line_leaves_nothing(front: VCenterStandIn, life: Callable[..., Life], item: str) -> None:
-    crash_everywhere(front, lambda ledger: life(item, ledger, folder="deployed"), more_than=8)
+def test_a_crash_at_any_line_leaves_nothing(
+    front: VCenterStandIn, life: Callable[..., Life], item: str, step: int
+) -> None:
+    crash_everywhere(front, lambda ledger: life(item, ledger, folder="deployed"), more_than=8, step=step)
 
 
 @pytest.mark.parametrize("item", ["debian", "golden"])

@@ -14,6 +14,7 @@ from bakery.drivers.vsphere.options import Keep
 from bakery.errors import DriverError
 from bakery.model import Artifact, Where
 from bakery.testing.contract import Stop
+from tests.contract.crashes import STEPS
 from tests.contract.test_vsphere_life import names
 from tests.contract.vcsim import Reply, VCenterStandIn
 from tests.contract.vcsim_items import OVFS, TEMPLATES
@@ -107,16 +108,17 @@ def test_as_many_older_items_stay_as_were_asked_for(
     tidy(front)
 
 
+@STEPS
 @KINDS
 def test_a_crash_at_any_line_of_a_life_leaves_nothing_or_the_kept_item(
-    front: VCenterStandIn, life: Callable[..., Life], image: str
+    front: VCenterStandIn, life: Callable[..., Life], image: str, step: int
 ) -> None:
     """An older item of the name is there: it stays under its name until the new one stands."""
     life(image).whole()
     before = {one for one in front.exists() if not one.startswith("file ")}
-    points = 0
+    points = 1 - step
     while True:
-        points += 1
+        points += step
         one = life(image, OneLedger(points), keep=Keep(days=1) if image == "library-ovf" else Keep())
         crashed, committed = False, False
         try:
@@ -133,10 +135,13 @@ def test_a_crash_at_any_line_of_a_life_leaves_nothing_or_the_kept_item(
     tidy(front)
 
 
-def test_a_crash_while_a_new_version_is_made_leaves_one_item(front: VCenterStandIn, life: Callable[..., Life]) -> None:
+@STEPS
+def test_a_crash_while_a_new_version_is_made_leaves_one_item(
+    front: VCenterStandIn, life: Callable[..., Life], step: int
+) -> None:
     first = life("library-ovf").whole()
     machines = {one for one in front.exists() if one.startswith(("machine", "template"))}
-    for point in range(1, 100):
+    for point in range(1, 100, step):
         one = life("library-ovf", OneLedger(point))
         crashed = False
         try:

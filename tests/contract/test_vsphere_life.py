@@ -15,6 +15,7 @@ from bakery.drivers.vsphere.options import ExtraDisk, Keep, LinuxPrep, VSphereMa
 from bakery.errors import DriverError, Interrupted
 from bakery.model import Where
 from bakery.testing.contract import Stop
+from tests.contract.crashes import STEPS
 from tests.contract.vcsim import Reply, SoapRequest, VCenterStandIn
 from tests.contract.vspherelife import Life, OneLedger, borrow, crash_everywhere, lives
 
@@ -142,15 +143,16 @@ def test_more_hardware(front: VCenterStandIn, life: Callable[..., Life]) -> None
     assert config.guestId == "debian10_64Guest"
 
 
+@STEPS
 def test_a_crash_at_any_line_of_a_life_leaves_nothing_or_the_kept_image(
-    front: VCenterStandIn, life: Callable[..., Life]
+    front: VCenterStandIn, life: Callable[..., Life], step: int
 ) -> None:
     """An older image of the name is there: it stays under its name until the new one stands."""
     life().whole()
     before = front.exists()
-    points = 0
+    points = 1 - step
     while True:
-        points += 1
+        points += step
         one = life(OneLedger(points), folder="", keep=Keep(newest=0))
         crashed, committed = False, False
         try:
@@ -173,8 +175,11 @@ def listed(front: VCenterStandIn) -> list[Any]:
     return inventory.read(front.center, machines=True).of("machine")
 
 
-def test_a_crash_leaves_no_folder_that_was_made_for_the_build(front: VCenterStandIn, life: Callable[..., Life]) -> None:
-    crash_everywhere(front, lambda ledger: life(ledger, folder="a/b"), more_than=12)
+@STEPS
+def test_a_crash_leaves_no_folder_that_was_made_for_the_build(
+    front: VCenterStandIn, life: Callable[..., Life], step: int
+) -> None:
+    crash_everywhere(front, lambda ledger: life(ledger, folder="a/b"), more_than=12, step=step)
 
 
 def test_the_folder_stays_while_somebody_else_has_something_in_it(

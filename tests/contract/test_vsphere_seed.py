@@ -12,6 +12,7 @@ from bakery.drivers.vsphere.api.datastore_files import DatastorePath
 from bakery.drivers.vsphere.driver import VSphereDriver
 from bakery.drivers.vsphere.machine import seed_iso
 from bakery.errors import DriverError
+from tests.contract.crashes import STEPS
 from tests.contract.test_vsphere_life import names, once, vim_fault
 from tests.contract.vcsim import Reply, VCenterStandIn
 from tests.contract.vspherelife import Life, borrow, crash_everywhere, lives
@@ -61,8 +62,9 @@ def test_the_seed_is_there_while_the_machine_runs_and_not_in_the_image(
     one.driver.delete(kept)
 
 
-def test_a_crash_at_any_line_leaves_no_seed(front: VCenterStandIn, life: Callable[..., Life]) -> None:
-    crash_everywhere(front, life, more_than=10)
+@STEPS
+def test_a_crash_at_any_line_leaves_no_seed(front: VCenterStandIn, life: Callable[..., Life], step: int) -> None:
+    crash_everywhere(front, life, more_than=10, step=step)
 
 
 @pytest.mark.parametrize("method", ["ReconfigVM_Task", "PowerOnVM_Task"])

@@ -63,16 +63,19 @@ def lives(front: VCenterStandIn, folder: Path, **always: Any) -> Callable[..., L
     return make
 
 
-def crash_everywhere(front: VCenterStandIn, begin: Callable[[OneLedger], Life], *, more_than: int) -> None:
-    """Crash at every line of the journal on the way to an image, and see that each clean-up leaves nothing.
+def crash_everywhere(
+    front: VCenterStandIn, begin: Callable[[OneLedger], Life], *, more_than: int, step: int = 1
+) -> None:
+    """Crash at lines of the journal on the way to an image, and see that each clean-up leaves nothing.
 
     Args:
         front: the vCenter.
         begin: returns a life with that ledger.
         more_than: points that there are at least, and one.
+        step: 1 is every line, 3 one in three.
     """
     before = front.exists()
-    for point in range(1, 100):
+    for point in range(1, 100, step):
         one = begin(OneLedger(point))
         crashed = False
         try:

@@ -125,7 +125,6 @@ def debian(cache: Path) -> Qemu:
     return Qemu(base=Debian("bookworm"), disk="6G")
 
 
-both = pytest.mark.parametrize("source", [tiny, debian])
 mostly_tiny = pytest.mark.parametrize("source", [tiny, pytest.param(debian, marks=pytest.mark.all)])
 
 
@@ -223,7 +222,7 @@ def test_a_disk_cannot_be_smaller_than_its_base(bench: Bench) -> None:
         DRIVER.launch(replace(tiny(bench.cache), disk="32M"), bench.claim())
 
 
-@both
+@mostly_tiny
 def test_a_restored_machine_runs_on_with_the_new_runs_keys_and_the_time_of_day(
     bench: Bench, source: Callable[[Path], Qemu]
 ) -> None:

@@ -51,6 +51,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostStandIn]:
         yield front
 
 
+@pytest.mark.all
 class TestVSphereDriverOnASingleHost(DriverContract):
     """The whole contract: a machine's disks copied, and a machine that is off."""
 
