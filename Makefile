@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 SHELL := /bin/bash
 # Tests that boot machines are tried once more: a host that stalls for minutes is no defect of ours, a defect fails twice.
 AGAIN := --reruns 1 --reruns-delay 5 -rR --durations=25
+# They wait more than they work: two for each processor, and first those that wait longest.
+WAITING := -n $$(( 2 * $$(nproc) )) --dist loadfile --no-loadscope-reorder
 # Branch coverage of both runs together, gated by `fail_under`; `coverage report --skip-covered --sort=cover` shows the rest.
 MEASURED := --cov --cov-report= --cov-fail-under=0
 MEASURED_TOO := --cov --cov-report= --cov-append
@@ -17,8 +19,7 @@ example: setup  ## bake the example, from nothing to a tested image
 
 test: setup test-host  ## unit, contract, command line, and a bounded set of live tests
 	$(BIN)/pytest tests/unit -n auto -m "not all" $(MEASURED)
-	$(BIN)/pytest tests/cli -n auto -m "not all"
-	$(BIN)/pytest tests/contract tests/live -n 3 --dist loadfile -m "not all and not aws and not openstack and not virtualbox and not vmware" $(AGAIN) $(MEASURED_TOO)
+	$(BIN)/pytest tests/live tests/contract tests/cli $(WAITING) -m "not all and not aws and not openstack and not virtualbox and not vmware" $(AGAIN) $(MEASURED_TOO)
 
 test-all: setup test-host  ## everything that needs no account: all kill points, all live tests
 	$(BIN)/pytest -m "not aws and not openstack and not virtualbox and not vmware" --hypothesis-profile=new $(AGAIN)
