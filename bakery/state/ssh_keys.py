@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
 from bakery.model import from_json
 from bakery.util.files import write_whole
+
+PROOF: Final = "/run/bakery-proof"
+"""Where a machine keeps its proof until it is switched off, for everybody in it to read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +43,15 @@ def make_keys(comment: str) -> Keys:
         host_private=host_private,
         host_public=host_public,
     )
+
+
+def proof_of(user_private: str) -> str:
+    """Return what a machine shows to prove that it is the one that was given a login key; it tells nothing of the key.
+
+    Args:
+        user_private: the private half, in OpenSSH's text form.
+    """
+    return hmac.new(user_private.encode(), b"bakery: this is the machine", hashlib.sha256).hexdigest()
 
 
 def _pair() -> tuple[str, str]:

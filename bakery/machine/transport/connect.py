@@ -22,7 +22,7 @@ from paramiko.ssh_exception import AuthenticationException, ChannelException, In
 from bakery.errors import ConnectError
 from bakery.machine.transport import private_key as private_keys
 from bakery.machine.transport.banner import knock
-from bakery.machine.transport.learned_key import LearnedKey
+from bakery.machine.transport.learned_key import LearnedKey, ProvenKey
 from bakery.machine.transport.stages import AGENT, NotReached, Stage
 from bakery.model import Endpoint
 
@@ -124,7 +124,7 @@ def connect(
     """
     import fabric
 
-    policy = LearnedKey.of(endpoint) or HostKeys.of(endpoint)
+    policy = LearnedKey.of(endpoint) or ProvenKey.of(endpoint, private_key) or HostKeys.of(endpoint)
     gateway = connect(endpoint.gateway, private_key, timeout) if endpoint.gateway else None
     talk = max(TALK, timeout) if gateway is None else timeout  # beyond a gateway we see no server's first word
     options: dict[str, Any] = {
@@ -153,12 +153,23 @@ def connect(
         )
         client_of(connection).set_missing_host_key_policy(policy)
         _open(connection)
+        if isinstance(policy, ProvenKey):
+            _proven(connection, policy)
     except BaseException:
         if gateway is not None:
             gateway.close()
         raise
     client_of(connection).set_missing_host_key_policy(RejectPolicy())
     return connection
+
+
+def _proven(connection: Connection, policy: ProvenKey) -> None:
+    """See that it is the machine to which we are connected, before anything else is said to it."""
+    try:
+        policy.prove(session_of(connection))
+    except BaseException:
+        _abandon(connection)
+        raise
 
 
 def _login(endpoint: Endpoint, own: str) -> dict[str, Any]:

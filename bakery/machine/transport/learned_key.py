@@ -1,28 +1,39 @@
-"""The host key of a machine behind a port that a process of ours holds: learned at the first connection, then pinned.
+"""The host key of a machine that makes its own, as a user's machine does: learned at the first connection, then pinned.
 
 A virtual machine of this host is reached through a port on loopback that its QEMU holds from its first moment to its
-last. What answers there is the machine: nobody can stand in between. So it needs no host key of ours to be known by,
-and may boot as a user's machine does.
+last. What answers there is the machine: nobody can stand in between.
+
+Elsewhere the machine is given a proof: a text that is made of our login key, and that only our user data hold. Whoever
+shows it over the first connection, after we have logged in, is the machine: a login by key is bound to the host key
+that was presented, so nobody in between can hand it on (RFC 4252, section 7, and RFC 4253, section 8).
 """
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from paramiko import MissingHostKeyPolicy, PKey, SSHClient
+from paramiko import MissingHostKeyPolicy, PKey, SSHClient, SSHException
 
 from bakery.machine.transport.stages import NotReached
+from bakery.state.ssh_keys import PROOF, proof_of
 from bakery.util.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from paramiko import Transport as Session
+
     from bakery.model import Endpoint
 
 HOLDER: Final = "holder"
 FILE: Final = "learned"
+PROVING: Final = "proving"
+_MOST: Final = 4096
+_TALK: Final = 30.0
+"""Seconds that a machine may take to show its proof."""
 TYPES: Final = (
     "ssh-ed25519",
     "ecdsa-sha2-nistp256",
@@ -42,6 +53,15 @@ def learning(holder: int, file: Path) -> Mapping[str, Any]:
         file: where the key is written once it was seen; nothing is learned where it exists.
     """
     return {HOLDER: holder, FILE: str(file)}
+
+
+def proving(file: Path) -> Mapping[str, Any]:
+    """Return the data of an endpoint whose host key is not known yet, and which proves what it is.
+
+    Args:
+        file: where the key is written once it was proven; after that no other is taken.
+    """
+    return {PROVING: True, FILE: str(file)}
 
 
 def learned(file: Path) -> str:
@@ -81,13 +101,80 @@ class LearnedKey(MissingHostKeyPolicy):
             NotReached: somebody else holds the port, or it is another key than before.
         """
         del client
-        text = f"{key.get_name()} {key.get_base64()}"
+        text = _text(key)
         if not holds(self.holder, self.port):
             raise NotReached("host key", f"{hostname} port {self.port} is not held by process {self.holder} of ours")
         if (known := learned(self.file)) and known != text:
             raise NotReached("host key", f"{hostname} presents another {key.get_name()} than at first")
         if not known:
             write_whole(self.file, f"{text}\n", durable=True)
+
+
+@dataclass(frozen=True)
+class ProvenKey(MissingHostKeyPolicy):
+    """Takes the first key of a machine that then shows its proof, writes it down, and takes no other afterwards.
+
+    Args:
+        proof: what the machine must show.
+        file: where the key is written.
+    """
+
+    proof: str
+    file: Path
+    types = TYPES
+
+    @classmethod
+    def of(cls, endpoint: Endpoint, private_key: str) -> ProvenKey | None:
+        """Return the policy of an endpoint whose driver says that it proves what it is; else None."""
+        if endpoint.host_key or PROVING not in endpoint.data:
+            return None
+        return cls(proof_of(private_key), Path(endpoint.data[FILE]))
+
+    def missing_host_key(self, client: SSHClient, hostname: str, key: PKey) -> None:
+        """Compare with the key that was proven, where one was.
+
+        Raises:
+            NotReached: it is another key.
+        """
+        del client
+        if (known := learned(self.file)) and known != _text(key):
+            raise NotReached("host key", f"{hostname} presents another {key.get_name()} than at first")
+
+    def prove(self, session: Session) -> None:
+        """Have the machine show its proof, and write its key down; once.
+
+        Args:
+            session: open, and logged in with our key.
+
+        Raises:
+            NotReached: it shows none, or another.
+        """
+        if learned(self.file):
+            return
+        shown = _shown(session)
+        if not hmac.compare_digest(shown, self.proof.encode()):
+            said = f"shows {'another text' if shown else 'nothing'} in {PROOF}"
+            raise NotReached("host key", f"whoever answers {said}, and not what cloud-init gave our machine")
+        write_whole(self.file, f"{_text(session.get_remote_server_key())}\n", durable=True)
+
+
+def _text(key: PKey) -> str:
+    return f"{key.get_name()} {key.get_base64()}"
+
+
+def _shown(session: Session) -> bytes:
+    """Return the text that a machine shows as its proof; bounded, as whoever answers may be anybody."""
+    try:
+        channel = session.open_session(timeout=_TALK)
+        channel.settimeout(_TALK)
+        channel.exec_command(f"cat {PROOF}")
+        shown = b""
+        while len(shown) < _MOST and (more := channel.recv(_MOST)):
+            shown += more
+        channel.close()
+    except (SSHException, OSError, EOFError) as error:
+        raise NotReached("banner", f"the machine hung up before it showed its proof: {error}") from error
+    return shown.strip()
 
 
 def holds(process: int, port: int) -> bool:
