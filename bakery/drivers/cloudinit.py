@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from bakery.state.ssh_keys import Keys
+from bakery.state.ssh_keys import PROOF, Keys, proof_of
 
 LABEL = "cidata"
 HOST_KEY = "ssh_host_ed25519_key"
@@ -74,6 +74,20 @@ def user_data_for_seed(keys: Keys, *, user: str = "root") -> str:
 def configuration_for_seed(keys: Keys, *, user: str = "root") -> dict[str, Any]:
     """Return the entries of what `user_data_for_seed` writes."""
     return {**configuration(keys, user=user, host_key=False), **_taken()}
+
+
+def user_data_for_test(keys: Keys, *, user: str = "root") -> str:
+    """Write user data as `user_data` does, for a machine that makes its own host keys and proves that it is ours.
+
+    So the image is seen to boot as a user's machine does; see `bakery.machine.transport.learned_key`.
+
+    Args:
+        keys: this machine's keys.
+        user: who logs in.
+    """
+    show = f"umask 022; echo {proof_of(keys.user_private)} >{PROOF}"
+    once = ["cloud-init-per", "instance", "bakery-proof", "sh", "-c", show]
+    return user_data(keys, user=user, host_key=False, extra={"bootcmd": [once]})
 
 
 def _taken() -> dict[str, Any]:

@@ -139,8 +139,8 @@ def host_keys_are_new(bakery_session: Session) -> None:
 def host_keys_are_made(host: Host, bakery_session: Session) -> None:
     """A machine to which nobody gives host keys makes its own at its first boot, or nobody can ever log in to it.
 
-    Where this machine was given none, it has just done so. Where it was (in clouds, that is how we know it), what makes
-    keys at boot is run again on a folder without any.
+    Where this machine was given none, it has just done so. Where it was (with user data of the user's own, that is how
+    we know it), what makes keys at boot is run again on a folder without any.
     """
     if not bakery_session.identity.host_keys and bakery_session.job.endpoint.transport != "ssh":
         pytest.skip("the image has no SSH host keys, and is not reached by SSH")

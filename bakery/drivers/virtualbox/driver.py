@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from bakery.disk import image_files
 from bakery.drivers.base import Driver
+from bakery.drivers.shared import host_keys
 from bakery.drivers.shared.appliance import Appliance
 from bakery.drivers.shared.appliance_files import content_key
 from bakery.drivers.shared.console import host_key_from
@@ -83,8 +84,12 @@ class VirtualBoxDriver(Driver[VirtualBox]):
             DriverError: it does not run any more.
         """
         power.must_run(self._box, handle.data["uuid"], handle.folder / launch.SERIAL)
-        host_key = str(handle.data["host_key"] or host_key_from(self.console(handle)))
-        return Endpoint(port=handle.data["port"], user=handle.settings["user"], host_key=host_key)
+        if handle.settings.get("host_key") == "given":
+            host_key = host_keys.known(handle)
+        else:
+            host_key = host_key_from(self.console(handle))
+        data = host_keys.endpoint_data(handle, host_key)
+        return Endpoint(port=handle.data["port"], user=handle.settings["user"], host_key=host_key, data=data)
 
     def console(self, handle: Handle) -> str:
         """Return what the machine wrote on its serial port so far."""

@@ -1,6 +1,7 @@
 """Plays cloud-init for a guest that has none: turns its configuration into a `#!` script.
 
-Only what bakery's own user data hold, and a user's scripts: login keys, the ed25519 host key for dropbear, scripts.
+Only what bakery's own user data hold, and a user's scripts: login keys, the ed25519 host key for dropbear, commands,
+scripts.
 """
 
 from __future__ import annotations
@@ -54,11 +55,17 @@ def _config(config: dict[str, Any]) -> list[str]:
     theirs = (key for user in users for key in user.get("ssh_authorized_keys", []))
     keys = [*config.get("ssh_authorized_keys", []), *theirs]
     lines = [f"# {key}" for key in keys]  # the guest takes every key that it sees in its seed
+    lines += [shlex.join(_command(words)) for words in config.get("bootcmd", [])]
     private = config.get("ssh_keys", {}).get("ed25519_private")
     if private:
         key = base64.b64encode(dropbear_key(private)).decode()
         lines += ["umask 077", f"echo {key} | base64 -d > {DROPBEAR}", "umask 022"]
     return lines
+
+
+def _command(words: list[str]) -> list[str]:
+    """Return a command without cloud-init's word for how often it runs: a guest's script runs once."""
+    return words[3:] if words[0] == "cloud-init-per" else words
 
 
 def _console() -> list[str]:

@@ -34,6 +34,14 @@ def multipart(*parts: tuple[str, str]) -> str:
     return message.as_string()
 
 
+def test_commands_at_boot_run_without_cloud_inits_word_for_how_often() -> None:
+    config = {
+        "bootcmd": [["cloud-init-per", "instance", "name", "sh", "-c", "echo 'a b' >/run/x"], ["modprobe", "loop"]]
+    }
+    lines = script("#cloud-config\n" + yaml.safe_dump(config)).splitlines()
+    assert lines[2:4] == ["sh -c 'echo '\"'\"'a b'\"'\"' >/run/x'", "modprobe loop"]
+
+
 def test_a_script_by_itself_is_run_as_it_is() -> None:
     assert script("#!/bin/sh\necho hello\n") == "#!/bin/sh\necho hello\n"
 

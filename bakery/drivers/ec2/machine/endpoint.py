@@ -9,6 +9,7 @@ from typing import Any
 from bakery.drivers.ec2.api.account import Ec2Cloud
 from bakery.drivers.ec2.machine import ssm
 from bakery.drivers.ec2.source import Ec2
+from bakery.drivers.shared import host_keys
 from bakery.drivers.shared.console import host_key_from
 from bakery.drivers.shared.waiting import patience
 from bakery.errors import DriverError, NotYet
@@ -31,8 +32,9 @@ def endpoint(cloud: Ec2Cloud, handle: Handle, hook: Hook) -> Endpoint:
         host, port = "127.0.0.1", ssm.port(cloud, handle)
     else:
         host, port = _mapped(_address(found, source), hook)
-    key = handle.data["host_public"] if source.host_key == "given" else _console_key(cloud, handle)
-    return Endpoint(host=host, port=port, user=source.user, host_key=key, gateway=source.bastion)
+    key = host_keys.known(handle) if source.host_key == "given" else _console_key(cloud, handle)
+    data = host_keys.endpoint_data(handle, key)
+    return Endpoint(host=host, port=port, user=source.user, host_key=key, gateway=source.bastion, data=data)
 
 
 def machine(cloud: Ec2Cloud, handle: Handle) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from bakery.drivers.ec2.machine import base_images, instance_profile, network, u
 from bakery.drivers.ec2.machine.network import SubnetChoice
 from bakery.drivers.ec2.machine.run_instances import Order, run_instances
 from bakery.drivers.ec2.source import Ec2
+from bakery.drivers.shared import host_keys
 from bakery.errors import NotYet
 from bakery.model import Handle
 from bakery.state.claim import Claim, Intent
@@ -119,7 +120,7 @@ def _handle(job: Ec2Job, intent: Intent, machine: Mapping[str, Any]) -> Handle:
     request = machine.get("SpotInstanceRequestId")
     resource = intent.made(machine["InstanceId"], **({"spot_request": request} if request else {}))
     settings = {"source": job.source.settings(), **cloud.record}
-    data = {**cloud.record, "host_public": claim.keys.host_public, "role": claim.role, "build": claim.build}
+    data = {**cloud.record, "host_public": host_keys.given(claim), "role": claim.role, "build": claim.build}
     return Handle(
         driver="ec2", id=machine["InstanceId"], resource=resource, folder=claim.folder, settings=settings, data=data
     )

@@ -21,6 +21,8 @@ def compose(source: Ec2, claim: Claim) -> str | bytes:
     theirs = user_data.text_of(source.user_data) if claim.role == "build" else ""
     if theirs:
         text = user_data.join(cloudinit.configuration(claim.keys, user=source.user, host_key=given), theirs)
+    elif given and claim.role != "build":
+        text = cloudinit.user_data_for_test(claim.keys, user=source.user)
     else:
         text = cloudinit.user_data(claim.keys, user=source.user, host_key=given)
     data = user_data.packed(text, LIMIT)

@@ -10,6 +10,7 @@ from typing import Final
 from bakery.drivers.openstack.api.cloud import OpenStackCloud
 from bakery.drivers.openstack.machine import servers
 from bakery.drivers.openstack.source import OpenStack
+from bakery.drivers.shared import host_keys
 from bakery.drivers.shared.console import host_key_from
 from bakery.drivers.shared.waiting import patience
 from bakery.errors import NotYet
@@ -55,10 +56,12 @@ class Reach:
             known.ran = time.monotonic()
             known.read = known.read or known.ran
         if source.host_key == "given":
-            key = handle.data["host_public"]
+            key = host_keys.known(handle)
         else:
             key = known.host_key = known.host_key or _shown(cloud, handle, source, known)
-        return Endpoint(host=handle.data["address"], user=source.user, host_key=key, gateway=source.bastion)
+        data = host_keys.endpoint_data(handle, key)
+        address = handle.data["address"]
+        return Endpoint(host=address, user=source.user, host_key=key, gateway=source.bastion, data=data)
 
 
 def _shown(cloud: OpenStackCloud, handle: Handle, source: OpenStack, known: Known) -> str:

@@ -12,6 +12,7 @@ from bakery.drivers.openstack.api.cloud import OpenStackCloud
 from bakery.drivers.openstack.image import images
 from bakery.drivers.openstack.machine import base_images, network, servers, user_data, volumes
 from bakery.drivers.openstack.source import OpenStack
+from bakery.drivers.shared import host_keys
 from bakery.errors import DriverError, PreflightError, RetryableError
 from bakery.model import Handle, Resource
 from bakery.state.claim import Claim
@@ -72,7 +73,7 @@ def launch(job: ServerJob, ready: Ready | None = None) -> Handle:
         server = _first_with_room(job, base.result(), sizes.result(), prerequisites)
         address = opened.result()
     settings = {"source": source.settings(), **cloud.record}
-    data = {**cloud.record, "address": address, "host_public": claim.keys.host_public, "volume": server.volume}
+    data = {**cloud.record, "address": address, "host_public": host_keys.given(claim), "volume": server.volume}
     return Handle(
         driver="openstack",
         id=server.id,

@@ -24,8 +24,10 @@ def compose(source: OpenStack, claim: Claim) -> str | None:
         text = theirs
     elif theirs and claim.role == "build":
         text = user_data.join(cloudinit.configuration(claim.keys, user=source.user), theirs)
-    else:
+    elif claim.role == "build":
         text = cloudinit.user_data(claim.keys, user=source.user)
+    else:
+        text = cloudinit.user_data_for_test(claim.keys, user=source.user)
     coded = base64.b64encode(user_data.packed(text, LIMIT * 3 // 4)).decode()
     if len(coded) > LIMIT:
         raise ImagefileError(

@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from bakery.drivers import cloudinit
+from bakery.drivers.shared import host_keys
 from bakery.drivers.virtualbox import credentials
 from bakery.drivers.virtualbox.api.answers import MachineInfo
 from bakery.drivers.virtualbox.api.errors import VirtualBoxError
@@ -87,14 +88,14 @@ def launch(job: LaunchJob) -> Handle:
     resource = intent.made(claim.name, uuid=machine.uuid)
     _start(job, machine)
     disk = str(job.folder / DISK) if isinstance(job.base, StartDisk) else ""
-    host_key = claim.keys.host_public if job.source.host_key == "given" else ""
+    host_key = claim.keys.host_public if _is_given_host_key(job) else ""
     return Handle(
         driver=claim.driver,
         id=claim.name,
         resource=resource,
         folder=claim.folder,
         settings=job.source.settings(),
-        data={"uuid": machine.uuid, "port": port, "host_key": host_key, "disk": disk},
+        data={"uuid": machine.uuid, "port": port, "host_public": host_key, "disk": disk},
     )
 
 
@@ -170,13 +171,23 @@ def _registered(job: LaunchJob, uuid: str | None) -> MachineInfo:
 def _insert_seed(job: LaunchJob, uuid: str) -> None:
     """Put a cloud-init seed into a CD drive; its instance id is new, so that cloud-init does its work again."""
     seed, keys, user = job.folder / SEED, job.claim.keys, job.source.user
-    given = job.source.host_key == "given"
+    given = _is_given_host_key(job)
     if given:
         ours = cloudinit.user_data_for_seed(keys, user=user)
+    elif job.source.host_key == "given":
+        ours = cloudinit.user_data_for_test(keys, user=user)
     else:
         ours = cloudinit.user_data(keys, user=user, host_key=False)
     cloudinit.seed(seed, keys, instance=job.claim.name, text=str(job.source.user_data) or ours, host_key=given)
     _insert(job, uuid, str(seed))
+
+
+def _is_given_host_key(job: LaunchJob) -> bool:
+    """Say whether a machine is known by a host key of ours.
+
+    One that is only tested makes its own, as a user's does; but user data of the user's own stand as they are.
+    """
+    return job.source.host_key == "given" and bool(job.source.user_data or host_keys.given(job.claim))
 
 
 def additions_iso(box: VBoxManage) -> Path:

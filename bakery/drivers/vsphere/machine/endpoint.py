@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
+from bakery.drivers.shared import host_keys
 from bakery.drivers.shared.waiting import patience
 from bakery.drivers.vsphere.api.center import Properties, VCenter
 from bakery.drivers.vsphere.source import GUESTINFO, VSphere
@@ -55,7 +56,8 @@ class AddressFinder:
         seen = self._seen.setdefault(handle.id, Seen())
         if time.monotonic() - seen.settled >= STATE:
             self._look(center, handle, source, seen)
-        return Endpoint(host=seen.address, user=source.user, host_key=handle.data["host_public"])
+        key = host_keys.known(handle)
+        return Endpoint(host=seen.address, user=source.user, host_key=key, data=host_keys.endpoint_data(handle, key))
 
     def _look(self, center: VCenter, handle: Handle, source: VSphere, seen: Seen) -> None:
         with patience("vSphere"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from bakery.drivers.shared import host_keys
 from bakery.drivers.vsphere.api import inventory, marks, tasks, types
 from bakery.drivers.vsphere.api.center import VCenter, moid
 from bakery.drivers.vsphere.api.errors import VSphereError, fault_of
@@ -83,7 +84,7 @@ def launch(job: CloneJob) -> Handle:
         data={
             **center.record,
             "machine": own,
-            "host_public": claim.keys.host_public,
+            "host_public": host_keys.given(claim),
             "seed": dict(seed.data) if seed is not None else None,
             "folders": [{"key": one.key, "id": one.id, "data": dict(one.data)} for one in made],
         },

@@ -45,7 +45,7 @@ def insert(center: VCenter, machine: Any, source: VSphere, datacenter: Entity, c
     """
     seed = claim.folder / FILE
     text = user_data.for_seed(source, claim)
-    cloudinit.seed(seed, claim.keys, instance=claim.name, text=text, host_key=True)
+    cloudinit.seed(seed, claim.keys, instance=claim.name, text=text, host_key=claim.role == "build")
     path = datastore_files.beside(center, machine, FILE)
     intent = claim.intend(SEED, str(path), path=str(path), datacenter=datacenter.moid, **center.record)
     upload(center, seed, path, datacenter)

@@ -30,8 +30,10 @@ def settings(source: VSphere, claim: Claim) -> dict[str, str]:
     theirs = user_data.text_of(source.user_data)
     if theirs and claim.role == "build":
         text = user_data.join(cloudinit.configuration(claim.keys, user=source.user), theirs)
-    else:
+    elif claim.role == "build":
         text = cloudinit.user_data(claim.keys, user=source.user)
+    else:
+        text = cloudinit.user_data_for_test(claim.keys, user=source.user)
     packed = user_data.packed(text, PLAIN)
     coded = base64.b64encode(packed).decode()
     if len(coded) > LIMIT:
@@ -48,7 +50,7 @@ def settings(source: VSphere, claim: Claim) -> dict[str, str]:
 
 
 def for_seed(source: VSphere, claim: Claim) -> str:
-    """Return the user data of a machine that takes its host key from its seed disk.
+    """Return the user data of a machine with a seed disk: one that is built on takes its host key from there.
 
     Raises:
         ImagefileError: the user's data are of an unknown kind.
@@ -56,7 +58,9 @@ def for_seed(source: VSphere, claim: Claim) -> str:
     theirs = user_data.text_of(source.user_data)
     if theirs and claim.role == "build":
         return user_data.join(cloudinit.configuration_for_seed(claim.keys, user=source.user), theirs)
-    return cloudinit.user_data_for_seed(claim.keys, user=source.user)
+    if claim.role == "build":
+        return cloudinit.user_data_for_seed(claim.keys, user=source.user)
+    return cloudinit.user_data_for_test(claim.keys, user=source.user)
 
 
 def _metadata(claim: Claim) -> str:

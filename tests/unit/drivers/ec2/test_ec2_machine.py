@@ -19,6 +19,7 @@ from bakery.drivers.ec2.machine import base_images, endpoint, instance_profile, 
 from bakery.drivers.ec2.options import Filter, Newest, Parameter
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import BakeryError, DriverError, NotYet, PreflightError, RetryableError
+from bakery.machine.transport.learned_key import proving
 from bakery.model import Artifact, Handle
 from bakery.state.claim import Claim
 from tests.unit.drivers.ec2.conftest import Aws
@@ -426,6 +427,18 @@ def test_a_machine_is_reached_over_the_address_that_was_asked_for(
     aws.answer("describe_instances", state("running", **addresses))
     shown = endpoint.endpoint(account, handle(account, replace(SOURCE, connect=connect)), None)
     assert (shown.host, shown.port, shown.host_key) == (host, 22, "ssh-ed25519 given")
+
+
+def test_a_machine_that_is_only_tested_proves_that_its_key_is_its_own(
+    account: Ec2Cloud, aws: Aws, tmp_path: Path
+) -> None:
+    aws.answer("describe_instances", state("running", PublicIpAddress="192.0.2.1"))
+    one = handle(account, SOURCE)
+    tested = replace(one, folder=tmp_path, data={**one.data, "host_public": ""})
+    shown = endpoint.endpoint(account, tested, None)
+    assert (shown.host_key, shown.data) == ("", proving(tmp_path / "host-key"))
+    (tmp_path / "host-key").write_text("ssh-ed25519 BBBB\n", encoding="ascii")
+    assert endpoint.endpoint(account, tested, None).host_key == "ssh-ed25519 BBBB"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from bakery.drivers.ec2.options import Metadata, Spot, Volume
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import ImagefileError
 from bakery.state.claim import Claim
-from bakery.state.ssh_keys import make_keys
+from bakery.state.ssh_keys import make_keys, proof_of
 
 IMAGE = {
     "ImageId": "ami-1",
@@ -143,6 +143,15 @@ def test_user_data_of_the_user_ride_beside_ours(claim: Callable[[str], Claim]) -
     assert "text/cloud-config" in text
     assert "text/x-shellscript" in text
     assert "hello" not in str(compose(replace(SOURCE, user_data="#!/bin/sh\necho hello\n"), claim("smoke")))
+
+
+def test_a_machine_that_is_only_tested_is_given_a_proof_and_no_host_key(claim: Callable[[str], Claim]) -> None:
+    tested = claim("smoke")
+    text = str(compose(SOURCE, tested))
+    assert proof_of(tested.keys.user_private) in text
+    assert "ssh_keys" not in text
+    assert "bakery-proof" not in str(compose(replace(SOURCE, host_key="console"), tested))
+    assert "bakery-proof" not in str(compose(SOURCE, claim("build")))
 
 
 def test_long_user_data_are_packed(claim: Callable[[str], Claim]) -> None:

@@ -18,6 +18,7 @@ from bakery.drivers.openstack.machine import endpoint, servers
 from bakery.drivers.openstack.options import GlanceUrl, Volume
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import DriverError, NotYet
+from bakery.machine.transport.learned_key import proving
 from bakery.model import Handle, Resource, Where
 from bakery.state.claim import Claim
 from bakery.util.context import WorkContext
@@ -321,6 +322,18 @@ def test_a_machine_is_where_its_port_is_and_shows_the_key_it_was_given(cloud: Op
     api.things["servers"]["s"] = {"id": "s", "name": "s", "status": "ACTIVE"}
     shown = endpoint.Reach().endpoint(cloud, handle(cloud, replace(PLAIN, user="debian")))
     assert (shown.host, shown.user, shown.host_key) == ("10.0.0.5", "debian", "ssh-ed25519 given")
+
+
+def test_a_machine_that_is_only_tested_proves_that_its_key_is_its_own(
+    cloud: OpenStackCloud, api: StandIn, tmp_path: Path
+) -> None:
+    api.things["servers"]["s"] = {"id": "s", "name": "s", "status": "ACTIVE"}
+    one = handle(cloud, PLAIN)
+    tested = replace(one, folder=tmp_path, data={**one.data, "host_public": ""})
+    shown = endpoint.Reach().endpoint(cloud, tested)
+    assert (shown.host_key, shown.data) == ("", proving(tmp_path / "host-key"))
+    (tmp_path / "host-key").write_text("ssh-ed25519 BBBB\n", encoding="ascii")
+    assert endpoint.Reach().endpoint(cloud, tested).host_key == "ssh-ed25519 BBBB"
 
 
 def test_a_machine_that_runs_is_not_asked_about_again_at_once(cloud: OpenStackCloud, api: StandIn, sent: Sent) -> None:

@@ -18,6 +18,7 @@ from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import BakeryError, DriverError, ImagefileError, PreflightError, RetryableError
 from bakery.model import Endpoint
 from bakery.state.claim import Claim
+from bakery.state.ssh_keys import proof_of
 from tests.contract.openstack_stand_in import Answer, Request, StandIn
 
 Sent = Callable[..., list[Request]]
@@ -167,6 +168,13 @@ def test_the_user_s_own_user_data_are_for_the_machine_that_is_built(
     text = decoded(replace(PLAIN, user_data="#cloud-config\npackages: [htop]\n"), replace(claim, role=role))
     assert ("htop" in text) is mine
     assert (claim.keys.user_public.split()[1] in text) is keys
+
+
+def test_a_machine_that_is_only_tested_is_given_a_proof_and_no_host_key(claim: Claim) -> None:
+    text = decoded(PLAIN, replace(claim, role="smoke"))
+    assert proof_of(claim.keys.user_private) in text
+    assert "ssh_keys" not in text
+    assert proof_of(claim.keys.user_private) not in decoded(PLAIN, claim)
 
 
 def test_without_cloud_init_the_user_data_are_the_user_s_alone(claim: Claim) -> None:

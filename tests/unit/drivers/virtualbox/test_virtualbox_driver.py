@@ -16,6 +16,7 @@ from bakery.drivers.virtualbox.driver import VirtualBoxDriver
 from bakery.drivers.virtualbox.options import RegisteredMachine
 from bakery.drivers.virtualbox.source import VirtualBox
 from bakery.errors import DriverError, NotYet
+from bakery.machine.transport.learned_key import proving
 from bakery.model import Artifact, Checkpoint, Handle, Resource, Where
 from bakery.state.ssh_keys import make_keys
 from bakery.testing.contract import RecordingLedger
@@ -46,7 +47,7 @@ def handle(folder: Path, host_key: str = "ssh-ed25519 AAAA", **settings: Any) ->
         resource=Resource(driver="virtualbox", kind="machine", key="bakery-r1-1"),
         folder=folder,
         settings=VirtualBox(base=None, **settings).settings(),
-        data={"uuid": "u-1", "port": 20022, "host_key": host_key, "disk": str(folder / "disk.vdi")},
+        data={"uuid": "u-1", "port": 20022, "host_public": host_key, "disk": str(folder / "disk.vdi")},
     )
 
 
@@ -75,12 +76,21 @@ def test_a_machine_is_reached_at_its_port_with_its_pinned_key(tmp_path: Path) ->
 
 def test_a_key_that_the_machine_made_is_read_from_its_console(tmp_path: Path) -> None:
     asked, _ = driver(showvminfo=[info(state="running")])
-    machine = handle(tmp_path, host_key="")
+    machine = replace(handle(tmp_path, host_key=""), settings={**handle(tmp_path).settings, "host_key": "console"})
     with pytest.raises(NotYet, match="host key"):
         asked.endpoint(machine)
     key = " ".join(make_keys("t").host_public.split()[:2])
     (tmp_path / "serial.log").write_text(BLOCK.format(key=key), encoding="utf-8")
     assert asked.endpoint(machine).host_key == key
+
+
+def test_a_machine_that_is_only_tested_proves_that_its_key_is_its_own(tmp_path: Path) -> None:
+    asked, _ = driver(showvminfo=[info(state="running")])
+    machine = handle(tmp_path, host_key="")
+    assert asked.endpoint(machine).data == proving(tmp_path / "host-key")
+    (tmp_path / "host-key").write_text("ssh-ed25519 BBBB\n", encoding="ascii")
+    endpoint = asked.endpoint(machine)
+    assert (endpoint.host_key, endpoint.data) == ("ssh-ed25519 BBBB", {})
 
 
 def test_a_machine_that_is_gone_or_has_crashed_is_said_with_its_last_words(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from bakery.drivers.virtualbox.source import VirtualBox
 from bakery.errors import DriverError, PreflightError
 from bakery.model import Handle
 from bakery.state.claim import Claim
+from bakery.state.ssh_keys import proof_of
 from bakery.testing.contract import RecordingLedger, Stop
 from bakery.util import tools
 from tests.unit.drivers.virtualbox.box import Reply, TableBox, info
@@ -67,7 +68,7 @@ def launched(
             **options.pop("replies", {}),
         }
     )
-    mine = under(folder)
+    mine = replace(under(folder), role=options.pop("role", "build"))
     job = launch.LaunchJob(box=box, source=VirtualBox.from_settings(options), base=base, claim=mine)
     return box, launch.launch(job), mine
 
@@ -96,7 +97,7 @@ def test_a_disk_becomes_a_machine_that_is_started_last(tmp_path: Path, disk: Sta
     assert [call[2:] for call in calls(box, "setextradata")] == list(marks.items())
     assert handle.data["uuid"] == "u-1"
     assert handle.data["disk"] == str(tmp_path / "virtualbox" / "disk.vdi")
-    assert handle.data["host_key"] == mine.keys.host_public
+    assert handle.data["host_public"] == mine.keys.host_public
 
 
 @pytest.mark.parametrize(("firmware", "device"), [("BIOS", "pcbios"), ("EFI", "efi")])
@@ -166,6 +167,14 @@ def test_the_host_key_is_on_the_seed_once_where_it_is_given(
     assert seed.count(mine.keys.host_private.splitlines()[1].encode()) == held
 
 
+def test_a_machine_that_is_only_tested_is_given_a_proof_and_no_host_key(tmp_path: Path, disk: StartDisk) -> None:
+    _, handle, mine = launched(tmp_path, disk, role="smoke")
+    seed = (tmp_path / "virtualbox" / "seed.iso").read_bytes()
+    assert proof_of(mine.keys.user_private).encode() in seed
+    assert mine.keys.host_private.splitlines()[2].encode() not in seed
+    assert handle.data["host_public"] == ""
+
+
 def test_user_data_of_the_users_own_go_into_the_seed_as_they_stand(tmp_path: Path, disk: StartDisk) -> None:
     launched(tmp_path, disk, user_data="#!/bin/sh\necho mine-7c1\n")
     seed = (tmp_path / "virtualbox" / "seed.iso").read_bytes()
@@ -174,7 +183,7 @@ def test_user_data_of_the_users_own_go_into_the_seed_as_they_stand(tmp_path: Pat
 
 
 def test_a_host_key_that_the_guest_makes_is_not_known_yet(tmp_path: Path, disk: StartDisk) -> None:
-    assert launched(tmp_path, disk, host_key="console")[1].data["host_key"] == ""
+    assert launched(tmp_path, disk, host_key="console")[1].data["host_public"] == ""
 
 
 def test_a_controller_without_room_gets_a_port_more(tmp_path: Path, disk: StartDisk) -> None:

@@ -26,6 +26,7 @@ from bakery.drivers.vsphere.source import VSphere
 from bakery.errors import DriverError, ImagefileError, NotYet, PreflightError
 from bakery.model import Handle, Resource
 from bakery.state.claim import Claim
+from bakery.state.ssh_keys import proof_of
 
 VIM: Any = vim
 DEVICE: Any = VIM.vm.device
@@ -326,6 +327,12 @@ def test_the_guest_is_given_our_keys_and_a_new_instance_id(claim: Claim) -> None
     assert config["ssh_authorized_keys"] == [claim.keys.user_public]
     assert yaml.safe_load(decoded(settings, "metadata")) == {"instance-id": claim.name}
     assert set(user_data.none()) == set(settings)
+
+
+def test_a_machine_that_is_only_tested_is_given_a_proof_and_no_host_key(claim: Claim) -> None:
+    config = yaml.safe_load(decoded(user_data.settings(source(), replace(claim, role="smoke")), "userdata"))
+    assert "ssh_keys" not in config
+    assert proof_of(claim.keys.user_private) in config["bootcmd"][0][-1]
 
 
 def test_the_users_own_stand_beside_ours_while_the_image_is_built(claim: Claim) -> None:

@@ -19,6 +19,7 @@ from bakery.drivers.vsphere.source import VSphere
 from bakery.errors import DriverError
 from bakery.model import Resource, Where
 from bakery.state.claim import Claim
+from bakery.state.ssh_keys import proof_of
 from bakery.testing.contract import RecordingLedger
 from bakery.util.context import WorkContext
 from tests.unit.drivers.vsphere.in_memory import InMemory
@@ -72,6 +73,9 @@ def test_a_machine_gets_its_keys_by_a_seed_and_the_image_has_none(
     assert isinstance(drives(api, handle.id)[0].backing, DEVICE.VirtualCdrom.RemotePassthroughBackingInfo)
     smoke = driver.launch(artifact, of_role(claim, "smoke"))
     assert len(uploads) == 2
+    tested = next(seed for name, seed in uploads.items() if name != path)
+    assert proof_of(claim.keys.user_private).encode() in tested, "it makes its own host key, as a user's does"
+    assert claim.keys.host_private.splitlines()[2].encode() not in tested
     assert isinstance(claim.ledger, RecordingLedger)
     claim.ledger.undo(VSphereDriver())
     assert smoke.id not in api.objects
