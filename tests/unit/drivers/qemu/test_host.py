@@ -84,13 +84,14 @@ def test_a_disk_that_would_shrink_is_said_before(tools: FakeTools, tmp_path: Pat
 
 
 @pytest.fixture
-def native(monkeypatch: pytest.MonkeyPatch, tools: FakeTools) -> list[str]:
+def native(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """A host with KVM, whose guest ends as the list says, one probe after the other."""
     probes: list[str] = []
     monkeypatch.setattr(acceleration, "absent", lambda _: "")
     monkeypatch.setattr("platform.system", lambda: "Linux")
     monkeypatch.setattr(acceleration, "_probe", lambda *_: probes.pop(0))
-    tools.answer("qemu-system-x86_64 --version", "QEMU emulator version 7.2.1")
+    (tmp_path / "qemu").write_text("version 7.2.1")
+    monkeypatch.setattr("shutil.which", lambda _: str(tmp_path / "qemu"))
     return probes
 
 
@@ -100,10 +101,10 @@ def test_what_works_is_tried_once_and_remembered(native: list[str], claim: Claim
     assert acceleration.choose("tcg", claim) == "tcg"
 
 
-def test_another_qemu_is_tried_anew(native: list[str], claim: Claim, tools: FakeTools) -> None:
+def test_another_qemu_is_tried_anew(native: list[str], claim: Claim, tmp_path: Path) -> None:
     native += ["", "the guest ran into a KVM internal error"]
     assert acceleration.choose("auto", claim) == "kvm"
-    tools.answer("qemu-system-x86_64 --version", "QEMU emulator version 9")
+    (tmp_path / "qemu").write_text("version 9")
     assert acceleration.choose("auto", claim) == "tcg"
     assert native == []
 
