@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from bakery.disk.bases.debian import Debian
     from bakery.drivers.ec2.options import Newest, Parameter
     from bakery.drivers.ec2.source import Ec2
+    from bakery.drivers.local import Local
     from bakery.drivers.nspawn.source import Nspawn
     from bakery.drivers.openstack.options import GlanceImage, GlanceUrl
     from bakery.drivers.openstack.source import OpenStack
@@ -29,6 +30,7 @@ _HOMES: Final = {
     "GlanceImage": "bakery.drivers.openstack.options",
     "GlanceUrl": "bakery.drivers.openstack.options",
     "LibraryItem": "bakery.drivers.vsphere.options",
+    "Local": "bakery.drivers.local",
     "Newest": "bakery.drivers.ec2.options",
     "Nspawn": "bakery.drivers.nspawn.source",
     "OpenStack": "bakery.drivers.openstack.source",
@@ -48,6 +50,7 @@ __all__ = [
     "GlanceImage",
     "GlanceUrl",
     "LibraryItem",
+    "Local",
     "Newest",
     "Nspawn",
     "OpenStack",

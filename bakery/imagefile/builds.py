@@ -60,6 +60,7 @@ class Build:
         where: the image's line.
         labels: how many it takes of what `--limit` bounds.
         publishes: True where the image of the build that it stands on is taken to a provider as it is.
+        because: why this driver was chosen; empty where the imagefile names it.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Build:
     where: str = ""
     publishes: bool = False
     labels: Mapping[str, int] = field(default_factory=dict[str, int])
+    because: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

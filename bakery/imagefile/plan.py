@@ -92,7 +92,7 @@ def _drafts(recipe: Recipe, spec: ImageSpec, settings: Settings) -> list[_Draft]
         label = ",".join(f"{name}={value}" for name, value in cell.axes.items())
         image = _image_name(spec, cell)
         for function in spec.sources:
-            boot = _source(function, cell)
+            boot, because = _source(function, cell)
             _refuse_login(spec, boot)
             name = f"{spec.name}[{label}]@{name_of(function)}" if label else f"{spec.name}@{name_of(function)}"
             publishes = boot.publishes
@@ -112,6 +112,7 @@ def _drafts(recipe: Recipe, spec: ImageSpec, settings: Settings) -> list[_Draft]
                 suites=spec.suites,
                 publishes=publishes,
                 labels=_labels(function),
+                because=because,
             )
             drafts.append(_Draft(build=build, variables=resolved.variables))
     publications = {draft.build.source for draft in drafts if draft.build.publishes}
@@ -157,7 +158,8 @@ def _image_name(spec: ImageSpec, cell: Cell) -> str:
     return name
 
 
-def _source(function: Function, cell: Cell) -> Source:
+def _source(function: Function, cell: Cell) -> tuple[Source, str]:
+    """Return what is built on, and why, where a source leaves to the host which driver builds."""
     boot = _user("source", function, cell)
     if not isinstance(boot, Source):
         raise ImagefileError(
@@ -172,7 +174,8 @@ def _source(function: Function, cell: Cell) -> Source:
             hint=problem.hint,
             where=location_of(function),
         )
-    return boot
+    choose: Callable[[], tuple[Source, str]] | None = getattr(boot, "choose", None)
+    return choose() if choose else (boot, "")
 
 
 def _mistakes(boot: Source) -> Iterator[Problem]:

@@ -21,6 +21,7 @@ def outside_is_impossible(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pyt
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr("bakery.drivers.local._why_emulated", lambda _: "there is no /dev/kvm")
     monkeypatch.setattr(sys, "path", [*sys.path])  # each imagefile that is loaded puts its folder in front
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(home))
