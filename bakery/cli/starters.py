@@ -24,6 +24,7 @@ class Starter:
         more: further arguments, each with a comma before it.
         extra: the package's extra that brings the SDK.
         here: whether it builds on this host, with programs of this host.
+        drivers: what `bake doctor` is asked for, where that is another name than the starter's.
     """
 
     name: str
@@ -34,9 +35,17 @@ class Starter:
     more: str = ""
     extra: str = ""
     here: bool = True
+    drivers: str = ""
 
 
 STARTERS: Final[Mapping[str, Starter]] = {
+    "local": Starter(
+        name="Local",
+        imports="Debian, Local",
+        source="laptop",
+        doc="This computer: a container where virtual machines would be emulated.",
+        drivers="qemu nspawn",
+    ),
     "qemu": Starter(name="Qemu", imports="Debian, Qemu", source="laptop", doc="A virtual machine on this computer."),
     "nspawn": Starter(
         name="Nspawn", imports="Debian, Nspawn", source="container", doc="A container on this computer: quick to build."
@@ -113,7 +122,7 @@ def _filled(name: str, starter: Starter, driver: str) -> str:
         doc=starter.doc,
         base=starter.base,
         more=starter.more,
-        driver=starter.name if imagefile else driver,
+        driver=starter.name if imagefile else starter.drivers or driver,
         package=f"imagebakery[{starter.extra}]" if starter.extra else "imagebakery",
         host_packages=HOST_PACKAGES if starter.here else "openssh-client",
     )

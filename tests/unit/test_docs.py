@@ -29,6 +29,7 @@ SETTINGS = {
     "CloudImage": "cloud-images",
     "Debian": "bases",
     "Ec2": "aws",
+    "Local": "local",
     "Nspawn": "nspawn",
     "OpenStack": "openstack",
     "Qemu": "qemu",

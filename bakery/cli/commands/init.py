@@ -26,7 +26,7 @@ IGNORED = ".bakery/"
     bake -C images init""",
 )
 @click.option(
-    "--driver", type=click.Choice(list(STARTERS)), default="qemu", show_default=True, help="Where images are built."
+    "--driver", type=click.Choice(list(STARTERS)), default="local", show_default=True, help="Where images are built."
 )
 @click.option(
     "--template",
@@ -49,7 +49,8 @@ def init(project: Project, /, *, driver: str, template: str) -> None:
         _write(path, text, folder=path.parent != file.parent)
         output.record(near(str(path)), {"did": "written", "file": str(path)}, project)
     _ignore(file.parent)
-    output.note(f"next: `bake doctor {driver}` looks at this host, `bake` builds the image", project)
+    looks = f"bake doctor {STARTERS[driver].drivers or driver}"
+    output.note(f"next: `{looks}` looks at this host, `bake` builds the image", project)
 
 
 def _write(path: Path, text: str, *, folder: bool) -> None:

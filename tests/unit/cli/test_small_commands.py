@@ -73,7 +73,8 @@ def test_every_template_is_an_imagefile_without_a_mistake(empty: Project, driver
         "golden": {"golden", "app"},
         "web": {"web"},
     }.get(template, {empty.folder.name})
-    assert {build["driver"] for build in empty.bake("plan", "--json").data["builds"]} == {driver}
+    built_with = {"nspawn", "qemu"} if driver == "local" else {driver}  # this host has the choice
+    assert {build["driver"] for build in empty.bake("plan", "--json").data["builds"]} <= built_with
     tree = ast.parse((empty.folder / "imagefile.py").read_text())
     imported = {alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert imported <= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
@@ -86,7 +87,7 @@ def test_the_jobs_of_a_ci_service_are_what_it_reads(empty: Project, driver: str)
     github = yaml.safe_load((empty.folder / ".github/workflows/images.yml").read_text())
     steps = github["jobs"]["bake"]["steps"]
     said = [step["run"] for step in steps if "run" in step]
-    assert f"bake doctor {driver}" in said
+    assert f"bake doctor {STARTERS[driver].drivers or driver}" in said
     assert "bake" in said
     cache = next(step for step in steps if "cache" in step.get("uses", ""))
     assert cache["with"]["key"] == "bakery-${{ github.ref_name }}-${{ github.run_id }}"
