@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bakery.disk.bases.generations import BaseGenerations
     from bakery.util.context import WorkContext
 
-SUITES = ("bullseye", "bookworm", "trixie")
+SUITES = ("bullseye", "bookworm", "trixie", "forky", "sid")
 PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 TIMESTAMP = re.compile(r"\d{8}T\d{6}Z")
 
@@ -31,7 +31,7 @@ class Debian(Base):
     is older than `max_age`; where the archive gave the same packages, its key stays and no step is repeated.
 
     Args:
-        suite: `bullseye`, `bookworm` or `trixie`.
+        suite: `bullseye`, `bookworm`, `trixie`, or what is not released yet: `forky` and `sid`.
         packages: more packages to install into the base; recommended ones do not come with them.
         mirror: an archive to install from, which also stays in the image's sources.list. When not given, the mirror
             that this host's apt uses, and the distribution's default stays in the image.

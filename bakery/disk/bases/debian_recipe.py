@@ -96,20 +96,23 @@ class Suite:
     Args:
         packages: names beyond `PACKAGES`.
         credentials: True where systemd (252 or newer) takes credentials from SMBIOS.
-        security: the suite with security updates, by its full name.
+        security: the suite with security updates, by its full name; None for sid, which gets them, as all its
+            updates, in the one suite that it is.
     """
 
     packages: tuple[str, ...]
     credentials: bool
-    security: str
+    security: str | None
 
 
+NEWER = ("systemd-resolved", "libnss-resolve", "systemd-repart")
+"""What was part of the package systemd in older releases."""
 SUITES: Mapping[str, Suite] = {
     "bullseye": Suite((), credentials=False, security="bullseye-security"),
     "bookworm": Suite(("systemd-resolved", "libnss-resolve"), credentials=True, security="bookworm-security"),
-    "trixie": Suite(
-        ("systemd-resolved", "libnss-resolve", "systemd-repart"), credentials=True, security="trixie-security"
-    ),
+    "trixie": Suite(NEWER, credentials=True, security="trixie-security"),
+    "forky": Suite(NEWER, credentials=True, security="forky-security"),
+    "sid": Suite(NEWER, credentials=True, security=None),
 }
 
 
@@ -141,7 +144,7 @@ def archive(contents: Mapping[str, tuple[bytes, int]]) -> bytes:
 
 
 def sources(suite: str, archive_url: str = ARCHIVE, security_url: str = SECURITY, *, options: str = "") -> list[str]:
-    """Return the lines of sources.list: the suite, its updates and its security updates.
+    """Return the lines of sources.list: the suite and, where it has them, its updates and its security updates.
 
     Args:
         suite: `bookworm`.
@@ -151,11 +154,10 @@ def sources(suite: str, archive_url: str = ARCHIVE, security_url: str = SECURITY
     """
     what = "main"
     head = f"deb [{options}]" if options else "deb"
-    return [
-        f"{head} {archive_url} {suite} {what}",
-        f"{head} {archive_url} {suite}-updates {what}",
-        f"{head} {security_url} {SUITES[suite].security} {what}",
-    ]
+    lines = [f"{head} {archive_url} {suite} {what}"]
+    if security := SUITES[suite].security:
+        lines += [f"{head} {archive_url} {suite}-updates {what}", f"{head} {security_url} {security} {what}"]
+    return lines
 
 
 def words(

@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 from bakery.disk.bases.debian_recipe import ARCHIVE, SECURITY, SUITES
 
 OFFICIAL = ("deb.debian.org", "security.debian.org", "ftp.debian.org", "cdn-fastly.deb.debian.org")
+NAMES = (*SUITES, "oldoldstable", "oldstable", "stable", "testing", "unstable")
+"""What a host's sources call a suite of Debian's: by its name, or by its state."""
 KEPT = re.compile(
     r"(?im)^\s*(Acquire::(?:https?::(?:[^\s:]+::)?Proxy|Check-Valid-Until|Check-Date|https::CaInfo))\s+\"?([^\";\s]+)\"?;"
 )
@@ -112,7 +114,7 @@ def host_apt(suite: str, *, root: Path = Path("/"), env: Mapping[str, str] = os.
         if proxy and not any(name.lower() == f"acquire::{scheme}::proxy" for name in kept):
             kept[f"Acquire::{scheme}::Proxy"] = proxy
     bundle = Path(next((value for name, value in kept.items() if name.lower().endswith("cainfo")), ""))
-    entries = [entry for entry in _entries(root) if entry[1].removesuffix("-security").split("-")[0] in SUITES]
+    entries = [entry for entry in _entries(root) if entry[1].removesuffix("-security").split("-")[0] in NAMES]
     archives = [entry for entry in entries if "-" not in entry[1] and "/debian-security" not in entry[0]]
     security = [entry for entry in entries if entry[1].endswith("-security")]
     setup = HostApt(

@@ -134,7 +134,7 @@ def here():
 def nothing(m): ...
 """
 MISTAKES = [
-    ('Qemu(base=Debian("sid"))', "Debian has no suite 'sid'", 7),
+    ('Qemu(base=Debian("sarge"))', "Debian has no suite 'sarge'", 7),
     ('Qemu(base=CloudImage("https://x.example/d.qcow2", checksum="md5:12"))', "'md5:12' is no checksum", 5),
     ('Qemu(base=CloudImage("https://x.example/d.qcow2", checksum="sha256:12"))', "'sha256:12' is no checksum", 5),
     ('Qemu(base=CloudImage("x.example/d", checksum="https://x.example/SUMS"))', "no address that can be", 5),

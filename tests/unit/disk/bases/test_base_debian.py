@@ -78,6 +78,19 @@ def test_a_named_mirror_stays_in_the_image_and_a_snapshot_does_not() -> None:
     assert stays == recipe.sources("bookworm")
 
 
+@pytest.mark.parametrize("suite", ["bullseye", "bookworm", "trixie", "forky"])
+def test_a_release_has_updates_and_security_updates_beside_it(suite: str) -> None:
+    assert recipe.sources(suite) == [
+        f"deb {recipe.ARCHIVE} {suite} main",
+        f"deb {recipe.ARCHIVE} {suite}-updates main",
+        f"deb http://security.debian.org/debian-security {suite}-security main",
+    ]
+
+
+def test_sid_is_one_suite_that_gets_all_its_updates_itself() -> None:
+    assert recipe.sources("sid") == [f"deb {recipe.ARCHIVE} sid main"]
+
+
 def test_mmdebstrap_gets_words_that_no_path_can_break() -> None:
     early = Path("/a folder/it's early.tar")
     words = recipe.words("trixie", ("nginx",), early=early, late=Path("/late.tar"), conf=None, mode="root")

@@ -48,6 +48,12 @@ def test_deb822_sources_are_read_and_disabled_ones_are_not(host: Path) -> None:
     assert found == HostApt(archive="https://mirror.example/debian", security="https://mirror.example/debian-security")
 
 
+@pytest.mark.parametrize("name", ["sid", "unstable", "testing", "stable", "forky"])
+def test_a_mirror_counts_under_whatever_name_the_host_calls_its_suite(host: Path, name: str) -> None:
+    (host / "etc/apt/sources.list").write_text(f"deb http://mirror.example/debian {name} main\n")
+    assert host_apt("bookworm", root=host, env=ENV) == HostApt(archive="http://mirror.example/debian")
+
+
 def test_a_proxy_on_this_hosts_loopback_is_reached_through_the_machines_gateway(host: Path) -> None:
     (host / "etc/apt/apt.conf.d/proxy").write_text('Acquire::http::Proxy "http://127.0.0.1:3142";\n')
     setup = apt_setup(host_apt("bookworm", root=host, env=ENV), loopback="10.0.2.2")
