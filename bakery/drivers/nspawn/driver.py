@@ -310,7 +310,9 @@ def _require_ready(leader: int) -> None:
     """
     if Path(processes.words_of(leader)[0]).name == "systemd-nspawn":
         raise NotYet("the container's first process")  # it has not become systemd yet
-    words = ["nsenter", "--target", str(leader), "--all", "systemctl", "is-system-running", "--wait"]
+    # Its root folder is that of its mount namespace only where pivot_root(2) works, which it does not from a chroot.
+    enter = ["nsenter", "--target", str(leader), "--all", "--root", "--wd"]
+    words = [*enter, "systemctl", "is-system-running", "--wait"]
     try:
         said = run_process(words, cancel=Cancel(), timeout=LISTEN)
     except TimedOut:

@@ -218,7 +218,8 @@ def systemd(monkeypatch: pytest.MonkeyPatch) -> list[str | Exception]:
     says: list[str | Exception] = []
 
     def run(words: list[str], **_: Any) -> Any:
-        assert words[:3] == ["nsenter", "--target", "12"]
+        # Without --root it would be this host's folder where the namespace has kept that as its own.
+        assert words[:6] == ["nsenter", "--target", "12", "--all", "--root", "--wd"]
         answer = says.pop(0)
         if isinstance(answer, Exception):
             raise answer
