@@ -21,6 +21,8 @@ while read -r group; do
 done <<EOF
 $cgroups
 EOF
+# See hierarchy.py.
+[ -z "${BAKERY_CGROUP2:-}" ] || mount -t cgroup2 cgroup2 /sys/fs/cgroup
 
 # The layer is thrown away or copied as a whole, so that waiting for the disk buys nothing: `volatile` drops every
 # fsync, and dpkg makes thousands. Kernels before 5.10 do not know the word; user namespaces need `userxattr`.

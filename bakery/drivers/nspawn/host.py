@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from bakery.drivers.nspawn import hierarchy
 from bakery.model import Problem
 from bakery.util import process_attributes
 
@@ -43,7 +44,7 @@ def why_plain(base: Path | None = None) -> str:
         return "no control group can be made here: /sys/fs/cgroup is missing or read-only"
     if base is not None and not any((base / init).exists() for init in INITS):
         return "the base has no systemd"
-    return ""
+    return hierarchy.why_not([base]) if base is not None else ""
 
 
 def managed() -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bakery.drivers.nspawn import build_time_files, host
+from bakery.drivers.nspawn import build_time_files, hierarchy, host
 from bakery.drivers.nspawn.layers import copy_attributes, mount_option
 from bakery.errors import DriverError
 from bakery.state.ssh_keys import Keys
@@ -130,6 +130,8 @@ class Container:
         """
         environment = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
         environment["PATH"] = f"{environment.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+        if self.mode == "booted":
+            environment |= hierarchy.environment(self.lowers)
         with console.open("ab") as log:
             try:
                 process = start_process(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from bakery.drivers.nspawn import host, processes
+from bakery.drivers.nspawn import hierarchy, host, processes
 from bakery.drivers.nspawn.layers import mount_option
 from bakery.drivers.nspawn.start import Container
 
@@ -60,6 +61,25 @@ def test_the_hosts_systemd_makes_the_control_group_where_there_is_one(
     words = replace(container, cgroups=()).command
     assert words[:2] == ["systemd-run", "--scope"]
     assert f"--unit={container.label}" in words
+
+
+@pytest.mark.parametrize(("mode", "given"), [("booted", "1"), ("plain", None)])
+def test_a_container_that_is_booted_is_shown_the_control_groups_that_it_needs(
+    container: Container, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: host.Mode, given: str | None
+) -> None:
+    seen: list[dict[str, str]] = []
+
+    def start_process(_words: object, *, env: dict[str, str], **_: object) -> SimpleNamespace:
+        seen.append(env)
+        return SimpleNamespace(pid=7, wait=lambda: 0)
+
+    monkeypatch.setattr("bakery.drivers.nspawn.start.start_process", start_process)
+    monkeypatch.setattr(hierarchy, "host_has", lambda _kind: True)
+    library = container.lowers[0] / "usr/lib/x86_64-linux-gnu/systemd/libsystemd-shared-257.so"
+    library.parent.mkdir(parents=True)
+    library.touch()
+    assert replace(container, mode=mode).start(tmp_path / "console") == 7
+    assert [env.get("BAKERY_CGROUP2") for env in seen] == [given]
 
 
 def test_folders_with_odd_names_survive_the_mount_options() -> None:
