@@ -286,7 +286,7 @@ async def go(m):
 """
     (task,) = load(text).functions["task"]
     assert call("task", task, [None], None) == "x"
-    assert asyncio.iscoroutinefunction(inspect.unwrap(task))
+    assert inspect.iscoroutinefunction(inspect.unwrap(task))
 
 
 def test_what_a_library_marks_may_go_unused(load: Load, tmp_path: Path) -> None:
