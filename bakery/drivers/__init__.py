@@ -9,6 +9,16 @@ from bakery.util.lazy import lazy_names
 if TYPE_CHECKING:
     from bakery.disk.bases.cloud_image import CloudImage
     from bakery.disk.bases.debian import Debian
+    from bakery.disk.bases.named_images import (
+        Alma,
+        Alpine,
+        CentOSStream,
+        DebianCloud,
+        Fedora,
+        OpenSuse,
+        Rocky,
+        Ubuntu,
+    )
     from bakery.drivers.ec2.options import Newest, Parameter
     from bakery.drivers.ec2.source import Ec2
     from bakery.drivers.local import Local
@@ -23,10 +33,15 @@ if TYPE_CHECKING:
     from bakery.drivers.vsphere.source import VSphere
 
 _HOMES: Final = {
+    "Alma": "bakery.disk.bases.named_images",
+    "Alpine": "bakery.disk.bases.named_images",
     "Appliance": "bakery.drivers.shared.appliance",
+    "CentOSStream": "bakery.disk.bases.named_images",
     "CloudImage": "bakery.disk.bases.cloud_image",
     "Debian": "bakery.disk.bases.debian",
+    "DebianCloud": "bakery.disk.bases.named_images",
     "Ec2": "bakery.drivers.ec2.source",
+    "Fedora": "bakery.disk.bases.named_images",
     "GlanceImage": "bakery.drivers.openstack.options",
     "GlanceUrl": "bakery.drivers.openstack.options",
     "LibraryItem": "bakery.drivers.vsphere.options",
@@ -34,19 +49,27 @@ _HOMES: Final = {
     "Newest": "bakery.drivers.ec2.options",
     "Nspawn": "bakery.drivers.nspawn.source",
     "OpenStack": "bakery.drivers.openstack.source",
+    "OpenSuse": "bakery.disk.bases.named_images",
     "Parameter": "bakery.drivers.ec2.options",
     "Qemu": "bakery.drivers.qemu.source",
     "RegisteredMachine": "bakery.drivers.virtualbox.options",
+    "Rocky": "bakery.disk.bases.named_images",
+    "Ubuntu": "bakery.disk.bases.named_images",
     "VSphere": "bakery.drivers.vsphere.source",
     "VSphereMachine": "bakery.drivers.vsphere.options",
     "VirtualBox": "bakery.drivers.virtualbox.source",
 }
 
 __all__ = [
+    "Alma",
+    "Alpine",
     "Appliance",
+    "CentOSStream",
     "CloudImage",
     "Debian",
+    "DebianCloud",
     "Ec2",
+    "Fedora",
     "GlanceImage",
     "GlanceUrl",
     "LibraryItem",
@@ -54,9 +77,12 @@ __all__ = [
     "Newest",
     "Nspawn",
     "OpenStack",
+    "OpenSuse",
     "Parameter",
     "Qemu",
     "RegisteredMachine",
+    "Rocky",
+    "Ubuntu",
     "VSphere",
     "VSphereMachine",
     "VirtualBox",

@@ -27,6 +27,12 @@ mkdir /run/bakery-seed && mount -o ro LABEL={LABEL} /run/bakery-seed || exit
 umount /run/bakery-seed && rmdir /run/bakery-seed
 ! command -v restorecon || restorecon /etc/ssh/{HOST_KEY}*
 """
+_UNLOCK = [
+    *("cloud-init-per", "instance", "bakery-root-login", "sh", "-c"),
+    "[ ! -e /etc/alpine-release ] || sed -i 's/^root:![^:]*:/root:*:/' /etc/shadow",
+]
+"""Alpine's images lock root with a `!`, for which an sshd without PAM refuses keys as well; no password fits `*`.
+Source: alpine-cloud-images, scripts/setup; OpenSSH's sshd(8), "account is locked"."""
 LEAST = 1 << 20
 """Bytes of a seed disk. Programs that look for labels probe for other file systems far behind the end of ours, and
 some (busybox) take the short read for a broken disk."""
@@ -54,6 +60,8 @@ def user_data(
         exists: True where the user is an account of the image, whose password is left alone.
     """
     config = configuration(keys, user=user, host_key=host_key, exists=exists)
+    if unlocking := _unlocking(user):
+        config["bootcmd"] = unlocking
     return "#cloud-config\n" + yaml.safe_dump({**config, **(extra or {})}, sort_keys=False, width=10_000)
 
 
@@ -68,12 +76,12 @@ def user_data_for_seed(keys: Keys, *, user: str = "root") -> str:
         keys: this machine's keys.
         user: who logs in.
     """
-    return user_data(keys, user=user, host_key=False, extra=_taken())
+    return user_data(keys, user=user, host_key=False, extra=_taken(user))
 
 
 def configuration_for_seed(keys: Keys, *, user: str = "root") -> dict[str, Any]:
     """Return the entries of what `user_data_for_seed` writes."""
-    return {**configuration(keys, user=user, host_key=False), **_taken()}
+    return {**configuration(keys, user=user, host_key=False), **_taken(user)}
 
 
 def user_data_for_test(keys: Keys, *, user: str = "root") -> str:
@@ -87,13 +95,17 @@ def user_data_for_test(keys: Keys, *, user: str = "root") -> str:
     """
     show = f"umask 022; echo {proof_of(keys.user_private)} >{PROOF}"
     once = ["cloud-init-per", "instance", "bakery-proof", "sh", "-c", show]
-    return user_data(keys, user=user, host_key=False, extra={"bootcmd": [once]})
+    return user_data(keys, user=user, host_key=False, extra={"bootcmd": [*_unlocking(user), once]})
 
 
-def _taken() -> dict[str, Any]:
+def _taken(user: str) -> dict[str, Any]:
     once = ["cloud-init-per", "instance", "bakery-host-key", "sh", "-c", _TAKE]
     # Without `ssh_keys`, cloud-init makes those of these kinds that are missing.
-    return {"bootcmd": [once], "ssh_deletekeys": False, "ssh_genkeytypes": ["ed25519"]}
+    return {"bootcmd": [*_unlocking(user), once], "ssh_deletekeys": False, "ssh_genkeytypes": ["ed25519"]}
+
+
+def _unlocking(user: str) -> list[list[str]]:
+    return [_UNLOCK] if user == "root" else []
 
 
 def configuration(keys: Keys, *, user: str = "root", host_key: bool = True, exists: bool = False) -> dict[str, Any]:

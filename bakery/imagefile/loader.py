@@ -197,7 +197,7 @@ def _explained(file: Path, error: BaseException) -> ImagefileError:
         module, name, names = wrong
         hint = did_you_mean(name, names, otherwise="there are") if names else ""
         if module == "bakery.drivers" and hint.startswith("there are"):
-            hint += "; other systems than Debian are cloud images"
+            hint += '; other systems are cloud images: CloudImage("https://...", checksum=...)'
         return ImagefileError(f"{module} has no {name}", where=where, hint=hint)
     verb, why, hint = describe(error)
     verb = f"{verb} on import" if isinstance(error, UserCodeExit) else "raises on import"

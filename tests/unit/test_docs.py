@@ -16,6 +16,7 @@ import bakery
 import bakery.drivers
 from bakery import errors, events
 from bakery.cli.app import COMMANDS, bake
+from bakery.disk.bases import publishers
 from bakery.imagefile import loader
 from bakery.imagefile.builds import Plan
 from bakery.imagefile.describe import describe
@@ -26,8 +27,11 @@ from bakery.smoke import builtin
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SETTINGS = {
+    "Alma": "cloud-images",
+    "Alpine": "cloud-images",
     "CloudImage": "cloud-images",
     "Debian": "bases",
+    "Ubuntu": "cloud-images",
     "Ec2": "aws",
     "Local": "local",
     "Nspawn": "nspawn",
@@ -83,6 +87,17 @@ def test_the_manual_names_every_option(option: str) -> None:
 def test_the_manual_names_no_option_that_does_not_exist() -> None:
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", CLI))
     assert named - set(options()) - {"--help"} == set()
+
+
+def test_the_manual_lists_every_published_version() -> None:
+    page = (ROOT / "docs" / "cloud-images.md").read_text()
+    for publisher in publishers.table().values():
+        (row,) = re.findall(rf'(?m)^\| `{publisher.title}\("\S+"\)` .*$', page)
+        for number, known in publisher.versions.items():
+            assert {f"`{number}`", f"`{known.alias}`"} & {*re.findall("`[^`]+`", row)}
+        signed = any(known.keys for known in publisher.versions.values())
+        assert ("key, built in" in row) is signed
+        assert ("TLS alone" in row) is not signed
 
 
 @pytest.mark.parametrize("name", bakery.__all__)

@@ -57,6 +57,10 @@ class Base(ABC):
         """Yield what is wrong with the description itself; the plan refuses it, with the source's line."""
         yield from ()
 
+    def unfit(self, firmware: str) -> Iterator[Problem]:  # noqa: ARG002  for those that it matters to
+        """Yield why an x86_64 machine with that firmware, `bios` or `uefi`, would not boot it."""
+        yield from ()
+
     @abstractmethod
     def disk(self, work: WorkContext) -> BaseDisk:
         """Make the disk or find it in the cache. Two callers, also of two processes, make it once."""

@@ -77,7 +77,7 @@ def find(listing: str, names: Iterable[str], *, address: str) -> Checksum:
     """Find a file's entry in a checksum list; the strongest algorithm where there are several.
 
     Understands coreutils' lists (`HEX  name`, `HEX *name`), BSD's (`SHA256 (name) = HEX`), both inside a PGP
-    signature (which is not checked), and a file that holds one digest and nothing else.
+    signature (see `openpgp`), and a file that holds one digest and nothing else.
 
     Args:
         listing: the list's text.

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -12,20 +9,19 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
 
 from bakery.disk.bases import checksum as sums
-from bakery.disk.bases import disk_file
+from bakery.disk.bases import disk_file, openpgp
 from bakery.disk.bases.base import Base, BaseDisk
 from bakery.disk.bases.checksum import Checksum
+from bakery.disk.bases.checksum_list import ChecksumList
 from bakery.errors import PreflightError
 from bakery.model import Problem
 from bakery.util.context import WorkContext
-from bakery.util.files import write_whole
 from bakery.util.lock import hold
 from bakery.util.sparse_files import digest
+from bakery.util.tools import missing
 
 if TYPE_CHECKING:
     from bakery.disk.bases.download import Downloader
-
-LIST_FRESH = 3600.0
 
 
 @dataclass(frozen=True)
@@ -41,17 +37,23 @@ class CloudImage(Base):
             image that was republished is then downloaded, and all steps run again.
         name: the file's name, where the address does not end with it.
         login: how the system inside takes keys: `nocloud` (cloud-init) or `credentials` (systemd 252 or newer).
+        signed_by: files with OpenPGP public keys, armored or binary; one of them must have signed the list.
+        signature: the address of the list's detached signature (SHA256SUMS.gpg); empty where it is around the list.
     """
 
     url: str | Sequence[str]
     checksum: str
     name: str = field(default="", kw_only=True)
     login: Literal["nocloud", "credentials"] = field(default="nocloud", kw_only=True)
+    signed_by: Sequence[str] = field(default=(), kw_only=True)
+    signature: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
         """Keep several addresses as a tuple, so that equal images compare and hash equal."""
         if not isinstance(self.url, str):
             object.__setattr__(self, "url", tuple(self.url))
+        keys = (self.signed_by,) if isinstance(self.signed_by, str) else tuple(map(str, self.signed_by))
+        object.__setattr__(self, "signed_by", keys)
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -67,15 +69,26 @@ class CloudImage(Base):
     def check(self) -> Iterator[Problem]:
         """Yield what is wrong with the addresses and the checksum, and what this host lacks; nothing is contacted."""
         yield from self.mistakes()
+        if self.signed_by:
+            yield from missing(openpgp.PACKAGES)
         yield from disk_file.check_unpacker(self.file_name)
 
     def mistakes(self) -> Iterator[Problem]:
         """Yield what is wrong with the addresses and the checksum."""
         if not self.urls:
             yield Problem(what="CloudImage has no address", hint='CloudImage("https://...", checksum="sha256:...")')
-        for address in (*self.urls, *((self.checksum,) if sums.is_address(self.checksum) else ())):
+        listed = sums.is_address(self.checksum)
+        for address in (*self.urls, *((self.checksum,) if listed else ()), *filter(None, (self.signature,))):
             yield from _check_address(address)
-        if not sums.is_address(self.checksum):
+        if (self.signed_by or self.signature) and not listed:
+            yield Problem(
+                what="a checksum that is written down needs no signature",
+                hint="leave out signed_by= and signature=, or give the address of a signed list as checksum",
+            )
+        elif self.signature and not self.signed_by:
+            yield Problem(what="signature= without signed_by=: whose?", hint='signed_by="KEY.asc" names the public key')
+        yield from openpgp.mistakes(self.signed_by)
+        if not listed:
             try:
                 sums.parse(self.checksum)
             except PreflightError as error:
@@ -85,9 +98,9 @@ class CloudImage(Base):
         """Return the checksum, if it is known without asking anybody."""
         if not sums.is_address(self.checksum):
             return str(sums.parse(self.checksum))
-        listing = _Listing(self.checksum, work)
-        if listing.local and listing.local.is_file():
-            return str(self._find(listing.local.read_text(errors="replace")))
+        listing = self._list(work)
+        if (text := listing.read_local()) is not None:
+            return str(self._find(text))
         checksum = self._remembered(listing, work)
         return str(checksum) if checksum else None
 
@@ -158,13 +171,13 @@ class CloudImage(Base):
     def _expected(self, work: WorkContext, downloader: Downloader | None) -> Checksum:
         if not sums.is_address(self.checksum):
             return sums.parse(self.checksum)
-        listing = _Listing(self.checksum, work)
+        listing = self._list(work)
         if checksum := self._remembered(listing, work):
             return checksum
-        listing.refresh(downloader)
+        listing.refresh(_downloader(work, downloader))
         return self._find(listing.text)
 
-    def _remembered(self, listing: _Listing, work: WorkContext) -> Checksum | None:
+    def _remembered(self, listing: ChecksumList, work: WorkContext) -> Checksum | None:
         """Return what our copy of the list says; what must be downloaded is looked up in the newest list, though."""
         if not listing.fresh():
             return None
@@ -174,56 +187,12 @@ class CloudImage(Base):
             return None  # perhaps the newest list has it
         return checksum if work.offline or self._path(work, checksum).exists() else None
 
+    def _list(self, work: WorkContext) -> ChecksumList:
+        return ChecksumList(self.checksum, work, signature=self.signature, signed_by=self.signed_by)
+
     def _find(self, listing: str) -> Checksum:
         names = [self.name] if self.name else [unquote(urlsplit(url).path) for url in self.urls]
         return sums.find(listing, names, address=self.checksum)
-
-
-class _Listing:
-    """A checksum list, and our copy of it."""
-
-    def __init__(self, address: str, work: WorkContext) -> None:
-        name = hashlib.sha256(address.encode()).hexdigest()[:24]
-        self._address, self._work = address, work
-        self._path = work.cache / "downloads" / "lists" / f"{name}.json"
-        self.local = Path(unquote(urlsplit(address).path)) if address.startswith(("file:", "/")) else None
-        try:
-            self._data: dict[str, str | float] = json.loads(self._path.read_text())
-            self._data["time"] = float(self._data["time"])
-        except (OSError, ValueError, KeyError, TypeError):  # none yet, or damaged: it is asked for again
-            self._data = {}
-
-    @property
-    def text(self) -> str:
-        return str(self._data.get("text", ""))
-
-    def fresh(self) -> bool:
-        """Offline, any copy is fresh enough."""
-        if not self.text or self.local:
-            return False
-        return self._work.offline or 0 <= time.time() - float(self._data.get("time", 0)) < LIST_FRESH
-
-    def refresh(self, downloader: Downloader | None) -> None:
-        """Ask for the newest list; an old copy is better than none, and the user is told."""
-        if self._work.offline and not self.local:
-            raise PreflightError(
-                f"the checksum list {self._address} is not in the cache, and downloading is switched off",
-                why="it was never read, or did not name the file",
-                hint='give the checksum itself (checksum="sha256:..."), or build once without offline mode',
-            )
-        if self._address.startswith("http:"):
-            self._work.notice(f"{self._address} is not encrypted: anybody on the way can change it", warning=True)
-        try:
-            text, etag = _downloader(self._work, downloader).text(self._address, str(self._data.get("etag", "")))
-        except PreflightError as error:
-            if not self.text:
-                raise
-            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(float(self._data["time"])))
-            self._work.notice(f"{error.what}; using the copy of {when}", hint=error.why, warning=True)
-            return
-        self._data = {"text": self.text if text is None else text, "etag": etag, "time": time.time()}
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(self._path, json.dumps(self._data))
 
 
 def _downloader(work: WorkContext, given: Downloader | None) -> Downloader:

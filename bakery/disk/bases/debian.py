@@ -53,8 +53,7 @@ class Debian(Base):
         """
         object.__setattr__(self, "packages", tuple(self.packages))
         if self.suite not in SUITES:
-            known = ", ".join(SUITES)
-            raise ImagefileError(f"Debian has no suite {self.suite!r} that bakery knows", hint=f"one of {known}")
+            raise _no_suite(self.suite)
         for name in self.packages:
             if not PACKAGE.fullmatch(name):
                 raise ImagefileError(f"{name!r} is not the name of a Debian package")
@@ -120,6 +119,14 @@ class Debian(Base):
         from bakery.disk.bases import debian_build
 
         debian_build.tree(self, folder, work)
+
+
+def _no_suite(suite: str) -> ImagefileError:
+    from bakery.disk.bases.publishers import whose  # nothing is misspelt, mostly
+
+    others = [name for name in whose(str(suite)) if not name.startswith("Debian")]
+    hint = f"did you mean {others[0]}?" if others else f"one of {', '.join(SUITES)}"
+    return ImagefileError(f"Debian has no suite {suite!r} that bakery knows", hint=hint)
 
 
 def _subordinate_ids() -> Iterator[Problem]:

@@ -181,25 +181,25 @@ class Downloader:
             must_fit(part.parent, source.stat().st_size)
             copy_sparse(file, out, self.work, what=f"copying {part.stem}", total=source.stat().st_size)
 
-    def text(self, url: str, etag: str = "") -> tuple[str | None, str]:
-        """Read a small text, such as a checksum list.
+    def data(self, url: str, etag: str = "") -> tuple[bytes | None, str]:
+        """Read a small file, such as a checksum list or a signature.
 
         Args:
             url: its address.
             etag: what the server called the copy that we have.
 
         Returns:
-            The text, or None where our copy is still the newest; and the server's name for it.
+            Its content, or None where our copy is still the newest; and the server's name for it.
 
         Raises:
             PreflightError: it cannot be read.
         """
         try:
             if (local := local_path(url)) is not None:
-                return local.read_text(errors="replace"), ""
+                return local.read_bytes(), ""
             with self.client() as client:
                 return self._retrying(tenacity.stop_after_attempt(self.patience.attempts), url)(
-                    _text, client, url, etag
+                    _small, client, url, etag
                 )
         except (Again, DownloadRefused, OSError) as error:
             hint = "check the address and the network"
@@ -250,7 +250,7 @@ def _answers(client: httpx.Client, url: str, headers: dict[str, str]) -> Generat
         raise Again(str(error) or type(error).__name__) from error
 
 
-def _text(client: httpx.Client, url: str, etag: str) -> tuple[str | None, str]:
+def _small(client: httpx.Client, url: str, etag: str) -> tuple[bytes | None, str]:
     headers = {"if-none-match": etag} if etag else {}
     with _answers(client, url, headers) as response:
         if response.status_code == HTTPStatus.NOT_MODIFIED:
@@ -260,7 +260,7 @@ def _text(client: httpx.Client, url: str, etag: str) -> tuple[str | None, str]:
             data += chunk
             if len(data) > LIST_LIMIT:
                 raise DownloadRefused(f"more than {LIST_LIMIT >> 20} MiB: this is no list of checksums")
-        return data.decode(errors="replace"), response.headers.get("etag", "")
+        return bytes(data), response.headers.get("etag", "")
 
 
 def note_path(part: Path) -> Path:

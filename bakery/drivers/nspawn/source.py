@@ -81,8 +81,8 @@ class Nspawn(Source):
             raise ImagefileError(f"Nspawn(disk={self.disk!r}): too small for any system", hint='"8G" is usual')
 
     def mistakes(self) -> Iterator[Problem]:
-        """Yield why the base is none."""
-        yield from no_base.mistakes("Nspawn", self.base)
+        """Yield why the base is none, or none for this firmware."""
+        yield from no_base.mistakes("Nspawn", self.base, self.firmware)
 
     @property
     def disk_bytes(self) -> int:

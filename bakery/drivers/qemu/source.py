@@ -104,8 +104,8 @@ class Qemu(Source):
         _ = self.disk_bytes
 
     def mistakes(self) -> Iterator[Problem]:
-        """Yield why the base is none."""
-        yield from no_base.mistakes("Qemu", self.base)
+        """Yield why the base is none, or none for this firmware."""
+        yield from no_base.mistakes("Qemu", self.base, self.firmware)
 
     @property
     def memory_bytes(self) -> int:

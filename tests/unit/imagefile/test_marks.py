@@ -214,7 +214,7 @@ REFUSED = {
     "a name of two lines": ("@bakery.test(name='a\\nb')\ndef go(m): ...\n", ["name="]),
     "a source's name with a slash": ("@bakery.source(name='a/b')\ndef go(m): ...\n", ["letters, digits"]),
     "a seal that is none": ("@bakery.image(seal=False)\ndef web(): ...\n", ["seal=False", "Seal"]),
-    "a base that is no name": ("from bakery.drivers import Ubuntu\n", ["bakery.drivers has no Ubuntu", "cloud images"]),
+    "a base that is no name": ("from bakery.drivers import Gentoo\n", ["bakery.drivers has no Gentoo", "cloud images"]),
     "a misspelt base": ("from bakery.drivers import Debain\n", ["did you mean Debian?"]),
     "a misspelt decorator": ("@bakery.taks\ndef go(m): ...\n", ["bakery has no taks", "did you mean task?"]),
     "an axis that is no text": ("@bakery.image(matrix={1: [2]})\ndef web(): ...\n", ["axis 1"]),

@@ -245,4 +245,6 @@ def test_an_image_is_plain_data() -> None:
         "checksum": sha(b""),
         "name": "",
         "login": "nocloud",
+        "signed_by": [],
+        "signature": "",
     }

@@ -283,8 +283,8 @@ def test_passwords_and_signatures_in_addresses_are_not_shown() -> None:
 def test_a_text_is_read_and_not_read_again_while_it_is_the_same(bench: Bench) -> None:
     server = Server(503, lambda _: body(b"abc", etag='"1"'), 304, 404)
     loader = Downloader(work=bench.work, patience=QUICK, transport=httpx.MockTransport(server))
-    assert loader.text(URL) == ("abc", '"1"')
-    assert loader.text(URL, '"1"') == (None, '"1"')
+    assert loader.data(URL) == (b"abc", '"1"')
+    assert loader.data(URL, '"1"') == (None, '"1"')
     assert server.requests[-1].headers["if-none-match"] == '"1"'
     with pytest.raises(PreflightError, match=r"https://x.test/disk cannot be read"):
-        loader.text(URL)
+        loader.data(URL)

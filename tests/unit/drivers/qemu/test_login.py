@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import stat
 import time
 from pathlib import Path
@@ -52,6 +53,20 @@ def test_root_logs_in_without_an_account_that_would_stay_in_the_image() -> None:
     assert told["disable_root"] is False
     assert told["users"] == []
     assert told["ssh_authorized_keys"] == [KEYS.user_public]
+
+
+@pytest.mark.parametrize(
+    ("shadow", "after"),
+    [("root:!*::0:::::", "root:*::0:::::"), ("root:!::0:::::", "root:*::0:::::"), ("root:$6$x:1::", "root:$6$x:1::")],
+)
+def test_root_may_log_in_by_key_where_alpine_locks_it(shadow: str, after: str) -> None:
+    """The expression is sed's, which for this one is Python's."""
+    (unlock,) = config(KEYS)["bootcmd"]
+    assert unlock[:3] == ["cloud-init-per", "instance", "bakery-root-login"]
+    assert "/etc/alpine-release" in unlock[-1]
+    _, found, put, _ = unlock[-1].split("/etc/alpine-release ] || ")[1].split("'")[1].split("/")
+    assert re.sub(found, put, shadow) == after
+    assert "bootcmd" not in config(KEYS, "admin")
 
 
 def test_another_user_is_made_and_may_sudo() -> None:
