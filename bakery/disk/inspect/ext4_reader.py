@@ -65,6 +65,8 @@ class Ext4:
         cancel: ends the tool.
     """
 
+    subvolume = ""
+
     def __init__(self, disk: Path, volume: DiskVolume, cancel: Cancel) -> None:
         self._cancel = cancel
         # debugfs(8) hands what follows the question mark to libext2fs, whose unix I/O manager knows `offset`.

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from bakery.disk.inspect import grep, tools
+from bakery.disk.inspect import grep, mounted, tools
 from bakery.disk.inspect.checks import CHECKS
 from bakery.disk.inspect.ext4_reader import Ext4
 from bakery.disk.inspect.findings import Finding, Hygiene
+from bakery.disk.inspect.mounted import MountedSystem
 from bakery.disk.inspect.scan import Match, Pattern, around, scan, scan_windows
-from bakery.disk.inspect.tree import Tree
+from bakery.disk.inspect.tree import FileSystem, Tree
 from bakery.disk.inspect.volumes import DiskVolume, raw_disk, volumes
+from bakery.errors import DriverError
 from bakery.util.context import WorkContext
 
 _PRIVATE_KEY: Final = "\0private key"  # no secret's name has a NUL
@@ -28,6 +30,8 @@ _LOOK: Final = 400
 _READABLE: Final = frozenset({"ext2", "ext3", "ext4"})
 _NO_FILES: Final = frozenset({"", "vfat", "swap"})
 """What holds no accounts, and has all its data in the clear, where the search of every byte finds it."""
+_COMPRESSES: Final = "btrfs"
+"""A secret in a file that is compressed is not among the bytes of the disk."""
 _PUBLISHED: Final = "/usr/"
 """Distributions ship keys for tests and examples there."""
 
@@ -64,11 +68,15 @@ def inspect(
     """
     with raw_disk(image, form, options.folder, work) as disk:
         parts = volumes(disk, work)
-        systems = [Ext4(disk, part, work.cancel) for part in parts if part.kind in _READABLE]
+        systems, refused = _systems(disk, parts, work)
         tree = Tree(systems)
-        findings = [*_in_files(tree), *_unread(parts, tree)]
+        findings = [*_in_files(tree), *_unread(parts, tree, refused)]
         wanted = [*(Pattern(name, needle) for name, needle in patterns), *_MARKS]
         hits = [hit for hit in _search(disk, wanted, work) if hit.name != _PRIVATE_KEY or _is_key(disk, hit)]
+        for system in systems:
+            if isinstance(system, MountedSystem):
+                told, hits = _by_content(system, wanted, hits, tree)
+                findings += told
         findings += _located(hits, parts, systems, tree)
     return tuple(sorted(finding for finding in set(findings) if options.wants(finding)))
 
@@ -93,14 +101,54 @@ def _in_files(tree: Tree) -> Iterator[Finding]:
             yield from check(tree)
 
 
-def _unread(parts: Sequence[DiskVolume], tree: Tree) -> Iterator[Finding]:
+def _systems(
+    disk: Path, parts: Sequence[DiskVolume], work: WorkContext
+) -> tuple[list[Ext4 | MountedSystem], dict[DiskVolume, str]]:
+    """Return the file systems that can be read here, and why others cannot."""
+    systems: list[Ext4 | MountedSystem] = []
+    refused: dict[DiskVolume, str] = {}
+    for part in parts:
+        if part.kind in _READABLE:
+            systems.append(Ext4(disk, part, work.cancel))
+        elif part.kind in mounted.OPTIONS and not mounted.possible():
+            refused[part] = f"{part.kind} is read by root alone"
+        elif part.kind in mounted.OPTIONS:
+            try:
+                systems += mounted.systems(disk, part, work.cancel)
+            except DriverError as error:
+                refused[part] = f"{part.kind} cannot be read on this host ({error.why.splitlines()[-1]})"
+        elif part.kind not in _NO_FILES:
+            refused[part] = f"{part.kind} is not read"
+    return systems, refused
+
+
+def _unread(parts: Sequence[DiskVolume], tree: Tree, refused: Mapping[DiskVolume, str]) -> Iterator[Finding]:
     """Say plainly what could not be looked into."""
     for part in parts:
-        if part.kind not in _READABLE | _NO_FILES:
-            detail = f"{part.kind} is not read: its files were not looked at, only its bytes were searched"
-            yield Finding("not-inspected", part.name, detail)
-    if not tree.is_system and all(part.kind in _READABLE | _NO_FILES for part in parts):
+        if part in refused:
+            searched = "" if part.kind == _COMPRESSES else ", only its bytes were searched"
+            yield Finding("not-inspected", part.name, f"{refused[part]}: its files were not looked at{searched}")
+    if not tree.is_system and not refused:
         yield Finding("not-inspected", "the disk", "there is no root file system that could be looked into")
+
+
+def _by_content(
+    system: MountedSystem, wanted: Sequence[Pattern], hits: Sequence[Match], tree: Tree
+) -> tuple[list[Finding], list[Match]]:
+    """Find which files of a mounted file system hold what was found in its bytes, or what its compression hides there.
+
+    Returns:
+        Findings, and the hits that they do not explain.
+    """
+    inside = {hit.name for hit in hits if _holds(system.volume, hit)}
+    asked = [pattern for pattern in wanted if system.compresses or pattern.name in inside]
+    counted: Counter[tuple[str, str]] = Counter()
+    for path, pattern, data in system.search(asked):
+        if pattern.name != _PRIVATE_KEY or _REAL_KEY.match(data):
+            counted[pattern.name, tree.place(system, path)] += 1
+    found = {name for name, _ in counted}
+    rest = [hit for hit in hits if hit.name not in found or not _holds(system.volume, hit)]
+    return list(_told(counted)), rest
 
 
 def _is_key(disk: Path, hit: Match) -> bool:
@@ -108,7 +156,7 @@ def _is_key(disk: Path, hit: Match) -> bool:
 
 
 def _located(
-    hits: Sequence[Match], parts: Sequence[DiskVolume], systems: Sequence[Ext4], tree: Tree
+    hits: Sequence[Match], parts: Sequence[DiskVolume], systems: Sequence[FileSystem], tree: Tree
 ) -> Iterator[Finding]:
     """Turn offsets into paths, and many hits of one secret in one file into one finding."""
     counted: Counter[tuple[str, str]] = Counter()
@@ -124,6 +172,10 @@ def _located(
     for hit in rest:
         part = next((part for part in parts if _holds(part, hit)), None)
         counted[hit.name, part.name if part else "outside of all partitions"] += 1
+    yield from _told(counted)
+
+
+def _told(counted: Mapping[tuple[str, str], int]) -> Iterator[Finding]:
     for (name, where), number in counted.items():
         times = "once" if number == 1 else f"{number} times"
         if name != _PRIVATE_KEY:

@@ -2,28 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol
 
-from bakery.disk.inspect.ext4_reader import DirectoryEntry, Ext4
+from bakery.disk.inspect.ext4_reader import DirectoryEntry
 from bakery.disk.inspect.volumes import DiskVolume
 
 
+class FileSystem(Protocol):
+    """A file system that can be looked into."""
+
+    volume: DiskVolume
+    subvolume: str
+
+    def entries(self, *folders: str) -> tuple[DirectoryEntry, ...]:
+        """List what is in these folders; one that does not exist is empty."""
+        ...
+
+    def top(self) -> DirectoryEntry:
+        """Return the root folder itself."""
+        ...
+
+    def walk(self, folder: str) -> tuple[DirectoryEntry, ...]:
+        """List all that is below a folder."""
+        ...
+
+    def read(self, entry: DirectoryEntry) -> str:
+        """Return a file's content as text."""
+        ...
+
+    def owners(self, offsets: Iterable[int]) -> Mapping[int, str]:
+        """Say which file holds each byte of the disk; bytes that are in no file are left out."""
+        ...
+
+
 class Tree:
-    """All ext file systems of an image, each at its mount point.
+    """All file systems of an image that can be looked into, each at its mount point.
 
     Args:
         systems: the file systems.
     """
 
-    def __init__(self, systems: Sequence[Ext4]) -> None:
+    def __init__(self, systems: Sequence[FileSystem]) -> None:
         self._root = next((system for system in systems if system.entries("/etc")), None)
-        self._mounts: dict[str, Ext4] = {}
+        self._mounts: dict[str, FileSystem] = {}
         if self._root is not None:
             self._mounts["/"] = self._root
-            points = list(fstab(self.text("/etc/fstab")))
+            text = self.text("/etc/fstab")
+            points = list(zip(fstab(text), subvolumes(text), strict=True))
             for system in systems:
-                point = next((point for spec, point in points if means(spec, system.volume)), None)
+                point = next(
+                    (
+                        point
+                        for (spec, point), subvolume in points
+                        if means(spec, system.volume) and subvolume in (None, system.subvolume)
+                    ),
+                    None,
+                )
                 if system is not self._root and point:
                     self._mounts[point.rstrip("/") or "/"] = system
 
@@ -67,13 +103,14 @@ class Tree:
 
     def read(self, entry: DirectoryEntry) -> str:
         """Return a file's content as text."""
-        return self._mounts[self._point(entry.path)].read(entry)
+        point = self._point(entry.path)
+        return self._mounts[point].read(replace(entry, path=_below(point, entry.path)))
 
     def text(self, path: str) -> str:
         """Return the content of a file, empty where there is none."""
         return "".join(self.read(entry) for entry in self.files(path))
 
-    def place(self, system: Ext4, path: str) -> str:
+    def place(self, system: FileSystem, path: str) -> str:
         """Return a path of one file system as the running system would call it."""
         point = next((point for point, mounted in self._mounts.items() if mounted is system), None)
         return _join(point, path) if point is not None else f"{path} on {system.volume.name}"
@@ -99,8 +136,20 @@ def fstab(text: str) -> Iterable[tuple[str, str]]:
             yield words[0], words[1]
 
 
+def subvolumes(text: str) -> Iterable[str | None]:
+    """Yield the subvolume of a btrfs that each line of an fstab names; None for those that name none."""
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) > 1 and not words[0].startswith("#") and words[1].startswith("/"):
+            options = words[3].split(",") if len(words) > 3 else []  # noqa: PLR2004  fstab(5)
+            named = (option.removeprefix("subvol=") for option in options if option.startswith("subvol="))
+            yield next((name.strip("/") for name in named), None)
+
+
 def means(spec: str, volume: DiskVolume) -> bool:
     """Say whether the device of a line of fstab is this volume."""
+    if spec in volume.devices:
+        return True
     kind, _, value = spec.replace('"', "").partition("=")
     known = {"UUID": volume.uuid, "LABEL": volume.label, "PARTUUID": volume.part_uuid}
     return bool(value) and known.get(kind, "").lower() == value.lower()

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
+from bakery.disk.inspect.lvm import logical_volumes
 from bakery.disk.inspect.tools import run
 from bakery.util.context import WorkContext
+
+LVM: Final = "LVM2_member"
+PIECES: Final = "a volume in several pieces"
+"""In the place of a kind: it is not a range of bytes, so that nothing can be read of it here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +30,8 @@ class DiskVolume:
         kind: what blkid calls its content: `ext4`, `vfat`, `LVM2_member`; empty where it knows none.
         uuid: the file system's; empty where it has none.
         label: the same.
+        part_uuid: the partition's.
+        devices: what else it may be called in fstab: `/dev/vg/root`.
     """
 
     number: int
@@ -33,10 +41,13 @@ class DiskVolume:
     uuid: str = ""
     label: str = ""
     part_uuid: str = ""
+    devices: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """As it is called in messages."""
+        if self.devices:
+            return f"volume {self.devices[0].removeprefix('/dev/')}"
         return f"partition {self.number}" if self.number else "the disk"
 
 
@@ -59,11 +70,14 @@ def raw_disk(image: Path, form: str, folder: Path | None, work: WorkContext) -> 
 
 
 def volumes(disk: Path, work: WorkContext) -> tuple[DiskVolume, ...]:
-    """Read the partition table, GPT or MBR, and probe what is in each partition."""
+    """Read the partition table, GPT or MBR, and probe what is in each partition, and in each logical volume of LVM.
+
+    A physical volume comes behind its logical volumes: a byte that belongs to one of these is found there first.
+    """
     size = disk.stat().st_size
     listing = run(["sfdisk", "--json", str(disk)], work.cancel, accept=(0, 1))
     if not listing.strip():
-        return (_probe(disk, DiskVolume(number=0, start=0, size=size), work),)
+        return tuple(_with_logical(disk, _probe(disk, DiskVolume(number=0, start=0, size=size), work), work))
     table = json.loads(listing)["partitiontable"]
     unit = int(table.get("sectorsize", 512))
     parts = (
@@ -75,7 +89,25 @@ def volumes(disk: Path, work: WorkContext) -> tuple[DiskVolume, ...]:
         )
         for part in table.get("partitions", [])
     )
-    return tuple(_probe(disk, volume, work) for volume in parts)
+    return tuple(found for volume in parts for found in _with_logical(disk, _probe(disk, volume, work), work))
+
+
+def _with_logical(disk: Path, volume: DiskVolume, work: WorkContext) -> Iterator[DiskVolume]:
+    """Yield the logical volumes in a partition, where it is a physical volume, and the partition itself."""
+    if volume.kind != LVM:
+        yield volume
+        return
+    try:
+        inside = logical_volumes(disk, volume.start)
+    except ValueError:
+        yield volume  # whose kind says that nobody looked into it
+        return
+    for logical in inside:
+        place = DiskVolume(
+            number=volume.number, start=logical.start or 0, size=logical.size, devices=logical.devices, kind=PIECES
+        )
+        yield place if logical.start is None else _probe(disk, place, work)
+    yield replace(volume, kind="")
 
 
 def _probe(disk: Path, volume: DiskVolume, work: WorkContext) -> DiskVolume:
@@ -83,12 +115,4 @@ def _probe(disk: Path, volume: DiskVolume, work: WorkContext) -> DiskVolume:
     nothing_found = 2
     text = run(["blkid", "--probe", *place, "--output", "export", str(disk)], work.cancel, accept=(0, nothing_found))
     seen = {name: value for name, _, value in (line.partition("=") for line in text.splitlines())}
-    return DiskVolume(
-        number=volume.number,
-        start=volume.start,
-        size=volume.size,
-        part_uuid=volume.part_uuid,
-        kind=seen.get("TYPE", ""),
-        uuid=seen.get("UUID", ""),
-        label=seen.get("LABEL", ""),
-    )
+    return replace(volume, kind=seen.get("TYPE", ""), uuid=seen.get("UUID", ""), label=seen.get("LABEL", ""))

@@ -15,6 +15,8 @@ from bakery.disk.inspect.volumes import DiskVolume
 class Memory:
     """A file system in memory, with the methods of Ext4."""
 
+    subvolume = ""
+
     def __init__(self, files: Mapping[str, str], volume: DiskVolume | None = None) -> None:
         self.files = files
         self.volume = volume or DiskVolume(number=1, start=0, size=0, kind="ext4")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bakery.disk.inspect import Finding, Hygiene, inspect, missing_tools, tools
+from bakery.disk.inspect import Finding, Hygiene, inspect, missing_tools, mounted, tools
 from bakery.disk.inspect import ext4_reader as reader
 from bakery.disk.inspect import volumes as reading
 from bakery.disk.inspect.ext4_reader import DirectoryEntry, Ext4
@@ -153,7 +153,10 @@ def test_what_is_wrong_with_files_is_found_with_what_is_in_them(image: Image) ->
 
 
 @pytest.mark.parametrize(("kind", "is_named"), [("xfs", True), ("LVM2_member", True), ("vfat", False), ("", False)])
-def test_what_cannot_be_read_is_said_and_searched_all_the_same(image: Image, kind: str, is_named: bool) -> None:
+def test_what_cannot_be_read_is_said_and_searched_all_the_same(
+    image: Image, kind: str, is_named: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mounted, "possible", lambda: False)
     image.kinds[HOME] = {"TYPE": kind}
     image.put(HOME + 7, b"hunter22")
     found = look(image, ("pw", b"hunter22"))
