@@ -32,6 +32,8 @@ class Seal:
         histories: what shells and other prompts remember, of every user.
         temporary: `/tmp`, `/var/tmp` and crash dumps.
         random_seed: the random seed, which two clones must not share.
+        selinux: labels of SELinux, where the system uses it: put right now, or at the next boot where its policy is not
+            loaded, as in a container.
         trim: give free blocks back to the disk, so that deleted data is in no image and the image is small.
     """
 
@@ -45,6 +47,7 @@ class Seal:
     histories: bool = True
     temporary: bool = True
     random_seed: bool = True
+    selinux: bool = True
     trim: bool = True
 
 

@@ -117,9 +117,29 @@ host_keys() {
     did "new ones are made at boot"
   elif has_systemd; then # ours is written anew: an older one may be in the image that this one stands on
     install_host_keys_unit "$keygen" && did "installed bakery-host-keys.service, which makes new ones at boot"
+  elif command -v rc-update >/dev/null 2>&1; then
+    install_host_keys_service "$keygen" && did "installed the service bakery-host-keys, which makes new ones at boot"
   else
     echo "$option: warning, nothing makes new ones at boot"
   fi
+}
+
+install_host_keys_service() { # KEYGEN: its path. For OpenRC.
+  cat >/etc/init.d/bakery-host-keys <<SERVICE
+#!/sbin/openrc-run
+description="Make SSH host keys where nobody gave any"
+
+depend() {
+  need localmount
+  after bootmisc cloud-init
+  before sshd dropbear
+}
+
+start() {
+  $1 -A
+}
+SERVICE
+  chmod 755 /etc/init.d/bakery-host-keys && rc-update --quiet add bakery-host-keys default
 }
 
 install_host_keys_unit() { # KEYGEN: its path
@@ -154,7 +174,8 @@ UNIT
 machine_id() {
   found=
   if [ -s /etc/machine-id ]; then
-    : >/etc/machine-id
+    # systemd fills an empty one. Without systemd dbus-uuidgen makes one that is missing, and refuses one that is empty.
+    if has_systemd; then : >/etc/machine-id; else rm -f /etc/machine-id; fi
     found=yes
   fi
   # Elsewhere it is a link to the first, or a copy that would survive it.
@@ -173,7 +194,12 @@ cloud_init() {
   # Network configuration that was rendered for this machine's hardware address cuts every clone off.
   remove /var/lib/cloud/instance /var/lib/cloud/instances /var/lib/cloud/sem /var/lib/cloud/data /run/cloud-init \
     /var/log/cloud-init.log /var/log/cloud-init-output.log /etc/netplan/50-cloud-init.yaml \
-    /etc/network/interfaces.d/50-cloud-init* /etc/systemd/network/10-cloud-init-*.network
+    /etc/network/interfaces.d/50-cloud-init* /etc/systemd/network/10-cloud-init-*.network \
+    /etc/NetworkManager/system-connections/cloud-init-*.nmconnection
+  # Those of the sysconfig renderer have names that are anybody's, and say in their first line whose they are.
+  for file in /etc/sysconfig/network-scripts/ifcfg-* /etc/sysconfig/network/ifcfg-*; do
+    [ ! -f "$file" ] || ! head -n 1 "$file" | grep -q '^# Created by cloud-init' || rm -f -- "$file"
+  done
 }
 
 leases() {
@@ -233,8 +259,23 @@ temporary() { # what running services hold stays: systemd removes it when they s
 random_seed() {
   # Stopping the service writes a seed; stopped now, it does not write another one on the way down.
   [ ! -d /run/systemd/system ] || systemctl --quiet stop systemd-random-seed.service 2>/dev/null
-  remove /var/lib/systemd/random-seed /var/lib/urandom/random-seed /var/lib/random-seed /boot/loader/random-seed \
+  remove /var/lib/systemd/random-seed /var/lib/seedrng/seed.* /var/lib/misc/random-seed /var/lib/urandom/random-seed /var/lib/random-seed /boot/loader/random-seed \
     /boot/efi/loader/random-seed /efi/loader/random-seed
+}
+
+# Files that a task made, or moved from another folder, may have labels with which a service that is confined cannot
+# read them. Where the policy is loaded the labels are put right now; where it is not, as in a container, the system is
+# asked to do so at its next boot: selinux(8), fixfiles(8).
+selinux() {
+  mode=$(sed -n 's/^SELINUX=\([a-z]*\).*/\1/p' /etc/selinux/config 2>/dev/null)
+  case $mode in enforcing | permissive) ;; *) skip "there is none, or it is switched off"; return ;; esac
+  if command -v selinuxenabled >/dev/null 2>&1 && selinuxenabled; then
+    labels=$(restorecon -R -v -i / 2>/dev/null | wc -l)
+    did "labels put right: $((labels))"
+  else
+    : >/.autorelabel
+    did "asked for labels at the next boot, which restarts once for it"
+  fi
 }
 
 trim() {

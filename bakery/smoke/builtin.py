@@ -30,6 +30,13 @@ SECTOR: Final = 512
 SHORTEST: Final = 6
 SHOWN: Final = 5
 
+_OPENRC: Final = "[ ! -e /run/openrc/softlevel ] || { echo openrc; %s; }; true"
+_STARTING: Final = (
+    f"i=0; while [ -e /run/openrc/rc.starting ] && [ $i -lt {BOOT_TIMEOUT:g} ]; do sleep 1; i=$((i + 1)); done; "
+    "[ ! -e /run/openrc/rc.starting ] || ls /run/openrc/starting"
+)
+_FAILED: Final = "{ ls /run/openrc/failed; rc-status --nocolor --crashed | awk 'NF { print $1 }'; } 2>/dev/null"
+"""Where OpenRC notes it: RC_SVCDIR of its librc/rc.h, and rc-status(8)."""
 _HOMES: Final = "{ cut -d: -f6 /etc/passwd; echo /root; } | sort -u"
 _KEYS: Final = (
     f'for h in $({_HOMES}); do for f in "$h/.ssh/authorized_keys" "$h/.ssh/authorized_keys2"; do '
@@ -76,8 +83,17 @@ def _check(fine: object, problem: str) -> None:
         pytest.fail(problem, pytrace=False)
 
 
+def _openrc(host: Host, script: str) -> list[str] | None:
+    """Run a script where OpenRC runs the machine; returns its lines, None elsewhere."""
+    first, *lines = host.check_output(_OPENRC % script).splitlines() or [""]
+    return lines if first == "openrc" else None
+
+
 def boot_is_finished(host: Host) -> None:
     """Wait for systemctl(1)'s `running`, or for `degraded`, which is the matter of no_failed_units."""
+    if (waiting := _openrc(host, _STARTING)) is not None:
+        _check(not waiting, f"OpenRC still starts services after {BOOT_TIMEOUT:g} s: {', '.join(waiting)}")
+        return
     _needs_systemd(host)
     state = host.run("systemctl is-system-running --wait", timeout=BOOT_TIMEOUT).stdout.strip()
     if state not in ("running", "degraded"):
@@ -87,6 +103,9 @@ def boot_is_finished(host: Host) -> None:
 
 def no_failed_units(host: Host) -> None:
     """A unit that fails on a fresh clone fails on every machine of this image."""
+    if (services := _openrc(host, _FAILED)) is not None:
+        _check(not services, f"failed at boot: {', '.join(sorted({*services}))}")
+        return
     _needs_systemd(host)
     failed = [
         line.split()[0] for line in host.check_output("systemctl --failed --plain --no-legend").splitlines() if line

@@ -95,7 +95,7 @@ def test_the_keys_of_a_build_are_what_they_have_always_been(tmp_path: Path) -> N
         "s1-06ff1e1961d6f8a980334c87082a5fbd1b4d81c0",
         "s1-145d1f1555c5a84aba8e44087a539dbfd4a0e5fe",
         "s1-edfd4528fa4d555c129b7f05eadb9a8a8f61ed3e",
-        "i1-50de5492a1807460e9fa4b08f098938d25f26a1f",
+        "i1-844adfc1a4d1370a92cb61269f2cd7acfb24bb81",
     ]
 
 
@@ -103,5 +103,5 @@ def test_the_keys_of_an_image_that_is_sealed_otherwise(tmp_path: Path) -> None:
     assert keys(tmp_path, "bare@box") == [
         "base-f3117c001e8fd87b137de383642673b34096f744",
         "s1-9ce9a9cc2f1bf3b1724dcf76461aacf6657e0f97",
-        "i1-4587453143557a2284e3d03f4742e134f879ab65",
+        "i1-02394cbe0fadcb606d16dda6c1e09a090d169726",
     ]
