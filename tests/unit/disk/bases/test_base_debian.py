@@ -249,4 +249,6 @@ def test_host_keys_are_made_before_no_socket() -> None:
     files = recipe.own_files()
     unit = files["etc/systemd/system/ssh-host-keys.service"][0].decode()
     assert not any(".socket" in line for line in unit.splitlines() if not line.startswith("#"))
+    assert "DefaultDependencies=no" in unit, "they are made while the rest of the system comes up"
+    assert "Conflicts=shutdown.target" in unit
     assert b"After=ssh-host-keys.service" in files["etc/systemd/system/ssh@.service.d/host-keys.conf"][0]
