@@ -41,7 +41,7 @@ class Claims:
     @property
     def slug(self) -> str:
         """The build's name, as folders and things at providers can be called."""
-        name = self._job().name + (f"-{self._part}" if self._part else "")
+        name = "-".join(filter(None, (self._job().name, self._part, self._run.attempt)))
         return "".join(char if char.isalnum() else "-" for char in name)
 
     def new(self, role: str, driver: str) -> tuple[Claim, ClaimLedger]:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol
 
 from bakery.build.git_commit import commit_of
-from bakery.build.job import Jobs
+from bakery.build.job import Job, Jobs
 from bakery.build.resume import ResumedRun
+from bakery.build.versions import Naming
 from bakery.cache.checkpoints.store import Store, limit
 from bakery.cache.inputs.external import LocalInput
+from bakery.cache.records import Record
 from bakery.drivers.registry import Registry
 from bakery.events import Event
+from bakery.imagefile.builds import Build
+from bakery.model import Artifact
 from bakery.redaction.redactor import Redactor
 from bakery.reporting.bus import Bus
 from bakery.state.journal import Journal
@@ -51,6 +55,26 @@ class Asks(Protocol):
             where: the build, and before or after which task.
             shell, check: the same.
         """
+        ...
+
+
+class Elsewhere(Protocol):
+    """Where builds are made on other machines: a cluster."""
+
+    def has_secret(self, job: Job, name: str) -> bool:
+        """Say whether a secret that nobody gave here is there."""
+        ...
+
+    def check(self, run: RunContext, builds: Sequence[Build]) -> None:
+        """See that each build has a place.
+
+        Raises:
+            PreflightError: one has none; with what each machine lacks.
+        """
+        ...
+
+    def bake(self, job: Job, run: RunContext, base: Artifact | None = None) -> Artifact:
+        """Make one image there, and bring it here; what `bakery.build.bake.bake` does on this host."""
         ...
 
 
@@ -110,6 +134,8 @@ class RunContext:
     """One run's shared things.
 
     Two of them change: `jobs`, when a failed task is tried again after a fix, and `resumed`, once it is known.
+    `attempt` tells several tries of one build on several machines apart in names, `records` are what the steps of each
+    build took in, and `elsewhere` is where builds are made if not on this host.
     """
 
     jobs: Jobs
@@ -125,6 +151,10 @@ class RunContext:
     asking: threading.Lock = field(default_factory=threading.Lock)
     inputs: set[LocalInput] = field(default_factory=set[LocalInput])
     resumed: ResumedRun | None = None
+    naming: Naming = field(default_factory=Naming)
+    attempt: str = ""
+    records: dict[str, tuple[Record, ...]] = field(default_factory=dict[str, tuple[Record, ...]])
+    elsewhere: Elsewhere | None = None
 
     @property
     def imagefile(self) -> Path:

@@ -283,6 +283,7 @@ class IncrementalBuild:
 
     def sign(self, artifact: Artifact) -> Artifact:
         """Write the content key onto a captured image."""
+        self.scope.run.records[self.scope.build.name] = tuple(self._records)
         if self.key is None:
             return artifact
         return replace(artifact, key=image_key(self.scope.job, self.key))

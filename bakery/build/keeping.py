@@ -9,7 +9,7 @@ from typing import Any
 from bakery.build.kept_images import write_down
 from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope
-from bakery.build.versions import link_current, take_name, with_version
+from bakery.build.versions import link_current, with_version
 from bakery.drivers.publisher import Publisher
 from bakery.events import Notice
 from bakery.model import Artifact
@@ -65,7 +65,7 @@ def keep(scope: Scope, image: Artifact) -> Artifact:
         scope.machines.end_those_done_with()
         driver = scope.run.drivers.get(image.driver)
         claim, ledger = scope.claims.new("keep", image.driver)
-        name, version = take_name(scope.job, scope.run.state)
+        name, version = scope.run.naming.take(scope.job, scope.run.state)
         both = replace(claim, ledger=MergedLedger(ledger, scope.images.pop(image.id)))
         with scope.run.state.room(scope.run.folder.path / f"{claim.folder.name}.spare"):
             kept = driver.keep(image, name, both)

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from bakery.build.context import RunContext
 from bakery.build.namesakes import made_elsewhere
-from bakery.build.versions import name_of
 from bakery.drivers.publisher import Publisher
 from bakery.errors import PreflightError
 from bakery.events import Notice
@@ -58,7 +57,7 @@ def _problems(run: RunContext, build: Build) -> Iterator[Problem]:
     run.cancel.check()
     driver = run.drivers.get(build.driver)
     yield from _too_large(run, build)
-    yield from driver.name_conflicts(build.boot, name_of(run.jobs[build.name], run.state))
+    yield from driver.name_conflicts(build.boot, run.naming.foresee(run.jobs[build.name], run.state))
     yield from made_elsewhere(run, build)
     if isinstance(build.boot, Publisher):
         yield from build.boot.check()

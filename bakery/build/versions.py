@@ -42,6 +42,18 @@ def take_name(job: Job, state: State) -> tuple[str, str]:
     return f"{job.build.image}-{version}", version
 
 
+class Naming:
+    """Gives images their names."""
+
+    def foresee(self, job: Job, state: State) -> str:
+        """Return the name that the next image of a build will have."""
+        return name_of(job, state)
+
+    def take(self, job: Job, state: State) -> tuple[str, str]:
+        """Return the name of the image that is about to be kept, and its version; empty for one without."""
+        return take_name(job, state)
+
+
 def _front(job: Job) -> str | None:
     wanted = job.options.versions
     return wanted if isinstance(wanted, str) else "" if wanted else None

@@ -125,6 +125,18 @@ def _is_list(wanted: Any) -> bool:
     return (get_origin(wanted) or wanted) in (list, tuple, set, frozenset)
 
 
+def said_outside(cls: type, settings: Settings) -> dict[str, Any]:
+    """Return what is said outside the imagefile, but for secrets: names and values, as they were written."""
+    secret = {f.name for f in dataclasses.fields(cls) if is_secret(cls, f)}
+    return {name: value for name, (value, _) in _said_outside(cls, settings).items() if name not in secret}
+
+
+def secret_place(cls: type, name: str) -> tuple[str, str]:
+    """Return the environment variable and the file that a secret is read from; empty for what it has none of."""
+    metadata = _field(cls, name).metadata
+    return metadata.get("env") or "", metadata.get("file") or ""
+
+
 def _said_outside(cls: type, settings: Settings) -> dict[str, tuple[Any, str]]:
     """Return all that is said outside the imagefile: name to (value, origin); later ones win."""
     names = [f.name for f in dataclasses.fields(cls)]
