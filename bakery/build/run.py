@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bakery.build.bake import bake
 from bakery.build.begin import build_started, run_started
@@ -40,6 +41,9 @@ from bakery.state.project import RunFolder, State
 from bakery.util.host_errors import no_space, trouble
 from bakery.util.units import counted
 from bakery.util.waiting import Cancel
+
+if TYPE_CHECKING:
+    from bakery.build.cluster.remote import Cluster
 
 POLL = 0.25
 """Seconds between two looks at signals: one that another thread received does not wake the main thread."""
@@ -73,6 +77,7 @@ def build(
     drivers: Registry | None = None,
     redactor: Redactor | None = None,
     ask: Asks | None = None,
+    cluster: Cluster | None = None,
 ) -> Outcome:
     """Make all images of a plan.
 
@@ -86,6 +91,7 @@ def build(
         drivers: where drivers come from.
         redactor: knows the secrets; a fresh one when not given.
         ask: asks the user about a failed task, where there is a terminal.
+        cluster: where images are made; on this host when not given.
 
     Returns:
         The images, what failed, and the exit code. Only a defect of ours raises.
@@ -109,9 +115,10 @@ def build(
             drivers=drivers or Registry(),
             cancel=cancel,
             ask=ask,
+            elsewhere=cluster,
         )
         try:
-            with Signals(cancel, run.emit):
+            with Signals(cancel, run.emit), nullcontext() if cluster is None else cluster.running(run):
                 outcome = _Run(plan, run).go()
         finally:
             bus.close()
@@ -152,7 +159,7 @@ class _Run:
             self._secrets()
             self._clear_resumed()
             self._reuse()
-            check_builds(self.run, self._left_to_do())
+            (check_builds if run.elsewhere is None else run.elsewhere.check)(run, self._left_to_do())
             self._build_all()
             if len(self.errors) == 0:
                 write_outputs(self.plan, self.artifacts, run)
@@ -174,7 +181,12 @@ class _Run:
         """Know every secret before anything else can print it; refuse to start without one."""
         run = self.run
         jobs = [run.jobs[build.name] for build in self.plan.builds]
-        missing = {name: error for job in jobs for name, error in job.missing_secrets.items()}
+        missing = {
+            name: error
+            for job in jobs
+            for name, error in job.missing_secrets.items()
+            if run.elsewhere is None or not run.elsewhere.has_secret(job, name)
+        }
         if missing:
             first, *rest = missing.values()
             first.why = "\n".join(str(error.what) for error in rest)
@@ -239,7 +251,7 @@ class _Run:
     def _build_all(self) -> None:
         """Start what is ready and fits; a failed build stops only what stands on it."""
         self.began = True
-        capacity = Capacity(self.run.options.jobs, self.run.options.limits)
+        capacity = Capacity(self.run.options.jobs, self._limits())
         waiting = self._left_to_do()
         told_to_wait: set[str] = set()
         running: dict[Future[Artifact | None], Build] = {}
@@ -262,6 +274,11 @@ class _Run:
                     future.result()
         if self.run.cancel.reason and not self.errors:
             raise Interrupted(self.run.cancel.reason)
+
+    def _limits(self) -> Mapping[str, int]:
+        """Return how much there is of each label: of a cluster's machines its own scheduler knows."""
+        everywhere = {} if self.run.elsewhere is None else {"memory": sys.maxsize, "cpus": sys.maxsize}
+        return {**everywhere, **self.run.options.limits}
 
     def _ready(self, build: Build) -> bool:
         return all(name in self.artifacts for name in build.after)
@@ -293,7 +310,7 @@ class _Run:
         try:
             if self._is_up_to_date(build, base, ask=True):  # its base is known only now
                 return self.artifacts[build.name]
-            artifact = bake(run.jobs[build.name], run, base)
+            artifact = (bake if run.elsewhere is None else run.elsewhere.bake)(run.jobs[build.name], run, base)
         except BaseException as error:  # in a thread of the pool: whatever it is, it is this build's
             raised = self._ours(error)
             self._failed(build.name, raised)

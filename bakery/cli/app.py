@@ -37,6 +37,8 @@ COMMANDS: Final = {  # name: (module, one line of help), so that `bake --help` i
     "logs": ("logs", "Show what a run said, or is saying."),
     "cache": ("cache", "Show or shrink the cache of bases and steps."),
     "graph": ("graph", "Draw which image stands on which, for Mermaid or Graphviz."),
+    "worker": ("worker", "Take builds of a cluster on this host."),
+    "cluster": ("cluster", "Show a cluster's workers, and what they build."),
     "doctor": ("doctor", "Say what this host can do, and what is missing."),
     "init": ("init", "Write a first imagefile."),
     "man": ("man", "Print a manual page, or write them all."),

@@ -166,6 +166,28 @@ def selection(function: F) -> F:
     return click.argument("images", nargs=-1, metavar="[IMAGE]...", shell_complete=complete_images)(function)
 
 
+def certificates(function: F) -> F:
+    """`--tls-ca-file`, `--tls-cert`, `--tls-key`, as Dask's own commands have them."""
+    path = click.Path(path_type=Path)
+    for flag, text in (
+        ("--tls-key", "Key of that certificate, PEM."),
+        ("--tls-cert", "Our certificate, PEM."),
+        ("--tls-ca-file", "Whom to trust in the cluster, PEM."),
+    ):
+        function = click.option(flag, type=path, metavar="FILE", help=text)(function)
+    return function
+
+
+def cluster_options(function: F) -> F:
+    """`--on ADDRESS`, and the certificates for it."""
+    return click.option(
+        "--on",
+        "on",
+        metavar="ADDRESS",
+        help="Make the images on a cluster's workers: tls://HOST:8786 [BAKERY_CLUSTER].",
+    )(certificates(function))
+
+
 def as_json(function: F) -> F:
     """`--json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)

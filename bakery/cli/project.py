@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
+    from bakery.build.cluster.remote import Cluster
     from bakery.build.one_off import OneOffRun
     from bakery.drivers.registry import Registry
     from bakery.imagefile.builds import Plan
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from bakery.reporting.bus import Reporter
     from bakery.reporting.lines import Verbosity
     from bakery.state.project import State
+
+
+CERTIFICATES: Final = {"ca": "ca_file", "cert": "cert", "key": "key"}
+"""What `--tls-...` names, by what it is called inside."""
 
 
 class Project:
@@ -165,6 +170,27 @@ class Project:
 
         select = Selection(images=tuple(images), only=tuple(only), exclude=tuple(exclude))
         return plan(self.recipe, settings, select)
+
+    def cluster(self, given: Mapping[str, Any]) -> Cluster | None:
+        """Return the cluster that `--on` or `BAKERY_CLUSTER` names; None where images are made here.
+
+        Raises:
+            UsageError: it is no address.
+            PreflightError: no scheduler answers there.
+        """
+        on = given.get("on")
+        address = on or self.environ.get("BAKERY_CLUSTER", "")
+        if not address:
+            return None
+        from bakery.build.cluster.cluster_run import lease_of
+        from bakery.build.cluster.connection import Connection
+        from bakery.build.cluster.remote import Cluster
+        from bakery.build.cluster.security import Certificates, check_address
+
+        check_address(address, "--on" if on else "BAKERY_CLUSTER")
+        lease = lease_of(self.environ)
+        places = {name: self.path(given[f"tls_{word}"]) for name, word in CERTIFICATES.items()}
+        return Cluster(Connection(address, Certificates(**places)), lease=lease)
 
     def one_off_run(
         self, plan: Plan, settings: Settings, readers: Sequence[Reporter], deadline: float | None = None

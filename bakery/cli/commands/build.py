@@ -10,7 +10,7 @@ import click
 
 from bakery.cli import output
 from bakery.cli.completion import runs, tasks
-from bakery.cli.options import FILE, BakeCommand, Duration, PhaseTime, selection, variables
+from bakery.cli.options import FILE, BakeCommand, Duration, PhaseTime, cluster_options, selection, variables
 from bakery.cli.project import Project
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ if TYPE_CHECKING:
     help="Go on with a run that was killed; the last if none is named.",
 )
 @click.option("--offline", is_flag=True, help="Download nothing; say what is missing.")
+@cluster_options
 @click.option(
     "--clones", type=click.IntRange(1, 8), default=1, metavar="N", help="Test on this many machines, and compare them."
 )
@@ -144,6 +145,7 @@ def build(
     if given["step"] and ask is None:
         raise UsageError("--step needs a terminal", hint="--stop-at TASK leaves the machine where there is none")
     reporters = readers(project, shown, project.path(given["junit"]))
+    cluster = project.cluster(given)
     with captured(project.redactor, shown):
         outcome = run_build(
             plan,
@@ -155,6 +157,7 @@ def build(
             redactor=project.redactor,
             readers=reporters,
             ask=ask,
+            cluster=cluster,
         )
     if not project.json and not (is_terminal(shown) and sys.stdout.isatty()):
         for artifact in outcome.artifacts.values():  # on a terminal the closing table has shown them

@@ -152,7 +152,7 @@ def test_what_the_imagefile_has_is_offered(
 
 
 def test_commands_and_images_are_offered_for_the_first_word(project: Project) -> None:
-    assert offers([], "w") == ["why", "web-bookworm", "web-trixie", "web"]
+    assert offers([], "w") == ["why", "worker", "web-bookworm", "web-trixie", "web"]
     assert {"build", "plan", "web", "db"} <= set(offers([]))
     assert "--verbose" in offers([], "--v")
 

@@ -1,0 +1,220 @@
+"""The process on a worker that makes one image: as `bake` does, but that its events and its questions go elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from bakery.build.bake import bake
+from bakery.build.cluster.assignment import Assignment, packed_error, unpacked_options
+from bakery.build.cluster.messages import AskedNaming, EventSender, SentPrints, WorkerLine
+from bakery.build.context import RunContext
+from bakery.build.image_options import check_image_options
+from bakery.build.job import Job, Jobs
+from bakery.build.preflight import check_builds
+from bakery.drivers.registry import Registry
+from bakery.errors import BakeryError, PreflightError
+from bakery.imagefile import loader
+from bakery.imagefile.plan import Selection, plan
+from bakery.imagefile.user_code import out_of_imagefile, text_of
+from bakery.imagefile.variables import PREFIX, Settings
+from bakery.model import Artifact, Resource, to_json
+from bakery.redaction.logs import guarded
+from bakery.redaction.redactor import Redactor
+from bakery.reporting.bus import Bus
+from bakery.state.journal import Journal
+from bakery.state.project import RunFolder, State
+from bakery.util.host_errors import trouble
+from bakery.util.process_attributes import begin
+from bakery.util.waiting import Cancel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where a build on a worker has its things.
+
+    Args:
+        project: the unpacked project.
+        state: its own `.bakery`.
+        cache: the host's cache.
+        base_file: the file of the image that it stands on; empty where there is none.
+    """
+
+    project: str
+    state: str
+    cache: str
+    base_file: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldBuild:
+    """All that the process knows of its build."""
+
+    assignment: Assignment
+    places: Places
+    attempt: str
+    secrets: Mapping[str, str]
+    line: WorkerLine
+    redactor: Redactor
+    cancel: Cancel
+
+
+def main(connection: Connection, text: str, places: Places, attempt: str) -> None:
+    """Make one image. The first thing that comes through the pipe are the secrets.
+
+    Args:
+        connection: to the worker.
+        text: the assignment.
+        places: where things are.
+        attempt: tells this try from others.
+    """
+    begin()
+    cancel = Cancel()
+    _mind_signals(cancel)
+    secrets = json.loads(connection.recv_bytes())
+    redactor = Redactor()
+    for name, value in secrets.items():
+        redactor.add(value, name)
+    made = HeldBuild(
+        assignment=Assignment.from_json(json.loads(text)),
+        places=places,
+        attempt=attempt,
+        secrets=secrets,
+        line=WorkerLine(connection, cancel),
+        redactor=redactor,
+        cancel=cancel,
+    )
+    made.line.listen()
+    os.chdir(places.project)
+    prints = SentPrints(made.line, redactor)
+    with guarded(redactor), redirect_stdout(prints), redirect_stderr(prints):
+        error = _baked(made)
+        prints.finish()
+    made.line.say("done", error=error)
+
+
+def _mind_signals(cancel: Cancel) -> None:
+    """Leave a Ctrl-C at the worker's terminal to the worker; a SIGTERM ends this build alone."""
+
+    def term(_number: int, _frame: FrameType | None) -> None:
+        cancel.set("interrupted by SIGTERM on its worker")
+
+    signal.signal(signal.SIGINT, lambda _number, _frame: None)
+    signal.signal(signal.SIGTERM, term)
+
+
+def _baked(held: HeldBuild) -> dict[str, Any] | None:
+    """Make the image; return what went wrong."""
+    root = Path(held.places.project)
+    try:
+        with _run(held) as run:
+            job = run.jobs[held.assignment.build]
+            _learn(job, held.redactor)
+            _check(run, job)
+            artifact = bake(replace(job, post=()), run, _base(held.assignment, held.places))
+            held.line.say("kept", artifact=to_json(artifact), **_taken_in(run, job, root))
+    except BaseException as error:  # the last frame of this process: whatever it is, it is this build's
+        raised = error if isinstance(error, BakeryError) else out_of_imagefile(error, root) or trouble(error)
+        return packed_error(raised or _defect(error, held.redactor))
+    return None
+
+
+@contextmanager
+def _run(held: HeldBuild) -> Generator[RunContext]:
+    """Read the imagefile, and open the journal."""
+    assignment, line = held.assignment, held.line
+    state = State(Path(held.places.state), Path(held.places.cache))
+    state.prepare()
+    folder = RunFolder(state.runs_folder / assignment.run)
+    bus = Bus(assignment.run, held.redactor)
+    bus.add(EventSender(line))
+
+    def journaled(op: str, resource: Resource) -> None:
+        line.say("journal", op=op, resource=to_json(resource))  # the client tells of it, and may write it down
+
+    with Journal(folder.path, observe=journaled) as journal:
+        recipe = loader.load(Path(held.places.project) / assignment.imagefile)
+        check_image_options(recipe)
+        environ = {**os.environ, **{f"{PREFIX}{name.upper()}": value for name, value in held.secrets.items()}}
+        settings = Settings(files=_values(assignment, state), environ=environ)
+        jobs = Jobs(plan(recipe, settings, Selection()), recipe, settings)
+        try:
+            yield RunContext(
+                jobs=jobs,
+                options=unpacked_options(assignment.options),
+                state=state,
+                folder=folder,
+                journal=journal,
+                bus=bus,
+                redactor=held.redactor,
+                drivers=Registry(),
+                cancel=held.cancel,
+                naming=AskedNaming(line, assignment.image),
+                attempt=held.attempt,
+            )
+        finally:
+            bus.close()
+
+
+def _values(assignment: Assignment, state: State) -> tuple[Path, ...]:
+    """Write what was said outside the imagefile into a variable file; none where nothing was."""
+    if not assignment.values:
+        return ()
+    file = state.folder / "variables.json"
+    file.write_text(json.dumps(dict(assignment.values)), encoding="utf-8")
+    return (file,)
+
+
+def _learn(job: Job, redactor: Redactor) -> None:
+    """Know the secrets before anything else can print them."""
+    for error in job.missing_secrets.values():
+        raise error
+    for name, secret in job.secrets.items():
+        redactor.add(secret, name)
+
+
+def _check(run: RunContext, job: Job) -> None:
+    try:
+        check_builds(run, [job.build])
+    except PreflightError as error:
+        error.why = "\n".join(filter(None, (error.why, f"so says the worker on {os.uname().nodename}")))
+        raise
+
+
+def _base(assignment: Assignment, places: Places) -> Artifact | None:
+    """Return the image that the build stands on, with its file where it is on this host."""
+    if assignment.base is None:
+        return None
+    base = Artifact.from_json(assignment.base)
+    if not places.base_file:
+        return base
+    mtime = Path(places.base_file).stat().st_mtime_ns
+    return replace(base, id=places.base_file, data={**base.data, "mtime": mtime})
+
+
+def _taken_in(run: RunContext, job: Job, root: Path) -> dict[str, Any]:
+    """Return what the image depends on: for the client's cache, and for its dependency file."""
+    inputs = [
+        [item.kind, str(item.path.relative_to(root))] for item in sorted(run.inputs) if item.path.is_relative_to(root)
+    ]
+    return {"records": [record.to_json() for record in run.records.get(job.name, ())], "inputs": inputs}
+
+
+def _defect(error: BaseException, redactor: Redactor) -> BakeryError:
+    text = redactor("".join(traceback.format_exception(error)))
+    sys.stderr.write(text)
+    return BakeryError(
+        f"bakery has a defect: {type(error).__name__}: {redactor(text_of(error))}",
+        why=text,
+        hint="please report it with this text",
+    )

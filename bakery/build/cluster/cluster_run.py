@@ -1,0 +1,144 @@
+"""Where a run's builds may go: which workers fit, what is sent there, and who listens to them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from bakery.build.cluster.connection import Connection, Followers, KnownWorker
+from bakery.build.cluster.offers import demand, refuse_homeless
+from bakery.build.cluster.project import SentProject, secret_environment
+from bakery.build.cluster.security import is_encrypted
+from bakery.build.cluster.sending import Transfers
+from bakery.build.context import RunContext
+from bakery.build.job import Job
+from bakery.build.preflight import needs_of
+from bakery.errors import UsageError
+from bakery.imagefile.builds import Build
+
+LEASE: Final = "BAKERY_CLUSTER_LEASE"
+"""In the environment: seconds without a word of the client after which a worker gives a build up; 60 if not given."""
+
+
+class ClusterRun:
+    """What the builds of a run share on a cluster.
+
+    Args:
+        connection: to the cluster.
+        lease: seconds that a worker goes on without a word of ours.
+    """
+
+    def __init__(self, connection: Connection, *, lease: float = 60.0) -> None:
+        self.connection = connection
+        self.lease = lease
+        self.followers: Followers | None = None
+        self.transfers: Transfers | None = None
+        self._project: SentProject | None = None
+        self._lock = threading.Lock()
+        self._bases: dict[str, str] = {}
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether what travels cannot be read on the way."""
+        return is_encrypted(self.connection.address)
+
+    # ---- before anything is made ------------------------------------------------------------------------------------
+
+    def has_secret(self, job: Job, name: str) -> bool:
+        """Say whether a worker has a secret in its environment that nobody gave here."""
+        wanted = f"secret {secret_environment(job, name)}"
+        return any(wanted in worker.offer for worker in self.connection.workers())
+
+    def check(self, run: RunContext, builds: Sequence[Build]) -> None:
+        """See that each build has a worker, and that its secrets can come there.
+
+        Raises:
+            PreflightError: one has none; with what each worker lacks.
+            UsageError: the run has options that only this host can follow.
+        """
+        _refuse_options(run)
+        workers = self._named(self.connection.workers())
+        refuse_homeless({build.name: self._demand(run, build) for build in builds}, workers)
+
+    def _named(self, workers: Sequence[KnownWorker]) -> dict[str, Mapping[str, float]]:
+        return {f"{worker.name} on {worker.host}": worker.offer for worker in workers}
+
+    def _demand(self, run: RunContext, build: Build) -> dict[str, float]:
+        """Return what a build takes of a worker; what `--limit` bounds is counted here, for the whole cluster."""
+        needs = needs_of(run, build)
+        labels = {name: count for name, count in build.labels.items() if name not in run.options.limits}
+        secrets = [secret_environment(run.jobs[build.name], name) for name in self._not_sent(run.jobs[build.name])]
+        return demand(driver=build.driver, memory=needs.memory, cpus=needs.cpus, labels=labels, secrets=secrets)
+
+    def _not_sent(self, job: Job) -> list[str]:
+        """Return the secrets that a worker must have of its own: all of them where others could read along."""
+        secret = [value.name for value in job.build.variables if value.secret]
+        return [name for name in secret if not self.encrypted or name not in job.secrets]
+
+    # ---- while it runs ----------------------------------------------------------------------------------------------
+
+    def project(self, run: RunContext) -> SentProject:
+        """Return the packed project of a run; packed once."""
+        with self._lock:
+            self._project = self._project or SentProject.of(run)
+            return self._project
+
+    def demand_of(self, run: RunContext, job: Job) -> dict[str, float]:
+        """Return what a build takes, as Dask's resources."""
+        return self._demand(run, job.build)
+
+    def refuse_homeless(self, run: RunContext, job: Job) -> None:
+        """See, while a build waits, that there is still a worker that could take it.
+
+        Raises:
+            PreflightError: there is none any more.
+        """
+        if self.followers is not None and self.followers.seen:
+            refuse_homeless({job.name: self._demand(run, job.build)}, self._named(self.followers.workers))
+
+    def stand_on(self, digest: str) -> list[str]:
+        """Return the addresses of workers that have an image's file already."""
+        address = self._bases.get(digest, "")
+        there = [] if self.followers is None else [worker.address for worker in self.followers.workers]
+        return [address] if address in there else []
+
+    def remember_base(self, digest: str, address: str) -> None:
+        """Note where an image's file is, for builds that stand on it."""
+        self._bases[digest] = address
+
+
+def _refuse_options(run: RunContext) -> None:
+    """Refuse what needs the machine to be on this host.
+
+    Raises:
+        UsageError: with what to do instead.
+    """
+    options = run.options
+    refused = {
+        "--step": options.step,
+        "--stop-at": bool(options.stop_at),
+        f"--on-failure={options.on_failure}": options.on_failure != "destroy",
+        "--resume": options.resume is not None,
+    }
+    for name, given in refused.items():
+        if given:
+            raise UsageError(
+                f"{name} does not go with --on", why="the machine is on a worker", hint="build it here, without --on"
+            )
+
+
+def lease_of(environ: Mapping[str, str]) -> float:
+    """Return the seconds of a lease.
+
+    Raises:
+        UsageError: it is no number, or too short.
+    """
+    text = environ.get(LEASE, "60")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if seconds < 3:  # noqa: PLR2004  two polls and a late answer
+        raise UsageError(f"{LEASE}={text} is no lease", hint="write seconds, 3 or more")
+    return seconds

@@ -1,0 +1,210 @@
+"""A real cluster on this host: Dask's scheduler, and workers, each a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from bakery.testing.folder.cloud import FolderCloud
+
+IMAGEFILE = """
+import bakery
+from bakery.testing.folder.driver import Folder
+
+@bakery.variables
+class Vars:
+    kind: str = "good"
+    {variables}
+
+@bakery.source({source})
+def here() -> Folder:
+    return Folder(base=None, cloud={cloud!r}, disk={disk!r})
+
+@bakery.task
+def first(m, v):
+    m.put("files/motd", "/etc/motd")
+    m.run("echo said by $0")
+
+@bakery.task
+def work(m, v):
+    m.write("/etc/kind", v.kind)
+    {work}
+
+@bakery.test
+def kind(host, v):
+    assert host.file("/etc/kind").content_string == v.kind
+
+@bakery.image({image}builtin_tests=False)
+def many(v):
+    return f"many-{{v.kind}}"
+"""
+
+
+def free_port() -> int:
+    """Return a port that nobody has."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+class ClusterRig:
+    """A scheduler and workers.
+
+    Args:
+        folder: for logs, caches and workers' folders.
+        scheme: `tcp` or `tls`.
+        certificates: arguments that name them, for the scheduler, the workers and `bake` alike.
+    """
+
+    def __init__(self, folder: Path, *, scheme: str = "tcp", certificates: tuple[str, ...] = ()) -> None:
+        self.folder = folder
+        self.certificates = certificates
+        self.port = free_port()
+        self.address = f"{scheme}://127.0.0.1:{self.port}"
+        self.scheme = scheme
+        self.scheduler: subprocess.Popen[bytes] | None = None
+        self.workers: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Self:
+        """Start the scheduler."""
+        self.start_scheduler()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End all that was started."""
+        everything = [*self.workers.values(), *([self.scheduler] if self.scheduler else [])]
+        for process in everything:
+            process.send_signal(signal.SIGTERM)
+        for process in everything:
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def start_scheduler(self) -> None:
+        """Start it; on the same port as before."""
+        words = ["-m", "distributed.cli.dask_scheduler", "--host", self.address, "--no-dashboard"]
+        self.scheduler = self._start("scheduler", *words, *self.certificates)
+        self._until("scheduler", "Scheduler at:")
+
+    def start_workers(self, *names: str, words: tuple[str, ...] = (), environ: Mapping[str, str] | None = None) -> None:
+        """Start workers, and wait until each takes builds."""
+        for name in names:
+            given = ["--scheduler", self.address, "--name", name, *words, *self.certificates]
+            own = {"BAKERY_CACHE_DIR": str(self.folder / f"cache-{name}"), **(environ or {})}
+            self.workers[name] = self._start(name, "-m", "bakery", "worker", *given, environ=own)
+        for name in names:
+            self._until(name, "takes builds for")
+
+    def kill_worker(self, name: str) -> None:
+        """Kill one, as a host that loses its power would; what it has started lives on."""
+        process = self.workers.pop(name)
+        process.kill()
+        process.wait()
+
+    def log(self, name: str) -> str:
+        """Return what a process wrote."""
+        return (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
+
+    def _start(self, name: str, *words: str, environ: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **(environ or {})},
+                start_new_session=True,
+            )
+
+    def _until(self, name: str, text: str, seconds: float = 120.0) -> None:
+        until = time.monotonic() + seconds
+        while text not in self.log(name):
+            if time.monotonic() > until:
+                raise AssertionError(f"{name} never said {text!r}:\n{self.log(name)}")
+            time.sleep(0.1)
+
+
+class ClusterProject:
+    """An imagefile whose images are made on a cluster, in a cloud that all hosts see.
+
+    Args:
+        folder: holds the project, its cloud and the client's cache.
+        rig: the cluster.
+    """
+
+    def __init__(self, folder: Path, rig: ClusterRig) -> None:
+        self.folder, self.rig = folder / "project", rig
+        (self.folder / "files").mkdir(parents=True)
+        (self.folder / "files" / "motd").write_text("welcome\n")
+        self.cloud = FolderCloud(folder / "cloud")
+        self.environ = {"BAKERY_CACHE_DIR": str(folder / "cache")}
+
+    def write(
+        self,
+        *,
+        work: str = "",
+        image: str = "",
+        source: str = "",
+        variables: str = "",
+        disk: str | None = None,
+        more: str = "",
+    ) -> None:
+        """Write the imagefile.
+
+        Args:
+            work: what the second task does besides.
+            image: arguments of the image's decorator.
+            source: arguments of the source's.
+            variables: more of them.
+            disk: the images' format; None for ones that are in the cloud alone.
+            more: what follows.
+        """
+        text = IMAGEFILE.format(
+            cloud=str(self.cloud.path),
+            work=work,
+            source=source,
+            image=f"{image}, " if image else "",
+            variables=variables,
+            disk=disk,
+        )
+        (self.folder / "imagefile.py").write_text(text + more, encoding="utf-8")
+
+    def start(self, *words: str, environ: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        """Start `bake`."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "bakery", "-C", str(self.folder), *words],
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            env={**os.environ, **self.environ, **(environ or {})},
+        )
+
+    def bake(self, *words: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run `bake build --on` the cluster, to its end."""
+        process = self.start("build", "--on", self.rig.address, *self.rig.certificates, *words, environ=environ)
+        out, err = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def left(self) -> list[str]:
+        """Return what is in the cloud besides kept images and checkpoints."""
+        kinds = ("keypairs", "machines")
+        return [f"{kind} {record['name']}" for kind in kinds for record in self.cloud.list(kind)]  # type: ignore[arg-type]  # two literals
+
+    def images(self) -> list[str]:
+        """Return the names of the images in the cloud."""
+        return sorted(record["name"] for record in self.cloud.list("images"))
