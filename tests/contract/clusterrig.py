@@ -119,7 +119,7 @@ class ClusterRig:
         return (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
 
     def _start(self, name: str, *words: str, environ: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-        with (self.folder / f"{name}.log").open("ab") as log:
+        with (self.folder / f"{name}.log").open("wb") as log:
             return subprocess.Popen(
                 [sys.executable, *words],
                 stdin=subprocess.DEVNULL,

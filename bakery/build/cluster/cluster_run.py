@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bakery.build.cluster.connection import Connection, Followers, KnownWorker
-from bakery.build.cluster.offers import demand, refuse_homeless
+from bakery.build.cluster.offers import demand, lacks, refuse_homeless
 from bakery.build.cluster.project import SentProject, secret_environment
 from bakery.build.cluster.security import is_encrypted
 from bakery.build.cluster.sending import Transfers
@@ -97,8 +97,17 @@ class ClusterRun:
         if self.followers is not None and self.followers.seen:
             refuse_homeless({job.name: self._demand(run, job.build)}, self._named(self.followers.workers))
 
+    def fitting(self, run: RunContext, job: Job) -> list[str]:
+        """Return the addresses of workers that could take a build, and have answered just now."""
+        if self.followers is None:
+            return []
+        needed, answers = self._demand(run, job.build), self.followers.answers
+        return [
+            worker.address for worker in self.followers.workers if not lacks(needed, worker.offer) and answers(worker)
+        ]
+
     def stand_on(self, digest: str) -> list[str]:
-        """Return the addresses of workers that have an image's file already."""
+        """Return the addresses of workers that have an image's file already; none for no image."""
         address = self._bases.get(digest, "")
         there = [] if self.followers is None else [worker.address for worker in self.followers.workers]
         return [address] if address in there else []

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from bakery.build.cluster.offers import makes_images
 from bakery.build.cluster.security import Certificates, security
@@ -20,6 +22,8 @@ PATIENCE: Final = 15.0
 """Seconds that a scheduler or a worker may take to answer."""
 LOOK: Final = 0.5
 """Seconds between two looks at which workers there are."""
+SILENT: Final = 5.0
+"""Seconds without an answer after which a worker counts as not reachable for now."""
 WAIT: Final = 1.0
 """Seconds that a worker waits for news before it answers that there are none."""
 
@@ -64,7 +68,10 @@ class Connection:
     def _connect(self) -> Any:
         from distributed import Client
 
+        parts = urlsplit(self.address)
         try:
+            with socket.create_connection((parts.hostname or "", parts.port or 0), PATIENCE):
+                pass  # Dask would try again and again, and say less of why it fails
             return Client(
                 self.address,
                 security=self._security,
@@ -86,7 +93,9 @@ class Connection:
         loop: asyncio.AbstractEventLoop = self._client.loop.asyncio_loop
         return loop
 
-    def submit(self, text: str, *, key: str, resources: Mapping[str, float], workers: list[str], priority: int) -> Any:
+    def submit(
+        self, text: str, *, key: str, resources: Mapping[str, float], workers: Sequence[str], strictly: bool
+    ) -> Any:
         """Have a build made, and return Dask's future.
 
         Args:
@@ -94,12 +103,10 @@ class Connection:
             key: Dask's name of it, which its dashboard shows.
             resources: what it takes.
             workers: addresses where it would best be; empty where that does not matter.
-            priority: higher ones first.
+            strictly: only there.
         """
-        place: dict[str, Any] = {"workers": workers, "allow_other_workers": True} if workers else {}
-        return self._client.submit(
-            carry_out, text, key=key, pure=False, resources=dict(resources), priority=priority, **place
-        )
+        place: dict[str, Any] = {"workers": list(workers), "allow_other_workers": not strictly} if workers else {}
+        return self._client.submit(carry_out, text, key=key, pure=False, resources=dict(resources), **place)
 
     def workers(self) -> list[KnownWorker]:
         """Return the workers that make images.
@@ -195,6 +202,8 @@ class Followers:
         self.sent: dict[str, float] = {}
         """When a try was last asked after, which may have renewed its lease; in `time.monotonic`."""
         self.workers: list[KnownWorker] = []
+        self.heard: dict[str, float] = {}
+        """When a worker last answered, by its address; in the same."""
         self.seen = 0.0
         """When the scheduler last said which workers there are."""
 
@@ -208,6 +217,10 @@ class Followers:
             self._main.cancel()
             with suppress(concurrent.futures.CancelledError, concurrent.futures.TimeoutError):
                 self._main.result(PATIENCE)
+
+    def answers(self, worker: KnownWorker) -> bool:
+        """Say whether a worker has answered just now."""
+        return time.monotonic() - self.heard.get(worker.address, 0.0) < SILENT
 
     def give_up(self, attempt: str) -> None:
         """Ask no more after a try: its lease runs out from now on."""
@@ -244,6 +257,7 @@ class Followers:
                 await asyncio.sleep(LOOK)
                 continue
             failures = 0
+            self.heard[worker.address] = time.monotonic()
             self._take(worker, answer)
 
     def _may_hold(self, worker: KnownWorker) -> bool:

@@ -42,7 +42,7 @@ class Cluster(ClusterRun):
         try:
             yield
         finally:
-            workers = self.followers.workers
+            workers = [worker for worker in self.followers.workers if self.followers.answers(worker)]
             self.followers.stop()
             for worker in workers:
                 try:

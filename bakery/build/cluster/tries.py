@@ -7,18 +7,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from bakery.build.cluster.connection import KnownWorker
+from bakery.build.cluster.connection import SILENT, KnownWorker
 from bakery.build.context import RunContext
 from bakery.events import Event
 from bakery.imagefile.base_images import LOCAL
 from bakery.model import Artifact, Resource
 from bakery.reporting.replay import event_of
 from bakery.state.journal import LIVE, Op
-
-SILENT: Final = 5.0
-"""Seconds without an answer after which a worker counts as not reachable for now."""
 
 
 @dataclass(frozen=True)

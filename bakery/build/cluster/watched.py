@@ -6,13 +6,14 @@ import json
 import queue
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from bakery.build.cluster.assignment import Assignment, unpacked_error
 from bakery.build.cluster.cluster_run import ClusterRun
+from bakery.build.cluster.connection import SILENT
 from bakery.build.cluster.fetching import fetch_image, fetch_traces, remember, write_into_catalogue
-from bakery.build.cluster.tries import SILENT, Mail, Try, is_of_its_host
+from bakery.build.cluster.tries import Mail, Try, is_of_its_host
 from bakery.build.context import RunContext
 from bakery.build.job import Job
 from bakery.errors import BakeryError, CleanupError, DriverError, Interrupted
@@ -89,16 +90,23 @@ class WatchedBuild:
 
     # ---- handing it to Dask -----------------------------------------------------------------------------------------
 
-    def _submit(self) -> None:
+    def _submit(self, workers: Sequence[str] = ()) -> None:
+        """Hand it over.
+
+        Args:
+            workers: the only ones that may have it; all where none is named, best those that have its base.
+        """
         self._submitted += 1
         self._submitted_at = time.monotonic()
         slug = "".join(char if char.isalnum() else "-" for char in self.job.name)
+        if self._future is not None:
+            self._future.cancel()
         self._future = self.cluster.connection.submit(
             json.dumps(self._assignment.to_json()),
             key=f"bake-{self.run.folder.id}-{slug}-{self._submitted}",
             resources=self.cluster.demand_of(self.run, self.job),
-            workers=self.cluster.stand_on(self._assignment.base_file) if self._assignment.base_file else [],
-            priority=0,
+            workers=workers or self.cluster.stand_on(self._assignment.base_file),
+            strictly=bool(workers),
         )
 
     def _mind_tries(self) -> None:
@@ -129,26 +137,36 @@ class WatchedBuild:
             self._told_to_wait = True
             what = f"an answer of {going[0].place}" if going else "a worker that is free"
             self.run.emit(Waiting(build=self.job.name, what=what))
-        if (
-            not self._future.done()
-            or now - max(self._submitted_at, *(one.heard for one in self._tries.values()), 0.0) < SILENT
-        ):
-            return
-        for one in going:
-            if now - one.heard < self._assignment.lease:
-                return  # it may be heard of again
-            one.lost = True
+        quiet = now - max(self._submitted_at, *(one.heard for one in self._tries.values()), 0.0)
         if self._future.status == "error":
             raise DriverError(
-                f"the build was lost with its workers {self._submitted + 3} times over",
-                why=str(self._future.exception()),
+                "the build was lost with its workers, one after the other",
+                why=f"{type(self._future.exception()).__name__}: {self._future.exception()}",
                 hint="something in it may bring its host down: see the workers' own logs",
             )
+        if going and not self._future.done():
+            self._leave_silent(quiet, going)
+        elif self._future.done() and quiet > (self._patience if going else SILENT):
+            self._begin_again()
+
+    @property
+    def _patience(self) -> float:
+        """Seconds that a worker which does not answer has before the build begins elsewhere."""
+        return max(SILENT, self._assignment.lease / 2)
+
+    def _leave_silent(self, quiet: float, going: list[Try]) -> None:
+        """Begin elsewhere where Dask has not noticed that a worker is out of reach: that takes it five minutes."""
+        silent = {one.worker.address for one in going}
+        others = [address for address in self.cluster.fitting(self.run, self.job) if address not in silent]
+        if quiet > self._patience and others:
+            self._begin_again(others)
+
+    def _begin_again(self, workers: Sequence[str] = ()) -> None:
         if self._submitted >= MOST:
             raise DriverError(
                 f"the build was begun {MOST} times, and lost each time", hint="`bake cluster` shows the workers"
             )
-        self._submit()
+        self._submit(workers)
 
     # ---- what the workers say ---------------------------------------------------------------------------------------
 

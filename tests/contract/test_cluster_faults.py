@@ -1,0 +1,130 @@
+"""A cluster whose parts die, stop, or cannot reach each other: one image in the end, and nothing left over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.contract.clusterrig import ClusterProject, ClusterRig
+
+pytestmark = pytest.mark.timeout(600)
+LEASE = {"BAKERY_CLUSTER_LEASE": "4"}
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[ClusterRig]:
+    with ClusterRig(tmp_path) as rig:
+        yield rig
+
+
+@pytest.fixture
+def project(tmp_path: Path, rig: ClusterRig) -> ClusterProject:
+    return ClusterProject(tmp_path, rig)
+
+
+def until(what: Callable[[], object], seconds: float = 90.0) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.1)
+
+
+def maker(rig: ClusterRig) -> str:
+    """Return the worker that has begun a build last."""
+    begun = {name: rig.log(name).count("begins (") - rig.log(name).count("has ended (") for name in rig.workers}
+    return next((name for name, count in begun.items() if count > 0), "")
+
+
+def test_a_killed_workers_build_goes_on_elsewhere_and_what_it_made_is_destroyed(
+    rig: ClusterRig, project: ClusterProject
+) -> None:
+    rig.start_workers("w1", "w2", words=("--slots", "1"))
+    project.write(work='m.run("sleep 5")')
+    process = project.start("build", "--on", rig.address, environ=LEASE)
+    until(lambda: maker(rig) and project.left())
+    first = maker(rig)
+    rig.kill_worker(first)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    assert f"{first} on " in err
+    assert "it goes on at" in err
+    until(lambda: not project.left())
+    assert project.images() == ["many-good"]
+
+
+def test_a_client_that_is_killed_leaves_nothing_behind(rig: ClusterRig, project: ClusterProject) -> None:
+    rig.start_workers("w1")
+    project.write(work='m.run("sleep 120")')
+    process = project.start("build", "--on", rig.address, environ=LEASE)
+    until(lambda: len(project.left()) > 1)
+    process.kill()
+    process.communicate()
+    until(lambda: not project.left())
+    assert project.images() == []
+    until(lambda: not list((rig.folder / "cache-w1/worker/attempts").iterdir()))
+
+
+@pytest.mark.all
+def test_a_worker_that_is_stopped_while_it_makes_an_image_does_not_make_a_second_one(
+    rig: ClusterRig, project: ClusterProject
+) -> None:
+    """Stop all of it, as a link that is cut would look from outside, and let it go on when the other one is done."""
+    rig.start_workers("w1", "w2", words=("--slots", "1"))
+    project.write(work='m.run("sleep 4")')
+    process = project.start("build", "--on", rig.address, environ=LEASE)
+    until(lambda: maker(rig) and project.left())
+    first = maker(rig)
+    _signal_all(rig.workers[first].pid, signal.SIGSTOP)
+    try:
+        _, err = process.communicate(timeout=300)
+    finally:
+        _signal_all(rig.workers[first].pid, signal.SIGCONT)
+    assert process.returncode in (0, 10), err
+    until(lambda: not project.left())
+    assert project.images() == ["many-good"]
+
+
+def _signal_all(leader: int, number: signal.Signals) -> None:
+    """Send a signal to all processes of a worker: its session, and those that its builds were forked from."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getsid(int(entry.name)) == leader:
+                os.kill(int(entry.name), number)
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
+def test_builds_go_on_while_their_scheduler_is_started_anew(rig: ClusterRig, project: ClusterProject) -> None:
+    rig.start_workers("w1")
+    project.write(work='m.run("sleep 6")')
+    process = project.start("build", "--on", rig.address, environ={"BAKERY_CLUSTER_LEASE": "30"})
+    until(lambda: maker(rig) and project.left())
+    assert rig.scheduler is not None
+    rig.scheduler.kill()
+    rig.scheduler.wait()
+    time.sleep(1)
+    rig.start_scheduler()
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    until(lambda: not project.left())
+    assert project.images() == ["many-good"]
+
+
+def test_a_worker_that_starts_again_destroys_what_was_left(rig: ClusterRig, project: ClusterProject) -> None:
+    rig.start_workers("w1")
+    project.write(work='m.run("sleep 120")')
+    process = project.start("build", "--on", rig.address, environ=LEASE)
+    until(lambda: len(project.left()) > 1)
+    _signal_all(rig.workers["w1"].pid, signal.SIGKILL)  # its builds too: as a host that loses its power
+    rig.workers.pop("w1").wait()
+    process.kill()
+    process.communicate()
+    assert project.left() != []
+    rig.start_workers("w1")
+    assert "which an earlier worker left" in rig.log("w1")
+    assert project.left() == []
