@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bakery.testing.folder.faults import Injection
 from tests.contract.clusterrig import ClusterProject, ClusterRig
 
 pytestmark = pytest.mark.timeout(600)
@@ -99,6 +100,7 @@ def _signal_all(leader: int, number: signal.Signals) -> None:
             continue
 
 
+@pytest.mark.all
 def test_builds_go_on_while_their_scheduler_is_started_anew(rig: ClusterRig, project: ClusterProject) -> None:
     rig.start_workers("w1")
     project.write(work='m.run("sleep 6")')
@@ -115,6 +117,7 @@ def test_builds_go_on_while_their_scheduler_is_started_anew(rig: ClusterRig, pro
     assert project.images() == ["many-good"]
 
 
+@pytest.mark.all
 def test_a_worker_that_starts_again_destroys_what_was_left(rig: ClusterRig, project: ClusterProject) -> None:
     rig.start_workers("w1")
     project.write(work='m.run("sleep 120")')
@@ -128,3 +131,26 @@ def test_a_worker_that_starts_again_destroys_what_was_left(rig: ClusterRig, proj
     rig.start_workers("w1")
     assert "which an earlier worker left" in rig.log("w1")
     assert project.left() == []
+
+
+@pytest.mark.all
+def test_gc_on_the_cluster_destroys_there_what_a_build_could_not(rig: ClusterRig, project: ClusterProject) -> None:
+    """Have the cloud refuse to delete until the build has given up."""
+    rig.start_workers("w1")
+    project.write(work='raise ValueError("no")')
+    project.cloud.faults.inject(Injection(call="delete_machines", fault="denied", times=100))
+    process = project.start("build", "--on", rig.address, environ=LEASE)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 10, err
+    project.cloud.faults.clear()
+    assert project.left() != []
+    dry = project.start("gc", "--on", rig.address, "--dry-run")
+    said, err = dry.communicate(timeout=100)
+    assert "would destroy" in said, err
+    assert project.left() != []
+    process = project.start("gc", "--on", rig.address)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 0, err
+    assert "destroyed folder" in out
+    assert project.left() == []
+    assert not list((rig.folder / "cache-w1/worker/attempts").iterdir())

@@ -147,19 +147,19 @@ class Connection:
 
         return list(self.wait(look()))
 
-    async def ask(self, worker: str, question: str, **what: Any) -> Any:
-        """Ask a worker something, directly."""
-        return await asyncio.wait_for(getattr(self._client.rpc(worker), question)(**what), PATIENCE)
+    async def ask(self, worker: str, question: str, *, patience: float = PATIENCE, **what: Any) -> Any:
+        """Ask a worker something, directly; wait for so many seconds."""
+        return await asyncio.wait_for(getattr(self._client.rpc(worker), question)(**what), patience)
 
-    def call(self, worker: str, question: str, **what: Any) -> Any:
+    def call(self, worker: str, question: str, *, patience: float = PATIENCE, **what: Any) -> Any:
         """Ask a worker something, from another thread.
 
         Raises:
-            DriverError: it does not answer.
+            DriverError: it does not answer in so many seconds.
         """
-        return self.wait(self.ask(worker, question, **what))
+        return self.wait(self.ask(worker, question, patience=patience, **what), 2 * patience)
 
-    def wait(self, coroutine: Any) -> Any:
+    def wait(self, coroutine: Any, seconds: float = 2 * PATIENCE) -> Any:
         """Run something on Dask's loop, and return what it returns.
 
         Raises:
@@ -167,7 +167,7 @@ class Connection:
         """
         future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
         try:
-            return future.result(2 * PATIENCE)
+            return future.result(seconds)
         except (OSError, TimeoutError, concurrent.futures.TimeoutError) as error:
             future.cancel()
             raise DriverError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import shutil
 import threading
@@ -16,6 +15,7 @@ from bakery.build.cluster.attempt import Attempt
 from bakery.build.cluster.content import CHUNK, ContentStore
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, CleanupError, UsageError
+from bakery.model import Json, to_json
 from bakery.state.gc import collect
 from bakery.state.project import State
 from bakery.util.waiting import Cancel
@@ -223,9 +223,9 @@ class BuildHost:
             dry_run: only say what would go.
 
         Returns:
-            Texts: what is gone (`destroyed`), what is `left` and why, and which runs are `alive`.
+            As JSON values: what is gone (`destroyed`, resources), what is `left` (texts), which runs are `alive`.
         """
-        gone: list[str] = []
+        gone: list[Json] = []
         left: list[str] = []
         alive: list[str] = []
         known = {attempt.folder for attempt in list(self.attempts.values())}
@@ -241,11 +241,11 @@ class BuildHost:
             errors: list[CleanupError] = list(swept.left)
             if not dry_run:
                 errors += _delete_images(state)
-            gone += [f"{resource} of {resource.run}" for resource in swept.destroyed]
+            gone += [to_json(resource) for resource in swept.destroyed]
             left += [str(error) for error in errors]
             if not (errors or swept.damaged or dry_run):
                 shutil.rmtree(folder, ignore_errors=True)
-        return {"destroyed": gone, "left": left, "alive": alive, "host": os.uname().nodename}
+        return {"destroyed": gone, "left": left, "alive": alive}
 
 
 def _delete_images(state: State) -> list[CleanupError]:

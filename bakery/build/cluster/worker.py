@@ -15,6 +15,8 @@ from bakery.build.cluster.host import BuildHost
 from bakery.build.cluster.offers import Offer
 from bakery.build.cluster.security import Certificates, is_loopback, security
 from bakery.errors import PreflightError
+from bakery.model import Resource, from_json
+from bakery.state.journal import lock
 
 AGAIN: Final = 2.0
 """Seconds until a lost scheduler is looked for again."""
@@ -60,17 +62,25 @@ def serve(options: WorkerOptions, tell: Callable[[str], None]) -> None:
     """Take builds until a signal comes; then end what runs, and destroy what it made.
 
     Raises:
-        PreflightError: no scheduler answers when it starts.
+        PreflightError: no scheduler answers when it starts, or another worker has the folder.
     """
-    options.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    asyncio.run(_serve(options, tell))
+    try:
+        held = lock(options.folder)
+    except BlockingIOError:
+        raise PreflightError(
+            f"another worker has its things in {options.folder}", hint="--folder names another folder for this one"
+        ) from None
+    try:
+        asyncio.run(_serve(options, tell))
+    finally:
+        os.close(held)
 
 
 async def _serve(options: WorkerOptions, tell: Callable[[str], None]) -> None:
     host = BuildHost(options.folder, options.cache, options.offer.slots, tell)
     swept = await asyncio.to_thread(host.sweep)
-    for text in swept["destroyed"]:
-        tell(f"destroyed {text}, which an earlier worker left")
+    for resource in (from_json(Resource, data) for data in swept["destroyed"]):
+        tell(f"destroyed {resource} of {resource.run}, which an earlier worker left")
     for text in swept["left"]:
         tell(f"something is left: {text}")
     loop = asyncio.get_running_loop()

@@ -10,7 +10,7 @@ import click
 from bakery.cache import bases
 from bakery.cli import output
 from bakery.cli.completion import drivers, runs
-from bakery.cli.options import BakeCommand, Duration, as_json
+from bakery.cli.options import BakeCommand, Duration, as_json, cluster_options
 from bakery.cli.project import Project
 from bakery.errors import CleanupError, UsageError
 from bakery.model import Resource, Where, to_json
@@ -24,7 +24,8 @@ from bakery.state.project import cache_folder
     bake gc                               what dead runs of this project left, by their journals
     bake gc 20261122-143005-9f3a          this run, also when it was kept on purpose
     bake gc --driver ec2 --older-than 6h  by tags, when the journal is gone
-    bake gc --driver ec2 --set region=eu-central-1 --dry-run""",
+    bake gc --driver ec2 --set region=eu-central-1 --dry-run
+    bake gc --on tls://scheduler:8786     also on the workers of a cluster""",
 )
 @click.argument("run", required=False, shell_complete=runs)
 @click.option(
@@ -44,6 +45,7 @@ from bakery.state.project import cache_folder
     help="With --driver: where to look (region, profile, cloud).",
 )
 @click.option("-n", "--dry-run", is_flag=True, help="Only say what would go.")
+@cluster_options
 @as_json
 @click.pass_obj
 def gc(
@@ -56,6 +58,7 @@ def gc(
     settings: tuple[str, ...],
     dry_run: bool,
     as_json: bool,
+    **cluster: Any,
 ) -> None:
     """Destroy what dead runs left behind. Runs that are alive are never touched."""
     if driver is None and (older_than is not None or settings):
@@ -73,9 +76,27 @@ def gc(
         gone, left = collector.sweep(provider, where, alive.__contains__, dry_run=dry_run)
         swept = collector.Swept(destroyed=gone, left=left)
     swept.left += stuck
+    if driver is None and cluster["on"]:
+        _sweep_workers(project, cluster, run or "", swept, dry_run=dry_run)
     swept.unfinished += bases.sweep(cache_folder(project.environ), dry_run=dry_run) if driver is run is None else []
     _tell(project, swept, dry_run=dry_run, as_json=as_json or project.json)
     raise click.exceptions.Exit(swept.exit_code)
+
+
+def _sweep_workers(project: Project, given: dict[str, Any], run: str, swept: collector.Swept, *, dry_run: bool) -> None:
+    """Do the same on a cluster's workers, and take what came of it to the rest."""
+    from bakery.build.cluster.sweeping import sweep_workers
+
+    chosen = project.cluster(given)
+    assert chosen is not None  # noqa: S101  the caller has looked
+    try:
+        there = sweep_workers(chosen.connection, run, dry_run=dry_run, notify=lambda text: output.note(text, project))
+    finally:
+        chosen.connection.close()
+    known = {(resource.driver, resource.kind, resource.key) for resource in swept.destroyed}
+    swept.destroyed += [one for one in there.destroyed if (one.driver, one.kind, one.key) not in known]
+    swept.left += there.left
+    swept.alive += [name for name in there.alive if name not in swept.alive]
 
 
 def _stuck_mounts() -> Iterator[CleanupError]:
