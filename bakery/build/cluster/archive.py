@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
-import os
 import shutil
 import tarfile
+import tempfile
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,13 +114,12 @@ def unpack(archive: Path, to: Path) -> None:
     """
     if to.exists():
         return
-    scratch = to.with_name(f".{to.name}.{os.getpid()}")
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True, mode=0o700)
+    to.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    scratch = Path(tempfile.mkdtemp(prefix=".", dir=to.parent))  # several builds may need it at the same time
     try:
         with tarfile.open(archive) as tar:
             tar.extractall(scratch, filter="data")
-        scratch.rename(to)
+        _put(scratch, to)
     except tarfile.FilterError as error:
         raise PreflightError(
             f"the project cannot be unpacked on another machine: {error}",
@@ -128,3 +127,12 @@ def unpack(archive: Path, to: Path) -> None:
         ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _put(scratch: Path, to: Path) -> None:
+    """Give an unpacked project its name, where no other build has done so meanwhile."""
+    try:
+        scratch.rename(to)
+    except OSError:
+        if not to.is_dir():
+            raise

@@ -22,6 +22,8 @@ from bakery.util.waiting import Cancel
 
 LONGEST: Final = 2.0
 """Seconds that a question waits for something new."""
+TOGETHER: Final = 0.03
+"""Seconds in which news are gathered, so that they travel together."""
 CLOSING: Final = 0.5
 """Seconds between two looks at whether Dask's worker closes."""
 REMEMBERED: Final = 1000
@@ -134,6 +136,7 @@ class BuildHost:
                 return {"now": time.time(), "attempts": told}
             try:
                 await asyncio.wait_for(self._news.wait(), left)
+                await asyncio.sleep(TOGETHER)
             except TimeoutError:
                 continue
 

@@ -21,7 +21,10 @@ from bakery.events import Notice, ResourceChanged, Waiting
 from bakery.model import Artifact, Resource, from_json
 from bakery.state.destroy import destroy_all
 
-TICK: Final = 0.2
+TICK: Final = 0.5
+"""Seconds between two looks at what is not told by mail: the cancel token, silence."""
+REPEAT: Final = 5.0
+"""Seconds between two looks whether a build that waits still has a worker that could take it."""
 MARGIN: Final = 5.0
 """Seconds added to a lease before what it covered counts as ended: a late answer, a clock that runs slowly."""
 MOST: Final = 4
@@ -129,7 +132,7 @@ class WatchedBuild:
 
     def _mind_absence(self, now: float, going: list[Try]) -> None:
         """Nothing of the build is heard: it waits for a worker, or its worker is lost."""
-        if now - self._looked > DISCOVERY:
+        if now - self._looked > REPEAT:
             self._looked = now
             if not going:
                 self.cluster.refuse_homeless(self.run, self.job)
@@ -173,7 +176,7 @@ class WatchedBuild:
     def _read_mail(self) -> None:
         """Take what has come; wait a little where nothing has."""
         try:
-            mail = self._inbox.get(timeout=TICK)
+            mail = self._inbox.get(timeout=TICK if self._tries else 2 * TICK)
         except queue.Empty:
             return
         while True:

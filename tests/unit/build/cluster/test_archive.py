@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,13 @@ def test_a_link_that_leads_out_of_the_project_is_refused_where_it_is_unpacked(pr
     with pytest.raises(PreflightError, match="cannot be unpacked"):
         unpack(packed.path, tmp_path / "there")
     assert not (tmp_path / "there").exists()
+
+
+def test_builds_that_unpack_a_project_at_the_same_time_do_not_hinder_each_other(project: Path, tmp_path: Path) -> None:
+    for number in range(200):
+        (project / "files" / str(number)).write_text("x")
+    packed = pack(project, tmp_path / "p.tar")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: unpack(packed.path, tmp_path / "there" / "p"), range(8)))
+    assert len(list((tmp_path / "there/p/files").iterdir())) == 201
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["p"]
