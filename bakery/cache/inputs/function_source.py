@@ -41,7 +41,7 @@ class Sources:
         nodes, codes = self._file(code.co_filename)
         place = (code.co_name, code.co_firstlineno)
         if codes.get(place) == code and place in nodes:
-            return ["source", ast.dump(_bare(nodes[place]))]
+            return ["source", text_of(_bare(nodes[place]))]
         return self._bytecode(code)
 
     def _bytecode(self, code: CodeType) -> Json:
@@ -88,6 +88,25 @@ def _bare(node: _Node) -> _Node:
     bare = copy.copy(node)
     bare.decorator_list, bare.name = [], "_"
     return bare
+
+
+def text_of(tree: object) -> str:
+    """Return a syntax tree as text that every Python gives alike, so that a newer one runs no step again.
+
+    `ast.dump` does not: 3.12 gave functions a field more, 3.13 leaves out what is empty, and the `repr` of a text
+    depends on the version of Unicode.
+    """
+    if isinstance(tree, ast.Constant):
+        return f"{type(tree.value).__name__} {tree.value!a}"
+    if isinstance(tree, list):
+        return f"[{', '.join(map(text_of, tree))}]"
+    if isinstance(tree, ast.AST):
+        fields = ast.iter_fields(tree)
+        if isinstance(tree, ast.JoinedStr):  # 3.12.1 puts an empty text behind a format such as {name:{width}}
+            fields = iter([("values", [part for part in tree.values if getattr(part, "value", None) != ""])])
+        said = (f"{name}={text_of(value)}" for name, value in fields if value is not None and value != [])
+        return f"{type(tree).__name__}({', '.join(said)})"
+    return ascii(tree)
 
 
 def _strip_docstrings(tree: ast.AST) -> None:
