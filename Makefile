@@ -11,7 +11,7 @@ WAITING := -n $$(( 2 * $$(nproc) )) --dist loadfile --no-loadscope-reorder
 MEASURED := --cov --cov-report= --cov-fail-under=0
 MEASURED_TOO := --cov --cov-report= --cov-append
 
-.PHONY: example test-host test test-all test-provision test-aws test-openstack test-vmware check docs bench setup clean
+.PHONY: example test-host test-hosts test test-all test-provision test-aws test-openstack test-vmware check docs bench setup clean
 
 example: setup  ## bake the example, from nothing to a tested image
 	mkdir -p example && cp imagefile.py.example example/imagefile.py
@@ -26,6 +26,9 @@ test-all: setup test-host  ## everything that needs no account: all kill points,
 
 test-provision: setup test-host  ## Ansible, Puppet, Salt, Itamae on real machines, and all in one image; the emulated one alone takes half an hour
 	$(BIN)/pytest tests/live/provision tests/live/ssh/test_ansible.py tests/live/test_bake_provisioners.py -m "all or not all" -s $(AGAIN)
+
+test-hosts: setup  ## on Debian 12 to sid as hosts, with Python 3.11 to 3.14; needs root; draws docs/compatibility.md
+	$(BIN)/python -m tests.hosts $(HOSTS)
 
 test-openstack: setup  ## against an OpenStack: OS_CLOUD says which, or OPENSTACK_UP=tests/rigs/openstack-up brings one up
 	$(BIN)/bake -C tests/rigs/cloud-init build --no-test

@@ -1,0 +1,147 @@
+"""A Debian release as a root folder, which stands in for a host: it shares this host's kernel, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bakery.disk.bases import debian_recipe
+from bakery.disk.bases.host_apt import HostApt, host_apt
+
+CHECKOUT = Path(__file__).parents[2]
+PACKAGES = CHECKOUT / "tools" / "host-packages"
+FIRST = "ca-certificates,git,python3-venv"
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+APT = "etc/apt/apt.conf.d/99host"
+INSIDE = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PASSED_ON = ("http_proxy", "https_proxy", "no_proxy", "PIP_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX")
+ENTER = """
+set -eu
+root=$1 checkout=$2 work=$3 certificates=$4
+shift 4
+mount --bind "$root" "$root"
+mkdir -p "$root/checkout" "$root/work"
+mount --bind "$checkout" "$root/checkout"
+mount --bind "$work" "$root/work"
+[ ! -e "$certificates" ] || mount --bind -o ro "$certificates" "$root$certificates"
+mount -t proc proc "$root/proc"
+mount --rbind /sys "$root/sys"
+mount --rbind /dev "$root/dev"
+mount -t tmpfs -o mode=755 tmpfs "$root/run"
+cp -L /etc/resolv.conf "$root/etc/resolv.conf"
+exec chroot "$root" "$@"
+"""
+"""Process 1 of mount and PID namespaces of its own: all it mounts and starts ends with it. /tmp stays on the disk, as
+images are written there."""
+
+
+@dataclass(frozen=True)
+class HostRoot:
+    """A root folder.
+
+    Args:
+        suite: the release, as in `trixie`.
+        place: a folder for it and for what its runs leave.
+    """
+
+    suite: str
+    place: Path
+
+    @property
+    def path(self) -> Path:
+        """The root folder itself."""
+        return self.place / "root"
+
+    @property
+    def work(self) -> Path:
+        """What is `/work` inside: virtual environment, caches, images."""
+        return self.place / "work"
+
+    def make(self, *, fresh: bool = False) -> None:
+        """Make it, unless it is there and the list of packages is what it was made of.
+
+        Args:
+            fresh: make it anew in any case.
+
+        Raises:
+            CalledProcessError: a command fails; it has said why.
+        """
+        stamp, digest = self.place / "made-of", _digest(PACKAGES)
+        if not fresh and stamp.exists() and stamp.read_text() == digest:
+            return
+        shutil.rmtree(self.place, ignore_errors=True)
+        self.work.mkdir(parents=True)
+        host = host_apt(self.suite) or HostApt()
+        settings = self.place / "apt.conf"
+        settings.write_text(host.conf)
+        subprocess.run(self.words(host, settings), check=True)
+        (self.path / APT).write_text(host.conf)
+        self.run("/checkout/tools/host-packages", "tests", check=True)
+        stamp.write_text(digest)
+
+    def words(self, host: HostApt, settings: Path) -> list[str]:
+        """Return how mmdebstrap makes the tree: from where this host has its packages."""
+        return [
+            "mmdebstrap",
+            "--variant=minbase",
+            f"--include={FIRST}",
+            "--aptopt=APT::Install-Recommends false",
+            f"--aptopt={settings}",
+            "--dpkgopt=force-unsafe-io",
+            self.suite,
+            str(self.path),
+            *debian_recipe.sources(self.suite, host.archive, host.security, options=host.options),
+        ]
+
+    def run(self, *words: str, check: bool = False) -> subprocess.CompletedProcess[str]:
+        """Run a command as root inside, in the checkout, and return what it wrote, errors among it.
+
+        Raises:
+            CalledProcessError: it fails, and `check` is set.
+        """
+        to = subprocess.PIPE
+        done = subprocess.run(self.command(words), check=False, text=True, stdout=to, stderr=subprocess.STDOUT)
+        if check and done.returncode:
+            print(done.stdout)
+            done.check_returncode()
+        return done
+
+    def command(self, words: Sequence[str]) -> list[str]:
+        """Return the words that run a command inside."""
+        passed = [f"{name}={os.environ[name]}" for name in PASSED_ON if name in os.environ]
+        variables = [
+            f"PATH=/work/venv/bin:{INSIDE}",
+            "HOME=/root",
+            "LANG=C.UTF-8",
+            "BAKERY_CACHE_DIR=/work/cache",
+            f"PIP_CERT={CERTIFICATES}",
+            *passed,
+        ]
+        return [
+            *("unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", ENTER, "enter"),
+            *(str(self.path), str(CHECKOUT), str(self.work), str(CERTIFICATES)),
+            *("env", "-i", *variables, "sh", "-c", 'cd /checkout && exec "$@"', "run", *words),
+        ]
+
+    def install(self) -> None:
+        """Make the virtual environment, with the newest of every dependency; one for this pyproject.toml stays.
+
+        Raises:
+            CalledProcessError: pip fails; it has said why.
+        """
+        stamp, digest = self.work / "installed", _digest(CHECKOUT / "pyproject.toml")
+        if stamp.exists() and stamp.read_text() == digest:
+            return
+        self.run("python3", "-m", "venv", "/work/venv", check=True)
+        self.run("pip", "install", "--quiet", "--upgrade", "pip", check=True)  # Debian 12's knows no groups
+        self.run("pip", "install", "--quiet", "-e", "/checkout[aws,openstack,vmware]", "--group", "dev", check=True)
+        stamp.write_text(digest)
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -1,0 +1,114 @@
+"""What runs on a host: the unit tests, and one image of a release, built, booted, tested and looked into."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from tests.hosts.record import TOOLS, Trial
+from tests.hosts.roots import HostRoot
+
+UNTESTED = "nspawn-tree"
+SOURCES = {
+    UNTESTED: "Nspawn(base=Debian({guest!r}))",
+    "nspawn": "Nspawn(base=Debian({guest!r}), memory='1G')",
+    "qemu-bios": "Qemu(base=Debian({guest!r}), memory='1G')",
+    "qemu-uefi": "Qemu(base=Debian({guest!r}), memory='1G', firmware='uefi')",
+}
+IMAGEFILE = """\
+from pathlib import Path
+
+import bakery
+from bakery import Host, Machine
+from bakery.drivers import Debian, Nspawn, Qemu
+
+
+@bakery.source
+def here():
+    return {source}
+
+
+@bakery.task
+def login(m: Machine) -> None:
+    m.run("useradd --create-home --shell /bin/bash baker && echo baker:secret | chpasswd")
+    m.run("echo 'baker was here' >/home/baker/note", user="baker")
+    Path(__file__).with_name("status").write_text(m.run("cat /var/lib/dpkg/status", hide=True).stdout)
+
+
+@bakery.test
+def somebody_can_log_in(host: Host) -> None:
+    assert host.user("baker").shell == "/bin/bash"
+    assert host.file("/home/baker/note").user == "baker"
+"""
+PASSED = re.compile(r"(\d+) passed")
+VERSION = re.compile(r"^(?:\d+:)?(.+?)(?:\+(?:dfsg|ds).*|-[^-]*|~deb.*|\+deb.*)?$")
+"""Of a Debian version: what upstream calls it."""
+
+
+def tools(host: HostRoot) -> dict[str, str]:
+    """Return the versions of the host's tools."""
+    text = (host.path / "var/lib/dpkg/status").read_text(encoding="utf-8")
+    return {name: version for name in TOOLS if (version := package(text, name))}
+
+
+def package(status: str, name: str) -> str:
+    """Return the upstream version of a package in dpkg's status file; empty where it is not installed."""
+    found = re.search(rf"(?m)^Package: {re.escape(name)}\n(?:.+\n)*?Version: (.+)$", status)
+    cut = VERSION.match(found[1]) if found else None
+    return cut[1] if cut else ""
+
+
+def unit(host: HostRoot) -> Trial:
+    """Run the unit tests."""
+    done = host.run("pytest", "-q", "-n", "auto", "-p", "no:cacheprovider", "tests/unit")
+    print(done.stdout)
+    last = done.stdout.strip().splitlines()[-1]
+    count = PASSED.search(last)
+    outcome = "ok" if done.returncode == 0 else re.sub(r" in [0-9.]+s.*", "", last)
+    return _trial(host, "unit", "", outcome, {"passed": count[1]} if count else {})
+
+
+def image(host: HostRoot, way: str, guest: str) -> Trial:
+    """Build one image, boot and test it."""
+    folder = host.work / "images" / f"{way}-{guest}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    source = SOURCES[way].format(guest=guest)
+    (folder / "imagefile.py").write_text(IMAGEFILE.format(source=source), encoding="utf-8")
+    inside = f"/work/images/{folder.name}"
+    untested = ("--no-test",) if way == UNTESTED else ()
+    done = host.run("bake", "-C", inside, "--format", "json", "--color", "never", "build", "--no-cache", *untested)
+    print(done.stdout[-6000:])
+    outcome = "ok" if done.returncode == 0 else f"{first_error(done.stdout)} (exit code {done.returncode})"
+    status = folder / "status"
+    facts = _versions(status.read_text(encoding="utf-8")) if status.exists() else {}
+    if "no systemd in this container" in done.stdout:
+        facts["plain namespace"] = ""
+    if done.returncode == 0:  # what failed is kept, to be looked at
+        shutil.rmtree(folder)
+    return _trial(host, way, guest, outcome, facts)
+
+
+def _versions(status: str) -> dict[str, str]:
+    kernel = package(status, "linux-image-amd64")
+    return {"systemd": package(status, "systemd"), "Linux": kernel}
+
+
+def first_error(text: str) -> str:
+    """Return the first error that a run has told, as one line of a table."""
+    for line in text.splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict) and event.get("type") == "failed":
+            return str(event["what"]).splitlines()[0].replace("|", "/")
+    return "failed"
+
+
+def _trial(host: HostRoot, what: str, guest: str, outcome: str, facts: Mapping[str, str]) -> Trial:
+    day = datetime.now(UTC).date().isoformat()
+    return Trial(host=host.suite, what=what, guest=guest, date=day, outcome=outcome, facts=facts)
