@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
-from bakery.build import package_mirror
+from bakery.build import disk_layout, package_mirror
 from bakery.build.context import BuildOptions
 from bakery.build.job import Job, Task
 from bakery.build.provider_checkpoints import ProviderCheckpoints, list_checkpoints, makes_checkpoint
@@ -100,6 +100,7 @@ class IncrementalBuild:
         self._tell_resumed("from the start: neither a machine nor a checkpoint of it is there")
         running = stack.enter_context(self.scope.machine(self.boot))
         package_mirror.enter(running)
+        disk_layout.enter(self.scope, running)
         if running.driver.saves_boot:  # the next build need not wait for the boot
             self._save(running, self.key, "")
         self._note(running)

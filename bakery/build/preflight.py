@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from bakery.build import disk_layout
 from bakery.build.context import RunContext
 from bakery.build.namesakes import made_elsewhere
 from bakery.drivers.publisher import Publisher
@@ -59,6 +60,7 @@ def _problems(run: RunContext, build: Build) -> Iterator[Problem]:
     yield from _too_large(run, build)
     yield from driver.name_conflicts(build.boot, run.naming.foresee(run.jobs[build.name], run.state))
     yield from made_elsewhere(run, build)
+    yield from disk_layout.check(run.jobs[build.name])
     if isinstance(build.boot, Publisher):
         yield from build.boot.check()
     elif not isinstance(build.boot.base, ImageRef):  # whose base does not exist yet: the driver looks at launch

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Rocky,
         Ubuntu,
     )
+    from bakery.disk.partitions import Disk, Partition, Volume
     from bakery.drivers.ec2.options import Newest, Parameter
     from bakery.drivers.ec2.source import Ec2
     from bakery.drivers.local import Local
@@ -40,6 +41,7 @@ _HOMES: Final = {
     "CloudImage": "bakery.disk.bases.cloud_image",
     "Debian": "bakery.disk.bases.debian",
     "DebianCloud": "bakery.disk.bases.named_images",
+    "Disk": "bakery.disk.partitions",
     "Ec2": "bakery.drivers.ec2.source",
     "Fedora": "bakery.disk.bases.named_images",
     "GlanceImage": "bakery.drivers.openstack.options",
@@ -51,6 +53,7 @@ _HOMES: Final = {
     "OpenStack": "bakery.drivers.openstack.source",
     "OpenSuse": "bakery.disk.bases.named_images",
     "Parameter": "bakery.drivers.ec2.options",
+    "Partition": "bakery.disk.partitions",
     "Qemu": "bakery.drivers.qemu.source",
     "RegisteredMachine": "bakery.drivers.virtualbox.options",
     "Rocky": "bakery.disk.bases.named_images",
@@ -58,6 +61,7 @@ _HOMES: Final = {
     "VSphere": "bakery.drivers.vsphere.source",
     "VSphereMachine": "bakery.drivers.vsphere.options",
     "VirtualBox": "bakery.drivers.virtualbox.source",
+    "Volume": "bakery.disk.partitions",
 }
 
 __all__ = [
@@ -68,6 +72,7 @@ __all__ = [
     "CloudImage",
     "Debian",
     "DebianCloud",
+    "Disk",
     "Ec2",
     "Fedora",
     "GlanceImage",
@@ -79,6 +84,7 @@ __all__ = [
     "OpenStack",
     "OpenSuse",
     "Parameter",
+    "Partition",
     "Qemu",
     "RegisteredMachine",
     "Rocky",
@@ -86,6 +92,7 @@ __all__ = [
     "VSphere",
     "VSphereMachine",
     "VirtualBox",
+    "Volume",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -6,7 +6,7 @@ import json
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,6 +16,9 @@ import psutil
 
 from bakery.disk import image_files, qemuimg
 from bakery.disk.bases.base import Base
+from bakery.disk.partitions import Partition
+from bakery.disk.reserve import PACKAGES as RESERVE_PACKAGES
+from bakery.disk.reserve import reserve
 from bakery.drivers.base import Driver
 from bakery.drivers.qemu import acceleration, checkpoints, credentials, firmware, power, process, restore
 from bakery.drivers.qemu.command import QEMU, SEED, VARIABLES, Placement, command
@@ -57,6 +60,8 @@ class QemuDriver(Driver[Qemu]):
         """Yield what would stop a build: programs, firmware, acceleration, memory, the base's own problems."""
         yield from tools.missing({QEMU: "qemu-system-x86", **qemuimg.PACKAGES})
         yield from qemuimg.check(boot.format, boot.compression)
+        if boot.layout:
+            yield from tools.missing(RESERVE_PACKAGES)
         if not checkpoints.possible():
             yield Problem(what="no zstd, so no step can be reused", hint="apt install zstd", fatal=False)
         if reason := acceleration.absent(boot.accel):
@@ -118,7 +123,8 @@ class QemuDriver(Driver[Qemu]):
         given = shape.host_key == "given" and claim.role == "build"
         shape = replace(shape, user=claim.login.user or shape.user, port=claim.login.port)
         host_key = claim.keys.host_public if given else ""
-        return self._start(shape, identity, (base,), claim, size=size, host_key=host_key)
+        layout = boot.layout if isinstance(boot, Qemu) else ()
+        return self._start(shape, identity, (base,), claim, size=size, host_key=host_key, layout=layout)
 
     def _stands_on(self, boot: Qemu | Artifact, claim: Claim) -> tuple[MachineSpec, Layer, int]:
         """Return the shape of the machine, the disk under it, and the size that was asked for."""
@@ -142,11 +148,14 @@ class QemuDriver(Driver[Qemu]):
         size: int = 0,
         host_key: str,
         restored: bool = False,
+        layout: Sequence[Partition] = (),
     ) -> Handle:
         intent = claim.intend(KIND, folder=str(claim.folder.absolute()))
         self._note(claim)
         layers = add(claim.folder, shared, size=size, work=claim)
         layers.write(claim.folder)
+        if layout:
+            reserve(claim.folder / layers.top, size, layout, claim)
         place = Placement(
             name=claim.name,
             folder=claim.folder.absolute(),

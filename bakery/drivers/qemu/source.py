@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, get_args, get_type_hints
 
+from bakery.disk.partitions import Disk, Partition
 from bakery.drivers.shared import no_base
 from bakery.drivers.shared.kinds import refuse_wrong_kinds
 from bakery.errors import ImagefileError
@@ -16,7 +17,7 @@ from bakery.util.units import parse_size
 SMALLEST_MEMORY = 64 << 20
 
 
-def size(text: str | int, *, field: str) -> int:
+def size(text: str | int | Disk, *, field: str) -> int:
     """Read a size in bytes: `512M`, `1.5G`, or a number of bytes.
 
     Args:
@@ -26,6 +27,10 @@ def size(text: str | int, *, field: str) -> int:
     Raises:
         ImagefileError: it is no size, or none that something can have.
     """
+    if isinstance(text, Disk):
+        raise ImagefileError(
+            f"{field}=Disk(...): this source takes a size alone", hint="partitions of one's own are for Qemu(...)"
+        )
     try:
         number = parse_size(text)
     except ValueError:
@@ -43,7 +48,8 @@ class Qemu(Source):
         base: what it boots first: `Debian(...)`, `CloudImage(...)`, an image of this file, an `Artifact`.
         memory: `"1G"`, `"512M"`, or bytes.
         cpus: processors that the guest sees.
-        disk: size of its disk; the base's own size when not given. The base's size is the least.
+        disk: size of its disk; the base's own size when not given. The base's size is the least. `Disk("40G",
+            layout=[Partition(...)])` adds partitions of one's own behind the base's.
         firmware: `bios` (SeaBIOS) or `uefi` (OVMF, without secure boot).
         machine: QEMU's machine type, `q35` or `pc`.
         disk_bus: how the disk is attached.
@@ -63,7 +69,7 @@ class Qemu(Source):
     takes_login: ClassVar[bool] = True
     memory: str | int = "1G"
     cpus: int = 2
-    disk: str | int | None = None
+    disk: str | int | Disk | None = None
     firmware: Literal["bios", "uefi"] = "bios"
     machine: Literal["q35", "pc"] = "q35"
     disk_bus: Literal["virtio", "scsi", "sata", "nvme"] = "virtio"
@@ -115,7 +121,14 @@ class Qemu(Source):
     @property
     def disk_bytes(self) -> int:
         """The disk's size in bytes; 0 for the base's own."""
+        if isinstance(self.disk, Disk):
+            return self.disk.bytes
         return 0 if self.disk is None else size(self.disk, field="disk")
+
+    @property
+    def layout(self) -> tuple[Partition, ...]:
+        """The partitions behind those of the base."""
+        return tuple(self.disk.layout) if isinstance(self.disk, Disk) else ()
 
 
 def _words(value: Any) -> tuple[str, ...]:

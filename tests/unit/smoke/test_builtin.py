@@ -245,6 +245,7 @@ def test_a_clock_that_tls_would_refuse_is_wrong(machine: Machine, off: int, fine
         ("fs 4000000 1000000 /dev/vda1\ndisk 8388608\n", ""),
         ("fs 4000000 3900000 /dev/vda1\ndisk 8388608\n", "/dev/vda1 is full: 3808 of 3906 MiB are in use"),
         ("fs 2000000 1000000 /dev/vda1\ndisk 8388608\n", "/ did not grow: it covers 48% of 4096 MiB"),
+        ("fs 2000000 1000000 /dev/vda1\ndisk 8388608\nothers 4194304\n", ""),
         ("fs 400000 100000 /dev/vda1\ndisk 2000000\n", ""),
     ],
 )

@@ -1,0 +1,41 @@
+"""Passphrases of encrypted partitions are looked for before anything is made."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bakery import Secret
+from bakery.build import disk_layout
+from bakery.drivers import Debian, Disk, Partition, Qemu
+
+LAYOUT = [Partition("1G", mount="/vault", encrypted_by="vault"), Partition("1G", mount="/srv")]
+
+
+def job(disk: Any, **secrets: Secret) -> Any:
+    boot = Qemu(base=Debian("bookworm"), disk=disk)
+    return SimpleNamespace(
+        build=SimpleNamespace(boot=boot), secrets=secrets, missing_secrets={"late": "VAULT is empty"}
+    )
+
+
+def test_a_passphrase_is_a_secret_that_somebody_gave() -> None:
+    assert not [*disk_layout.check(job(Disk("9G", LAYOUT), vault=Secret("correct-horse", "vault")))]
+    (problem,) = disk_layout.check(job(Disk("9G", LAYOUT)))
+    assert "encrypted_by='vault'" in problem.what
+    assert "bakery.secret" in problem.why
+    (late,) = disk_layout.check(job(Disk("9G", [Partition("1G", encrypted_by="late")])))
+    assert late.why == "VAULT is empty"
+    assert not [*disk_layout.check(job("9G"))]
+
+
+def test_a_machine_gets_its_partitions_where_it_has_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    applied: list[Any] = []
+    monkeypatch.setattr(disk_layout, "apply_layout", lambda *given: applied.append(given))
+    running: Any = SimpleNamespace(machine=SimpleNamespace(for_step=lambda name: name))
+    for disk in ("9G", Disk("9G"), Disk("9G", LAYOUT)):
+        scope: Any = SimpleNamespace(job=job(disk))
+        disk_layout.enter(scope, running)
+    assert applied == [("disk layout", tuple(LAYOUT), {})]
