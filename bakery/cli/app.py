@@ -35,6 +35,8 @@ COMMANDS: Final = {  # name: (module, one line of help), so that `bake --help` i
     "why": ("why", "Say which input makes a step run again."),
     "report": ("report", "Show how a run went, and why it failed."),
     "logs": ("logs", "Show what a run said, or is saying."),
+    "screenshot": ("screen", "Write what a machine that runs shows on its screen."),
+    "vnc": ("screen", "Show the screen of a machine that runs to a VNC viewer."),
     "cache": ("cache", "Show or shrink the cache of bases and steps."),
     "graph": ("graph", "Draw which image stands on which, for Mermaid or Graphviz."),
     "worker": ("worker", "Take builds of a cluster on this host."),

@@ -151,6 +151,26 @@ class Driver(ABC, Generic[S]):
         if text:
             (folder / "console.log").write_text(text)
 
+    def screenshot(self, resource: Resource, to: Path) -> None:
+        """Write what a running machine shows on its screen as a PNG file.
+
+        Args:
+            resource: the machine, as `find` yields it.
+            to: the file.
+
+        Raises:
+            NotImplementedError: this driver's machines have no screen that can be seen.
+        """
+        raise NotImplementedError
+
+    def screen_socket(self, resource: Resource) -> Path:
+        """Return the UNIX socket at which a running machine shows its screen to VNC viewers.
+
+        Raises:
+            NotImplementedError: this driver's machines have none.
+        """
+        raise NotImplementedError
+
     def checkpoint(self, handle: Handle, key: str, folder: Path, claim: Claim) -> Checkpoint | None:
         """Save the running machine under a step's key, into `folder` of the cache; it runs on afterwards.
 

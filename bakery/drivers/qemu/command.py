@@ -14,7 +14,7 @@ from bakery.drivers.qemu.monitor import SOCKET
 from bakery.drivers.qemu.process import SERIAL, mark
 
 QEMU = "qemu-system-x86_64"
-SEED, VARIABLES = "seed.iso", "firmware-variables.fd"
+SEED, VARIABLES, SCREEN = "seed.iso", "firmware-variables.fd", "vnc.sock"
 DEVICE = "root"
 """QEMU's name for the disk as the guest sees it; the file behind it changes with each checkpoint."""
 
@@ -47,7 +47,7 @@ def command(shape: MachineSpec, identity: MachineIdentity, place: Placement) -> 
     words = [QEMU, "-name", mark(place.name), "-uuid", identity.uuid, "-nodefaults", "-no-user-config"]
     words += ["-machine", _machine(shape), *accelerator(identity.accel)]
     words += ["-m", f"{shape.memory >> 20}M", "-smp", str(shape.cpus)]
-    words += ["-display", "none", "-vga", "std"]
+    words += ["-display", "none", "-vga", "std", "-vnc", f"unix:{SCREEN}"]
     words += ["-qmp", f"unix:{SOCKET},server=on,wait=off"]
     words += ["-chardev", f"file,id=serial,path={SERIAL}", "-serial", "chardev:serial"]
     # A machine that powers itself off stays, paused, until somebody has seen that it did, and how.

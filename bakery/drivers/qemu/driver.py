@@ -20,8 +20,8 @@ from bakery.disk.partitions import Partition
 from bakery.disk.reserve import PACKAGES as RESERVE_PACKAGES
 from bakery.disk.reserve import reserve
 from bakery.drivers.base import Driver
-from bakery.drivers.qemu import acceleration, checkpoints, credentials, firmware, power, process, restore
-from bakery.drivers.qemu.command import QEMU, SEED, VARIABLES, Placement, command
+from bakery.drivers.qemu import acceleration, checkpoints, credentials, firmware, power, process, restore, screen
+from bakery.drivers.qemu.command import QEMU, SCREEN, SEED, VARIABLES, Placement, command
 from bakery.drivers.qemu.layers import Layer, Layers, add, node, virtual_size
 from bakery.drivers.qemu.machine_spec import MachineIdentity, MachineSpec, compression
 from bakery.drivers.qemu.monitor import SOCKET, Monitor, QmpError
@@ -42,7 +42,7 @@ KIND = "machine"
 RECORD = "machine.json"
 LEARNED = "host_key"
 """The file that holds the host key which a machine has made, once it was seen."""
-SPENT = ("disk-*.qcow2", SEED, VARIABLES, credentials.CREDENTIALS, SOCKET)
+SPENT = ("disk-*.qcow2", SEED, VARIABLES, credentials.CREDENTIALS, SOCKET, SCREEN)
 """What a machine's folder need not hold when the machine is gone; its logs stay."""
 
 
@@ -253,8 +253,16 @@ class QemuDriver(Driver[Qemu]):
         super().collect_diagnostics(handle, folder)
         with suppress(FileNotFoundError):
             shutil.copyfile(handle.folder / process.LOG, folder / process.LOG)
-        with suppress(NotYet, QmpError), Monitor(handle.folder) as monitor:
-            monitor.ask("screendump", filename=str((folder / "screen.png").absolute()), format="png")
+        with suppress(NotYet, QmpError):
+            screen.dump(handle.folder, folder / "screen.png")
+
+    def screenshot(self, resource: Resource, to: Path) -> None:
+        """Write what the machine shows on its screen as a PNG file."""
+        screen.screenshot(Path(resource.data["folder"]), to)
+
+    def screen_socket(self, resource: Resource) -> Path:
+        """Return where a VNC viewer sees the machine's screen, and types on its keyboard."""
+        return Path(resource.data["folder"]) / SCREEN
 
     def checkpoint(self, handle: Handle, key: str, folder: Path, claim: Claim) -> Checkpoint | None:
         """Save the machine's memory and disk into `folder`, whose path must not change later."""

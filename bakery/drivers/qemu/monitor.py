@@ -52,7 +52,7 @@ class Monitor:
     def __enter__(self) -> Self:
         """Connect."""
         try:
-            with _reachable(self._folder / SOCKET) as path:
+            with reachable(self._folder / SOCKET) as path:
                 self._wait(self._client.connect(path))
         except (ConnectError, OSError, TimeoutError) as error:
             self._runner.close()
@@ -95,7 +95,7 @@ class Monitor:
 
 
 @contextmanager
-def _reachable(socket: Path) -> Generator[str]:
+def reachable(socket: Path) -> Generator[str]:
     """Give a path that fits into a socket address while the block runs: also TMPDIR may be a long one."""
     if len(bytes(socket)) <= LONGEST:
         yield str(socket)

@@ -10,7 +10,7 @@ from typing import Any, Self
 import psutil
 import pytest
 
-from bakery.drivers.qemu import checkpoints, driver, power
+from bakery.drivers.qemu import checkpoints, driver, power, screen
 from bakery.drivers.qemu.monitor import QmpError
 from bakery.errors import NotYet
 from bakery.model import Artifact
@@ -141,7 +141,7 @@ def install(monkeypatch: pytest.MonkeyPatch, *running: FakeQemu) -> list[FakeQem
 
     monkeypatch.setattr(psutil, "Process", process)
     monkeypatch.setattr(psutil, "process_iter", processes)
-    for module in (power, checkpoints, driver):
+    for module in (power, checkpoints, driver, screen):
         monkeypatch.setattr(module, "Monitor", monitor)
     return here
 

@@ -12,7 +12,7 @@ from bakery.drivers.qemu import accel_probe, acceleration, firmware, process
 from bakery.drivers.qemu.driver import QemuDriver
 from bakery.drivers.qemu.source import Qemu
 from bakery.errors import DriverError
-from bakery.model import Handle
+from bakery.model import Handle, Resource
 from bakery.state.claim import Claim
 from tests.unit.drivers.qemu.fake_qemu import FakeQemu, image
 from tests.unit.fake_tools import FakeTools
@@ -206,3 +206,10 @@ def test_what_became_of_the_boot_sector_is_read(
 ) -> None:
     (tmp_path / "log").write_text(said)
     assert acceleration._verdict(Guest(code), tmp_path / "log", claim) == verdict  # type: ignore[arg-type]
+
+
+def test_the_screen_of_a_machine_that_find_yields_is_seen(qemu: FakeQemu, folder: Path, tmp_path: Path) -> None:
+    machine = Resource(driver="qemu", kind="machine", key=qemu.name, data={"folder": str(folder)})
+    QemuDriver().screenshot(machine, tmp_path / "now.png")
+    assert dict(qemu.asked)["screendump"] == {"filename": f"{tmp_path}/now.png", "format": "png"}
+    assert QemuDriver().screen_socket(machine) == folder / "vnc.sock"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bakery.drivers.qemu import process
-from bakery.drivers.qemu.monitor import LONGEST, _reachable
+from bakery.drivers.qemu.monitor import LONGEST, reachable
 
 
 def test_last_words_say_how_it_ended_what_it_said_and_where_the_guest_was(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_a_socket_too_deep_for_its_address_is_reached_wherever_tmpdir_is(
     deep = tmp_path / ("d" * LONGEST)
     deep.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(deep))
-    with _reachable(deep / "qmp.sock") as path:
+    with reachable(deep / "qmp.sock") as path:
         assert len(path) <= LONGEST
         assert Path(path).parent.resolve() == deep.resolve()
 
