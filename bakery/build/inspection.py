@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from bakery.build.scope import Scope
 from bakery.disk import foreign_formats
-from bakery.disk.inspect import Finding, Hygiene, inspect
+from bakery.disk.inspect import Finding, Hygiene, inspect_disks
 from bakery.errors import Interrupted, SmokeError
 from bakery.events import Notice, TestEnded
 from bakery.model import Artifact
@@ -39,8 +39,8 @@ def inspect_image(scope: Scope, artifact: Artifact) -> None:
     with scope.phase("inspect"):
         started = time.monotonic()
         work = run.work(scope.build.name)
-        with foreign_formats.readable(artifact.path, artifact.format, run.folder.path, work) as (disk, form):
-            findings = inspect(disk, form, run.redactor.patterns(), hygiene, work)
+        with foreign_formats.readable(artifact.path, artifact.format, run.folder.path, work) as disks:
+            findings = inspect_disks(disks, run.redactor.patterns(), hygiene, work)
         _report(scope, findings, time.monotonic() - started)
         fatal = [finding for finding in findings if finding.fatal]
         if fatal:

@@ -26,35 +26,45 @@ def block_device(path: Path, form: str) -> dict[str, Any]:
     Raises:
         DriverError: the appliance has no disk, or several.
     """
+    disks = block_devices(path, form)
+    if len(disks) != 1:
+        raise DriverError(f"the appliance {path.name} has {len(disks)} disks", why="only one can be taken as a disk")
+    return disks[0]
+
+
+def block_devices(path: Path, form: str) -> list[dict[str, Any]]:
+    """Describe all disks of an image, in the order in which an appliance has them.
+
+    Raises:
+        DriverError: the appliance has none.
+    """
     options: dict[str, Any] = {"driver": QEMU_NAMES[form]}
     if form == "vhd":  # VirtualBox writes the size itself beside a geometry that rounds it down
         options["force_size_calc"] = "current_size"
     file: dict[str, Any] = {"driver": "file", "filename": str(path)}
-    if form == "ova":
-        offset, size = _disk_in(path)
-        file = {"driver": "raw", "offset": offset, "size": size, "file": file}
-    return {**options, "file": file}
+    if form != "ova":
+        return [{**options, "file": file}]
+    return [
+        {**options, "file": {"driver": "raw", "offset": offset, "size": size, "file": file}}
+        for offset, size in _disks_in(path)
+    ]
 
 
-def _disk_in(appliance: Path) -> tuple[int, int]:
-    """Return where in an appliance's archive its disk begins, and how long it is, in bytes."""
+def _disks_in(appliance: Path) -> list[tuple[int, int]]:
+    """Return where in an appliance's archive each disk begins, and how long it is, in bytes."""
     try:
         with tarfile.open(appliance, "r:") as archive:
             disks = [member for member in archive if member.name.lower().endswith(".vmdk")]
     except (OSError, tarfile.TarError) as error:
         raise DriverError(f"the appliance {appliance.name} cannot be read", why=str(error)) from error
-    if len(disks) != 1:
-        raise DriverError(
-            f"the appliance {appliance.name} has {len(disks)} disks",
-            why="only one can be looked into",
-            hint="@bakery.image(hygiene=False) leaves that out",
-        )
-    return disks[0].offset_data, disks[0].size
+    if not disks:
+        raise DriverError(f"the appliance {appliance.name} has 0 disks", hint="is it an OVF in an archive of tar?")
+    return [(disk.offset_data, disk.size) for disk in disks]
 
 
 @contextmanager
-def readable(path: Path, form: str, folder: Path, work: WorkContext) -> Generator[tuple[Path, str]]:
-    """Lend an image as a file that QEMU's tools and ours can read, with its format.
+def readable(path: Path, form: str, folder: Path, work: WorkContext) -> Generator[list[tuple[Path, str]]]:
+    """Lend an image's disks as files that QEMU's tools and ours can read, with their formats.
 
     Args:
         path: the image.
@@ -66,11 +76,13 @@ def readable(path: Path, form: str, folder: Path, work: WorkContext) -> Generato
         DriverError: it cannot be read.
     """
     if form not in QEMU_NAMES:
-        yield path, form
+        yield [(path, form)]
         return
     with TemporaryDirectory(prefix=".disk-", dir=folder) as place:
-        copy = Path(place) / "disk.qcow2"
-        source = f"json:{json.dumps(block_device(path, form))}"
-        words: list[str | Path] = ["qemu-img", "convert", "-O", "qcow2", "-T", "unsafe", "-t", "unsafe", source, copy]
-        tools.run(words, work, what=f"reading {path.name}", timeout=COPY)
-        yield copy, "qcow2"
+        copies: list[tuple[Path, str]] = []
+        for number, device in enumerate(block_devices(path, form), start=1):
+            copy, source = Path(place) / f"disk-{number}.qcow2", f"json:{json.dumps(device)}"
+            words: list[str | Path] = ["qemu-img", "convert", "-O", "qcow2", "-T", "unsafe", "-t", "unsafe"]
+            tools.run([*words, source, copy], work, what=f"reading {path.name}", timeout=COPY)
+            copies.append((copy, "qcow2"))
+        yield copies

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from bakery.disk.inspect import grep, mounted, tools
 from bakery.disk.inspect.checks import CHECKS
@@ -14,7 +16,7 @@ from bakery.disk.inspect.ext4_reader import Ext4
 from bakery.disk.inspect.findings import Finding, Hygiene
 from bakery.disk.inspect.mounted import MountedSystem
 from bakery.disk.inspect.scan import Match, Pattern, around, scan, scan_windows
-from bakery.disk.inspect.tree import FileSystem, Tree
+from bakery.disk.inspect.tree import Tree
 from bakery.disk.inspect.volumes import DiskVolume, raw_disk, volumes
 from bakery.errors import DriverError
 from bakery.util.context import WorkContext
@@ -66,19 +68,73 @@ def inspect(
         DriverError: the image cannot be read.
         Interrupted: cancelled.
     """
-    with raw_disk(image, form, options.folder, work) as disk:
-        parts = volumes(disk, work)
-        systems, refused = _systems(disk, parts, work)
-        tree = Tree(systems)
-        findings = [*_in_files(tree), *_unread(parts, tree, refused)]
-        wanted = [*(Pattern(name, needle) for name, needle in patterns), *_MARKS]
-        hits = [hit for hit in _search(disk, wanted, work) if hit.name != _PRIVATE_KEY or _is_key(disk, hit)]
-        for system in systems:
-            if isinstance(system, MountedSystem):
-                told, hits = _by_content(system, wanted, hits, tree)
-                findings += told
-        findings += _located(hits, parts, systems, tree)
+    return inspect_disks([(image, form)], patterns, options, work)
+
+
+def inspect_disks(
+    images: Sequence[tuple[Path, str]], patterns: Sequence[tuple[str, bytes]], options: Hygiene, work: WorkContext
+) -> tuple[Finding, ...]:
+    """Look into all disks of one image: their file systems are joined by the fstab on one of them.
+
+    Args:
+        images: file and format of each disk, in order.
+        patterns, options, work: as for `inspect`.
+    """
+    wanted = [*(Pattern(name, needle) for name, needle in patterns), *_MARKS]
+    with ExitStack() as stack:
+        disks = [
+            _OpenedDisk.of(stack.enter_context(raw_disk(image, form, options.folder, work)), number, work)
+            for number, (image, form) in enumerate(images, start=1)
+        ]
+        tree = Tree([system for disk in disks for system in disk.systems])
+        findings = [*_in_files(tree)]
+        if not tree.is_system and not any(disk.refused for disk in disks):
+            detail = "there is no root file system that could be looked into"
+            findings.append(Finding("not-inspected", "the disk", detail))
+        for disk in disks:
+            findings += _in_bytes(disk, wanted, tree, work)
     return tuple(sorted(finding for finding in set(findings) if options.wants(finding)))
+
+
+@dataclass(frozen=True)
+class _OpenedDisk:
+    """A disk that can be read.
+
+    Args:
+        path: the raw file.
+        parts: what is on it.
+        systems: the file systems that can be looked into.
+        refused: why others cannot.
+    """
+
+    path: Path
+    parts: tuple[DiskVolume, ...]
+    systems: list[Ext4 | MountedSystem]
+    refused: Mapping[DiskVolume, str]
+
+    @classmethod
+    def of(cls, path: Path, number: int, work: WorkContext) -> Self:
+        """Look at a disk; the first one of an image has no number in messages."""
+        parts = tuple(replace(part, disk=number) for part in volumes(path, work))
+        systems, refused = _systems(path, parts, work)
+        return cls(path, parts, systems, refused)
+
+    @property
+    def outside(self) -> str:
+        """What is on no partition, as it is called in messages."""
+        other = next((f"disk {part.disk}, " for part in self.parts if part.disk > 1), "")
+        return f"{other}outside of all partitions"
+
+
+def _in_bytes(disk: _OpenedDisk, wanted: Sequence[Pattern], tree: Tree, work: WorkContext) -> Iterator[Finding]:
+    """Search a disk, and say what on it could not be looked into."""
+    yield from _unread(disk)
+    hits = [hit for hit in _search(disk.path, wanted, work) if hit.name != _PRIVATE_KEY or _is_key(disk.path, hit)]
+    for system in disk.systems:
+        if isinstance(system, MountedSystem):
+            told, hits = _by_content(system, wanted, hits, tree)
+            yield from told
+    yield from _located(hits, disk, tree)
 
 
 def _search(disk: Path, wanted: Sequence[Pattern], work: WorkContext) -> list[Match]:
@@ -122,14 +178,11 @@ def _systems(
     return systems, refused
 
 
-def _unread(parts: Sequence[DiskVolume], tree: Tree, refused: Mapping[DiskVolume, str]) -> Iterator[Finding]:
+def _unread(disk: _OpenedDisk) -> Iterator[Finding]:
     """Say plainly what could not be looked into."""
-    for part in parts:
-        if part in refused:
-            searched = "" if part.kind == _COMPRESSES else ", only its bytes were searched"
-            yield Finding("not-inspected", part.name, f"{refused[part]}: its files were not looked at{searched}")
-    if not tree.is_system and not refused:
-        yield Finding("not-inspected", "the disk", "there is no root file system that could be looked into")
+    for part, why in disk.refused.items():
+        searched = "" if part.kind == _COMPRESSES else ", only its bytes were searched"
+        yield Finding("not-inspected", part.name, f"{why}: its files were not looked at{searched}")
 
 
 def _by_content(
@@ -155,13 +208,11 @@ def _is_key(disk: Path, hit: Match) -> bool:
     return _REAL_KEY.match(around(disk, hit, _LOOK)) is not None
 
 
-def _located(
-    hits: Sequence[Match], parts: Sequence[DiskVolume], systems: Sequence[FileSystem], tree: Tree
-) -> Iterator[Finding]:
+def _located(hits: Sequence[Match], disk: _OpenedDisk, tree: Tree) -> Iterator[Finding]:
     """Turn offsets into paths, and many hits of one secret in one file into one finding."""
     counted: Counter[tuple[str, str]] = Counter()
     rest = list(hits)
-    for system in systems:
+    for system in disk.systems:
         inside = [hit for hit in rest if _holds(system.volume, hit)]
         rest = [hit for hit in rest if not _holds(system.volume, hit)]
         owners = system.owners({hit.offset for hit in inside}) if inside else {}
@@ -170,8 +221,8 @@ def _located(
             where = tree.place(system, path) if path else f"free space or metadata of {system.volume.name}"
             counted[hit.name, where] += 1
     for hit in rest:
-        part = next((part for part in parts if _holds(part, hit)), None)
-        counted[hit.name, part.name if part else "outside of all partitions"] += 1
+        part = next((part for part in disk.parts if _holds(part, hit)), None)
+        counted[hit.name, part.name if part else disk.outside] += 1
     yield from _told(counted)
 
 

@@ -32,6 +32,7 @@ class DiskVolume:
         label: the same.
         part_uuid: the partition's.
         devices: what else it may be called in fstab: `/dev/vg/root`.
+        disk: which of the image's disks it is on, from 1.
     """
 
     number: int
@@ -42,12 +43,15 @@ class DiskVolume:
     label: str = ""
     part_uuid: str = ""
     devices: tuple[str, ...] = ()
+    disk: int = 1
 
     @property
     def name(self) -> str:
         """As it is called in messages."""
         if self.devices:
             return f"volume {self.devices[0].removeprefix('/dev/')}"
+        if self.disk > 1:
+            return f"disk {self.disk}, partition {self.number}" if self.number else f"disk {self.disk}"
         return f"partition {self.number}" if self.number else "the disk"
 
 

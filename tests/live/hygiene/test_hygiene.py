@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bakery.disk.inspect import Finding, Hygiene, grep, inspect
+from bakery.disk import foreign_formats
+from bakery.disk.inspect import Finding, Hygiene, grep, inspect, inspect_disks
 from bakery.disk.inspect.scan import Pattern, scan, scan_windows
 from bakery.errors import DriverError, Interrupted
 from bakery.redaction.redactor import Redactor
@@ -249,3 +252,30 @@ def test_the_root_folder_itself_must_be_roots(image: Any) -> None:
     (finding,) = look(disk)
     assert (finding.kind, finding.path) == ("owner", "/")
     assert "100000" in finding.detail
+
+
+def test_all_disks_of_an_appliance_are_looked_into_as_one_system(image: Any, tmp_path: Path) -> None:
+    image.files["etc/fstab"] = b"LABEL=root / ext4 defaults 0 1\nLABEL=data /srv ext4 defaults 0 2\n"
+    disk, work = image.make(), WorkContext(cache=tmp_path)
+    data = tmp_path / "data"
+    (data / "www").mkdir(parents=True)
+    (data / "www" / "token").write_bytes(b"hunter22-and-more")
+    second = tmp_path / "second.raw"
+    with second.open("wb") as file:
+        file.truncate(64 << 20)
+    words = ["/usr/sbin/mke2fs", "-q", "-t", "ext4", "-L", "data", "-d", str(data), "-E", "root_owner=0:0", str(second)]
+    subprocess.run(words, check=True)
+    with second.open("r+b") as file:
+        file.seek(60 << 20)
+        file.write(b"hunter22-and-more")
+    appliance = tmp_path / "web.ova"
+    with tarfile.open(appliance, "w", format=tarfile.USTAR_FORMAT) as archive:
+        for number, raw in enumerate((disk, second), start=1):
+            packed = tmp_path / f"web-disk{number}.vmdk"
+            to = ["-O", "vmdk", "-o", "subformat=streamOptimized", str(raw), str(packed)]
+            subprocess.run(["qemu-img", "convert", "-f", "raw", *to], check=True)
+            archive.add(packed, packed.name)
+    patterns = [("password", b"hunter22-and-more")]
+    with foreign_formats.readable(appliance, "ova", tmp_path, work) as disks:
+        found = inspect_disks(disks, patterns, Hygiene(folder=tmp_path), work)
+    assert kinds(found) == {("secret", "/srv/www/token"), ("secret", "free space or metadata of disk 2")}

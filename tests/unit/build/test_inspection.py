@@ -33,9 +33,12 @@ class Looks:
     holds: list[Finding] = field(default_factory=list[Finding])
     asked: list[tuple[str, str, Hygiene]] = field(default_factory=list[tuple[str, str, Hygiene]])
 
-    def inspect(self, disk: Path, form: str, patterns: object, hygiene: Hygiene, work: object) -> tuple[Finding, ...]:
+    def inspect(
+        self, disks: list[tuple[Path, str]], patterns: object, hygiene: Hygiene, work: object
+    ) -> tuple[Finding, ...]:
         """Stand in for the inspection."""
         del patterns, work
+        ((disk, form),) = disks
         self.asked.append((disk.name, form, hygiene))
         return tuple(self.holds)
 
@@ -43,7 +46,7 @@ class Looks:
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
     made = Looks()
-    monkeypatch.setattr(inspection, "inspect", made.inspect)
+    monkeypatch.setattr(inspection, "inspect_disks", made.inspect)
     return made
 
 

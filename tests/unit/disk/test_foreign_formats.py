@@ -36,6 +36,13 @@ def test_an_appliance_without_one_single_disk_is_said(tmp_path: Path, names: tup
         foreign_formats.block_device(appliance(tmp_path / "web.ova", *names), "ova")
 
 
+def test_all_disks_of_an_appliance_are_described_in_its_order(tmp_path: Path) -> None:
+    path = appliance(tmp_path / "web.ova", "web.ovf", "b.vmdk", "a.vmdk")
+    places = [device["file"] for device in foreign_formats.block_devices(path, "ova")]
+    contents = [path.read_bytes()[place["offset"] : place["offset"] + place["size"]] for place in places]
+    assert contents == [b"b.vmdk" * 100, b"a.vmdk" * 100]
+
+
 def test_a_file_that_is_no_archive_is_said(tmp_path: Path) -> None:
     (tmp_path / "web.ova").write_bytes(b"no archive" * 100)
     with pytest.raises(DriverError, match="cannot be read"):
@@ -52,4 +59,4 @@ def test_a_vhd_is_as_large_as_it_says_and_not_as_its_geometry_says() -> None:
 
 def test_a_disk_of_ours_is_lent_as_it_is(tmp_path: Path) -> None:
     with foreign_formats.readable(tmp_path / "x.raw", "raw", tmp_path, WorkContext(cache=tmp_path)) as lent:
-        assert lent == (tmp_path / "x.raw", "raw")
+        assert lent == [(tmp_path / "x.raw", "raw")]
