@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from tests.certificates import certificate
 from tests.contract.clusterrig import ClusterProject, ClusterRig
 
 pytestmark = pytest.mark.timeout(600)
@@ -24,26 +20,8 @@ WORK = 'm.write("/etc/password", v.password); print("it is", v.password.reveal()
 
 def certificates(folder: Path) -> tuple[str, ...]:
     """Make an authority that is its own certificate, for all of the cluster."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "cluster")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    cert = str(folder / "cert.pem")
-    return ("--tls-ca-file", cert, "--tls-cert", cert, "--tls-key", str(folder / "key.pem"))
+    cert, key = map(str, certificate(folder))
+    return ("--tls-ca-file", cert, "--tls-cert", cert, "--tls-key", key)
 
 
 @pytest.fixture(scope="module")

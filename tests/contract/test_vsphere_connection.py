@@ -18,7 +18,8 @@ from bakery.drivers.vsphere.source import VSphere
 from bakery.model import Problem
 from bakery.util.context import WorkContext
 from bakery.util.waiting import Cancel
-from tests.contract.vcsim import ADDRESS, HostStandIn, VCenterStandIn, certificate
+from tests.certificates import certificate
+from tests.contract.vcsim import ADDRESS, HostStandIn, VCenterStandIn
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -107,7 +108,7 @@ def test_a_server_that_greets_and_says_no_more_is_given_up(
 ) -> None:
     """PyVim's SmartConnect waits for ever here, whatever its httpConnectionTimeout is."""
     monkeypatch.setattr(centers, "TIMEOUT", 0.5)
-    cert, key = certificate(tmp_path)
+    cert, key = certificate(tmp_path, ADDRESS)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
     done = threading.Event()
@@ -147,7 +148,7 @@ def test_another_kind_of_server_is_said_to_be_one(look: Callable[..., list[Probl
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-    cert, key = certificate(tmp_path)
+    cert, key = certificate(tmp_path, ADDRESS)
     server = ThreadingHTTPServer((ADDRESS, 0), Quiet)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)

@@ -19,8 +19,9 @@ from bakery.drivers.vsphere.image import import_disk, lease
 from bakery.errors import DriverError, ImagefileError
 from bakery.model import Artifact
 from bakery.publish import VSphere
+from tests.certificates import certificate
 from tests.contract.test_vsphere_life import names, once, vim_fault
-from tests.contract.vcsim import Reply, VCenterStandIn, certificate
+from tests.contract.vcsim import ADDRESS, Reply, VCenterStandIn
 from tests.contract.vspherelife import Life, borrow
 
 pytestmark = pytest.mark.timeout(300)
@@ -175,7 +176,7 @@ def test_a_host_that_takes_the_disk_is_known_by_the_thumbprint_that_the_server_t
     center = one.driver.centers.of_source(one.source)
     host, port = "localhost", center.account.address[1]
     with ThreadingHTTPServer((host, 0), BaseHTTPRequestHandler) as server:
-        cert, key = certificate(one.folder)
+        cert, key = certificate(one.folder, ADDRESS)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(cert, key)
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)

@@ -7,7 +7,6 @@ vcsim 0.24 lacks is done here, as its method says; all else is vcsim's own.
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import hashlib
 import http.client
 import ipaddress
@@ -29,12 +28,9 @@ from typing import Any, ClassVar, Self
 from urllib.parse import unquote
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import NameOID
 from filelock import FileLock
 
+from tests.certificates import certificate
 from tests.contract.vcsim_export import ExportStandIn
 from tests.contract.vcsim_items import LibraryStandIn
 
@@ -80,31 +76,6 @@ def program() -> Path:
             shutil.rmtree(f"{binary}.cache", ignore_errors=True)
             part.rename(binary)
     return binary
-
-
-def certificate(folder: Path, address: str = ADDRESS) -> tuple[Path, Path]:
-    """Make a self-signed certificate for an address; returns it and its key."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "vcsim of a test")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=2))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    cert, private = folder / "ca.pem", folder / "key.pem"
-    cert.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return cert, private
 
 
 @dataclass(frozen=True)
@@ -296,7 +267,7 @@ class VCenterStandIn:
         self.backend = re.sub(r"^http://|/sdk$", "", json.loads(line)["url"])
 
     def _listen(self) -> None:
-        cert, key = certificate(self.folder)
+        cert, key = certificate(self.folder, ADDRESS)
         self._server = FrontServer((ADDRESS, 0), type("Front", (FrontHandler,), {"front": self}))
         self._server.daemon_threads = True
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

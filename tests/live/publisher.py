@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import http.server
-import ssl
 import subprocess
 import threading
 from collections.abc import Generator
@@ -12,6 +11,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from tests.certificates import certificate, server_context
 
 CONTENT = b"QFI\xfb" + (3).to_bytes(4, "big") + bytes(1000) + b"content"
 
@@ -73,30 +74,13 @@ class PublishersServer:
 
 @contextmanager
 def serving(folder: Path) -> Generator[PublishersServer]:
-    """Serve a folder by HTTPS; the certificate is in `cert` beside it."""
-    words = [
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=127.0.0.1",
-    ]
-    files = ["-keyout", str(folder / "key"), "-out", str(folder / "cert")]
-    alternative = ["-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run(["openssl", *words, *alternative, *files], check=True, capture_output=True)
+    """Serve a folder by HTTPS; the certificate is in `ca.pem` beside it."""
+    cert, key = certificate(folder)
     www, asked = folder / "www", list[str]()
     www.mkdir()
     handler = partial(Handler, asked=asked, directory=str(www))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(folder / "cert", folder / "key")
-        listening.socket = context.wrap_socket(listening.socket, server_side=True)
+        listening.socket = server_context(cert, key).wrap_socket(listening.socket, server_side=True)
         thread = threading.Thread(target=listening.serve_forever)
         thread.start()
         yield PublishersServer(www, f"https://127.0.0.1:{listening.server_port}", asked)

@@ -3,7 +3,6 @@
 import hashlib
 import http.server
 import os
-import ssl
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ import pytest
 
 from bakery.disk.bases.cloud_image import CloudImage
 from bakery.util.context import WorkContext
+from tests.certificates import certificate, server_context
 
 pytestmark = pytest.mark.live
 CONTENT = b"QFI\xfb" + (3).to_bytes(4, "big") + bytes(1000) + bytes(range(256)) * 100_000
@@ -83,40 +83,18 @@ def test_processes_that_need_one_image_download_it_once_and_resume_it(
 
 
 def test_a_server_with_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
-    words = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=127.0.0.1",
-        "-addext",
-        "subjectAltName=IP:127.0.0.1",
-        "-keyout",
-        str(tmp_path / "key"),
-        "-out",
-        str(tmp_path / "cert"),
-    ]
-    subprocess.run(words, check=True, capture_output=True)
+    cert, key = certificate(tmp_path)
     (tmp_path / "disk.qcow2").write_bytes(CONTENT)
     digest = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
     handler = partial(Handler, asked=["an answer that is whole"], directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(tmp_path / "cert", tmp_path / "key")
-        listening.socket = context.wrap_socket(listening.socket, server_side=True)
+        listening.socket = server_context(cert, key).wrap_socket(listening.socket, server_side=True)
         thread = threading.Thread(target=listening.serve_forever)
         thread.start()
         try:
             words = [sys.executable, "-c", FETCH, f"https://127.0.0.1:{listening.server_port}/disk.qcow2", digest]
             refused = subprocess.run([*words, str(tmp_path / "cache")], capture_output=True, text=True, check=False)
-            trusting = {**os.environ, "SSL_CERT_FILE": str(tmp_path / "cert")}
+            trusting = {**os.environ, "SSL_CERT_FILE": str(cert)}
             fetched = subprocess.run(
                 [*words, str(tmp_path / "cache")], capture_output=True, text=True, check=False, env=trusting
             )

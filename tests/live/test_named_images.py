@@ -35,7 +35,7 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SigningKey]:
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PublishersServer]:
     with serving(tmp_path) as made:
-        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert"))
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
         monkeypatch.setattr(checksum_list, "AGAIN", 0.1)
         yield made
 
