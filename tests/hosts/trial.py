@@ -43,6 +43,8 @@ def somebody_can_log_in(host: Host) -> None:
     assert host.user("baker").shell == "/bin/bash"
     assert host.file("/home/baker/note").user == "baker"
 """
+LONG = "project-in-a-folder-" * 8
+"""Paths as long as users have them: some tools take none of more than 255 bytes in an option."""
 PASSED = re.compile(r"(\d+) passed")
 VERSION = re.compile(r"^(?:\d+:)?(.+?)(?:\+(?:dfsg|ds).*|-[^-]*|~deb.*|\+deb.*)?$")
 """Of a Debian version: what upstream calls it."""
@@ -73,12 +75,12 @@ def unit(host: HostRoot) -> Trial:
 
 def image(host: HostRoot, way: str, guest: str) -> Trial:
     """Build one image, boot and test it."""
-    folder = host.work / "images" / f"{way}-{guest}"
+    folder = host.work / "images" / f"{way}-{guest}" / LONG
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     source = SOURCES[way].format(guest=guest)
     (folder / "imagefile.py").write_text(IMAGEFILE.format(source=source), encoding="utf-8")
-    inside = f"/work/images/{folder.name}"
+    inside = f"/work/images/{way}-{guest}/{LONG}"
     untested = ("--no-test",) if way == UNTESTED else ()
     done = host.run("bake", "-C", inside, "--format", "json", "--color", "never", "build", "--no-cache", *untested)
     print(done.stdout[-6000:])

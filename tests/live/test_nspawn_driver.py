@@ -18,6 +18,7 @@ from bakery.disk.bases.debian import Debian
 from bakery.drivers.base import Driver
 from bakery.drivers.nspawn import host, processes
 from bakery.drivers.nspawn.driver import CONTAINER, NspawnDriver
+from bakery.drivers.nspawn.merged_tree import merged
 from bakery.drivers.nspawn.source import Nspawn
 from bakery.drivers.qemu.driver import QemuDriver
 from bakery.errors import DriverError, NotYet
@@ -28,6 +29,7 @@ from bakery.state.claim import Claim
 from bakery.state.project import cache_folder
 from bakery.state.ssh_keys import make_keys
 from bakery.testing.contract import DriverContract, Exists, RecordingLedger
+from bakery.util.context import WorkContext
 from bakery.util.waiting import Cancel, until
 
 pytestmark = [
@@ -239,6 +241,15 @@ def test_a_saved_layer_needs_no_other(launch: Callable[..., Machine], tmp_path: 
     restored.driver.destroy(restored.handle.resource)
     subprocess.run(["rm", "-r", str(tmp_path / "1")], check=True)
     assert launch(two).run("cat /srv/app/one /srv/app/two") == "1\n2\n"
+
+
+def test_layers_of_long_names_are_seen_as_one(tmp_path: Path) -> None:
+    layers = [tmp_path / f"{'long' * 40}{number}" for number in range(4)]
+    for layer in layers:
+        layer.mkdir()
+        (layer / layer.name[-1]).touch()
+    with merged(layers, tmp_path, WorkContext(cache=tmp_path)) as tree:
+        assert sorted(path.name for path in tree.iterdir()) == ["0", "1", "2", "3"]
 
 
 def test_without_systemd_the_first_command_already_sees_the_machines_own_tree(

@@ -26,6 +26,8 @@ EOF
 
 # The layer is thrown away or copied as a whole, so that waiting for the disk buys nothing: `volatile` drops every
 # fsync, and dpkg makes thousands. Kernels before 5.10 do not know the word; user namespaces need `userxattr`.
+# mount(2), as mount(8) of util-linux 2.41 and 2.42 hands no option of more than 255 bytes to the newer fsconfig(2).
+export LIBMOUNT_FORCE_MOUNT2=always
 where="lowerdir=$lower,upperdir=$upper,workdir=$work"
 plain="$where,redirect_dir=off,metacopy=off,index=off"
 mount -t overlay overlay -o "$plain,volatile" "$root" 2>/dev/null ||

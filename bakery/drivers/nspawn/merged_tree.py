@@ -14,10 +14,11 @@ from bakery.util.context import WorkContext
 from bakery.util.process import PIPE, Process, end_group, ready, start_process, wait
 from bakery.util.tools import dies_with_us, root, run
 
-MOUNT = 'set -eu; mount -t overlay overlay -o "ro,lowerdir=$1" "$2"'
-HOLD = f"{MOUNT}; echo ready; read -r _ || true"
+BEGIN = "set -eu; export LIBMOUNT_FORCE_MOUNT2=always"
+"""By mount(2): see boot.sh."""
+HOLD = f'{BEGIN}; mount -t overlay overlay -o "ro,lowerdir=$1" "$2"; echo ready; read -r _ || true'
 COPY = (
-    'set -eu; mount -t overlay overlay -o "ro,lowerdir=$1,userxattr" "$2"; exec cp --archive --reflink=auto "$2" "$3"'
+    f'{BEGIN}; mount -t overlay overlay -o "ro,lowerdir=$1,userxattr" "$2"; exec cp --archive --reflink=auto "$2" "$3"'
 )
 """`exec`: the signal that this process's death sends reaches the first process alone."""
 PATIENCE = 60.0
