@@ -99,6 +99,13 @@ def problems() -> Iterator[Problem]:
             hint="`ulimit -H -a` shows them; raise it where bake is called from",
             fatal=False,
         )
+    if os.getpid() == 1:
+        yield Problem(
+            what="bake is process 1 here, which has to wait for every orphan that ends, and it does not",
+            why="a container ends only when all that ran in it has been waited for: its power-off can hang",
+            hint="start this host's own container with an init: `docker run --init`, `podman run --init`",
+            fatal=False,
+        )
     if rootless():
         yield from _rootless_problems()
     if why := why_plain():

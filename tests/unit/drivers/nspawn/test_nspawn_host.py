@@ -146,6 +146,13 @@ def test_limits_that_only_root_can_raise_are_told_and_stop_nobody(here: Here, mo
     assert (problem.what, problem.fatal) == ("this host limits what tasks can do: open files 1024", False)
 
 
+def test_whoever_is_process_1_is_told_that_containers_may_not_end(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.getpid", lambda: 1)
+    (problem,) = here.problems().values()
+    assert problem.what.startswith("bake is process 1 here")
+    assert ("docker run --init" in problem.hint, problem.fatal) == (True, False)
+
+
 @pytest.fixture
 def rootless(here: Here, monkeypatch: pytest.MonkeyPatch) -> Here:
     monkeypatch.setattr(host, "rootless", lambda: True)
