@@ -30,13 +30,19 @@ SECTOR: Final = 512
 SHORTEST: Final = 6
 SHOWN: Final = 5
 
-_OPENRC: Final = "[ ! -e /run/openrc/softlevel ] || { echo openrc; %s; }; true"
+_OPENRC: Final = "[ ! -d /run/openrc ] || { echo openrc; %s; }; true"
 _STARTING: Final = (
-    f"i=0; while [ -e /run/openrc/rc.starting ] && [ $i -lt {BOOT_TIMEOUT:g} ]; do sleep 1; i=$((i + 1)); done; "
-    "[ ! -e /run/openrc/rc.starting ] || ls /run/openrc/starting"
+    "booted() { [ ! -e /run/openrc/rc.starting ] && case $(cat /run/openrc/softlevel 2>/dev/null) in "
+    "'' | sysinit | boot) false ;; esac; }; "
+    f"i=0; until booted || [ $i -ge {BOOT_TIMEOUT:g} ]; do sleep 1; i=$((i + 1)); done; "
+    'booted || echo "runlevel $(cat /run/openrc/softlevel 2>/dev/null)" $(ls /run/openrc/starting)'
 )
-_FAILED: Final = "{ ls /run/openrc/failed; rc-status --nocolor --crashed | awk 'NF { print $1 }'; } 2>/dev/null"
-"""Where OpenRC notes it: RC_SVCDIR of its librc/rc.h, and rc-status(8)."""
+_FAILED: Final = (
+    "for l in sysinit boot $(cat /run/openrc/softlevel); do rc-status --nocolor $l; done 2>/dev/null | "
+    r"sed -n 's/^ *\([^ ]*\) .*\[ *\(stopped\|crashed\|failed\) .*/\1/p'"
+)
+"""Where OpenRC notes it: RC_SVCDIR of its librc/rc.h, and rc-status(8). In OpenRC 0.45 a service whose start failed is
+stopped, and not among the failed."""
 _HOMES: Final = "{ cut -d: -f6 /etc/passwd; echo /root; } | sort -u"
 _KEYS: Final = (
     f'for h in $({_HOMES}); do for f in "$h/.ssh/authorized_keys" "$h/.ssh/authorized_keys2"; do '
@@ -95,7 +101,7 @@ def _openrc(host: Host, script: str) -> list[str] | None:
 def boot_is_finished(host: Host) -> None:
     """Wait for systemctl(1)'s `running`, or for `degraded`, which is the matter of no_failed_units."""
     if (waiting := _openrc(host, _STARTING)) is not None:
-        _check(not waiting, f"OpenRC still starts services after {BOOT_TIMEOUT:g} s: {', '.join(waiting)}")
+        _check(not waiting, f"OpenRC has not booted after {BOOT_TIMEOUT:g} s: {' '.join(waiting)}")
         return
     _needs_systemd(host)
     state = host.run("systemctl is-system-running --wait", timeout=BOOT_TIMEOUT).stdout.strip()

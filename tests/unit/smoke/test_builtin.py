@@ -101,12 +101,12 @@ def test_what_asks_systemd_is_skipped_without_it(machine: Machine, name: str) ->
 
 def test_openrc_is_asked_for_what_failed_and_whether_it_still_starts(machine: Machine) -> None:
     machine.systemd = False  # type: ignore[attr-defined]  # see the fixture
-    machine.says("/run/openrc/failed", "openrc\n").says("rc.starting", "openrc\n")
+    machine.says("rc-status", "openrc\n").says("rc.starting", "openrc\n")
     machine.run("no_failed_units")
     machine.run("boot_is_finished")
-    machine.says("/run/openrc/failed", "openrc\nsshd\ncrond\nsshd\n").says("rc.starting", "openrc\nntpd\n")
+    machine.says("rc-status", "openrc\nsshd\ncrond\nsshd\n").says("rc.starting", "openrc\nntpd\n")
     assert machine.fails("no_failed_units") == "failed at boot: crond, sshd"
-    assert machine.fails("boot_is_finished") == "OpenRC still starts services after 300 s: ntpd"
+    assert machine.fails("boot_is_finished") == "OpenRC has not booted after 300 s: ntpd"
 
 
 @pytest.mark.parametrize("state", ["running\n", "degraded\n"])
