@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, Self, get_args, get_type_hints
 
+from bakery.disk.bases.base import Base
 from bakery.drivers.qemu.source import SMALLEST_MEMORY, size
 from bakery.drivers.shared.kinds import refuse_wrong_kinds
 from bakery.drivers.user_data import text_of
 from bakery.drivers.virtualbox.credentials import oem_strings
 from bakery.errors import ImagefileError
-from bakery.model import Source
+from bakery.model import Problem, Source
 
 MEBIBYTE = 1 << 20
 MOST_VIDEO_MEMORY = 256
@@ -120,6 +121,11 @@ class VirtualBox(Source):
             raise _wrong(f"shutdown_timeout={self.shutdown_timeout}", "no time at all", "seconds; 300 is usual")
         self._refuse_wrong_texts()
         _ = self.disk_bytes
+
+    def mistakes(self) -> Iterator[Problem]:
+        """Yield why a base of this host is none for this firmware or processor."""
+        if isinstance(self.base, Base):
+            yield from self.base.unfit("bios" if self.firmware == "bios" else "uefi")
 
     def _refuse_wrong_texts(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", self.os_type):

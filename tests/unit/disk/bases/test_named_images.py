@@ -25,6 +25,7 @@ from bakery.drivers import (
     Qemu,
     Rocky,
     Ubuntu,
+    VirtualBox,
 )
 from bakery.errors import ImagefileError
 from bakery.util.context import WorkContext
@@ -170,3 +171,5 @@ def test_a_machine_that_cannot_boot_it_is_refused_when_the_file_is_read() -> Non
     assert (wrong.what, wrong.hint) == ("this image of Alpine does not boot from bios", 'write firmware="uefi"')
     (other,) = Nspawn(base=Fedora("44", arch="aarch64")).mistakes()
     assert "x86_64" in other.what
+    (third,) = VirtualBox(base=Alpine("3.24"), firmware="efi").mistakes()
+    assert third.what == "this image of Alpine does not boot from uefi"
