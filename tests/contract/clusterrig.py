@@ -42,7 +42,11 @@ def work(m, v):
 def kind(host, v):
     assert host.file("/etc/kind").content_string == v.kind
 
-@bakery.image({image}builtin_tests=False)
+@bakery.post
+def say(artifact):
+    print("post:", artifact.id)
+
+@bakery.image({image}sources=[here], builtin_tests=False)
 def many(v):
     return f"many-{{v.kind}}"
 """

@@ -12,7 +12,18 @@ from typing import Any
 
 import pytest
 
+from bakery.cli.app import run
 from tests.contract.clusterrig import ClusterProject, ClusterRig
+
+CHAIN = """
+@bakery.source
+def on_top() -> Folder:
+    return Folder(base=many, cloud={cloud!r})
+
+@bakery.image(sources=[on_top], tasks=[], tests=[kind], builtin_tests=False)
+def top():
+    return "top"
+"""
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -54,7 +65,7 @@ def test_images_are_made_on_workers_and_come_back_with_their_account(project: Cl
         kinds = [event["type"] for event in own]
         assert kinds[0] == "build-started"
         assert kinds[-1] == "build-ended"
-        assert [event["step"] for event in own if event["type"] == "step-ended"] == ["first", "work"]
+        assert [event["step"] for event in own if event["type"] == "step-ended"] == ["first", "work", "say"]
         assert any(event["type"] == "test-ended" and "kind" in event["test"] for event in own)
         assert kinds.index("step-started") < kinds.index("artifact-kept")
     assert any(event["type"] == "output" and "said by" in event["text"] for event in said)
@@ -64,6 +75,26 @@ def test_images_are_made_on_workers_and_come_back_with_their_account(project: Cl
     again = project.bake()  # what the steps took in came back too: nothing has changed
     assert again.returncode == 0, again.stderr
     assert again.stderr.count("up to date") == 2, again.stderr
+
+
+def test_a_chain_of_images_is_made_by_a_client_in_this_process(
+    project: ClusterProject, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Make one image of another's, whose file goes to the worker by content; post steps run here."""
+    monkeypatch.setenv("BAKERY_CACHE_DIR", project.environ["BAKERY_CACHE_DIR"])
+    more = CHAIN.format(cloud=str(project.cloud.path))
+    project.write(image="post=[say]", disk="raw", more=more)
+    words = ["-C", str(project.folder), "build", "--on", project.rig.address]
+    code = run([*words, "--manifest", "m.json", "--depfile", "d"])
+    told = capsys.readouterr()
+    assert code == 0, told.err
+    assert f"post: {project.folder}/.bakery/images/here/many-good.raw" in told.err
+    assert sorted(project.images()) == ["many-good", "top"]
+    assert "files/motd" in (project.folder / "d").read_text()
+    assert project.left() == []
+    assert run(["-C", str(project.folder), "cluster", "--on", project.rig.address]) == 0
+    assert "of 2 slots" in capsys.readouterr().out
+    assert run(["-C", str(project.folder), "gc", "--on", project.rig.address]) == 0
 
 
 def test_a_build_that_no_worker_can_take_is_an_error_at_once(project: ClusterProject) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -154,3 +155,73 @@ def test_gc_on_the_cluster_destroys_there_what_a_build_could_not(rig: ClusterRig
     assert "destroyed folder" in out
     assert project.left() == []
     assert not list((rig.folder / "cache-w1/worker/attempts").iterdir())
+
+
+@pytest.mark.all
+def test_workers_that_die_at_random_cost_time_and_no_image(rig: ClusterRig, project: ClusterProject) -> None:
+    """Kill one every few seconds, of three, and start it again, while two dozen images are made."""
+    names = ("w1", "w2", "w3")
+    kinds = [f"k{number}" for number in range(24)]
+    rig.start_workers(*names, words=("--slots", "2"))
+    project.write(image=f'matrix={{"kind": {kinds}}}', work='m.run("sleep 1")')
+    process = project.start("build", "--on", rig.address, environ=LEASE)
+    chosen = random.Random(4711)
+    killed = 0
+    while process.poll() is None and killed < 6:
+        time.sleep(chosen.uniform(2, 5))
+        if process.poll() is None:
+            name = chosen.choice(names)
+            rig.kill_worker(name)
+            rig.start_workers(name, words=("--slots", "2"))
+            killed += 1
+    _, err = process.communicate(timeout=400)
+    assert process.returncode == 0, err
+    assert killed >= 3
+    until(lambda: not project.left())
+    assert project.images() == sorted(f"many-{kind}" for kind in kinds)
+
+
+@pytest.mark.all
+@pytest.mark.timeout(3000)
+def test_a_client_killed_at_any_line_of_its_journal_leaves_nothing(rig: ClusterRig, project: ClusterProject) -> None:
+    rig.start_workers("w1")
+    project.write()
+    trace = project.folder.parent / "points"
+    words = ("build", "--no-test", "--refresh", "--on", rig.address)
+    process = project.start(*words, environ={"BAKERY_CRASH_AT": "0", "BAKERY_CRASH_TRACE": str(trace)})
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 0, err
+    points = len(trace.read_text().splitlines())
+    assert points > 8
+    for point in range(1, points + 1):
+        process = project.start(*words, environ={**LEASE, "BAKERY_CRASH_AT": str(point)})
+        _, err = process.communicate(timeout=100)
+        assert process.returncode == -9, (point, err)
+        until(lambda: not list((rig.folder / "cache-w1/worker/attempts").iterdir()))
+        gc = project.start("gc")
+        out, err = gc.communicate(timeout=60)
+        assert gc.returncode == 0, (point, out, err)
+        assert project.left() == [], point
+        assert len(project.images()) <= 1, point  # the one that was there, or the one that takes its place
+
+
+@pytest.mark.all
+@pytest.mark.timeout(3000)
+def test_a_build_killed_on_its_worker_at_any_line_of_its_journal_leaves_nothing(
+    rig: ClusterRig, project: ClusterProject
+) -> None:
+    project.write()
+    for point in range(1, 100):
+        rig.start_workers("w1", environ={"BAKERY_CRASH_AT": str(point)})
+        process = project.start("build", "--no-test", "--refresh", "--on", rig.address, environ=LEASE)
+        _, err = process.communicate(timeout=200)
+        rig.kill_worker("w1")
+        rig.start_workers("w1")
+        rig.kill_worker("w1")
+        assert project.left() == [], (point, err)
+        if process.returncode == 0:
+            assert point > 8
+            return
+        assert process.returncode in (4, 5, 10), (point, err)
+        assert project.images() == [], point
+    raise AssertionError("it never came to its end")

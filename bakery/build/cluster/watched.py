@@ -13,20 +13,18 @@ from bakery.build.cluster.assignment import Assignment, unpacked_error
 from bakery.build.cluster.cluster_run import ClusterRun
 from bakery.build.cluster.connection import SILENT
 from bakery.build.cluster.fetching import fetch_image, fetch_traces, remember, write_into_catalogue
+from bakery.build.cluster.leftovers import MARGIN, destroy_leftovers
 from bakery.build.cluster.tries import Mail, Try, is_of_its_host
 from bakery.build.context import RunContext
 from bakery.build.job import Job
 from bakery.errors import BakeryError, CleanupError, DriverError, Interrupted
 from bakery.events import Notice, ResourceChanged, Waiting
 from bakery.model import Artifact, Resource, from_json
-from bakery.state.destroy import destroy_all
 
 TICK: Final = 0.5
 """Seconds between two looks at what is not told by mail: the cancel token, silence."""
 REPEAT: Final = 5.0
 """Seconds between two looks whether a build that waits still has a worker that could take it."""
-MARGIN: Final = 5.0
-"""Seconds added to a lease before what it covered counts as ended: a late answer, a clock that runs slowly."""
 MOST: Final = 4
 """Tries of a build that its workers gave up; then it fails."""
 DISCOVERY: Final = 2.0
@@ -89,7 +87,7 @@ class WatchedBuild:
                 self._mind_tries()
         finally:
             self._future.cancel()
-            self._clean_up()
+            destroy_leftovers(self.cluster, self.run, self._tries.values(), self._granted)
 
     # ---- handing it to Dask -----------------------------------------------------------------------------------------
 
@@ -132,6 +130,9 @@ class WatchedBuild:
 
     def _mind_absence(self, now: float, going: list[Try]) -> None:
         """Nothing of the build is heard: it waits for a worker, or its worker is lost."""
+        for one in going:
+            if now - one.heard > self._assignment.lease and self._is_over(one):
+                going = [other for other in going if other is not one]
         if now - self._looked > REPEAT:
             self._looked = now
             if not going:
@@ -141,12 +142,6 @@ class WatchedBuild:
             what = f"an answer of {going[0].place}" if going else "a worker that is free"
             self.run.emit(Waiting(build=self.job.name, what=what))
         quiet = now - max(self._submitted_at, *(one.heard for one in self._tries.values()), 0.0)
-        if self._future.status == "error":
-            raise DriverError(
-                "the build was lost with its workers, one after the other",
-                why=f"{type(self._future.exception()).__name__}: {self._future.exception()}",
-                hint="something in it may bring its host down: see the workers' own logs",
-            )
         if going and not self._future.done():
             self._leave_silent(quiet, going)
         elif self._future.done() and quiet > (self._patience if going else SILENT):
@@ -165,9 +160,18 @@ class WatchedBuild:
             self._begin_again(others)
 
     def _begin_again(self, workers: Sequence[str] = ()) -> None:
-        if self._submitted >= MOST:
+        """Hand the build over once more; Dask's own count of deaths blames those too that only waited for a worker.
+
+        Raises:
+            DriverError: it was lost too often: something in it may bring its host down.
+        """
+        if len(self._tries) >= MOST:
+            places = ", ".join(one.place for one in self._tries.values())
+            told = f"{self._future.exception()}" if self._future.status == "error" else ""
             raise DriverError(
-                f"the build was begun {MOST} times, and lost each time", hint="`bake cluster` shows the workers"
+                f"the build was begun {len(self._tries)} times, and lost each time with its worker",
+                why=f"it was on {places}\n{told}".strip(),
+                hint="something in it may bring its host down: the workers' own logs say more",
             )
         self._submit(workers)
 
@@ -218,7 +222,10 @@ class WatchedBuild:
             case "begins":
                 one.project, one.state = message["project"], message["state"]
             case "want":
-                self._send(one, message)
+                try:
+                    self._send(one, message)
+                except DriverError as error:  # its worker is gone, or will end it now
+                    self._tell(one, "bake_end", reason=f"{error.what}: {error.why}")
             case "journal":
                 self._journal(one, message)
             case "keep":
@@ -380,20 +387,3 @@ class WatchedBuild:
         over = all(one.is_silent for one in going)
         if over and now - self._cancelled_at > DISCOVERY:
             raise Interrupted(reason)
-
-    def _clean_up(self) -> None:
-        """Destroy what a lost try has left at a provider, once its lease is over and nothing makes more of it."""
-        followers = self.cluster.followers
-        for one in self._tries.values():
-            left = [resource for resource in one.left(kept=one is self._granted) if not is_of_its_host(resource)]
-            if not left or followers is None:
-                continue
-            if one.done is None:
-                followers.give_up(one.number)
-                until = followers.sent.get(one.number, 0.0) + self._assignment.lease + MARGIN
-                self.run.emit(Waiting(build=self.job.name, what=f"the end of the lease of {one.place}"))
-                time.sleep(max(0.0, until - time.monotonic()))
-            for error in destroy_all(
-                left, driver=self.run.drivers.get, journal=self.run.journal, cancel=self.run.cancel
-            ):
-                self.run.emit(Notice(build=self.job.name, level="warning", message=str(error)))
