@@ -184,7 +184,7 @@ def cluster_options(function: F) -> F:
         "--on",
         "on",
         metavar="ADDRESS",
-        help="The cluster whose workers do it: tls://HOST:8786 [BAKERY_CLUSTER].",
+        help="The cluster whose workers do it: tls://HOST:8786.",
     )(certificates(function))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,10 @@ def test_a_lease_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="BAKERY_CLUSTER_LEASE"):
         lease_of({"BAKERY_CLUSTER_LEASE": text})
     assert lease_of({}) == 60.0
+
+
+def test_without_dask_it_is_said_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(PreflightError) as raised:
+        security("tcp://x:1", Certificates())
+    assert raised.value.hint == "pip install 'imagebakery[cluster]'"
