@@ -34,10 +34,10 @@ mount --rbind /sys "$root/sys"
 mount --rbind /dev "$root/dev"
 mount -t tmpfs -o mode=755 tmpfs "$root/run"
 cp -L /etc/resolv.conf "$root/etc/resolv.conf"
-exec chroot "$root" "$@"
+chroot "$root" "$@" && exit 0 || exit $?
 """
-"""Process 1 of mount and PID namespaces of its own: all it mounts and starts ends with it. /tmp stays on the disk, as
-images are written there."""
+"""Process 1 of mount and PID namespaces of its own: all it mounts and starts ends with it, and orphans that end are its
+to wait for, which `bake` would not do. /tmp stays on the disk, as images are written there."""
 
 
 @dataclass(frozen=True)

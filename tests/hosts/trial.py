@@ -52,8 +52,18 @@ VERSION = re.compile(r"^(?:\d+:)?(.+?)(?:\+(?:dfsg|ds).*|-[^-]*|~deb.*|\+deb.*)?
 
 def tools(host: HostRoot) -> dict[str, str]:
     """Return the versions of the host's tools."""
-    text = (host.path / "var/lib/dpkg/status").read_text(encoding="utf-8")
-    return {name: version for name in TOOLS if (version := package(text, name))}
+    return tool_versions((host.path / "var/lib/dpkg/status").read_text(encoding="utf-8"))
+
+
+def tool_versions(status: str) -> dict[str, str]:
+    """Return those that dpkg's status file names."""
+    found = {name: version for name in TOOLS if (version := package(status, name))}
+    if (
+        "python3" in found
+    ):  # which is a package of its own that says which Python is the usual one, a patch release behind
+        minor = ".".join(found["python3"].split(".")[:2])
+        found["python3"] = package(status, f"python{minor}") or found["python3"]
+    return found
 
 
 def package(status: str, name: str) -> str:

@@ -83,6 +83,11 @@ def test_versions_are_read_from_dpkgs_own_file(name: str, version: str) -> None:
     assert trial.package(STATUS, name) == version
 
 
+def test_pythons_version_is_that_of_the_interpreter() -> None:
+    status = "Package: python3\nVersion: 3.14.7-1\n\nPackage: python3.14\nVersion: 3.14.8-1\n"
+    assert trial.tool_versions(status) == {"python3": "3.14.8"}
+
+
 @pytest.mark.parametrize(
     ("debian", "upstream"),
     [
