@@ -16,7 +16,7 @@ from bakery.util.context import WorkContext
 from benchmarks.bench import Failed, Row, table
 
 CASES = ("packer", "mkosi", "steps", "transport", "smoke_asserts", "folder", "ansible_play")
-ASKED_FOR = ("openstack", "vsphere", "guest_python")
+ASKED_FOR = ("cluster", "openstack", "vsphere", "guest_python")
 """Cases that need more than this host, or half an hour."""
 
 

@@ -1,0 +1,139 @@
+"""Builds over four workers of eight slots in all: against the ideal time, and against a script over SSH."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+
+from bakery.state.ssh_keys import make_keys
+from bakery.testing.folder.cloud import FolderCloud
+from bakery.testing.sshd import start_sshd
+from benchmarks.bench import BAKE, Failed, Project, Row, timed
+from tests.contract.clusterrig import ClusterRig
+
+COUNT = int(os.environ.get("BAKERY_BENCHMARK_BUILDS", "200"))
+WORKERS, SLOTS, SECONDS = 4, 2, 2.0
+IMAGEFILE = """
+import bakery
+from bakery.testing.folder.driver import Folder
+
+@bakery.variables
+class Vars:
+    number: int = 0
+
+@bakery.source
+def here() -> Folder:
+    return Folder(base=None, cloud={cloud!r})
+
+@bakery.task
+def hello(m):
+    m.run("sleep 2")
+
+@bakery.image(matrix={{"number": list(range({count}))}})
+def many(v) -> str:
+    return f"many-{{v.number}}"
+"""
+
+
+def run(folder: Path) -> list[Row]:
+    """Measure both, one after the other."""
+    ideal = COUNT * SECONDS / (WORKERS * SLOTS)
+    folder.mkdir(parents=True)
+    ours, memory, busy = _on_cluster(folder / "cluster")
+    alone = _alone(folder / "alone")
+    theirs = _over_ssh(folder / "ssh")
+    case = f"{COUNT} builds of 2 s of task, {WORKERS} workers with {SLOTS} slots"
+    note = f"the slots were busy {busy:.0%} of the time; {memory:.1f} MB of memory a build at the client (aim: under 5)"
+    return [
+        Row(case, "ideal: tasks alone, all slots busy", ours, ideal, "<= 1.15", note),
+        Row(case, f"one `bake --jobs {WORKERS * SLOTS}` on this host", ours, alone, "<= 1.15"),
+        Row(case, "`concurrent.futures` over SSH", ours, theirs, "< 1"),
+    ]
+
+
+def _project(folder: Path, count: int) -> tuple[Project, FolderCloud]:
+    project, cloud = Project(folder / "project"), FolderCloud(folder / "cloud")
+    project.write(IMAGEFILE.format(cloud=str(cloud.path), count=count))
+    (project.folder / ".bakeryignore").write_text("bytecode\ncache\n")
+    return project, cloud
+
+
+def _on_cluster(folder: Path) -> tuple[float, float, float]:
+    """Return wall seconds, megabytes a build at the client, and the part of the time in which the slots were busy."""
+    folder.mkdir()
+    with ClusterRig(folder) as rig:
+        names = [f"w{number}" for number in range(WORKERS)]
+        rig.start_workers(*names, words=("--slots", str(SLOTS), "--label", "kvm:2", "--memory", "8G", "--cpus", "8"))
+        small, _ = _project(folder / "small", WORKERS * SLOTS)
+        few = _bake(small, rig)  # each worker has forked its first by now
+        project, cloud = _project(folder / "large", COUNT)
+        started = time.perf_counter()
+        many = _bake(project, rig)
+        wall = time.perf_counter() - started
+        images = len([image for image in cloud.list("images") if image["name"].startswith("many-")])
+        if images != COUNT:
+            raise Failed(f"{images} images, not {COUNT}")
+    busy = COUNT * SECONDS / (WORKERS * SLOTS * wall)
+    return wall, (many - few) / 1024 / (COUNT - WORKERS * SLOTS), busy
+
+
+def _bake(project: Project, rig: ClusterRig) -> int:
+    """Build, and return the peak memory of the process in KiB."""
+    words = [*BAKE, "-C", str(project.folder), "build", "--no-test", "--on", rig.address]
+    with (project.folder.parent / "log").open("wb") as log:
+        process = subprocess.Popen(words, stdout=log, stderr=log, env={**os.environ, **project.environ})
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise Failed((project.folder.parent / "log").read_text())
+    peak: int = usage.ru_maxrss
+    return peak
+
+
+def _alone(folder: Path) -> float:
+    """Return wall seconds of the same builds without a cluster."""
+    folder.mkdir()
+    project, _ = _project(folder, COUNT)
+    words = [*BAKE, "-C", str(project.folder), "build", "--no-test", "--jobs", str(WORKERS * SLOTS)]
+    return timed(words, folder, {**project.environ, "BAKERY_LIMITS": "memory:64G cpus:64"})
+
+
+def _over_ssh(folder: Path) -> float:
+    """Run `bake` on each host by ssh, a build at a time in each slot; return wall seconds."""
+    folder.mkdir()
+    keys = make_keys("benchmark")
+    server = start_sshd(folder / "sshd", keys)
+    try:
+        (folder / "key").touch(mode=0o600)
+        (folder / "key").write_text(keys.user_private)
+        slots: SimpleQueue[Project] = SimpleQueue()
+        for host in range(WORKERS):
+            project = Project(folder / f"host{host}")
+            project.write(IMAGEFILE.format(cloud=str(folder / "cloud"), count=COUNT))
+            for _ in range(SLOTS):
+                slots.put(project)
+        options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
+        command = ["ssh", "-i", str(folder / "key"), "-p", str(server.port), *options, "root@127.0.0.1"]
+
+        def one(number: int) -> None:
+            project = slots.get()
+            environ = " ".join(f"{name}={value}" for name, value in project.environ.items())
+            words = (
+                f"{environ} {sys.executable} -m bakery -C {project.folder} build --no-test 'many[[]number={number}]*'"
+            )
+            done = subprocess.run([*command, words], check=False, capture_output=True, text=True)
+            slots.put(project)
+            if done.returncode:
+                raise Failed(done.stderr[-3000:])
+
+        started = time.perf_counter()
+        with ThreadPoolExecutor(WORKERS * SLOTS) as pool:
+            list(pool.map(one, range(COUNT)))
+        return time.perf_counter() - started
+    finally:
+        server.stop()
