@@ -32,7 +32,7 @@ def test_an_image_is_baked_from_what_a_publisher_has_signed(tmp_path: Path) -> N
             listing = f"{hashlib.sha256(file.read_bytes()).hexdigest()} *{file.name}\n".encode()
             server.put(image.checksum, listing)
             server.put(image.signature, key.detached(listing))
-            certificate = str(tmp_path / "server" / "cert")
+            certificate = str(tmp_path / "server" / "ca.pem")
             environ = {"MIRROR": server.address, "KEY": str(key.public), "SSL_CERT_FILE": certificate}
             place = Project(tmp_path / "project", cache, environ)
             head, _, rest = TINY.partition("    disk = str(")
