@@ -10,8 +10,7 @@ from typing import Any
 from bakery.drivers.qemu.firmware import Firmware
 from bakery.drivers.qemu.layers import Layer, node
 from bakery.drivers.qemu.machine_spec import MachineIdentity, MachineSpec
-from bakery.drivers.qemu.monitor import SOCKET
-from bakery.drivers.qemu.process import SERIAL, mark
+from bakery.drivers.qemu.process import SERIAL, SOCKET, mark
 
 QEMU = "qemu-system-x86_64"
 SEED, VARIABLES, SCREEN = "seed.iso", "firmware-variables.fd", "vnc.sock"

@@ -24,7 +24,8 @@ from bakery.drivers.qemu import acceleration, checkpoints, credentials, firmware
 from bakery.drivers.qemu.command import QEMU, SCREEN, SEED, VARIABLES, Placement, command
 from bakery.drivers.qemu.layers import Layer, Layers, add, node, virtual_size
 from bakery.drivers.qemu.machine_spec import MachineIdentity, MachineSpec, compression
-from bakery.drivers.qemu.monitor import SOCKET, Monitor, QmpError
+from bakery.drivers.qemu.monitor import Monitor, QmpError
+from bakery.drivers.qemu.process import SOCKET
 from bakery.drivers.qemu.source import Qemu
 from bakery.drivers.shared.console import host_key_from
 from bakery.drivers.shared.no_base import BASES

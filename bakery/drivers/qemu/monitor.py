@@ -19,10 +19,10 @@ from typing import Any, Self, TypeVar
 
 from qemu.qmp import ConnectError, ExecuteError, QMPClient, QMPError
 
+from bakery.drivers.qemu.process import SOCKET
 from bakery.errors import DriverError, NotYet
 
 T = TypeVar("T")
-SOCKET = "qmp.sock"
 LONGEST = 100
 """Bytes that a socket's path may have everywhere: 108 on Linux, 104 on macOS, less a little."""
 

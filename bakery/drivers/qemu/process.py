@@ -15,6 +15,8 @@ from bakery.util.process import Process, start_process
 from bakery.util.waiting import Cancel, until
 
 SERIAL, LOG, EXIT = "serial.log", "qemu.log", "qemu.exit"
+SOCKET = "qmp.sock"
+"""Of its monitor. All of these are in the machine's folder."""
 GRACE = 5.0
 """Seconds for QEMU to end by itself, before it is killed."""
 PATIENCE = 60.0

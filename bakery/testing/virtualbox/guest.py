@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from bakery.drivers.qemu.firmware import find as find_firmware
-from bakery.drivers.qemu.monitor import SOCKET, Monitor
+from bakery.drivers.qemu.monitor import Monitor
+from bakery.drivers.qemu.process import SOCKET
 from bakery.drivers.virtualbox import credentials
 from bakery.drivers.virtualbox.api.answers import MachineInfo
 from bakery.errors import NotYet

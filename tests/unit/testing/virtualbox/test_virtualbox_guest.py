@@ -15,7 +15,7 @@ from typing import Any, Self
 import pytest
 
 from bakery.drivers.qemu.firmware import Firmware
-from bakery.drivers.qemu.monitor import SOCKET
+from bakery.drivers.qemu.process import SOCKET
 from bakery.drivers.virtualbox.api.answers import MachineInfo, machine_info
 from bakery.errors import NotYet
 from bakery.testing.virtualbox import guest as played
