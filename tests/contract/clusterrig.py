@@ -67,13 +67,16 @@ class ClusterRig:
         folder: for logs, caches and workers' folders.
         scheme: `tcp` or `tls`.
         certificates: arguments that name them, for the scheduler, the workers and `bake` alike.
+        host: the address at which the scheduler listens.
     """
 
-    def __init__(self, folder: Path, *, scheme: str = "tcp", certificates: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, folder: Path, *, scheme: str = "tcp", certificates: tuple[str, ...] = (), host: str = "127.0.0.1"
+    ) -> None:
         self.folder = folder
         self.certificates = certificates
         self.port = free_port()
-        self.address = f"{scheme}://127.0.0.1:{self.port}"
+        self.address = f"{scheme}://{host}:{self.port}"
         self.scheme = scheme
         self.scheduler: subprocess.Popen[bytes] | None = None
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
@@ -103,12 +106,25 @@ class ClusterRig:
         self.scheduler = self._start("scheduler", *words, *self.certificates)
         self._until("scheduler", "Scheduler at:")
 
-    def start_workers(self, *names: str, words: tuple[str, ...] = (), environ: Mapping[str, str] | None = None) -> None:
-        """Start workers, and wait until each takes builds."""
+    def start_workers(
+        self,
+        *names: str,
+        words: tuple[str, ...] = (),
+        environ: Mapping[str, str] | None = None,
+        inside: tuple[str, ...] = (),
+    ) -> None:
+        """Start workers, and wait until each takes builds.
+
+        Args:
+            names: what they are called.
+            words: more arguments.
+            environ: more variables.
+            inside: words of a command that starts them, such as `ip netns exec NAME`.
+        """
         for name in names:
             given = ["--scheduler", self.address, "--name", name, *words, *self.certificates]
             own = {"BAKERY_CACHE_DIR": str(self.folder / f"cache-{name}"), **(environ or {})}
-            self.workers[name] = self._start(name, "-m", "bakery", "worker", *given, environ=own)
+            self.workers[name] = self._start(name, "-m", "bakery", "worker", *given, environ=own, inside=inside)
         for name in names:
             self._until(name, "takes builds for")
 
@@ -122,10 +138,12 @@ class ClusterRig:
         """Return what a process wrote."""
         return (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
 
-    def _start(self, name: str, *words: str, environ: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    def _start(
+        self, name: str, *words: str, environ: Mapping[str, str] | None = None, inside: tuple[str, ...] = ()
+    ) -> subprocess.Popen[bytes]:
         with (self.folder / f"{name}.log").open("wb") as log:
             return subprocess.Popen(
-                [sys.executable, *words],
+                [*inside, sys.executable, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import re
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -89,6 +93,89 @@ def test_a_worker_that_is_stopped_while_it_makes_an_image_does_not_make_a_second
     assert process.returncode in (0, 10), err
     until(lambda: not project.left())
     assert project.images() == ["many-good"]
+
+
+@pytest.fixture
+def cut_off() -> Iterator[tuple[str, str]]:
+    """Make a network namespace behind a link; yield its name and the address of our end."""
+    name = f"bk{os.getpid() % 100000}"
+    commands = (
+        f"netns add {name}",
+        f"link add {name} type veth peer name {name}p",
+        f"link set {name}p netns {name}",
+        f"addr add 10.213.7.1/30 dev {name}",
+        f"link set {name} up",
+        f"-n {name} addr add 10.213.7.2/30 dev {name}p",
+        f"-n {name} link set {name}p up",
+        f"-n {name} link set lo up",
+    )
+    try:
+        for command in commands:
+            _ip(command)
+        yield name, "10.213.7.1"
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=False)
+        subprocess.run(["ip", "link", "del", name], check=False, stderr=subprocess.DEVNULL)
+
+
+def _ip(command: str) -> None:
+    subprocess.run(["ip", *command.split()], check=True)
+
+
+@pytest.mark.all
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("ip"), reason="needs root and iproute2")
+def test_a_link_that_is_cut_while_both_sides_can_reach_the_provider_leaves_one_image(
+    tmp_path: Path, cut_off: tuple[str, str]
+) -> None:
+    """Cut it for longer than a lease: the worker behind it ends its build, another one makes the image."""
+    namespace, address = cut_off
+    with ClusterRig(tmp_path, host=address) as rig:
+        project = ClusterProject(tmp_path, rig)
+        rig.start_workers("behind", inside=("ip", "netns", "exec", namespace))
+        project.write(work='m.run("sleep 5")')
+        process = project.start("build", "--on", rig.address, environ=LEASE)
+        until(lambda: maker(rig) and project.left())
+        rig.start_workers("here")
+        _ip(f"link set {namespace} down")
+        _, err = process.communicate(timeout=200)
+        assert process.returncode == 0, err
+        assert "it goes on at here on" in err
+        _ip(f"link set {namespace} up")
+        until(lambda: not project.left())
+        assert project.images() == ["many-good"]
+        assert "has ended" in rig.log("behind")
+
+
+@pytest.mark.all
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("ip"), reason="needs root and iproute2")
+def test_a_link_that_is_cut_while_the_image_is_being_kept_leaves_one_image(
+    tmp_path: Path, cut_off: tuple[str, str]
+) -> None:
+    """Cut it when the worker has been told to keep its image, and the provider lets it wait: both could have it."""
+    namespace, address = cut_off
+    with ClusterRig(tmp_path, host=address) as rig:
+        project = ClusterProject(tmp_path, rig)
+        rig.start_workers("behind", inside=("ip", "netns", "exec", namespace))
+        project.write()
+        project.cloud.faults.inject(Injection(call="rename_image", fault="throttled", times=10_000))
+        process = project.start("build", "--on", rig.address, environ=LEASE)
+        until(lambda: re.search('"phase": ?"keep"', _events(project)))
+        rig.start_workers("here")
+        _ip(f"link set {namespace} down")
+        time.sleep(6)
+        project.cloud.faults.clear()
+        _, err = process.communicate(timeout=200)
+        assert process.returncode == 0, err
+        assert "it goes on at here on" in err
+        _ip(f"link set {namespace} up")
+        until(lambda: "has ended" in rig.log("behind") and not project.left())
+        assert project.images() == ["many-good"]
+        (kept,) = json.loads((project.folder / ".bakery/catalogue.json").read_text())["images"]
+        assert [image["id"] for image in project.cloud.list("images")] == [kept["id"]]
+
+
+def _events(project: ClusterProject) -> str:
+    return "".join(path.read_text() for path in (project.folder / ".bakery/runs").glob("*/events.jsonl"))
 
 
 def _signal_all(leader: int, number: signal.Signals) -> None:
