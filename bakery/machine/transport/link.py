@@ -26,6 +26,8 @@ AGREED: Final = 5.0
 """Seconds that a machine may have no algorithm in common with us: only a new configuration of its sshd changes that."""
 ASK_AGAIN: Final = 2.0
 """Seconds between two questions to the driver whether the machine still lives; for some they are calls to a cloud."""
+SAY_AGAIN: Final = 10.0
+"""Seconds after which a silence is told of once more: another phase beside it may have ended and taken its place."""
 
 
 class Link:
@@ -113,7 +115,7 @@ class _Attempts:
         self._asked = 0.0
         self._started = time.monotonic()
         self._refused_since: float | None = None
-        self._silence: Endpoint | None = None  # where it was told of
+        self._silence = -SAY_AGAIN  # when it was told of
 
     def open(self) -> Transport:
         """Try until it works or the time is over."""
@@ -183,8 +185,8 @@ class _Attempts:
             from bakery.machine.transport.stages import NotReached
 
             raise NotReached("banner", "no SSH server answers")
-        if self._silence != before:  # until it ends, what was waited for before would stand there
-            self._silence = before
+        if waited - self._silence >= SAY_AGAIN:  # or what was waited for before, or nothing, would stand there
+            self._silence = waited
             self._work.waiting("banner: the machine boots, its SSH server does not answer yet", waited)
 
     def _patience(self) -> float:

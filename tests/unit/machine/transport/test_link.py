@@ -61,7 +61,7 @@ def test_a_stage_is_named_while_it_is_waited_for(monkeypatch: pytest.MonkeyPatch
     assert [event.what for event in events if isinstance(event, Waiting)] == ["port: refused", "banner: silent"]
 
 
-def test_silence_is_told_while_it_lasts_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silence_is_told_while_it_lasts_and_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     class Silent(Wire):
         def __call__(self, *given: object) -> Wire:
             watch = given[-1]
