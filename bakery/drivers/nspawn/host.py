@@ -108,6 +108,12 @@ def problems() -> Iterator[Problem]:
         )
     if rootless():
         yield from _rootless_problems()
+    elif lacking := _lacking_capabilities():
+        yield Problem(
+            what="this process may not make the namespaces and mounts of a container",
+            why=f"it runs as root without {' and '.join(lacking)}, as in a container of a CI service",
+            hint="start that container with --privileged, or use Qemu",
+        )
     if why := why_plain():
         yield Problem(
             what="tasks will run without systemd inside",
@@ -115,6 +121,13 @@ def problems() -> Iterator[Problem]:
             hint="services are installed and enabled, but not started; the finished image boots as usual",
             fatal=False,
         )
+
+
+def _lacking_capabilities(status: Path = Path("/proc/self/status")) -> list[str]:
+    """Return which capabilities(7) that a container needs are missing; the numbers are those of linux/capability.h."""
+    effective = next((line.split()[1] for line in status.read_text().splitlines() if line.startswith("CapEff:")), "")
+    have = int(effective, 16) if effective else -1
+    return [name for name, bit in (("CAP_SYS_ADMIN", 21), ("CAP_NET_ADMIN", 12)) if not have >> bit & 1]
 
 
 def _module(name: str) -> bool:

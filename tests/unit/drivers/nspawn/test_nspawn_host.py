@@ -90,6 +90,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
     files = {
         "/dev/net/tun": "",
         "/proc/filesystems": "nodev\toverlay\n",
+        "/proc/self/status": "Name:\tbake\nCapEff:\t000001ffffffffff\n",
         "/etc/subuid": "builder:100000:65536\n",
         "/etc/subgid": "1000:100000:65536\n",
         "/proc/sys/user/max_user_namespaces": "15000\n",
@@ -131,6 +132,23 @@ def test_what_is_missing_for_root_is_named_with_what_mends_it(here: Here, gone: 
     here.programs.discard(gone)
     problem = here.problems()[what]
     assert (problem.hint.startswith(hint), problem.fatal) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("effective", "lacking"),
+    [
+        ("00000000a80425fb", "CAP_SYS_ADMIN and CAP_NET_ADMIN"),  # what Docker leaves to root
+        ("000001ffffdfffff", "CAP_SYS_ADMIN"),
+        ("000001ffffffefff", "CAP_NET_ADMIN"),
+    ],
+)
+def test_root_without_the_rights_of_root_is_told_before_anything_is_made(
+    here: Here, effective: str, lacking: str
+) -> None:
+    here.files["/proc/self/status"] = f"CapPrm:\t000001ffffffffff\nCapEff:\t{effective}\n"
+    problem = here.problems()["this process may not make the namespaces and mounts of a container"]
+    assert problem.fatal
+    assert f"without {lacking}," in problem.why
 
 
 def test_a_kernel_without_overlays_may_have_them_as_a_module(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
