@@ -25,9 +25,9 @@ set -eu
 root=$1 checkout=$2 work=$3 certificates=$4
 shift 4
 mount --bind "$root" "$root"
-mkdir -p "$root/checkout" "$root/work"
+mkdir -p "$root/checkout" "$root/srv"
 mount --bind "$checkout" "$root/checkout"
-mount --bind "$work" "$root/work"
+mount --bind "$work" "$root/srv"
 [ ! -e "$certificates" ] || mount --bind -o ro "$certificates" "$root$certificates"
 mount -t proc proc "$root/proc"
 mount --rbind /sys "$root/sys"
@@ -59,7 +59,7 @@ class HostRoot:
 
     @property
     def work(self) -> Path:
-        """What is `/work` inside: virtual environment, caches, images."""
+        """What is `/srv` inside: virtual environment, caches, images."""
         return self.place / "work"
 
     def make(self, *, fresh: bool = False) -> None:
@@ -115,10 +115,10 @@ class HostRoot:
         """Return the words that run a command inside."""
         passed = [f"{name}={os.environ[name]}" for name in PASSED_ON if name in os.environ]
         variables = [
-            f"PATH=/work/venv/bin:{INSIDE}",
+            f"PATH=/srv/venv/bin:{INSIDE}",
             "HOME=/root",
             "LANG=C.UTF-8",
-            "BAKERY_CACHE_DIR=/work/cache",
+            "BAKERY_CACHE_DIR=/srv/cache",
             f"PIP_CERT={CERTIFICATES}",
             *passed,
         ]
@@ -137,7 +137,7 @@ class HostRoot:
         stamp, digest = self.work / "installed", _digest(CHECKOUT / "pyproject.toml")
         if stamp.exists() and stamp.read_text() == digest:
             return
-        self.run("python3", "-m", "venv", "/work/venv", check=True)
+        self.run("python3", "-m", "venv", "/srv/venv", check=True)
         self.run("pip", "install", "--quiet", "--upgrade", "pip", check=True)  # Debian 12's knows no groups
         self.run("pip", "install", "--quiet", "-e", "/checkout[aws,openstack,vmware]", "--group", "dev", check=True)
         stamp.write_text(digest)

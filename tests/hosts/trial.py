@@ -90,7 +90,7 @@ def image(host: HostRoot, way: str, guest: str) -> Trial:
     folder.mkdir(parents=True)
     source = SOURCES[way].format(guest=guest)
     (folder / "imagefile.py").write_text(IMAGEFILE.format(source=source), encoding="utf-8")
-    inside = f"/work/images/{way}-{guest}/{LONG}"
+    inside = f"/srv/images/{way}-{guest}/{LONG}"
     untested = ("--no-test",) if way == UNTESTED else ()
     done = host.run("bake", "-C", inside, "--format", "json", "--color", "never", "build", "--no-cache", *untested)
     print(done.stdout[-6000:])
