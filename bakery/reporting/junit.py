@@ -78,9 +78,15 @@ def _case(track: BuildState, test: e.TestEnded) -> ET.Element:
     tag = {"failed": "failure", "error": "error", "skipped": "skipped"}.get(test.outcome)
     if tag:
         text = plain(test.text)
-        element = ET.SubElement(case, tag, message=text.strip().partition("\n")[0])
+        element = ET.SubElement(case, tag, message=_headline(text))
         element.text = text
     return case
+
+
+def _headline(text: str) -> str:
+    """Return the line that a CI service shows: what pytest says went wrong (`E   ...`), not the fixtures before it."""
+    lines = text.strip().splitlines() or [""]
+    return next((line[1:].strip() for line in lines if line.startswith("E  ")), lines[0])
 
 
 def _names(track: BuildState, test: str) -> tuple[str, str]:

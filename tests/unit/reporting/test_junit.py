@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bakery import events as e
-from bakery.reporting.junit import xml
+from bakery.reporting.junit import _headline, xml
 from bakery.reporting.run_state import RunState
 
 from .story import story
@@ -72,7 +72,7 @@ def test_a_test_is_a_case_and_is_counted(outcome: str, tag: str | None, counted:
     }
     assert [child.tag for child in case] == ([] if tag is None else [tag])
     for child in case:
-        assert (child.get("message"), child.text) == ("assert 1 == 2", "assert 1 == 2\nE  no")
+        assert (child.get("message"), child.text) == ("no", "assert 1 == 2\nE  no")
 
 
 @pytest.mark.parametrize("location", ["", "i.py", "i.py:x"])
@@ -158,3 +158,19 @@ def test_a_cancelled_build_is_skipped_and_no_error() -> None:
     element = suite(e.BuildStarted(build="b"), told, e.BuildEnded(build="b", outcome="cancelled", seconds=1))
     assert counts(element) == {"tests": 1, "failures": 0, "errors": 0, "skipped": 1}
     assert element[0][0].get("message") == "interrupted by SIGTERM"
+
+
+@pytest.mark.parametrize(
+    ("text", "headline"),
+    [
+        (
+            "host = <host>\n\n    def test(host):\n>       assert 1 == 2\nE       assert 1 == 2\nE        +  more",
+            "assert 1 == 2",
+        ),
+        ("E   AssertionError: no nginx", "AssertionError: no nginx"),
+        ("the image has no sshd\nmore", "the image has no sshd"),
+        ("", ""),
+    ],
+)
+def test_the_headline_of_a_case_is_what_went_wrong(text: str, headline: str) -> None:
+    assert _headline(text) == headline
