@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -13,11 +14,14 @@ from bakery.cli import output
 from bakery.cli.completion import built
 from bakery.cli.options import BakeCommand, as_json
 from bakery.cli.project import Project
-from bakery.errors import near
+from bakery.errors import UsageError, near
 from bakery.model import Artifact, to_json
 from bakery.reporting.summary import VERDICTS
 from bakery.state.versions import VERSION, is_current
 from bakery.util.units import counted, format_size
+
+SAID: Final = {"untested": "was never tested", "failed": "did not pass its tests"}
+"""What a warning says of an image that did not pass."""
 
 
 @click.command(
@@ -114,6 +118,9 @@ def rollback(project: Project, /, *, name: str, to: str | None) -> None:
     for before, now in roll_back(project.state, name, to, project.drivers.get):
         text = f"{now.build}: {now.name} in place of {before.name}  {near(now.id)}"
         output.record(text, {"did": "rolled back", "name": now.name, "before": before.name, "id": now.id}, project)
+        if now.verdict in VERDICTS:
+            hint = f"`bake test {now.name}` tests it, `bake rollback {name} --to VERSION` takes another one"
+            output.note(f"warning: {now.name} {SAID[now.verdict]}; {hint}", project)
 
 
 def _remove(project: Project, chosen: list[Artifact], *, yes: bool, dry_run: bool) -> None:
@@ -126,13 +133,29 @@ def _remove(project: Project, chosen: list[Artifact], *, yes: bool, dry_run: boo
         return
     if not yes:
         for image in chosen:
-            click.echo(f"{image.name}  {near(image.id)}", err=True)
-        if not click.confirm(f"Delete {counted(len(chosen), 'image')}?", err=True):
+            doubt = f"  {VERDICTS[image.verdict].upper()}" if image.verdict in VERDICTS else ""
+            click.echo(f"{image.name}  {near(image.id)}{doubt}", err=True)
+        if not _agreed(f"Delete {counted(len(chosen), 'image')}?"):
             output.note("nothing was deleted", project)
             return
     for image in chosen:
         remove(image, project.state, project.drivers.get)
         _tell("deleted", image, project)
+
+
+def _agreed(question: str) -> bool:
+    """Ask, where somebody can answer.
+
+    Raises:
+        UsageError: nobody can.
+    """
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():  # Ctrl-C
+            raise
+        hint = "--yes deletes without a question, --dry-run says what would go"
+        raise UsageError("nobody is there to say yes", why="standard input has ended", hint=hint) from None
 
 
 def _tell(what: str, image: Artifact, project: Project) -> None:

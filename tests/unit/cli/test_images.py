@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bakery.state.versions import CURRENT, FAMILY, VERSION
 from bakery.testing.folder.faults import Injection
 
 from .conftest import Project
@@ -134,6 +135,24 @@ def test_it_is_asked_before_anything_is_deleted(
     assert left(project) == names
 
 
+def test_where_nobody_can_answer_it_is_said_how_to_do_without(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.image(verdict="untested")
+
+    def ended(_: object) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("click.termui.visible_prompt_func", ended)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False)
+    done = project.bake("prune", "--keep", "0")
+    assert done.code == 2
+    assert "nobody is there to say yes" in done.err
+    assert "--yes" in done.err
+    assert "NOT TESTED" in done.err
+    assert left(project) == ["web-trixie"]
+
+
 @pytest.mark.parametrize(("count", "question"), [(1, "Delete 1 image?"), (2, "Delete 2 images?")])
 def test_the_question_says_how_many(
     project: Project, monkeypatch: pytest.MonkeyPatch, count: int, question: str
@@ -202,3 +221,23 @@ def test_a_number_of_images_that_is_none_is_refused(project: Project, keep: str)
     done = project.bake("prune", "--keep", keep)
     assert done.code == 2
     assert "'--keep'" in done.err
+
+
+# ---- rollback -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [("passed", ""), ("untested", "web-1.0.0 was never tested"), ("failed", "web-1.0.0 did not pass its tests")],
+)
+def test_a_version_that_did_not_pass_is_not_gone_back_to_without_a_word(
+    project: Project, verdict: str, said: str
+) -> None:
+    for day, (version, result, current) in enumerate([("1.0.0", verdict, False), ("1.0.1", "passed", True)], start=1):
+        data = {FAMILY: "web", VERSION: version, CURRENT: current}
+        project.image(f"web-{version}", day, verdict=result, build="web@box", data=data)
+    done = project.bake("rollback", "web")
+    assert done.code == 0
+    assert done.out.startswith("web@box: web-1.0.0 in place of web-1.0.1")
+    assert said in done.err
+    assert ("warning: " in done.err) is bool(said)
