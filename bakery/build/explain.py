@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bakery.build.context import BuildOptions
 from bakery.build.job import Job, Jobs
 from bakery.build.step_keys import base_key, look_up_steps
+from bakery.build.verdict_key import holds, tests_key
 from bakery.imagefile.builds import Build, ImageRef, Step
+from bakery.smoke.job import builtin
 from bakery.state.project import State
 from bakery.state.versions import newest_meant
 from bakery.util.context import WorkContext
@@ -45,6 +47,28 @@ def explain(jobs: Jobs, options: BuildOptions, state: State) -> Iterator[tuple[B
         if _is_made_anew(build, steps, anew):
             anew.add(build.name)
         yield build, steps
+
+
+def why_tested(job: Job, steps: Sequence[Explained], state: State) -> str:
+    """Say why an image would be tested although no step runs; empty where its verdict holds, or where a step runs.
+
+    Args:
+        job: its build.
+        steps: what was found of its steps.
+        state: where images and the cache are.
+    """
+    kept = [image for image in state.images() if image.build == job.name]
+    if any(step.reasons for step in steps) or not (job.tests or job.build.suites or builtin(job.options.builtin_tests)):
+        return ""
+    if not kept:
+        return "no image of it is kept"
+    image = newest_meant(kept)
+    if image.verdict != "passed":
+        return "its tests failed" if image.verdict == "failed" else "it was never tested"
+    key = tests_key(job, state.cache)
+    if key is None or image.data.get("tests") != key:
+        return "a test or what it uses has changed"
+    return "" if holds(image.data, job, state.cache) else "what its tests have read has changed"
 
 
 def _is_made_anew(build: Build, steps: list[Explained], anew: set[str]) -> bool:

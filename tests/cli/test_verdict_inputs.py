@@ -182,3 +182,20 @@ def test_a_plugin_that_does_not_import_is_told(shop: Place, name: str, spoil: Ca
     assert done.code == 8
     assert words in done.err
     assert "defect" not in done.err
+
+
+def test_why_says_that_only_tests_will_run(shop: Place) -> None:
+    def why() -> str:
+        (told,) = json.loads(shop.bake("why", "--json").out)["builds"]
+        return str(told["tests"])
+
+    assert why() == ""
+    assert "web@here  nothing has changed" in shop.bake("why").out
+    replaced(shop, "imagefile.py", "v.limit and", "v.limit == 3 and")
+    assert why() == "a test or what it uses has changed"
+    assert build(shop) == "ok"
+    assert why() == ""
+    shop.write("2", "data/expected.txt")
+    assert "web@here  is tested: what its tests have read has changed" in shop.bake("why").out
+    assert shop.bake("build", "--no-test", "--refresh").code == 0
+    assert why() == "it was never tested"
