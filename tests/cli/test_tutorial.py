@@ -53,9 +53,9 @@ def steps() -> Iterator[tuple[str, str] | Command]:
 def on_the_folder_cloud(text: str, cloud: Path) -> str:
     """Return the imagefile with another source."""
     for old, new in (
-        ("from bakery.drivers import Debian, Qemu", "from bakery.testing.folder.driver import Folder"),
-        ("-> Qemu:", "-> Folder:"),
-        ('Qemu(base=Debian("bookworm"))', f'Folder(cloud={str(cloud)!r}, disk="qcow2")'),
+        ("from bakery.drivers import Debian, Local", "from bakery.testing.folder.driver import Folder"),
+        ("-> Local:", "-> Folder:"),
+        ('Local(base=Debian("bookworm"))', f'Folder(cloud={str(cloud)!r}, disk="qcow2")'),
     ):
         assert old in text
         text = text.replace(old, new)

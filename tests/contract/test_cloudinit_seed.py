@@ -15,7 +15,7 @@ KEYS = make_keys("bakery-r")
 
 
 def test_the_host_key_is_copied_from_the_seed_disk_once_and_for_root_alone(tmp_path: Path) -> None:
-    (words,) = yaml.safe_load(cloudinit.user_data_for_seed(KEYS))["bootcmd"]
+    (words,) = yaml.safe_load(cloudinit.user_data_for_seed(KEYS, user="debian"))["bootcmd"]
     assert words[:5] == ["cloud-init-per", "instance", "bakery-host-key", "sh", "-c"]
     etc, run, programs = tmp_path / "etc", tmp_path / "run", tmp_path / "bin"
     for folder in (etc, run, programs):

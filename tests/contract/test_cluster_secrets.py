@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,15 @@ from tests.contract.clusterrig import ClusterProject, ClusterRig
 
 pytestmark = pytest.mark.timeout(600)
 VALUE = "correct-horse-4711"
+DUMP = """
+import sys
+from distributed import Client, Security
+
+address, cert, key, to = sys.argv[1:]
+security = Security(require_encryption=True, tls_ca_file=cert, tls_client_cert=cert, tls_client_key=key)
+with Client(address, security=security, set_as_default=False) as client:
+    client.dump_cluster_state(to, exclude=(), format="yaml")
+"""
 SECRET = 'password: bakery.Secret = bakery.secret(env="DB_PASSWORD")'
 WORK = 'm.write("/etc/password", v.password); print("it is", v.password.reveal())'
 
@@ -72,13 +83,12 @@ def _in_memory(pid: int, value: bytes) -> bool:
 
 
 def _state_of(rig: ClusterRig, folder: Path) -> str:
-    """Return Dask's dump of scheduler and workers, as whoever has a certificate can ask for it."""
-    from distributed import Client, Security
+    """Return Dask's dump of scheduler and workers, as whoever has a certificate can ask for it.
 
-    cert, key = rig.certificates[1], rig.certificates[5]
-    security = Security(require_encryption=True, tls_ca_file=cert, tls_client_cert=cert, tls_client_key=key)
-    with Client(rig.address, security=security, set_as_default=False) as client:
-        client.dump_cluster_state(str(folder / "dump"), exclude=(), format="yaml")
+    In a process of its own: loading distributed changes all exceptions of a process.
+    """
+    words = [rig.address, rig.certificates[1], rig.certificates[5], str(folder / "dump")]
+    subprocess.run([sys.executable, "-c", DUMP, *words], check=True, timeout=120)
     return (folder / "dump.yaml").read_text(encoding="utf-8")
 
 

@@ -7,6 +7,7 @@ vcsim 0.24 lacks is done here, as its method says; all else is vcsim's own.
 from __future__ import annotations
 
 import contextlib
+import copyreg
 import hashlib
 import http.client
 import ipaddress
@@ -527,6 +528,7 @@ def soap_result(method: str, result: Any) -> bytes:
     from pyVmomi import SoapAdapter, VmomiSupport
 
     make: Any = VmomiSupport.Object
+    let_faults_be_copied()
     info = make(name="returnval", type=object, version="vim.version.version11", flags=0)
     write: Any = SoapAdapter.SerializeToStr
     items = result if isinstance(result, list | tuple) else (result,)
@@ -534,10 +536,17 @@ def soap_result(method: str, result: Any) -> bytes:
     return f'{ENVELOPE}<{method}Response xmlns="urn:vim25">{text}</{method}Response>{END}'.encode()
 
 
+def let_faults_be_copied() -> None:
+    """Undo what tblib, which distributed loads, does to all exceptions of a process: pyvmomi copies what it writes."""
+    for kind in [kind for kind in copyreg.dispatch_table if kind.__module__.startswith("pyVmomi")]:
+        del copyreg.dispatch_table[kind]
+
+
 def soap_fault(fault: Any) -> bytes:
     """A fault as vCenter writes it."""
     from pyVmomi import SoapAdapter
 
+    let_faults_be_copied()
     kind = type(fault).__name__.rpartition(".")[2]
     write: Any = SoapAdapter.SerializeToStr
     text = write(fault, version="vim.version.version11")
