@@ -97,10 +97,10 @@ class Trials:
 
     def tables(self) -> str:
         """Return the hosts, and for each way of making an image a table of hosts and guests."""
-        parts = ["### Hosts\n", _table(("host", *TOOLS.values(), "unit tests"), map(self._host, HOSTS))]
+        parts = ["## Hosts\n", _table(("host", *TOOLS.values(), "unit tests"), map(self._host, HOSTS))]
         for way, title in WAYS.items():
             rows = ((guest, *(self._cell(host, way, guest) for host in HOSTS)) for guest in GUESTS)
-            parts += [f"### {title}\n", _table(("guest", *(f"on {host}" for host in HOSTS)), rows)]
+            parts += [f"## {title}\n", _table(("guest", *(f"on {host}" for host in HOSTS)), rows)]
         return "\n".join(parts)
 
     def _host(self, host: str) -> tuple[str, ...]:
