@@ -21,7 +21,9 @@ from typing import Any
 
 import yaml
 
+from bakery.drivers import cloudinit
 from bakery.errors import ImagefileError
+from bakery.state.claim import Claim
 
 KINDS: Mapping[str, str] = {
     "#cloud-config-archive": "cloud-config-archive",
@@ -85,6 +87,25 @@ def join(ours: Mapping[str, Any], theirs: str) -> str:
     lists["Merge-Type"] = APPEND
     message.attach(lists)
     return message.as_string()
+
+
+def of_machine(claim: Claim, *, user: str, theirs: str, host_key: bool = True) -> str:
+    """Return the user data of one machine: our keys, and the user's own data beside them while it is built on.
+
+    Args:
+        claim: the right to make it, and its keys.
+        user: who logs in.
+        theirs: user data of any kind that cloud-init knows; empty for none.
+        host_key: False where the machine makes its own and shows it on its console.
+
+    Raises:
+        ImagefileError: theirs are of an unknown kind, or would take our account away.
+    """
+    if theirs and claim.role == "build":
+        return join(cloudinit.configuration(claim.keys, user=user, host_key=host_key), theirs)
+    if host_key and claim.role != "build":
+        return cloudinit.user_data_for_test(claim.keys, user=user)
+    return cloudinit.user_data(claim.keys, user=user, host_key=host_key)
 
 
 def check(theirs: str) -> None:

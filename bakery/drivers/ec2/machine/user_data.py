@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bakery.drivers import cloudinit, user_data
+from bakery.drivers import user_data
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import ImagefileError
 from bakery.state.claim import Claim
@@ -18,13 +18,8 @@ def compose(source: Ec2, claim: Claim) -> str | bytes:
         ImagefileError: they are too long for EC2 even so, or of an unknown kind.
     """
     given = source.host_key == "given"  # else the machine makes its own host key and shows it on the console
-    theirs = user_data.text_of(source.user_data) if claim.role == "build" else ""
-    if theirs:
-        text = user_data.join(cloudinit.configuration(claim.keys, user=source.user, host_key=given), theirs)
-    elif given and claim.role != "build":
-        text = cloudinit.user_data_for_test(claim.keys, user=source.user)
-    else:
-        text = cloudinit.user_data(claim.keys, user=source.user, host_key=given)
+    theirs = user_data.text_of(source.user_data)
+    text = user_data.of_machine(claim, user=source.user, theirs=theirs, host_key=given)
     data = user_data.packed(text, LIMIT)
     if len(data) > LIMIT:
         raise ImagefileError(

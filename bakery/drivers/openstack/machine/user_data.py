@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from bakery.drivers import cloudinit, user_data
+from bakery.drivers import user_data
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import ImagefileError
 from bakery.state.claim import Claim
@@ -20,14 +20,8 @@ def compose(source: OpenStack, claim: Claim) -> str | None:
         ImagefileError: they are too long, or of an unknown kind.
     """
     theirs = user_data.text_of(source.user_data)
-    if source.host_key == "console":
-        text = theirs
-    elif theirs and claim.role == "build":
-        text = user_data.join(cloudinit.configuration(claim.keys, user=source.user), theirs)
-    elif claim.role == "build":
-        text = cloudinit.user_data(claim.keys, user=source.user)
-    else:
-        text = cloudinit.user_data_for_test(claim.keys, user=source.user)
+    console = source.host_key == "console"  # then theirs stand alone, as they are
+    text = theirs if console else user_data.of_machine(claim, user=source.user, theirs=theirs)
     coded = base64.b64encode(user_data.packed(text, LIMIT * 3 // 4)).decode()
     if len(coded) > LIMIT:
         raise ImagefileError(

@@ -27,13 +27,7 @@ def settings(source: VSphere, claim: Claim) -> dict[str, str]:
     Raises:
         ImagefileError: the user's data are too long, or of an unknown kind.
     """
-    theirs = user_data.text_of(source.user_data)
-    if theirs and claim.role == "build":
-        text = user_data.join(cloudinit.configuration(claim.keys, user=source.user), theirs)
-    elif claim.role == "build":
-        text = cloudinit.user_data(claim.keys, user=source.user)
-    else:
-        text = cloudinit.user_data_for_test(claim.keys, user=source.user)
+    text = user_data.of_machine(claim, user=source.user, theirs=user_data.text_of(source.user_data))
     packed = user_data.packed(text, PLAIN)
     coded = base64.b64encode(packed).decode()
     if len(coded) > LIMIT:
