@@ -101,13 +101,10 @@ class LearnedKey(MissingHostKeyPolicy):
             NotReached: somebody else holds the port, or it is another key than before.
         """
         del client
-        text = _text(key)
         if not holds(self.holder, self.port):
             raise NotReached("host key", f"{hostname} port {self.port} is not held by process {self.holder} of ours")
-        if (known := learned(self.file)) and known != text:
-            raise NotReached("host key", f"{hostname} presents another {key.get_name()} than at first")
-        if not known:
-            write_whole(self.file, f"{text}\n", durable=True)
+        if not _is_known(self.file, hostname, key):
+            write_whole(self.file, f"{_text(key)}\n", durable=True)
 
 
 @dataclass(frozen=True)
@@ -137,8 +134,7 @@ class ProvenKey(MissingHostKeyPolicy):
             NotReached: it is another key.
         """
         del client
-        if (known := learned(self.file)) and known != _text(key):
-            raise NotReached("host key", f"{hostname} presents another {key.get_name()} than at first")
+        _is_known(self.file, hostname, key)
 
     def prove(self, session: Session) -> None:
         """Have the machine show its proof, and write its key down; once.
@@ -156,6 +152,17 @@ class ProvenKey(MissingHostKeyPolicy):
             said = f"shows {'another text' if shown else 'nothing'} in {PROOF}"
             raise NotReached("host key", f"whoever answers {said}, and not what cloud-init gave our machine")
         write_whole(self.file, f"{_text(session.get_remote_server_key())}\n", durable=True)
+
+
+def _is_known(file: Path, hostname: str, key: PKey) -> bool:
+    """Say whether a key was seen before.
+
+    Raises:
+        NotReached: another one was.
+    """
+    if (known := learned(file)) and known != _text(key):
+        raise NotReached("host key", f"{hostname} presents another {key.get_name()} than at first")
+    return bool(known)
 
 
 def _text(key: PKey) -> str:
