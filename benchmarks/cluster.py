@@ -14,30 +14,11 @@ from bakery.state.ssh_keys import make_keys
 from bakery.testing.folder.cloud import FolderCloud
 from bakery.testing.sshd import start_sshd
 from benchmarks.bench import BAKE, Failed, Project, Row, timed
+from benchmarks.folder import IMAGEFILE
 from tests.contract.clusterrig import ClusterRig
 
 COUNT = int(os.environ.get("BAKERY_BENCHMARK_BUILDS", "200"))
 WORKERS, SLOTS, SECONDS = 4, 2, 2.0
-IMAGEFILE = """
-import bakery
-from bakery.testing.folder.driver import Folder
-
-@bakery.variables
-class Vars:
-    number: int = 0
-
-@bakery.source
-def here() -> Folder:
-    return Folder(base=None, cloud={cloud!r})
-
-@bakery.task
-def hello(m):
-    m.run("sleep 2")
-
-@bakery.image(matrix={{"number": list(range({count}))}})
-def many(v) -> str:
-    return f"many-{{v.number}}"
-"""
 
 
 def run(folder: Path) -> list[Row]:

@@ -19,7 +19,7 @@ class Vars:
 
 @bakery.source
 def here() -> Folder:
-    return Folder(base=None, cloud="cloud")
+    return Folder(base=None, cloud={cloud!r})
 
 @bakery.task
 def hello(m):
@@ -43,7 +43,7 @@ def run(folder: Path) -> list[Row]:
 def _measure(folder: Path, count: int) -> tuple[float, int]:
     """Return wall seconds, and the peak memory of the process in KiB."""
     project = Project(folder)
-    project.write(IMAGEFILE.format(count=count))
+    project.write(IMAGEFILE.format(count=count, cloud="cloud"))
     started = time.perf_counter()
     pid = os.fork()
     if pid == 0:
