@@ -74,8 +74,10 @@ def fetch_traces(one: Try, run: RunContext, transfers: Transfers) -> None:
 
 
 def _files(one: Try) -> list[Mapping[str, Any]]:
+    """Return what a build left, by paths below the project's state: `images//etc/x` would be `/etc/x` to pathlib."""
     done = one.done or {}
-    return [file for file in done.get("files", ()) if ".." not in Path(str(file["path"])).parts]
+    files = [{**file, "path": Path(str(file["path"])).as_posix()} for file in done.get("files", ())]
+    return [file for file in files if ".." not in Path(file["path"]).parts]
 
 
 def remember(run: RunContext, job: Job, message: Mapping[str, Any]) -> None:
