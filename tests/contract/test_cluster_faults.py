@@ -10,7 +10,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,18 @@ def _ip(command: str) -> None:
     subprocess.run(["ip", *command.split()], check=True)
 
 
+@contextmanager
+def cut_link(namespace: str, rig: ClusterRig, process: subprocess.Popen[str]) -> Generator[None]:
+    """Cut the worker behind a link off, with another one beside it; after the block the build has gone on there."""
+    rig.start_workers("here")
+    _ip(f"link set {namespace} down")
+    yield
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    assert "it goes on at here on" in err
+    _ip(f"link set {namespace} up")
+
+
 @pytest.mark.all
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("ip"), reason="needs root and iproute2")
 def test_a_link_that_is_cut_while_both_sides_can_reach_the_provider_leaves_one_image(
@@ -135,12 +148,8 @@ def test_a_link_that_is_cut_while_both_sides_can_reach_the_provider_leaves_one_i
         project.write(work='m.run("sleep 5")')
         process = project.start("build", "--on", rig.address, environ=LEASE)
         until(lambda: maker(rig) and project.left())
-        rig.start_workers("here")
-        _ip(f"link set {namespace} down")
-        _, err = process.communicate(timeout=200)
-        assert process.returncode == 0, err
-        assert "it goes on at here on" in err
-        _ip(f"link set {namespace} up")
+        with cut_link(namespace, rig, process):
+            pass
         until(lambda: not project.left())
         assert project.images() == ["many-good"]
         assert "has ended" in rig.log("behind")
@@ -160,14 +169,9 @@ def test_a_link_that_is_cut_while_the_image_is_being_kept_leaves_one_image(
         project.cloud.faults.inject(Injection(call="rename_image", fault="throttled", times=10_000))
         process = project.start("build", "--on", rig.address, environ=LEASE)
         until(lambda: re.search('"phase": ?"keep"', _events(project)))
-        rig.start_workers("here")
-        _ip(f"link set {namespace} down")
-        time.sleep(6)
-        project.cloud.faults.clear()
-        _, err = process.communicate(timeout=200)
-        assert process.returncode == 0, err
-        assert "it goes on at here on" in err
-        _ip(f"link set {namespace} up")
+        with cut_link(namespace, rig, process):
+            time.sleep(6)
+            project.cloud.faults.clear()
         until(lambda: "has ended" in rig.log("behind") and not project.left())
         assert project.images() == ["many-good"]
         (kept,) = json.loads((project.folder / ".bakery/catalogue.json").read_text())["images"]
