@@ -14,6 +14,7 @@ from bakery.state.claim import Claim
 from bakery.state.destroy import destroy_all
 from bakery.state.ledger import ClaimLedger
 from bakery.state.ssh_keys import make_keys
+from bakery.util.files import slug
 
 if TYPE_CHECKING:
     from bakery.build.context import RunContext
@@ -42,7 +43,7 @@ class Claims:
     def slug(self) -> str:
         """The build's name, as folders and things at providers can be called."""
         name = "-".join(filter(None, (self._job().name, self._part, self._run.attempt)))
-        return "".join(char if char.isalnum() else "-" for char in name)
+        return slug(name)
 
     def new(self, role: str, driver: str) -> tuple[Claim, ClaimLedger]:
         """Make the right to make things, with fresh keys and a private folder.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from bakery.reporting.formatting import plain
+from bakery.util.files import slug
 
 SCREEN: Final = "screen.png"
 TEXTS: Final = {"console.log": "the machine's console", "machine.log": "what the machine says of itself"}
@@ -40,7 +41,7 @@ def of_build(folder: str, build: str) -> Evidence:
     """
     if not folder:
         return Evidence()
-    place = Path(folder) / "failures" / "".join(char if char.isalnum() else "-" for char in build)
+    place = Path(folder) / "failures" / slug(build)
     texts = ((title, _last_lines(place / name)) for name, title in TEXTS.items())
     return Evidence(screen=_picture(place / SCREEN), texts=tuple((title, text) for title, text in texts if text))
 

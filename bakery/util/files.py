@@ -15,6 +15,11 @@ _LONGEST: Final = 60
 """Characters of a file's name that its temporary file repeats: with four bytes each they fit into a name's 255."""
 
 
+def slug(name: str) -> str:
+    """Return a build's name as folders and things at providers can be called: `web@here` is `web-here`."""
+    return "".join(char if char.isalnum() else "-" for char in name)
+
+
 def write_whole(path: Path, content: str | bytes, *, durable: bool = False, mode: int = 0o666) -> None:
     """Write a file so that a reader sees the old content or the new, never a part; a link stays one.
 

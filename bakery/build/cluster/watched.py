@@ -20,6 +20,7 @@ from bakery.build.job import Job
 from bakery.errors import BakeryError, CleanupError, DriverError, Interrupted
 from bakery.events import Notice, ResourceChanged, Waiting
 from bakery.model import Artifact, Resource, from_json
+from bakery.util.files import slug
 
 TICK: Final = 0.5
 """Seconds between two looks at what is not told by mail: the cancel token, silence."""
@@ -99,12 +100,11 @@ class WatchedBuild:
         """
         self._submitted += 1
         self._submitted_at = time.monotonic()
-        slug = "".join(char if char.isalnum() else "-" for char in self.job.name)
         if self._future is not None:
             self._future.cancel()
         self._future = self.cluster.connection.submit(
             json.dumps(self._assignment.to_json()),
-            key=f"bake-{self.run.folder.id}-{slug}-{self._submitted}",
+            key=f"bake-{self.run.folder.id}-{slug(self.job.name)}-{self._submitted}",
             resources=self.cluster.demand_of(self.run, self.job),
             workers=workers or self.cluster.stand_on(self._assignment.base_file),
             strictly=bool(workers),

@@ -13,6 +13,7 @@ from bakery.cli.completion import runs
 from bakery.cli.options import BakeCommand
 from bakery.cli.project import Project
 from bakery.errors import UsageError
+from bakery.util.files import slug
 
 if TYPE_CHECKING:
     from bakery.drivers.base import Driver
@@ -36,7 +37,8 @@ _build = click.option("--build", metavar="BUILD", help="Of which build, where se
 def screenshot(project: Project, run: str | None, output: Path | None, build: str | None) -> None:
     """Write what a machine that runs shows on its screen, as PNG."""
     driver, machine = _machine(project, run, build)
-    to = output or Path(f"{machine.run}-{_slug(machine.build)}.png")
+    name = slug(machine.build).strip("-")
+    to = output or Path(f"{machine.run}-{name}.png")
     try:
         driver.screenshot(machine, to)
     except NotImplementedError:
@@ -57,6 +59,7 @@ def screenshot(project: Project, run: str | None, output: Path | None, build: st
 def vnc(project: Project, run: str | None, port: int, build: str | None) -> None:
     """Show the screen of a machine that runs to a VNC viewer of yours, on this host and for no other user."""
     from bakery.util.loopback import TABLE, forwarding
+    from bakery.util.unix_sockets import reachable
 
     driver, machine = _machine(project, run, build)
     try:
@@ -65,8 +68,6 @@ def vnc(project: Project, run: str | None, port: int, build: str | None) -> None
         raise _no_screen(driver) from None
     if not TABLE.exists():
         raise UsageError("this system does not say whose a connection is", hint=f"a viewer that takes a socket: {path}")
-    from bakery.drivers.qemu.monitor import reachable
-
     with reachable(path) as to:
         try:
             with forwarding(to, port, lambda why: click.echo(f"refused: {why}", err=True)) as number:
@@ -100,10 +101,6 @@ def _machine(project: Project, run: str | None, build: str | None) -> tuple[Driv
             hint=f"there are machines of {others}" if others else "while a build is under way it has one",
         )
     return drivers[fitting[-1].driver], fitting[-1]
-
-
-def _slug(build: str) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in build).strip("-")
 
 
 def _no_screen(driver: Driver[Any]) -> UsageError:

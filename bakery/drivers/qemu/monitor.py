@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import tempfile
-from collections.abc import Coroutine, Generator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -21,10 +18,9 @@ from qemu.qmp import ConnectError, ExecuteError, QMPClient, QMPError
 
 from bakery.drivers.qemu.process import SOCKET
 from bakery.errors import DriverError, NotYet
+from bakery.util.unix_sockets import reachable
 
 T = TypeVar("T")
-LONGEST = 100
-"""Bytes that a socket's path may have everywhere: 108 on Linux, 104 on macOS, less a little."""
 
 
 class QmpError(DriverError):
@@ -92,24 +88,6 @@ class Monitor:
 
     def _wait(self, question: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(asyncio.wait_for(question, self._timeout))
-
-
-@contextmanager
-def reachable(socket: Path) -> Generator[str]:
-    """Give a path that fits into a socket address while the block runs: also TMPDIR may be a long one."""
-    if len(bytes(socket)) <= LONGEST:
-        yield str(socket)
-    elif Path("/proc/self/fd").is_dir():
-        folder = os.open(socket.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            yield f"/proc/self/fd/{folder}/{socket.name}"
-        finally:
-            os.close(folder)
-    else:
-        with tempfile.TemporaryDirectory(prefix="bake-", dir="/tmp") as short:
-            link = Path(short) / "to"
-            link.symlink_to(socket.parent, target_is_directory=True)
-            yield str(link / socket.name)
 
 
 def _silent() -> logging.Logger:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bakery.drivers.qemu import process
-from bakery.drivers.qemu.monitor import LONGEST, reachable
+from bakery.util.unix_sockets import LONGEST, reachable
 
 
 def test_last_words_say_how_it_ended_what_it_said_and_where_the_guest_was(tmp_path: Path) -> None:
