@@ -17,7 +17,7 @@ from bakery.machine.transport.base import ShellProgram, Transport
 from bakery.machine.transport.frame import Frame
 from bakery.model import Endpoint, Result, Stream
 from bakery.util import process_attributes
-from bakery.util.process import PIPE, POLL, ready, run_process, start_process
+from bakery.util.process import PIPE, POLL, ready, run_process, start_process, wait
 from bakery.util.results import Lost, OnOutput
 from bakery.util.streams import CHUNK
 from bakery.util.waiting import Cancel
@@ -27,6 +27,8 @@ ROOTED: Final = 2.0
 KILLED: Final = 128 + 9
 DYING: Final = 0.5
 """Seconds between the end of a container's programs and that of its leader."""
+ENDING: Final = 0.5
+"""Seconds that a shell has to end once its input has."""
 ENVIRONMENT: Final = (
     ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
     ("HOME", "/root"),
@@ -281,9 +283,15 @@ class ShellProcess:
         return first or [(stream, data) for stream, data in self._chunks(timeout) if data]
 
     def close(self) -> None:
-        """End the shell."""
-        self._process.kill()
-        self._process.wait()
+        """End the shell: by itself, where it only waits for the next command.
+
+        Who kills `nsenter` first leaves a shell that nobody but this host's process 1 waits for, and until it has, the
+        container cannot end.
+        """
+        self._input.close()
+        if wait(self._process, ENDING) is None:
+            self._process.kill()
+            self._process.wait()
         for pipe in self._pipes:
             if pipe is not None:
                 pipe.close()

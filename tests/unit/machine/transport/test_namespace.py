@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -222,8 +223,9 @@ def test_leftovers_are_known_by_the_words_that_started_them(
 class Child:
     """A shell in the container: its three pipes, held by the test."""
 
-    def __init__(self, answers: bool = True) -> None:
+    def __init__(self, answers: bool = True, stuck: bool = False) -> None:
         self.killed = False
+        self._stuck = stuck
         read, self._in = os.pipe()
         self.stdin = os.fdopen(self._in, "wb", buffering=0)
         self.got = os.fdopen(read, "rb", buffering=0)
@@ -249,7 +251,11 @@ class Child:
     def kill(self) -> None:
         self.killed = True
 
-    def wait(self) -> int:
+    def wait(self, seconds: float | None = None) -> int:
+        if self._stuck and not self.killed:
+            assert seconds is not None, "it never ends by itself"
+            raise subprocess.TimeoutExpired("sh", seconds)
+        assert self.killed or self.got.read() == b"", "its input has not ended"
         self.got.close()
         return 0
 
@@ -272,9 +278,16 @@ def test_a_shell_answers_what_it_is_told(inside: NamespaceTransport, child: Chil
     with pytest.raises(Lost):
         shell.receive(1)
     shell.close()
-    assert child.killed
+    assert not child.killed, "it ends by itself, and whoever started it in the container sees that"
     with pytest.raises(Lost, match="the shell has ended"):
         shell.send(b"more")
+
+
+def test_a_shell_that_does_not_end_is_killed(inside: NamespaceTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = Child(stuck=True)
+    monkeypatch.setattr("subprocess.Popen", child)
+    inside.open_shell().close()
+    assert child.killed
 
 
 def test_a_shell_that_ends_at_once_is_none(inside: NamespaceTransport, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +295,7 @@ def test_a_shell_that_ends_at_once_is_none(inside: NamespaceTransport, monkeypat
     monkeypatch.setattr("subprocess.Popen", child)
     with pytest.raises(ConnectError, match="does not run our commands"):
         inside.open_shell()
-    assert child.killed
+    assert not child.killed
 
 
 def test_a_program_that_cannot_be_started_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
