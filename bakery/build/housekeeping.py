@@ -30,7 +30,7 @@ def tidy(run: RunContext) -> None:
     """
     environ = run.jobs.settings.environ
     try:
-        gone = bases.prune(run.store(""), keep_bytes=bases.limit(environ))
+        gone = bases.fit(run.store(""), bases.limit(environ))
         old = prune_runs(run.state, environ)
     except OSError as error:
         run.emit(Notice(level="warning", message=f"old bases and runs are not tidied away: {error}"))

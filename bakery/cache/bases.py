@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import Final
 from bakery.cache.checkpoints import inventory
 from bakery.cache.checkpoints.store import LIMIT, Store, size_limit
 from bakery.util.durations import date_of_use
+from bakery.util.files import write_whole
 
 KINDS: Final = ("appliances", "bases", "downloads")
 LOCK: Final = "lock"
@@ -77,9 +79,49 @@ def prune(
     Returns:
         What was removed, or would be.
     """
+    most = keep_bytes if keep_bytes is not None else sys.maxsize
     entries = sorted(_entries(store.work.cache, store.is_ours), key=lambda entry: entry.used)
     old = [entry for entry in entries if older_than is not None and time.time() - entry.used >= older_than]
-    too_much = sum(entry.size for entry in entries) - (keep_bytes if keep_bytes is not None else sys.maxsize)
+    return _prune(store, entries, old, most, dry_run=dry_run)
+
+
+def fit(store: Store, most: int) -> list[BaseEntry]:
+    """Prune to a limit, unless all fitted the last time and nothing came since: measuring looks at every file.
+
+    Args:
+        store: the same cache's checkpoints.
+        most: bytes that bases and downloads may take.
+
+    Returns:
+        What was removed.
+    """
+    cache = store.work.cache
+    note, seen = cache / f".fitted-{os.getuid()}", json.dumps([most, *_seen(cache)])
+    with suppress(OSError, UnicodeDecodeError):  # none yet, or not one of ours
+        if note.read_text(encoding="utf-8") == seen:
+            return []
+    entries = sorted(_entries(cache, store.is_ours), key=lambda entry: entry.used)
+    gone = _prune(store, entries, [], most)
+    if sum(entry.size for entry in entries) <= most:
+        with suppress(OSError):  # then it is measured again
+            write_whole(note, seen)
+    return gone
+
+
+def _seen(cache: Path) -> Iterator[tuple[str, int]]:
+    """Yield the folders in which things come and go, each with its date in nanoseconds."""
+    for kind in KINDS:
+        for folder in sorted((cache / kind).glob("[!.]*")):
+            with suppress(OSError):  # it went just now, or is another user's
+                yield str(folder), folder.stat().st_mtime_ns
+                yield from ((str(path), path.stat().st_mtime_ns) for path in sorted(folder.iterdir()) if path.is_dir())
+
+
+def _prune(
+    store: Store, entries: list[BaseEntry], old: list[BaseEntry], most: int, *, dry_run: bool = False
+) -> list[BaseEntry]:
+    """Remove the old ones, and of the rest the least recently used until it fits."""
+    too_much = sum(entry.size for entry in entries) - most
     if not old and too_much <= 0:
         return []
     needed = [*_open_files(), *_under_checkpoints(store)]

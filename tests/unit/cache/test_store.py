@@ -9,6 +9,7 @@ import pytest
 from filelock import FileLock
 
 from bakery.cache import bases
+from bakery.cache.checkpoints import inventory
 from bakery.cache.checkpoints.lease import Lease
 from bakery.cache.checkpoints.shared_lock import Flock
 from bakery.cache.checkpoints.store import LIMIT, Store, boot_id, limit
@@ -283,6 +284,39 @@ def test_bases_that_nobody_asked_for_lately_go_unless_they_are_needed(bench: Ben
     assert not (bench.cache / "bases" / "old" / "disk").exists()
     gone = bases.prune(store, older_than=1e6)
     assert {entry.name for entry in gone} == {"bases/open", "downloads/held"}
+
+
+def test_bases_that_fitted_are_not_measured_again_until_one_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, looks = Bench(tmp_path), list[Path]()
+    bench.base.unlink()
+    size = inventory.size
+    monkeypatch.setattr(inventory, "size", lambda folders: size(looks.extend(folders) or folders))
+
+    def base(name: str, used: float) -> None:
+        folder = bench.cache / "bases" / name
+        folder.mkdir()
+        (folder / "disk").write_bytes(bytes(MIB))
+        (folder / "lock").touch()
+        os.utime(folder / "lock", (used, used))
+
+    def fit(most: int = 2 * MIB + MIB // 2) -> list[str]:
+        looks.clear()
+        return [entry.name for entry in bases.fit(bench.store(), most)]
+
+    base("one", 1000)
+    assert (fit(), len(looks)) == ([], 1)
+    base("two", 2000)
+    assert (fit(), len(looks)) == ([], 2), "another came"
+    assert (fit(), len(looks)) == ([], 0), "nothing came"
+    base("three", 3000)
+    assert fit() == ["bases/one"]
+    assert (fit(), len(looks)) == ([], 2)
+    assert fit(MIB + MIB // 2) == ["bases/two"], "the limit is another"
+    with (bench.cache / "bases" / "three" / "disk").open():
+        assert (fit(MIB // 2), fit(MIB // 2), len(looks)) == ([], [], 1), "what is in use goes as soon as it is not"
+    assert fit(MIB // 2) == ["bases/three"]
 
 
 def test_a_lock_that_was_removed_meanwhile_is_made_anew(tmp_path: Path) -> None:
