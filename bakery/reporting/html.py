@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -58,6 +59,7 @@ def render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(script=script, script_digest=digest, **values)
 
 
+@cache
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 

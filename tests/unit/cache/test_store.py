@@ -292,7 +292,12 @@ def test_bases_that_fitted_are_not_measured_again_until_one_comes(
     bench, looks = Bench(tmp_path), list[Path]()
     bench.base.unlink()
     size = inventory.size
-    monkeypatch.setattr(inventory, "size", lambda folders: size(looks.extend(folders) or folders))
+
+    def look(folders: list[Path]) -> int:
+        looks.extend(folders)
+        return size(folders)
+
+    monkeypatch.setattr(inventory, "size", look)
 
     def base(name: str, used: float) -> None:
         folder = bench.cache / "bases" / name
