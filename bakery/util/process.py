@@ -287,7 +287,7 @@ def _pump(
         cast("IO[bytes]", process.stdout).fileno(): "stdout",
         cast("IO[bytes]", process.stderr).fileno(): "stderr",
     }
-    started = silent_since = time.monotonic()
+    started = over_since = time.monotonic()
     while streams or process.poll() is None:
         cancel.check()
         if feeder is not None:
@@ -297,16 +297,18 @@ def _pump(
         if not streams:
             wait(process, POLL)
             continue
+        ended = process.poll() is not None  # asked before the look, which then finds what it has written last
         came = ready(streams, POLL)
         for fd in came:
-            silent_since = time.monotonic()
             if data := os.read(fd, CHUNK):
                 taker.take(streams[fd], data)
                 if feeder is not None and taker.begun:
                     feeder.start()
             else:
                 del streams[fd]
-        if process.poll() is not None and not came and time.monotonic() - silent_since > GRACE:
+        if came or not ended:
+            over_since = time.monotonic()
+        elif time.monotonic() - over_since > GRACE:
             break
     return bool(streams)
 

@@ -90,7 +90,7 @@ def test_builds_that_fail_disturb_no_other_and_each_failure_is_shown(project: Pr
     done = project.bake("build", "--jobs", str(len(kinds)))
     assert done.returncode in set(CODES.values()), done.stderr
     assert "Traceback" not in done.stderr
-    assert project.images() == [f"many-{kind}" for kind in GOOD]
+    assert project.images() == [f"many-{kind}" for kind in GOOD], done.stderr
     assert project.left() == []
     for kind in BAD:
         (said,) = re.findall(rf"error: many\[kind={kind}\]@here: .*", done.stderr)

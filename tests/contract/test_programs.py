@@ -16,6 +16,7 @@ import pytest
 
 from bakery.disk.bases.disk_file import unpack
 from bakery.errors import DriverError, Interrupted, PreflightError
+from bakery.util import process as programs
 from bakery.util.context import WorkContext
 from bakery.util.process import PIPE, end_group, exit_text, run_process, start_process, wait
 from bakery.util.tools import LINE, missing, reading, run
@@ -28,6 +29,23 @@ def test_what_it_writes_is_returned_and_its_lines_are_heard(tmp_path: Path) -> N
     words = ("sh", "-c", "cat; echo one >&2; echo two >&2")
     out = run(words, WorkContext(cache=tmp_path), what="a test", stdin=tmp_path / "given", on_line=heard.append)
     assert (out, heard) == (b"words", ["one", "two"])
+
+
+def test_what_it_writes_last_after_a_long_silence_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy host may let the program end between a look at its streams and the question whether it has ended."""
+    look = programs.ready
+
+    def ready(streams: list[int], timeout: float | None) -> list[int]:
+        came = look(streams, timeout)
+        if not came and time.monotonic() - started > programs.GRACE:
+            time.sleep(programs.GRACE * 1.2)
+        return came
+
+    monkeypatch.setattr(programs, "ready", ready)
+    started = time.monotonic()
+    words = ["sh", "-c", f"sleep {programs.GRACE * 1.5}; echo last; echo words >&2; exit 3"]
+    done = run_process(words, cancel=Cancel())
+    assert (done.exited, done.stdout, done.stderr) == (3, "last\n", "words\n")
 
 
 def test_a_failure_repeats_the_last_words(tmp_path: Path) -> None:
@@ -191,6 +209,7 @@ def test_a_cancelled_program_ends_with_all_its_children(tmp_path: Path) -> None:
 ALONE = """
 import sys
 from pathlib import Path
+from bakery.util import process as programs
 from bakery.util.context import WorkContext
 from bakery.util.tools import run
 run(("sleep", sys.argv[1]), WorkContext(cache=Path("/nowhere")), what="a long sleep")
