@@ -68,8 +68,10 @@ def _serve(listening: socket.socket, to: str, refused: Callable[[str], None]) ->
             return  # the block has ended
         owner = owner_of(port, listening.getsockname()[1], TABLE.read_text())
         if owner != os.geteuid():
-            client.close()
-            refused(f"a connection of user {owner}" if owner is not None else "a connection of nobody that is known")
+            with client:
+                refused(
+                    f"a connection of user {owner}" if owner is not None else "a connection of nobody that is known"
+                )
             continue
         threading.Thread(target=_join, args=(client, to, refused), name="forward", daemon=True).start()
 
