@@ -34,7 +34,10 @@ def here() -> Qemu:
 def nothing_is_left(project: Project) -> None:
     assert project.left() == set()
     assert project.images() == []
+    deadline = time.monotonic() + 60
     swept = project.bake("gc")
+    while "/abort" in swept.err and time.monotonic() < deadline:  # test_stuck_mounts.py has one on this host just now
+        swept = project.bake("gc")
     assert (swept.code, swept.err) == (0, "nothing was left behind\n")
 
 
