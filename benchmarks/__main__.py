@@ -15,7 +15,7 @@ from bakery.state.project import cache_folder
 from bakery.util.context import WorkContext
 from benchmarks.bench import Failed, Row, table
 
-CASES = ("packer", "mkosi", "steps", "transport", "smoke_asserts", "folder", "ansible_play")
+CASES = ("packer", "mkosi", "steps", "transport", "smoke_asserts", "folder", "fetch", "ansible_play")
 ASKED_FOR = ("cluster", "openstack", "vsphere", "guest_python")
 """Cases that need more than this host, or half an hour."""
 

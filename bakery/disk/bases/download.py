@@ -14,6 +14,7 @@ import httpx
 import tenacity
 
 from bakery.disk.bases.checksum import Checksum
+from bakery.disk.bases.following_digest import FollowingDigest
 from bakery.errors import PreflightError
 from bakery.util.context import WorkContext
 from bakery.util.files import write_whole
@@ -110,8 +111,7 @@ class Downloader:
         """One address: until the part is whole and right, once more from the start if it was resumed and is wrong."""
         while True:
             resumed = part.exists()
-            self._receive(url, part)
-            got = digest(part, checksum.algorithm, self.work)
+            got = self._receive(url, part, checksum.algorithm)
             if got == checksum.digest:
                 return
             looks = describe(part)
@@ -121,15 +121,16 @@ class Downloader:
                 raise WrongContent(f"wrong content\nexpected {checksum}\ngot      {checksum.algorithm}:{got}{looks}")
             self.work.notice(f"the earlier part of {part.stem} does not fit; downloading it anew", warning=True)
 
-    def _receive(self, url: str, part: Path) -> None:
-        """Ask one address until the part is whole; each new byte renews the patience."""
+    def _receive(self, url: str, part: Path, algorithm: str) -> str:
+        """Ask one address until the part is whole, and return its digest; each new byte renews the patience."""
         if (local := local_path(url)) is not None:
             self._copy(local, part)
-            return
+            return digest(part, algorithm, self.work)
         progress = _Progress(part)
-        with self.client() as client:
+        with self.client() as client, FollowingDigest(part, algorithm) as follower:
             retrying = self._retrying(lambda _: progress.fruitless() >= self.patience.attempts, url)
-            retrying(self._attempt, client, url, part)
+            retrying(self._attempt, client, url, part, follower)
+            return follower.result(self.work)
 
     def _retrying(self, stop: Callable[[tenacity.RetryCallState], bool], url: str) -> tenacity.Retrying:
         limits = self.patience
@@ -144,18 +145,20 @@ class Downloader:
             reraise=True,
         )
 
-    def _attempt(self, client: httpx.Client, url: str, part: Path) -> None:
+    def _attempt(self, client: httpx.Client, url: str, part: Path, follower: FollowingDigest) -> None:
         with _answers(client, url, _resume_headers(url, part)) as response:
             have = part.stat().st_size if part.exists() else 0
             if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 if response.headers.get("content-range", "").endswith(f"/{have}"):
                     return  # the part was whole already
+                follower.wrote(0)
                 part.unlink(missing_ok=True)
                 raise Again("the server's file is shorter than the part that we have")
             start = _start(response, have)
-            self._write(url, response, part, start)
+            follower.wrote(start)
+            self._write(url, response, part, start, follower)
 
-    def _write(self, url: str, response: httpx.Response, part: Path, start: int) -> None:
+    def _write(self, url: str, response: httpx.Response, part: Path, start: int, follower: FollowingDigest) -> None:
         length = int(response.headers.get("content-length", 0))
         total = start + length if length else 0
         must_fit(part.parent, length)
@@ -167,6 +170,8 @@ class Downloader:
             for chunk in response.iter_raw():
                 self.work.cancel.check()
                 file.write(chunk)
+                file.flush()
+                follower.wrote(file.tell())
                 if time.monotonic() - last > TICK:
                     last = time.monotonic()
                     self.work.progress(f"downloading {part.stem}", file.tell(), total)
