@@ -11,7 +11,7 @@ WAITING := -n $$(( 2 * $$(nproc) )) --dist loadfile --no-loadscope-reorder
 MEASURED := --cov --cov-report= --cov-fail-under=0
 MEASURED_TOO := --cov --cov-report= --cov-append
 
-.PHONY: example test-host test-hosts test test-all test-provision test-aws test-openstack test-vmware check docs bench setup clean
+.PHONY: example test-host test-hosts test test-all test-provision test-aws test-openstack test-vmware check check-mypy check-pyright check-rooms docs bench setup clean
 
 example: setup  ## bake the example, from nothing to a tested image
 	mkdir -p example && cp imagefile.py.example example/imagefile.py
@@ -47,9 +47,16 @@ test-aws: setup  ## against a real account; costs a little, tagged and swept
 check: setup  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/lint-imports --no-cache
+	$(MAKE) --no-print-directory --jobs 2 --output-sync check-mypy check-pyright check-rooms
+
+check-mypy:
 	$(BIN)/mypy --no-incremental  # its cache hides what a fresh clone finds
+
+check-pyright:
 	$(BIN)/pyright
+
+check-rooms:
+	$(BIN)/lint-imports --no-cache
 
 docs: setup  ## the manual, every warning an error
 	$(BIN)/pip install --quiet --group docs

@@ -6,16 +6,20 @@ import hashlib
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Protocol, Self
 
 from bakery.util.context import WorkContext
-
-if TYPE_CHECKING:
-    from hashlib import _Hash as Hash
 
 CHUNK: Final = 1 << 20
 LOOK: Final = 0.1
 """Seconds between two looks at the cancel token."""
+
+
+class Hash(Protocol):
+    """What `hashlib.new` returns; its own type has no public name."""
+
+    def update(self, data: bytes, /) -> None: ...
+    def hexdigest(self) -> str: ...
 
 
 class FollowingDigest:
@@ -30,7 +34,7 @@ class FollowingDigest:
         self._file = file
         self._algorithm = algorithm
         self._changed = threading.Condition()
-        self._state = hashlib.new(algorithm)
+        self._state: Hash = hashlib.new(algorithm)
         self._hashed = self._written = 0
         self._closed = False
         self._error: OSError | None = None
