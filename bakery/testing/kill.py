@@ -50,6 +50,7 @@ class KillMatrix:
         words: arguments of `bake build`.
         environ: for the child processes.
         timeout: seconds for one process.
+        after_kill: called after each kill, before anything is cleaned up: looks at what the dead processes left.
     """
 
     project: Path
@@ -58,6 +59,7 @@ class KillMatrix:
     words: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict[str, str])
     timeout: float = 600.0
+    after_kill: Callable[[], object] = lambda: None
 
     def places(self) -> list[str]:
         """Run the build once, unharmed, and return its points in order.
@@ -78,6 +80,7 @@ class KillMatrix:
         trace = self.project / "points.txt"
         trace.unlink(missing_ok=True)
         killed = self._bake("build", *self.words, BAKERY_CRASH_AT=str(point), BAKERY_CRASH_TRACE=str(trace))
+        self.after_kill()
         swept = self._bake("gc")
         after = self.exists()
         lines = trace.read_text(encoding="utf-8").splitlines()

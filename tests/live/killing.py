@@ -53,6 +53,11 @@ class Figures:
         return sum(seconds > SYNC for seconds in self.syncs)
 
 
+def tell(figures: Figures) -> None:
+    """Write the figures where `pytest -s` shows them."""
+    sys.stdout.write(f"{figures}\n")
+
+
 def sync() -> float:
     """Call `sync` in a child and return how long it took; the child is given up where it hangs."""
     started = time.monotonic()

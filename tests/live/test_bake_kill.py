@@ -12,6 +12,7 @@ import pytest
 from bakery.drivers.nspawn import host
 from bakery.testing.kill import KillMatrix
 from tests.live.baking import Project, is_kept
+from tests.live.killing import Figures, sync, tell
 
 pytestmark = pytest.mark.live
 
@@ -39,21 +40,27 @@ nspawn = pytest.mark.skipif(bool(host.why_plain()), reason=f"no container: {host
 
 
 def check(project: Project, *words: str, points: Iterable[int] = ()) -> None:
+    figures = Figures()
     matrix = KillMatrix(
         project=project.folder,
         exists=project.left,
         words=("--no-cache", *words),
         environ=project.env,
         image=is_kept(project),
+        after_kill=lambda: figures.syncs.append(sync()),
     )
     leaks, tried = {}, list(points) or list(range(1, len(matrix.places()) + 1))
     for point in tried:
         killed = matrix.kill_at(point)
         assert killed.exit_code == -9, killed.output
+        figures.roles["bake"] += 1
+        figures.codes[killed.exit_code] += 1
         assert killed.gc_code == 0, killed.output
         if killed.left:
             leaks[f"{point} {killed.place}"] = killed.left
     assert leaks == {}
+    assert figures.slow <= len(tried) // 10, str(figures)
+    tell(figures)
 
 
 # Before and after: a machine is started, an image is written, handed over. A whole build has 18 points.

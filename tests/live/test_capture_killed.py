@@ -15,7 +15,7 @@ import pytest
 
 from bakery.drivers.nspawn import base_template
 from tests.live.baking import Project, clean, is_kept
-from tests.live.killing import Figures, killed, left, series, sync
+from tests.live.killing import Figures, killed, left, series, sync, tell
 from tests.live.test_bake_kill import CONTAINER, nspawn
 from tests.live.test_capture_disk import Base, base, layer_of
 
@@ -52,11 +52,6 @@ tree(BaseDisk(path=image, format="qcow2", key="k", login="nocloud"), WorkContext
 ROLES = ("bake", "setpriv", "unshare", "layer_writer", "mount", "sync", "umount", "sh", "qemu-img")
 DELAYS = (0.0, 0.003, 0.01, 0.03, 0.1)
 SEED, ROUNDS = os.environ.get("BAKERY_KILL_SEED", "1"), int(os.environ.get("BAKERY_KILLS", "1000"))
-
-
-def tell(figures: Figures) -> None:
-    """Write the figures where `pytest -s` shows them."""
-    sys.stdout.write(f"{figures}\n")
 
 
 def capture(base: Base, tmp_path: Path, kills: list[tuple[str, float]]) -> Figures:

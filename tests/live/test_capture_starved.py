@@ -20,9 +20,9 @@ from pathlib import Path
 import pytest
 
 from bakery.drivers.nspawn import base_template
-from tests.live.killing import END, left, series, sync
+from tests.live.killing import END, left, series, sync, tell
 from tests.live.test_capture_disk import Base, base, layer_of
-from tests.live.test_capture_killed import CAPTURE, tell
+from tests.live.test_capture_killed import CAPTURE
 from tests.live.test_disk_splice import run
 
 __all__ = ["base"]

@@ -11,6 +11,7 @@ import pytest
 from bakery.testing.kill import KillMatrix
 from bakery.testing.virtualbox.root import Home
 from tests.live import virtualboxrig as rig
+from tests.live.killing import Figures, sync, tell
 
 pytestmark = [pytest.mark.live, pytest.mark.virtualbox, pytest.mark.timeout(7200)]
 MARKER = "hello-of-both-51c2"
@@ -143,6 +144,7 @@ def test_a_build_killed_at_the_lines_of_its_journal_leaves_nothing_that_gc_does_
         }
         return rig.left(home) | files
 
+    figures = Figures()
     matrix = KillMatrix(
         project=tmp_path,
         exists=exists,
@@ -150,10 +152,15 @@ def test_a_build_killed_at_the_lines_of_its_journal_leaves_nothing_that_gc_does_
         timeout=1800,
         image=lambda thing: thing.endswith("/killed.ova"),
         environ=rig.environ(home, tmp_path / "cache"),
+        after_kill=lambda: figures.syncs.append(sync()),
     )
     results = []
     for killed in matrix.run(None if POINTS == "all" else iter([int(word) for word in POINTS.split()])):
         print(killed.point, killed.place, killed.exit_code, killed.gc_code, killed.left, flush=True)  # noqa: T201  slow
         results.append(killed)
+        figures.roles["bake"] += 1
+        figures.codes[killed.exit_code] += 1
     assert [one for one in results if one.left or one.gc_code] == []
     assert [one.output for one in results if one.exit_code != -9] == []
+    assert figures.slow <= len(results) // 10, str(figures)
+    tell(figures)

@@ -73,6 +73,16 @@ def test_a_build_that_fails_by_itself_has_no_places(tmp_path: Path, world: set[s
     assert caught.value.why == "built\nsaid\n"
 
 
+def test_what_the_dead_left_is_looked_at_before_it_is_cleaned_up(tmp_path: Path, world: set[str]) -> None:
+    def build(point: int | None) -> None:
+        world.discard("stuck") if point is None else world.add("stuck")
+
+    made, seen = matrix(tmp_path, world, build), list[bool]()
+    made.after_kill = lambda: seen.append("stuck" in world)
+    made.kill_at(2)
+    assert (seen, world) == ([True], {"image web 1"})
+
+
 @pytest.mark.parametrize("point", [1, 3])
 def test_where_nothing_is_left_a_point_says_so(tmp_path: Path, world: set[str], point: int) -> None:
     killed = matrix(tmp_path, world).kill_at(point)
