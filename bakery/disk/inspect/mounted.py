@@ -140,15 +140,15 @@ class MountedSystem:
     def _run(self, script: str, *words: str, stdin: bytes | None = None, accept: tuple[int, ...] = (0,)) -> bytes:
         kind, place = self.volume.kind, f"offset={self.volume.start},sizelimit={self.volume.size}"
         options = f"ro,loop,nosuid,nodev,noexec,{place},{OPTIONS[kind]}"
-        with tempfile.TemporaryDirectory(prefix="bakery-inspect-") as point:
-            return tools.run(
-                (*tools.alone(), "sh", "-c", script, "sh", kind, options, self._disk, point, self.subvolume, *words),
-                WorkContext(cache=Path(), cancel=self._cancel),
-                what=f"reading the {kind} of {self.volume.name}",
-                stdin=stdin,
-                accept=accept,
-                timeout=PATIENCE,
-            )
+        point = tempfile.gettempdir()  # what it has is hidden in this namespace alone; one of ours would outlive a kill
+        return tools.run(
+            (*tools.alone(), "sh", "-c", script, "sh", kind, options, self._disk, point, self.subvolume, *words),
+            WorkContext(cache=Path(), cancel=self._cancel),
+            what=f"reading the {kind} of {self.volume.name}",
+            stdin=stdin,
+            accept=accept,
+            timeout=PATIENCE,
+        )
 
 
 def systems(disk: Path, volume: DiskVolume, cancel: Cancel) -> list[MountedSystem]:

@@ -72,16 +72,39 @@ WANTED = {
 }
 
 
-def test_a_system_on_xfs_is_looked_into(tmp_path: Path) -> None:
-    image = disk(tmp_path / "disk.raw", 402 << 20)
-    part = tmp_path / "part"
+def xfs(folder: Path) -> Path:
+    """A disk with a system on XFS."""
+    image = disk(folder / "disk.raw", 402 << 20)
+    part = folder / "part"
     with part.open("wb") as file:
         file.truncate(400 << 20)
-    files = tree(tmp_path / "tree", "LABEL=root / xfs defaults 0 0\n")
+    files = tree(folder / "tree", "LABEL=root / xfs defaults 0 0\n")
     made = 'mkfs.xfs -q -L root "$1"; mkdir "$3"; mount -o loop "$1" "$3"; cp -a "$2/." "$3"; chmod 666 "$3/etc/passwd"'
-    run(made, part, files, tmp_path / "point")
+    run(made, part, files, folder / "point")
     run('dd if="$1" of="$2" bs=1M seek=1 conv=notrunc,sparse', part, image)
-    found = findings(image, tmp_path)
+    return image
+
+
+def btrfs(folder: Path) -> Path:
+    """A disk with a system in two subvolumes of a btrfs, compressed."""
+    image = disk(folder / "disk.raw", 258 << 20)
+    part = folder / "part"
+    with part.open("wb") as file:
+        file.truncate(256 << 20)
+    fstab = "LABEL=fedora / btrfs subvol=root,compress=zstd:1 0 0\nLABEL=fedora /home btrfs subvol=home 0 0\n"
+    files = tree(folder / "tree", fstab)
+    made = """
+mkfs.btrfs -q -L fedora "$1"; mkdir "$3"; mount -o loop,compress-force=zstd "$1" "$3"
+btrfs subvolume create "$3/root"; btrfs subvolume create "$3/home"
+cp -a "$2/home/." "$3/home"; rm -r "$2/home"; cp -a "$2/." "$3/root"; mkdir "$3/root/home"
+"""
+    run(made, part, files, folder / "point")
+    run('dd if="$1" of="$2" bs=1M seek=1 conv=notrunc,sparse', part, image)
+    return image
+
+
+def test_a_system_on_xfs_is_looked_into(tmp_path: Path) -> None:
+    found = findings(xfs(tmp_path), tmp_path)
     assert {*found} >= WANTED
     assert found["secret", "/etc/app/token"].detail == "holds the secret admin_password, once"
     assert any(kind == "mode" and path == "/etc/passwd" for kind, path in found), sorted(found)
@@ -89,19 +112,7 @@ def test_a_system_on_xfs_is_looked_into(tmp_path: Path) -> None:
 
 
 def test_subvolumes_of_a_btrfs_are_joined_and_compressed_files_are_searched(tmp_path: Path) -> None:
-    image = disk(tmp_path / "disk.raw", 258 << 20)
-    part = tmp_path / "part"
-    with part.open("wb") as file:
-        file.truncate(256 << 20)
-    fstab = "LABEL=fedora / btrfs subvol=root,compress=zstd:1 0 0\nLABEL=fedora /home btrfs subvol=home 0 0\n"
-    files = tree(tmp_path / "tree", fstab)
-    made = """
-mkfs.btrfs -q -L fedora "$1"; mkdir "$3"; mount -o loop,compress-force=zstd "$1" "$3"
-btrfs subvolume create "$3/root"; btrfs subvolume create "$3/home"
-cp -a "$2/home/." "$3/home"; rm -r "$2/home"; cp -a "$2/." "$3/root"; mkdir "$3/root/home"
-"""
-    run(made, part, files, tmp_path / "point")
-    run('dd if="$1" of="$2" bs=1M seek=1 conv=notrunc,sparse', part, image)
+    image = btrfs(tmp_path)
     assert SECRET not in image.read_bytes(), "the test is none unless the file is compressed"
     found = findings(image, tmp_path)
     assert {*found} >= WANTED
