@@ -43,9 +43,10 @@ cut -d ' ' -f 19 /proc/self/stat
 ulimit -f
 ulimit -c
 id -G root; id -G
+cat /proc/self/personality 2>/dev/null || echo 00000000
 """
-"""What a task is started with: umask, signals, the kernel's opinion, niceness, limits, groups."""
-DEFINED = ("0022", "0" * 16, "0" * 16, "0", "0", "unlimited", "0", "0", "0")
+"""What a task is started with: umask, signals, the kernel's opinion, niceness, limits, groups, personality."""
+DEFINED = ("0022", "0" * 16, "0" * 16, "0", "0", "unlimited", "0", "0", "0", "00000000")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import sys
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ RESET_BY_POPEN: Final = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
 """Python ignores these for itself; `subprocess` sets them back in each child (`restore_signals`)."""
 CAP_SETGID, CAP_SYS_NICE, CAP_SYS_RESOURCE = 6, 23, 24
 """Numbers of linux/capability.h."""
-STARTERS: Final = frozenset({"env", "prlimit", "chrt", "nice", "choom", "setpriv"})
+STARTERS: Final = frozenset({"env", "prlimit", "chrt", "nice", "choom", "setpriv", "setarch"})
 """The programs of `words`: each becomes the next one."""
 
 
@@ -55,6 +56,7 @@ class Inherited:
         oom_score: -1000 to 1000; how willingly the kernel kills it when memory is short. 0 where it cannot be changed.
         normal: True where it is scheduled as usual, and neither idle nor in real time.
         groups: supplementary groups.
+        personality: the kernel's flags, such as linux32(8) sets them, under which `uname -m` differs; 0 as a rule.
         capabilities: those in effect in the first user namespace, by number; none in another one.
     """
 
@@ -65,6 +67,7 @@ class Inherited:
     oom_score: int = 0
     normal: bool = True
     groups: frozenset[int] = frozenset()
+    personality: int = 0
     capabilities: frozenset[int] = frozenset()
 
     @classmethod
@@ -80,6 +83,7 @@ class Inherited:
             oom_score=_oom_score(),
             normal=os.sched_getscheduler(0) == os.SCHED_OTHER,
             groups=frozenset(os.getgroups()) - {os.getegid()},
+            personality=_personality(),
             capabilities=frozenset(_bits(status["CapEff"])) if first else frozenset(),
         )
 
@@ -105,6 +109,8 @@ def words(inherited: Inherited | None = None) -> list[str]:
     prefix: list[str] = []
     if now.groups and CAP_SETGID in now.capabilities:
         prefix += ["setpriv", "--clear-groups", "--"]
+    if now.personality:
+        prefix += ["setarch", "linux64" if sys.maxsize > 1 << 32 else "linux32", "--"]
     if now.oom_score:
         prefix += ["choom", "-n", "0", "--"]
     if not now.normal and CAP_SYS_NICE in now.capabilities:
@@ -127,6 +133,14 @@ def kept(inherited: Inherited | None = None) -> list[str]:
         return []
     names = ("as", "cpu", "data", "fsize")
     return [f"{name} is {now.limits[name][1]}" for name in names if now.limits[name][1] != NO_LIMIT]
+
+
+def _personality(file: Path = Path("/proc/thread-self/personality")) -> int:
+    """Return this process's flags; 0 where the kernel does not show them, as gVisor's."""
+    try:
+        return int(file.read_text(), 16)
+    except OSError:
+        return 0
 
 
 def _oom_score(file: Path = Path("/proc/self/oom_score_adj")) -> int:

@@ -32,6 +32,7 @@ ODD = {
     "limits": "ulimit -c 1000 && ulimit -S -f 2000000 && ulimit -n 100",
     "nice": "renice -n 7 $$ >/dev/null",
     "out of memory": "echo 300 >/proc/self/oom_score_adj",
+    "another kind of processor": 'exec setarch linux32 --addr-no-randomize -- "$@"',
 }
 
 

@@ -136,8 +136,17 @@ SIGNAL = {10: 1 << 9, 17: 1 << 16, 32: 1 << 31, 33: 1 << 32, 34: 1 << 33}
 """The bit of a signal's number in a mask of /proc/PID/status: proc_pid_status(5)."""
 
 
-def printed(umask: str = "0022", ignored: int = 0, blocked: int = 0, nice: str = "0", groups: str = "0") -> str:
-    lines = [umask, f"{ignored:016x}", f"{blocked:016x}", "0", nice, "unlimited", "0", "0", groups]
+def printed(
+    *,
+    umask: str = "0022",
+    ignored: int = 0,
+    blocked: int = 0,
+    nice: str = "0",
+    groups: str = "0",
+    personality: int = 0,
+) -> str:
+    masks = [f"{ignored:016x}", f"{blocked:016x}"]
+    lines = [umask, *masks, "0", nice, "unlimited", "0", "0", groups, f"{personality:08x}"]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -155,6 +164,7 @@ def test_libcs_own_signals_do_not_count(mask: int) -> None:
         (printed(blocked=SIGNAL[17]), 2, "0000000000010000"),
         (printed(nice="5"), 4, "5"),
         (printed(groups="0 27"), 8, "0 27"),
+        (printed(personality=8), 9, "00000008"),
     ],
 )
 def test_whatever_else_a_task_begins_with_counts(output: str, place: int, value: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from dataclasses import replace
 
 import pytest
@@ -35,6 +36,7 @@ def test_where_nothing_is_odd_nothing_stands_in_front() -> None:
         ({"oom_score": 500}, ["choom", "-n", "0", "--"]),
         ({"groups": frozenset({27, 998})}, ["setpriv", "--clear-groups", "--"]),
         ({"normal": False}, ["chrt", "--other", "0"]),
+        ({"personality": 0x40008}, ["setarch", "linux64" if sys.maxsize > 1 << 32 else "linux32", "--"]),
     ],
 )
 def test_what_is_odd_is_put_right(odd: dict[str, object], expected: list[str]) -> None:
