@@ -18,7 +18,7 @@ from bakery.machine.facts import SCRIPT as FACTS
 from bakery.machine.facts import Facts
 from bakery.machine.files import Local, Transfer, Upload, download, upload
 from bakery.machine.output import CommandOutput, hidden_streams
-from bakery.machine.restart_commands import intent
+from bakery.machine.restart_commands import intent, mentions
 from bakery.machine.script_surface import ScriptSurface
 from bakery.model import Result
 from bakery.redaction.secret import Secret
@@ -160,8 +160,9 @@ class Machine(FabricSurface, ScriptSurface):
         if options.echo:
             self._say(f"$ {call.shown}", "stdout", {})
         source = plain_input(options.in_stream if input is None else input)
+        may_restart = restarts or self._may_disconnect or (isinstance(source, bytes) and mentions(source))
         try:
-            run = self._execute_across_restart if restarts or self._may_disconnect else self._execute
+            run = self._execute_across_restart if may_restart else self._execute
             result = run(call, source, timeout, voice.take)
         except TimedOut as error:
             result = error.result

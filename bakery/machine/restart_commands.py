@@ -19,10 +19,24 @@ _VERBS: Final[dict[str, Intent]] = {
     "halt": "off",
 }
 """systemctl(1)'s verbs; the first, the fourth and the fifth are programs too."""
+_TARGETS: Final[dict[str, Intent]] = {
+    "reboot.target": "restart",
+    "kexec.target": "restart",
+    "soft-reboot.target": "restart",
+    "ctrl-alt-del.target": "restart",
+    "runlevel6.target": "restart",
+    "poweroff.target": "off",
+    "halt.target": "off",
+    "runlevel0.target": "off",
+}
+"""Units whose start does the same; source: systemd.special(7)."""
 _BEFORE: Final = ("sudo", "exec", "nohup", "command", "env", "-n", "-E", "-H", "--")
 _MENTION: Final = re.compile(
     r"(?:^|[\s;&|(){}'\"])(?:/\S*/)?"
-    r"(?:reboot|shutdown|poweroff|halt|(?:tel)?init\s+[06]|systemctl\s[^;&|\n]*\b(?:kexec|soft-reboot))(?=$|[\s;&|(){}'\"])"
+    r"(?:(?:reboot|poweroff|halt)(?:\.target)?|shutdown|(?:tel)?init\s+[06]"
+    r"|systemctl\s[^;&|\n]*\b(?:kexec|soft-reboot|runlevel[06]\.target|ctrl-alt-del\.target)(?:\.target)?"
+    r"|kill\s[^;&|\n]*\s1)(?=$|[\s;&|(){}'\"])"
+    r"|login1\.Manager[\s.](?:Reboot|PowerOff|Halt)|/sysrq-trigger"
 )
 _ONE: Final = re.compile(r"[\w\s./+:=@,-]*")
 """A single command, in which a shell would do nothing but split words."""
@@ -53,7 +67,7 @@ def _of(words: Sequence[str]) -> Intent:
         return ""
     match program:
         case "systemctl":
-            return _VERBS.get(plain[0], "") if plain else ""
+            return _of_systemctl(plain)
         case "reboot" | "poweroff" | "halt":
             return _VERBS[program]
         case "shutdown":
@@ -61,3 +75,17 @@ def _of(words: Sequence[str]) -> Intent:
         case "init" | "telinit":
             return {"6": "restart", "0": "off"}.get(plain[0] if plain else "", "")  # type: ignore[return-value]
     return ""
+
+
+def _of_systemctl(plain: Sequence[str]) -> Intent:
+    """Read systemctl's verb, and the units that it starts."""
+    verb, *units = plain or [""]
+    if verb not in ("start", "isolate"):
+        return _VERBS.get(verb, "")
+    started = [_TARGETS[unit] for unit in units if unit in _TARGETS]
+    return started[0] if started else ""
+
+
+def mentions(text: bytes) -> bool:
+    """Say whether a command of these is in a text that goes to a machine, such as a script."""
+    return _MENTION.search(text.decode(errors="replace")) is not None
