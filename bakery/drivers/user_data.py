@@ -79,7 +79,7 @@ def join(ours: Mapping[str, Any], theirs: str) -> str:
     Raises:
         ImagefileError: theirs are of an unknown kind, or would take our account away.
     """
-    check(theirs)
+    check(theirs, next((entry["name"] for entry in ours.get("users", []) if isinstance(entry, dict)), ""))
     message = MIMEMultipart()
     message.attach(_message(theirs))
     message.attach(_part({name: value for name, value in ours.items() if name not in LISTS}))
@@ -108,15 +108,19 @@ def of_machine(claim: Claim, *, user: str, theirs: str, host_key: bool = True) -
     return cloudinit.user_data(claim.keys, user=user, host_key=host_key)
 
 
-def check(theirs: str) -> None:
+def check(theirs: str, user: str = "") -> None:
     """See that cloud-init will understand the user's data, and that ours can be merged with them.
+
+    Args:
+        theirs: user data of any kind that cloud-init knows.
+        user: who logs in.
 
     Raises:
         ImagefileError: it will not, or they cannot.
     """
     for kind, text in _parts(_message(theirs)):
         if kind == "cloud-config":
-            _check_config(text)
+            _check_config(text, user)
 
 
 def _merged(entries: list[Any], theirs: str) -> list[Any]:
@@ -151,14 +155,19 @@ def kind(text: str) -> str:
     Raises:
         ImagefileError: of none that cloud-init knows.
     """
-    for start, subtype in KINDS.items():
-        if text.lstrip().lower().startswith(start):
-            return subtype
+    if known := _known(text):
+        return known
     raise ImagefileError(
         "user_data=...: cannot tell of what kind the user data are",
         why=f"they begin with {text.lstrip()[:20]!r}",
         hint=f"the first line decides: {', '.join(KINDS)}, or a MIME message",
     )
+
+
+def _known(text: str) -> str:
+    """Return MIME's subtype for what text begins with; empty for what cloud-init does not know."""
+    start = text.lstrip().lower()
+    return next((subtype for first, subtype in KINDS.items() if start.startswith(first)), "")
 
 
 def _parts(message: Message) -> Iterator[tuple[str, str]]:
@@ -169,14 +178,40 @@ def _parts(message: Message) -> Iterator[tuple[str, str]]:
             continue
         text = content.decode(errors="replace")
         subtype = part.get_content_subtype()
-        yield kind(text) if subtype in ("plain", "x-not-multipart") else subtype, text
+        told = kind(text) if subtype in ("plain", "x-not-multipart") else subtype
+        yield told, text
+        if told == "cloud-config-archive":
+            yield from _archived(text)
 
 
-def _check_config(text: str) -> None:
+def _archived(text: str) -> Iterator[tuple[str, str]]:
+    """Yield kind and text of each entry of a `#cloud-config-archive`.
+
+    Raises:
+        ImagefileError: it is none.
+    """
+    entries = _yaml(text, "#cloud-config-archive")
+    if not isinstance(entries, list):
+        raise ImagefileError(
+            "user_data=...: the #cloud-config-archive is no list",
+            why=f"it is {type(entries).__name__}",
+            hint="as in: - {type: text/cloud-config, content: 'package_update: true'}",
+        )
+    for entry in entries:
+        content, named = (entry.get("content"), entry.get("type", "")) if isinstance(entry, dict) else (entry, "")
+        if isinstance(content, str):
+            yield str(named).partition("/")[2] or _known(content) or "cloud-config", content
+
+
+def _yaml(text: str, called: str) -> Any:
     try:
-        config = yaml.safe_load(text)
+        return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ImagefileError("user_data=...: the #cloud-config is no YAML", why=str(error)) from error
+        raise ImagefileError(f"user_data=...: the {called} is no YAML", why=str(error)) from error
+
+
+def _check_config(text: str, user: str) -> None:
+    config = _yaml(text, "#cloud-config")
     if not isinstance(config, dict):
         raise ImagefileError(
             "user_data=...: the #cloud-config has no entries",
@@ -195,6 +230,12 @@ def _check_config(text: str) -> None:
             raise ImagefileError(
                 "user_data=...: an account has ssh-authorized-keys, which would replace bakery's key",
                 hint="write it as cloud-init has for ten years: ssh_authorized_keys",
+            )
+        if isinstance(account, dict) and account.get("name") == user and account.get("ssh_redirect_user"):
+            raise ImagefileError(
+                f"user_data=...: {user}, who logs in, has ssh_redirect_user, which takes no keys beside it",
+                why="cloud-init makes no account that has both",
+                hint="leave it out for this account, or log in as another: user=...",
             )
 
 

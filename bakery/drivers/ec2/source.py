@@ -157,7 +157,7 @@ class Ec2(Source):
 
             text = user_data.text_of(self.user_data)
             object.__setattr__(self, "user_data", text)
-            user_data.check(text)
+            user_data.check(text, self.user)
         for problem in _problems(self):
             raise ImagefileError(f"Ec2({problem}", hint="docs/aws.md lists every option with an example")
 

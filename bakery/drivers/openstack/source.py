@@ -122,7 +122,7 @@ class OpenStack(Source):
             text = user_data.text_of(self.user_data)
             object.__setattr__(self, "user_data", text)
             if self.host_key == "given":  # else they stand alone, as they are
-                user_data.check(text)
+                user_data.check(text, self.user)
         for problem in _problems(self):
             raise ImagefileError(f"OpenStack({problem}", hint="docs/openstack.md lists every option")
 

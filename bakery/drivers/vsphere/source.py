@@ -160,7 +160,7 @@ class VSphere(Source):
 
             text = user_data.text_of(self.user_data)
             object.__setattr__(self, "user_data", text)
-            user_data.check(text)
+            user_data.check(text, self.user)
         if isinstance(self.password, str):
             object.__setattr__(self, "password", Secret(self.password, "vsphere_password"))
         for problem in _problems(self):

@@ -64,7 +64,7 @@ def test_our_account_is_merged_with_theirs_of_the_same_name_where_there_may_be_o
         ("#cloud-config\n", "cloud-config"),
         ("\n\n#cloud-config\n", "cloud-config"),
         ("#Cloud-Config\n", "cloud-config"),
-        ("#cloud-config-archive\n", "cloud-config-archive"),
+        ("#cloud-config-archive\n- '#!/bin/sh'\n# ", "cloud-config-archive"),
         ("#cloud-config-jsonp\n", "cloud-config-jsonp"),
         ("#cloud-boothook\n", "cloud-boothook"),
         ("#part-handler\n", "part-handler"),
@@ -128,6 +128,11 @@ def test_what_is_neither_text_nor_packed_text_is_refused(given: str | bytes) -> 
         ("#cloud-config\nusers:\n", "users: must be a list"),
         ("#cloud-config\nssh_authorized_keys: ssh-ed25519 AAAA\n", "ssh_authorized_keys: must be a list"),
         ("#cloud-config\nusers: [{name: a, ssh-authorized-keys: [x]}]\n", "ssh-authorized-keys"),
+        ("#cloud-config-archive\n- {type: text/cloud-config, content: 'users: {deploy: true}'}\n", "users: must be"),
+        ("#cloud-config-archive\n- |\n  #cloud-config\n  users: default\n", "users: must be a list"),
+        ("#cloud-config-archive\n- hello\n", "has no entries"),
+        ("#cloud-config-archive\na: 1\n", "no list"),
+        ("#cloud-config-archive\n- [\n", "no YAML"),
     ],
 )
 def test_what_would_take_our_way_in_away_is_refused_when_the_file_is_read(text: str, match: str) -> None:
@@ -136,6 +141,15 @@ def test_what_would_take_our_way_in_away_is_refused_when_the_file_is_read(text: 
     with pytest.raises(ImagefileError, match=match):
         Ec2(base="ami-1", user_data=text)
     assert OpenStack(base="x", flavor="small", user_data=text, host_key="console").user_data == text
+
+
+def test_an_account_that_takes_no_keys_is_not_the_one_that_logs_in() -> None:
+    text = "#cloud-config\nusers: [default, {name: ubuntu, ssh_redirect_user: true}]\n"
+    assert Ec2(base="ami-1", user_data=text, user="admin").user_data == text
+    with pytest.raises(ImagefileError, match="ubuntu, who logs in, has ssh_redirect_user"):
+        Ec2(base="ami-1", user_data=text, user="ubuntu")
+    with pytest.raises(ImagefileError, match="ssh_redirect_user"):
+        joined(text, "ubuntu")
 
 
 def test_long_user_data_are_packed_as_cloud_init_unpacks_them() -> None:
