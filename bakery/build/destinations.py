@@ -24,6 +24,7 @@ _DROPPED: Final = frozenset(
     {".vmdk", ".vdi", ".vhd", ".vhdx", ".qcow", ".iso", ".ova", ".tmp", ".part", ".new", ".py", ".txt", ".gz"}
 )
 """What a name that would do leaves out; `.4` of `web-1.4` belongs to the name."""
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
 _LARGEST_DEPFILE: Final = 64 << 20
 _KINDS: Final = (
     (stat.S_ISDIR, "a folder"),
@@ -97,7 +98,10 @@ class Destination:
         for path in (self.path, real):
             if any(path.is_relative_to(folder) for folder in _KERNELS) and not path.is_relative_to(_MEMORY):
                 raise self._refusal("is no place for a file")
-        for folder in kept:
+        for folder in (
+            *kept,
+            *(parent for parent in real.parents if parent.name == ".bakery"),
+        ):  # also another project's
             if real.is_relative_to(os.path.realpath(folder)):
                 raise self._refusal(f"lies in {folder}, where bakery keeps its own files")
 
@@ -127,6 +131,11 @@ def image_file(given: str, path: Path) -> Destination:
     return Destination(
         option="-o", given=given, path=path, ours=is_disk_image, kind="a disk image", example="web.qcow2"
     )
+
+
+def picture_file(given: str, path: Path) -> Destination:
+    """Return the place of a picture of a screen."""
+    return Destination(option="-o", given=given, path=path, ours=_is_png, kind="a PNG picture", example="screen.png")
 
 
 def dependency_file(given: str, path: Path) -> Destination:
@@ -192,6 +201,11 @@ def check_suffix(given: str, image_format: str, image: str) -> None:
     stem = Path(given).with_suffix("") if known or suffix in _DROPPED else Path(given)
     fit = str(stem) if stem.suffix.lower() in SUFFIXES[image_format] else f"{stem}.{image_format}"
     raise UsageError(f"-o {given}: the image is {image_format}, and the name {says}", hint=f"write -o {fit}")
+
+
+def _is_png(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_PNG)) in (b"", _PNG)
 
 
 def _is_depfile(path: Path) -> bool:

@@ -79,14 +79,13 @@ class Project:
         depfile: str | None = None,
         manifest: str | None = None,
         junit: str | None = None,
+        picture: str | None = None,
     ) -> None:
         """Look at the places where the command line says to write.
 
         Raises:
             UsageError: one of them is no place for that, or holds something else.
         """
-        if output is depfile is manifest is junit is None:
-            return
         from bakery.build import destinations as places
 
         kinds = (
@@ -94,8 +93,11 @@ class Project:
             (places.dependency_file, depfile),
             (places.manifest_file, manifest),
             (places.junit_file, junit),
+            (places.picture_file, picture),
         )
         named = [kind(given, self.folder / given) for kind, given in kinds if given is not None]
+        if not named:
+            return
         cache = self.state.cache
         ours = (self.state.folder, *(() if self.folder.is_relative_to(cache) else (cache,)))
         places.check_all(named, ours)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -31,19 +30,20 @@ _build = click.option("--build", metavar="BUILD", help="Of which build, where se
     bake screenshot 9f3a -o now.png""",
 )
 @click.argument("run", required=False, shell_complete=runs)
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="The file to write.")
+@click.option("-o", "--output", type=click.Path(), metavar="FILE", help="The file to write.")
 @_build
 @click.pass_obj
-def screenshot(project: Project, run: str | None, output: Path | None, build: str | None) -> None:
+def screenshot(project: Project, run: str | None, output: str | None, build: str | None) -> None:
     """Write what a machine that runs shows on its screen, as PNG."""
     driver, machine = _machine(project, run, build)
     name = slug(machine.build).strip("-")
-    to = output or Path(f"{machine.run}-{name}.png")
+    to = output or f"{machine.run}-{name}.png"
+    project.check_destinations(picture=to)
     try:
-        driver.screenshot(machine, to)
+        driver.screenshot(machine, project.folder / to)
     except NotImplementedError:
         raise _no_screen(driver) from None
-    click.echo(str(to))
+    click.echo(to)
 
 
 @click.command(

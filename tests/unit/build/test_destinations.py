@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from bakery.build import destinations
-from bakery.build.destinations import Destination, check_all, check_suffix, dependency_file, image_file, junit_file
+from bakery.build.destinations import (
+    Destination,
+    check_all,
+    check_suffix,
+    dependency_file,
+    image_file,
+    junit_file,
+    picture_file,
+)
 from bakery.build.makefile import rule
 from bakery.errors import UsageError
 
@@ -109,6 +117,23 @@ def test_what_is_bakerys_own_is_written_by_nobody_else(tmp_path: Path) -> None:
     error = refused(image_file("short/web.qcow2", tmp_path / "short/web.qcow2"), tmp_path / "cache")
     assert "where bakery keeps its own files" in error.what
     assert error.hint == "name a file elsewhere: -o web.qcow2"
+
+
+def test_what_another_project_keeps_is_not_written_over(tmp_path: Path) -> None:
+    kept = tmp_path / "other/.bakery/images/laptop/web.qcow2"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(QCOW2)
+    (tmp_path / "web.qcow2").symlink_to(kept)
+    for given in ("web.qcow2", "other/.bakery/images/laptop/web.qcow2"):
+        assert "where bakery keeps its own files" in refused(image_file(given, tmp_path / given)).what
+
+
+def test_a_picture_takes_the_place_of_a_picture_alone(tmp_path: Path) -> None:
+    path = tmp_path / "screen.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n...")
+    picture_file("screen.png", path).check([])
+    path.write_bytes(QCOW2)
+    assert refused(picture_file("screen.png", path)).what == "-o screen.png: it exists and is not a PNG picture"
 
 
 def test_a_file_cannot_be_below_a_file(tmp_path: Path) -> None:

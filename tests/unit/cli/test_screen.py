@@ -41,7 +41,23 @@ def test_the_machine_that_was_started_last_is_meant_or_that_of_the_build(
     monkeypatch.setattr(FolderDriver, "screenshot", lambda _, machine, to: taken.append((machine.key, to)))
     assert project.bake("screenshot").out == f"{run}-db-box.png\n"
     assert project.bake("screenshot", run[-4:], "--build", "web@box", "-o", "here.png").out == "here.png\n"
-    assert taken == [("two", Path(f"{run}-db-box.png")), ("one", Path("here.png"))]
+    names = [(key, to.relative_to(project.folder).name) for key, to in taken]
+    assert names == [("two", f"{run}-db-box.png"), ("one", "here.png")]
+
+
+def test_a_picture_takes_the_place_of_a_picture_alone(
+    project: Project, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FolderDriver, "screenshot", lambda *given: given[-1].write_bytes(b"\x89PNG\r\n\x1a\n..."))
+    for _ in range(2):
+        assert project.bake("screenshot", "-o", "now.png").code == 0
+    for name, why in (
+        ("imagefile.py", "exists and is not a PNG picture"),
+        ("/dev/full", "no place"),
+        (".", "a folder"),
+    ):
+        done = project.bake("screenshot", "-o", name)
+        assert (done.code, why in done.err) == (2, True), done.err
 
 
 def test_what_cannot_be_shown_is_said(project: Project, run: str) -> None:
