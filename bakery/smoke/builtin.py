@@ -75,7 +75,7 @@ set --; for d in /etc /root /boot /bin /sbin /usr/bin /usr/sbin /usr/local /tmp 
   [ -L "$d" ] || [ ! -d "$d" ] || set -- "$@" "$d"
 done
 find "$@" -xdev \( -type f -o -type d \) \( -perm -0002 -o -perm -4000 -o -perm -2000 -o -perm -0020 \
-  -o -path '/etc/*/*' ! -user 0 \) -exec stat -c '%%f %%u %%g %%n' {} + 2>/dev/null
+  -o ! -user 0 \( -path '/etc/*/*' -o -path '*bin/*' \) \) -exec stat -c '%%f %%u %%g %%n' {} + 2>/dev/null
 true
 """
 """Two programs look at everything: on an emulated processor the start of one takes a tenth of a second."""

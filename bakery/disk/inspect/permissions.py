@@ -44,7 +44,12 @@ FOLDERS: Final = (
     "/etc/systemd/system",
 )
 """Folders whose owner decides what root runs; the files in those below /etc count as well."""
-PROGRAMS: Final = ("/bin", "/sbin", "/usr/bin", "/usr/sbin")
+PROGRAMS: Final = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
+"""Root's PATH. A release unpacked by root keeps the builder's number, which is the first account's of the image."""
+LOADED: Final = re.compile(
+    r"(/usr)?(/local)?/lib\w*(/[^/]+-linux-[^/]+)?((/security)?/[^/]+\.so[\w.]*|/systemd/(system|system-generators)/[^/]+)"
+)
+"""What root's programs and systemd load from elsewhere: shared libraries, modules of PAM, units."""
 OPEN: Final = ("/", "/bin", "/etc", "/lib", "/sbin", "/usr", "/usr/bin", "/usr/lib", "/usr/sbin", "/var", "/var/lib")
 """Folders that everybody must be able to enter, or no service can run as a user of its own."""
 PUBLIC: Final = ("/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/ld.so.cache")
@@ -129,7 +134,8 @@ def _grouped(by_folder: Mapping[str, Sequence[Finding]]) -> Iterator[Finding]:
 
 
 def _owner(entry: DirectoryEntry) -> Iterator[Finding]:
-    program = entry.path.rpartition("/")[0] in PROGRAMS and entry.uid >= HUMAN
+    runs = _folder(entry.path) in PROGRAMS or LOADED.fullmatch(entry.path) is not None
+    program = runs and entry.uid >= HUMAN
     if (watched(entry.path) and entry.uid != 0) or program:
         yield Finding("owner", entry.path, f"must be root's, and belongs to the user id {entry.uid}")
 

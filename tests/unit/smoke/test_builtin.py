@@ -280,6 +280,7 @@ OWNERS = "shadow 42\n41ed 0 0 /etc\n81a4 0 0 /etc/passwd\n81a0 0 42 /etc/shadow\
         ("81a4 1000 0 /etc/sudoers", "/etc/sudoers"),
         ("81a4 0 0 /etc/shadow", "/etc/shadow"),
         ("41ff 0 0 /etc", "/etc"),
+        ("81ed 1001 1001 /usr/local/bin/tool", "/usr/local/bin/tool"),
     ],
 )
 def test_what_decides_who_is_root_is_roots_alone(machine: Machine, line: str, path: str) -> None:
