@@ -158,3 +158,8 @@ def test_testinfras_own_answers_are_to_be_had() -> None:
 
 def test_other_modules_are_testinfras() -> None:
     assert issubclass(host().file, File)
+
+
+def test_ansible_says_that_it_is_for_ansibles_own_connection() -> None:
+    with pytest.raises(RuntimeError, match="only available with ansible connection"):
+        host().ansible("ping")
