@@ -183,10 +183,12 @@ def _booting(text: str, stage: Stage, last_error: str) -> Diagnosis:
         "session": lambda: "the login shell or a forced command ends at once, or the disk is full",
     }
     hint = hints.get(stage, lambda: "look at the machine's console")()
-    if not lines:
+    if not lines and stage != "session":  # whoever lets us in has a kernel
         silent = "no kernel wrote to it: is there a boot loader on the disk for this firmware? A screenshot may show "
         return Diagnosis(f"{last_error}; the console is silent", silent + "more; else " + hint)
     if _LOGIN.search(text):
         hint += "; or it listens on another port: @bakery.image(login=bakery.Login(port=...)) says so to the tests"
         return Diagnosis(f"{last_error}, though the system is up (its console shows a login prompt)", hint)
+    if not lines:
+        return Diagnosis(last_error, hint)
     return Diagnosis(f"{last_error}; still booting: last line {lines[-1][-200:]!r}", "allow more time, or " + hint)

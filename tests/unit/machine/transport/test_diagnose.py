@@ -111,3 +111,10 @@ def test_the_evidence_is_quoted() -> None:
 
 def test_terminal_control_is_taken_out() -> None:
     assert clean("\x1b[2J\x1b[01;01Hone\r\ntwo\x1b[0m") == "one\ntwo"
+
+
+def test_a_silent_console_does_not_explain_a_machine_that_lets_us_in() -> None:
+    found = diagnose("", "session", "logged in, but no command runs")
+    assert found.verdict == "logged in, but no command runs"
+    assert "boot loader" not in found.hint
+    assert "boot loader" in diagnose("", "banner", "no SSH server answers").hint
