@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from bakery.errors import BakeryError, ImagefileError, UsageError
@@ -21,7 +21,7 @@ from bakery.imagefile.recipe import ImageSpec, Recipe
 from bakery.imagefile.signatures import takes_variables
 from bakery.imagefile.user_code import call_user_code, repr_of, user_line
 from bakery.imagefile.variables import Cell, Settings, own_copy, resolve
-from bakery.model import Problem, Source
+from bakery.model import Problem, Source, to_json
 from bakery.util.suggestions import did_you_mean
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -174,8 +174,24 @@ def _source(function: Function, cell: Cell) -> tuple[Source, str]:
             hint=problem.hint,
             where=location_of(function),
         )
+    _refuse_odd_values(boot, function)
     choose: Callable[[], tuple[Source, str]] | None = getattr(boot, "choose", None)
     return choose() if choose else (boot, "")
+
+
+def _refuse_odd_values(boot: Source, function: Function) -> None:
+    """Refuse what could not be written down: into the journal, the plan, the key of a step."""
+    written = (field.name for field in fields(boot) if field.metadata.get("json", True) and field.name != "base")
+    for name in written:
+        try:
+            to_json(getattr(boot, name))
+        except (TypeError, RecursionError) as error:
+            raise ImagefileError(
+                f"source {name_of(function)}: {name}= cannot be written down",
+                why=str(error),
+                hint="use text, numbers, paths, and lists and mappings of them",
+                where=location_of(function),
+            ) from None
 
 
 def _mistakes(boot: Source) -> Iterator[Problem]:

@@ -215,6 +215,26 @@ def test_a_source_that_returns_something_else_is_refused(make: Make) -> None:
         plan(make(FILE.replace('    return Folder(cloud="far")', "    ...")), Settings())
 
 
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("object()", "object is not model data"),
+        ("[{'a': object()}]", "object is not model data"),
+        ("{1, 'a'}", "'<' not supported"),
+        ("bakery.Secret('abcdef')", "Secret is not model data"),
+        ("RING", "recursion"),
+    ],
+)
+def test_a_value_that_cannot_be_written_down_is_refused_at_its_source(
+    make: Callable[[str], Recipe], value: str, why: str
+) -> None:
+    text = "import bakery\nfrom bakery.testing.folder.driver import Folder\nRING = []\nRING.append(RING)\n"
+    with pytest.raises(ImagefileError, match=r"source here: cloud= cannot be written down") as raised:
+        plan(make(f"{text}\n@bakery.source\ndef here():\n    return Folder(cloud={value})\n"), Settings())
+    assert why in raised.value.why
+    assert raised.value.where is not None
+
+
 def test_a_source_that_raises_is_explained_at_its_line(make: Make) -> None:
     with pytest.raises(ImagefileError) as caught:
         plan(make(FILE.replace('Folder(cloud="far")', 'Folder(clout="far", base=None)')), Settings())
