@@ -334,8 +334,14 @@ def _ordered(chosen: Sequence[Build], linked: Mapping[str, Build]) -> list[Build
 
 def _warnings(recipe: Recipe, settings: Settings) -> list[str]:
     known = {name.upper() for name in getattr(recipe.variables, "__dataclass_fields__", {})}
-    return [
+    unknown = (
         f"the environment has {name}, but the imagefile has no such variable"
         for name in sorted(settings.environ)
         if name.startswith("BAKE_VAR_") and name.removeprefix("BAKE_VAR_").upper() not in known
-    ]
+    )
+    idle = (
+        f"{file.relative_to(recipe.folder)} marks {', '.join(names)}, and the image has none of them: "
+        f"import them by name (from {file.stem} import ...), or list them in an @bakery.image"
+        for file, names in sorted(recipe.idle.items())
+    )
+    return [*unknown, *idle]

@@ -46,13 +46,22 @@ class ImageSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """An imagefile, loaded and checked: functions and classes, nothing computed."""
+    """An imagefile, loaded and checked: functions and classes, nothing computed.
+
+    Args:
+        file, module: the imagefile.
+        images: its images.
+        variables: its class of variables.
+        functions: what the module holds, by kind.
+        idle: modules of the project that are imported whole, and whose marked functions the image does not have.
+    """
 
     file: Path
     module: ModuleType
     images: tuple[ImageSpec, ...]
     variables: type | None
     functions: Mapping[str, tuple[Function, ...]]
+    idle: unused.Idle = field(default_factory=dict[Path, tuple[str, ...]])
 
     @property
     def folder(self) -> Path:
@@ -89,7 +98,8 @@ def read(module: ModuleType, file: Path, marks: Sequence[NewMark] = ()) -> Recip
     name_checks.check(_with_variables(functions), variables)
     images = tuple(_specs(functions, file, variables))
     unused.check(images, functions, module, file, marks)
-    return Recipe(file=file, module=module, images=images, variables=variables, functions=functions)
+    idle = unused.idle_modules(functions, module, file, marks)
+    return Recipe(file=file, module=module, images=images, variables=variables, functions=functions, idle=idle)
 
 
 def _with_variables(functions: Mapping[str, tuple[Function, ...]]) -> Iterator[tuple[Function, int]]:

@@ -9,8 +9,11 @@ from typing import Any, Final, Protocol
 
 from bakery.errors import ImagefileError, Location
 from bakery.imagefile.marks import Mark, NewMark, location_of, mark_of, name_of, own_name
+from bakery.imagefile.user_code import is_users_file
 
 Functions = Mapping[str, tuple[Any, ...]]
+Idle = Mapping[Path, tuple[str, ...]]
+"""Names of what modules mark, by their files."""
 KEYS: Final = {"source": "sources", "task": "tasks", "test": "tests", "post": "post"}
 
 
@@ -66,6 +69,31 @@ def check(
         line = next((line for line in each.lines if line.file == file), None)
         if line is not None and each.mark.kind != "variables" and each.mark.token not in used:
             raise _unused(each, line, marks, functions, explicit=bool(functions["image"]))
+
+
+def idle_modules(functions: Functions, module: ModuleType, file: Path, marks: Sequence[NewMark]) -> Idle:
+    """Find the project's modules that an imagefile without `@bakery.image` imports whole, and takes nothing marked of.
+
+    Its image has what the imagefile itself holds: `import checks` brings the module, and none of its tests.
+
+    Args:
+        functions, module, file, marks: as for `check`.
+    """
+    if functions["image"]:
+        return {}
+    whole = {thing.__name__ for thing in vars(module).values() if type(thing) is ModuleType}
+    used = {mark.token for things in functions.values() for mark in _marks(things)}
+    found: dict[Path, list[NewMark]] = {}
+    for each in marks:
+        place = each.mark.where.file
+        theirs = place != file and place.is_relative_to(file.parent) and getattr(each.thing, "__module__", "") in whole
+        if theirs and each.mark.kind not in ("variables", "source"):
+            found.setdefault(place, []).append(each)
+    return {
+        place: tuple(each.mark.name or own_name(each.thing) for each in made)
+        for place, made in found.items()
+        if is_users_file(str(place)) and not any(each.mark.token in used for each in made)
+    }
 
 
 def _parts(image: ImageParts) -> Functions:

@@ -297,6 +297,28 @@ def test_what_a_library_marks_may_go_unused(load: Load, tmp_path: Path) -> None:
     assert [name_of(task) for task in recipe.images[0].tasks] == ["used"]
 
 
+@pytest.mark.parametrize(
+    ("use", "said"),
+    [
+        ("import shelf_of_tests\n", True),
+        ("from shelf_of_tests import NUMBER\n", False),
+        ("from shelf_of_tests import works\n", False),
+        ("import shelf_of_tests\n@bakery.image(tests=[shelf_of_tests.works])\ndef web(): ...\n", False),
+    ],
+)
+def test_a_module_that_is_imported_whole_and_whose_tests_the_image_has_not_is_warned_of(
+    load: Load, tmp_path: Path, use: str, said: bool
+) -> None:
+    (tmp_path / "shelf_of_tests.py").write_text(
+        "import bakery\nNUMBER = 1\n@bakery.test\ndef works(host): ...\n@bakery.test\ndef other(host): ...\n",
+        encoding="utf-8",
+    )
+    warnings = plan(load(use), Settings()).warnings
+    assert [text.partition(":")[0] for text in warnings] == [
+        "shelf_of_tests.py marks works, other, and the image has none of them"
+    ] * said
+
+
 def test_two_tasks_of_one_name_from_two_modules_are_told_apart_by_their_names_here(load: Load, tmp_path: Path) -> None:
     for name in ("shelf_a", "shelf_b"):
         (tmp_path / f"{name}.py").write_text("import bakery\n@bakery.task\ndef setup(m): ...\n", encoding="utf-8")
