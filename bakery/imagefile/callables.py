@@ -14,6 +14,8 @@ from typing import Any, Final
 
 from bakery.errors import ImagefileError, Location
 
+DEEPEST: Final = 3
+"""Collections in each other that are looked into; one may be in itself."""
 WITHOUT_YIELD: Final = {
     "source": "return the source: `return Qemu(...)`",
     "image": "return the name: `return f'web-{v.release}'`",
@@ -100,21 +102,25 @@ def refuse_unfinished(kind: str, name: str, result: Any, where: Location) -> Non
     Raises:
         ImagefileError: with what to write instead.
     """
-    for each, told in _parts(result):
-        what, hint = _unfinished(each)
+    for each, told, is_near in _parts(result):
+        what, hint = _unfinished(each) if is_near or isinstance(each, Awaitable) else ("", "")
         if what:
             if isinstance(each, CoroutineType):
                 each.close()  # or Python complains of it later
             raise ImagefileError(f"{kind} {name} returns {told}, {what}", where=where, hint=hint)
 
 
-def _parts(result: Any) -> Iterator[tuple[Any, str]]:
-    """Yield a result, and what is in it where it is a collection, each with what it is called."""
+def _parts(result: Any, within: str = "", depth: int = DEEPEST) -> Iterator[tuple[Any, str, bool]]:
+    """Yield a result, and what is in it where it is a collection, each with what it is called, and whether it is near.
+
+    A function that is deep in some data is data; a coroutine is nowhere.
+    """
     kind = type(result).__name__
-    yield result, f"a {kind}"
-    if isinstance(result, list | tuple | set | frozenset | dict):
+    yield result, f"{within} with a {kind} in it" if within else f"a {kind}", depth >= DEEPEST - 1
+    if depth and isinstance(result, list | tuple | set | frozenset | dict):
         parts: list[Any] = list(result.values() if isinstance(result, dict) else result)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  the user's
-        yield from ((part, f"a {kind} with a {type(part).__name__} in it") for part in parts)
+        for part in parts:
+            yield from _parts(part, within or f"a {kind}", depth - 1)
 
 
 def _unfinished(result: Any) -> tuple[str, str]:

@@ -244,6 +244,8 @@ UNFINISHED = {
     "a list of coroutines": "return [work()]",
     "a tuple of generators": "return (1, (m for _ in 'ab'))",
     "a mapping of futures": "return {'a': Future()}",
+    "coroutines in lists in a tuple": "return ([[work()]],)",
+    "a list that is in itself": "made = [work()]; made.insert(0, made); return made",
 }
 
 
