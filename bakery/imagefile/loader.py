@@ -162,7 +162,7 @@ def _package_of(folder: Path) -> tuple[Path, str]:
     With it, an imagefile in a package may say `from . import common`.
     """
     names: list[str] = []
-    while (folder / "__init__.py").is_file() and folder.name.isidentifier() and folder != folder.parent:
+    while (folder / "__init__.py").is_file() and "." not in folder.name and folder != folder.parent:  # `web-images` too
         names.insert(0, folder.name)
         folder = folder.parent
     return folder, "".join(f"{name}." for name in names)

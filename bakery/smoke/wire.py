@@ -59,7 +59,11 @@ def rebuild(cls: type | None, data: Mapping[str, Any] | None) -> Any:
     if cls is None or data is None:
         return None
     hints = typing.get_type_hints(cls)
-    return cls(**{name: _typed(value, hints.get(name, Any)) for name, value in data.items()})
+    values = {name: _typed(value, hints.get(name, Any)) for name, value in data.items()}
+    made = cls(**values)
+    for name, value in values.items():  # its __post_init__ has changed them already, when the build began
+        object.__setattr__(made, name, value)
+    return made
 
 
 def _fields(variables: Any) -> tuple[dataclasses.Field[Any], ...]:

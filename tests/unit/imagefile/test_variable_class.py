@@ -259,6 +259,17 @@ def test_a_class_of_variables_may_be(load: Load, what: str) -> None:
         variables.it = 2
 
 
+def test_tests_get_the_values_that_a_class_has_made_of_them_and_not_once_more(load: Load, tmp_path: Path) -> None:
+    recipe = load(
+        "@bakery.variables\nclass Vars:\n    it: int = 1\n    def __post_init__(self):\n"
+        "        object.__setattr__(self, 'it', self.it + 1)\n        object.__setattr__(self, 'also', 'derived')\n"
+    )
+    _, variables = of_plan(recipe, {"it": "5"})
+    assert (variables.it, variables.also) == (6, "derived")
+    again = sent(recipe, variables, tmp_path)
+    assert (again.it, again.also) == (6, "derived")
+
+
 def test_what_a_dataclass_below_says_of_its_fields_is_kept(load: Load) -> None:
     recipe = load(CLASSES["a dataclass with a description"][0])
     with pytest.raises(ImagefileError, match="not one of: a, b"):
@@ -344,8 +355,9 @@ def test_an_axis_may_be_of_any_type(load: Load) -> None:
     json.dumps(to_json(made))
 
 
-def test_an_imagefile_in_a_package_may_import_from_its_package(tmp_path: Path) -> None:
-    folder = tmp_path / "houseofimages" / "web"
+@pytest.mark.parametrize("names", ["houseofimages/web", "house-of-images/1-web"])
+def test_an_imagefile_in_a_package_may_import_from_its_package(tmp_path: Path, names: str) -> None:
+    folder = tmp_path / names
     folder.mkdir(parents=True)
     for place in (folder, folder.parent):
         (place / "__init__.py").write_text("", encoding="utf-8")
