@@ -54,6 +54,7 @@ def call_user_code(call: Callable[[], T], *, check: Callable[[], None] | None = 
         KeyboardInterrupt: somebody pressed Ctrl-C.
         Exception: whatever it raised.
     """
+    deepest = sys.getrecursionlimit()
     with _ctrl_c() as typed:
         try:
             with user_threads.watching(is_users_frame) as threads, process_end.refused():
@@ -66,6 +67,9 @@ def call_user_code(call: Callable[[], T], *, check: Callable[[], None] | None = 
                 raise KeyboardInterrupt from error
             sound = as_exception(error)
             raise sound from sound.__cause__
+        finally:
+            if sys.getrecursionlimit() < deepest:  # what follows is ours, and needs it
+                sys.setrecursionlimit(deepest)
     if threads.failures:
         raise as_exception(threads.failures[0])
     return result

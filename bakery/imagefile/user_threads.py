@@ -1,4 +1,4 @@
-"""What Python goes on after: errors that end a thread or a lost asyncio task of the user's, dropped coroutines."""
+"""What Python goes on after: errors that end a user's thread, future or asyncio task, and dropped coroutines."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Generator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, wraps
 from traceback import walk_tb
 from types import CoroutineType, FrameType, TracebackType
 from typing import Any, Final
+
+from bakery.imagefile import user_futures
 
 IsUsers = Callable[[FrameType], bool]
 _POLL: Final = 0.1
@@ -50,9 +53,10 @@ class StartedThreads:
         self.is_over = False
         self._is_users = is_users
         self._to_join: list[threading.Thread] = []
+        self._futures: list[Future[Any]] = []
 
     def join(self, check: Callable[[], None]) -> None:
-        """Wait for those that the user's code started by its own hand, unless they are daemons.
+        """Wait for what the user's code started by its own hand, unless it is a daemon, and for what it submitted.
 
         Args:
             check: called again and again; raises to end the waiting.
@@ -61,6 +65,21 @@ class StartedThreads:
             while thread.is_alive() and not thread.daemon and not isinstance(thread, threading.Timer):
                 thread.join(_POLL)
                 check()
+        for future in self._futures:  # the same
+            while not future.done():
+                wait([future], _POLL)
+                check()
+        self.failures += filter(None, map(user_futures.error_that_nobody_asked_for, self._futures))
+
+    def submitted(self, future: Future[Any], maker: FrameType) -> None:
+        """Remember a future if an executor makes it for the user's code; one that this makes itself is its own matter.
+
+        Args:
+            future: just made.
+            maker: the frame that makes it.
+        """
+        if not self._is_users(maker) and _through_python(maker, self._is_users):
+            self._futures.append(future)
 
     def forgotten(self, coroutine: CoroutineType[Any, Any, Any], frame: FrameType | None) -> bool:
         """Note a coroutine that is dropped before it ran, if that is in the user's code.
@@ -125,17 +144,23 @@ class _Registry:
         self._lock = threading.Lock()
         self._calls = 0
         self._start: Callable[[threading.Thread], None] | None = None
+        self._first: Callable[[Any], Any] | None = None
+        self._theirs: Callable[[Any], Any] | None = None
         self._excepthook: Callable[[Any], Any] | None = None
+        self._telling = threading.local()
         self._warn: Callable[[Any], None] | None = None
 
     def enter(self) -> None:
         with self._lock:
             self._calls += 1
             vars(_ASYNCIO)["error"] = _complain
+            user_futures.watch(_submitted)
             if self._start is None:
                 self._start, threading.Thread.start = threading.Thread.start, _start  # type: ignore[method-assign]  # put back below
-            if self._excepthook is None:
+            if threading.excepthook is not _ended:  # at first, or the user's code has put its own there
                 self._excepthook, threading.excepthook = threading.excepthook, _ended
+                if self._excepthook is not self._theirs:
+                    self._first = self._excepthook
             if self._warn is None and hasattr(warnings, _WARNS):
                 self._warn = getattr(warnings, _WARNS)
                 setattr(warnings, _WARNS, _forgotten)
@@ -146,10 +171,13 @@ class _Registry:
             if self._calls:
                 return
             vars(_ASYNCIO).pop("error", None)
+            user_futures.leave_alone()
             if self._start is not None and threading.Thread.start is _start:
                 threading.Thread.start, self._start = self._start, None  # type: ignore[assignment,method-assign]  # the same
             if self._excepthook is not None and threading.excepthook is _ended:
-                threading.excepthook, self._excepthook = self._excepthook, None
+                threading.excepthook = self._excepthook
+            else:
+                self._theirs = threading.excepthook
             if self._warn is not None and getattr(warnings, _WARNS) is _forgotten:
                 setattr(warnings, _WARNS, self._warn)
                 self._warn = None
@@ -166,6 +194,12 @@ class _Registry:
     def _current(self) -> StartedThreads | None:
         return _CURRENT.get() or (self.threads.get(threading.current_thread()) if self._calls else None)
 
+    def submitted(self, future: Future[Any], maker: FrameType) -> None:
+        """See that a future is made."""
+        current = self._current()
+        if current is not None:
+            current.submitted(future, maker)
+
     def forgotten(self, coroutine: CoroutineType[Any, Any, Any], frame: FrameType | None) -> None:
         """See that a coroutine is dropped which never ran."""
         current = self._current()
@@ -181,9 +215,20 @@ class _Registry:
         """See what ended a thread."""
         started = None if args.thread is None else self.threads.get(args.thread)
         if started is None or started.is_over or args.exc_value is None:
-            (self._excepthook or threading.__excepthook__)(args)
+            self._tell(args)
         else:
             started.failures.append(args.exc_value)
+
+    def _tell(self, args: threading.ExceptHookArgs) -> None:
+        """Pass on what is nobody's; a hook of the user's that passes it on to ours gets it to the one before both."""
+        if getattr(self._telling, "now", False):
+            (self._first or threading.__excepthook__)(args)
+            return
+        self._telling.now = True
+        try:
+            (self._excepthook or threading.__excepthook__)(args)
+        finally:
+            self._telling.now = False
 
 
 _CURRENT: ContextVar[StartedThreads | None] = ContextVar("bakery_started_threads", default=None)
@@ -198,6 +243,10 @@ def _registry() -> _Registry:
 def _start(self: threading.Thread) -> None:
     starter = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  the only way to know who asks
     _registry().starts(self, starter)
+
+
+def _submitted(future: Future[Any], maker: FrameType) -> None:
+    _registry().submitted(future, maker)
 
 
 def _forgotten(coro: CoroutineType[Any, Any, Any]) -> None:

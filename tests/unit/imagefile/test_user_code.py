@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, cast
 
@@ -104,9 +105,17 @@ def test_out_of_a_task_or_a_post_step(tmp_path: Path, way: str, kind: str) -> No
 
 
 def test_what_a_function_returns_is_returned_and_nothing_stays_installed() -> None:
-    before = threading.Thread.start, threading.excepthook, signal.getsignal(signal.SIGINT)
-    assert call_user_code(lambda: 5, check=lambda: None) == 5
-    assert before == (threading.Thread.start, threading.excepthook, signal.getsignal(signal.SIGINT))
+    def state() -> tuple[object, ...]:
+        hooks = threading.Thread.start, threading.excepthook, signal.getsignal(signal.SIGINT)
+        return (*hooks, Future.__init__, Future.result, sys.getrecursionlimit())
+
+    def work() -> int:
+        sys.setrecursionlimit(200)
+        return 5
+
+    before = state()
+    assert call_user_code(work, check=lambda: None) == 5
+    assert before == state()
 
 
 def test_a_ctrl_c_is_an_interrupt_also_where_the_user_code_makes_something_else_of_it() -> None:
@@ -144,6 +153,27 @@ def test_threads_that_are_no_concern_of_the_function_are_left_alone() -> None:
     assert call_user_code(work, check=lambda: None) == 7
     never.set()
     pool.shutdown()
+
+
+@pytest.mark.parametrize("passes_on", [False, True])
+def test_a_hook_of_the_users_own_hides_no_thread_that_dies(passes_on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As crash reporters install one when they are imported."""
+    told: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", told.append)
+
+    def install() -> None:
+        before = threading.excepthook
+        threading.excepthook = lambda args: before(args) if passes_on else None
+
+    def fail() -> None:
+        raise ValueError("boom")
+
+    call_user_code(install, check=lambda: None)
+    with pytest.raises(ValueError, match="boom"):
+        call_user_code(lambda: threading.Thread(target=fail).start(), check=lambda: None)
+    (thread := threading.Thread(target=fail)).start()
+    thread.join()
+    assert len(told) == passes_on
 
 
 def test_waiting_for_a_thread_ends_when_the_run_is_cancelled() -> None:

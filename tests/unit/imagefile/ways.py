@@ -42,6 +42,8 @@ IN_THREADS = {
     "an error in a thread": "thread = threading.Thread(target=boom); thread.start(); thread.join()",
     "an error in a thread that nobody joins": "threading.Thread(target=slow_boom).start()",
     "an error in a thread of a thread": "thread = threading.Thread(target=spawn); thread.start(); thread.join()",
+    "an error in an executor that nobody asks": "ThreadPoolExecutor().submit(boom)",
+    "a map of an executor that nobody reads": "pool = ThreadPoolExecutor(); pool.map(boom_at, 'x'); pool.shutdown()",
     "a coroutine that is dropped": "work()",
     "an asyncio task that nobody asks": "asyncio.run(lost())",
 }
@@ -53,6 +55,7 @@ import asyncio
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import click
 import pytest
@@ -83,6 +86,10 @@ def deep():
 
 def boom():
     raise ValueError("boom")
+
+
+def boom_at(_):
+    boom()
 
 
 def slow_boom():
