@@ -7,20 +7,22 @@ from collections.abc import Iterator
 from bakery.build.job import Job
 from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope
+from bakery.disk.image_files import DISKS
 from bakery.disk.partitions import Disk
-from bakery.model import Problem
+from bakery.model import Artifact, Problem
 from bakery.provision.storage import apply_layout
 
 
-def _disk(job: Job) -> Disk | None:
-    disk = getattr(job.build.boot, "disk", None)
-    return disk if isinstance(disk, Disk) else None
+def _disks(job: Job) -> list[Disk]:
+    boot = job.build.boot
+    disks = (getattr(boot, "disk", None), *getattr(boot, "disks", ()))
+    return [disk for disk in disks if isinstance(disk, Disk)]
 
 
 def check(job: Job) -> Iterator[Problem]:
-    """Yield which passphrases of encrypted partitions are no secrets that somebody gave."""
-    disk = _disk(job)
-    for name in disk.secrets if disk is not None else ():
+    """Yield which passphrases of encrypted partitions nobody gave, and which disks of a base would be lost."""
+    yield from _lost_disks(job)
+    for name in (name for disk in _disks(job) for name in disk.secrets):
         if name not in job.secrets:
             yield Problem(
                 what=f"Partition(encrypted_by={name!r}): no secret of that name was given",
@@ -29,8 +31,17 @@ def check(job: Job) -> Iterator[Problem]:
             )
 
 
+def _lost_disks(job: Job) -> Iterator[Problem]:
+    """Yield that a base from elsewhere has disks which this driver would not take along."""
+    base = job.build.boot.base
+    if isinstance(base, Artifact) and base.data.get(DISKS) and job.build.driver != "qemu":
+        yield Problem(
+            what=f"{base.name} is an image of several disks, and {type(job.build.boot).__name__} takes the first",
+            hint="build on it with Qemu(...)",
+        )
+
+
 def enter(scope: Scope, running: RunningMachine) -> None:
     """Fill and mount the partitions of a machine that has just booted from its base for the first time."""
-    disk = _disk(scope.job)
-    if disk is not None and disk.layout:
-        apply_layout(running.machine.for_step("disk layout"), disk.layout, scope.job.secrets)
+    if layout := [part for disk in _disks(scope.job) for part in disk.layout]:
+        apply_layout(running.machine.for_step("disk layout"), layout, scope.job.secrets)

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from bakery.build.scope import Scope
 from bakery.disk import foreign_formats
+from bakery.disk.image_files import disks_of
 from bakery.disk.inspect import Finding, Hygiene, inspect_disks
 from bakery.errors import Interrupted, SmokeError
 from bakery.events import Notice, TestEnded
@@ -39,7 +40,8 @@ def inspect_image(scope: Scope, artifact: Artifact) -> None:
     with scope.phase("inspect"):
         started = time.monotonic()
         work = run.work(scope.build.name)
-        with foreign_formats.readable(artifact.path, artifact.format, run.folder.path, work) as disks:
+        with foreign_formats.readable(artifact.path, artifact.format, run.folder.path, work) as first:
+            disks = [*first, *((path, artifact.format) for path in disks_of(artifact).values())]
             findings = inspect_disks(disks, run.redactor.patterns(), hygiene, work)
         _report(scope, findings, time.monotonic() - started)
         fatal = [finding for finding in findings if finding.fatal]

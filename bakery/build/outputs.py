@@ -19,10 +19,13 @@ from bakery.cache.inputs.modules import users_files
 from bakery.cache.inputs.tracer import Tracer
 from bakery.disk.bases import checksum
 from bakery.disk.bases.cloud_image import CloudImage
+from bakery.disk.image_files import DISKS, disk_path, disks_of
+from bakery.disk.signatures import is_disk_image
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, PostError, UsageError
 from bakery.imagefile.builds import Build, Plan
 from bakery.model import Artifact
+from bakery.util.context import WorkContext
 from bakery.util.files import replacing, write_whole
 from bakery.util.sparse_files import copy_sparse, digest
 
@@ -135,24 +138,32 @@ def _place(artifact: Artifact, output: Path, run: RunContext) -> None:
         raise PostError(f"-o {output}: it is no file", hint=_fate(artifact))
     if any(item.path == target and item.kind == "file" for item in run.inputs):
         raise PostError(f"-o {output}: the image depends on that file", hint=_fate(artifact))
-    work = run.work(artifact.build)
-    if _is_copy(artifact, target, run):
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with artifact.path.open("rb") as source, replacing(target, durable=True) as to:
-            copy_sparse(source, to, work, what=f"writing {output.name}", total=artifact.size or 0)
+        for name, path in disks_of(artifact).items():  # first, so that Make's target is the last that is written
+            beside = disk_path(target, name)
+            if beside.exists() and not is_disk_image(beside):
+                raise PostError(f"-o {output}: {beside.name} beside it is no disk image", hint=_fate(artifact))
+            sha256 = next(disk["sha256"] for disk in artifact.data[DISKS] if disk["name"] == name)
+            _copy(path, beside, sha256, run.work(artifact.build))
+        _copy(artifact.path, target, artifact.sha256, run.work(artifact.build))
     except BakeryError as error:
         error.hint = error.hint or _fate(artifact)
         raise
 
 
-def _is_copy(artifact: Artifact, target: Path, run: RunContext) -> bool:
+def _copy(path: Path, target: Path, sha256: str, work: WorkContext) -> None:
+    if _is_copy(path, target, sha256, work):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("rb") as source, replacing(target, durable=True) as to:
+        copy_sparse(source, to, work, what=f"writing {target.name}", total=path.stat().st_size)
+
+
+def _is_copy(path: Path, target: Path, sha256: str, work: WorkContext) -> bool:
     """Say whether the file is the image already, and no link to it."""
-    if not artifact.sha256 or not target.is_file() or target.samefile(artifact.path):
+    if not sha256 or not target.is_file() or target.samefile(path):
         return False
-    same_size = target.stat().st_size == artifact.path.stat().st_size
-    return same_size and digest(target, "sha256", run.work(artifact.build)) == artifact.sha256
+    return target.stat().st_size == path.stat().st_size and digest(target, "sha256", work) == sha256
 
 
 def made_besides(options: BuildOptions) -> list[Path]:

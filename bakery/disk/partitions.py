@@ -155,14 +155,7 @@ class Disk:
             raise ImagefileError(
                 f"Disk({self.size!r}): its partitions leave no room for the system", hint="a larger disk"
             )
-        mounts = [part.mount for part in self.layout]
-        mounts += [volume.mount for part in self.layout for volume in part.volumes]
-        for what, names in (
-            ("name", [part.name for part in self.layout]),
-            ("mount point", [mount for mount in mounts if mount]),
-        ):
-            if twice := [name for name in names if names.count(name) > 1]:
-                raise ImagefileError(f"Disk: the {what} {twice[0]!r} stands there twice", hint="give another one")
+        refuse_twice(self.layout)
 
     @property
     def bytes(self) -> int:
@@ -173,6 +166,22 @@ class Disk:
     def secrets(self) -> Iterator[str]:
         """The names of the variables that hold passphrases."""
         yield from (part.encrypted_by for part in self.layout if part.encrypted_by)
+
+
+def refuse_twice(layout: Sequence[Partition]) -> None:
+    """Refuse a name or a mount point that stands in a machine's partitions twice, also on two disks.
+
+    Raises:
+        ImagefileError: one does.
+    """
+    mounts = [part.mount for part in layout]
+    mounts += [volume.mount for part in layout for volume in part.volumes]
+    for what, names in (
+        ("name", [part.name for part in layout]),
+        ("mount point", [mount for mount in mounts if mount]),
+    ):
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ImagefileError(f"Disk: the {what} {twice[0]!r} stands there twice", hint="give another one")
 
 
 def _named(mount: str, kind: str) -> str:

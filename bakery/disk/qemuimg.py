@@ -96,6 +96,20 @@ def overlay(
     path.chmod(0o600)
 
 
+def create(path: Path, *, size: int, work: WorkContext, cluster: int = BLOCK) -> None:
+    """Make an empty qcow2 disk that stands on nothing.
+
+    Args:
+        path: the file to make.
+        size: bytes that a guest sees.
+        work: can cancel it.
+        cluster: bytes of its clusters, as for `overlay`.
+    """
+    words: list[str | Path] = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", f"cluster_size={cluster}", path]
+    tools.run([*words, str(size)], work, what=f"making {path.name}", timeout=60)
+    path.chmod(0o600)
+
+
 def convert(
     source: Mapping[str, Any],
     to: Path,

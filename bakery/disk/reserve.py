@@ -60,6 +60,28 @@ def reserve(disk: Path, size: int, layout: Sequence[Partition], work: WorkContex
         _write_back(disk, table, size, folder, work)
 
 
+def label(disk: Path, size: int, layout: Sequence[Partition], work: WorkContext) -> None:
+    """Write a GPT with these partitions onto an empty qcow2 disk.
+
+    Args:
+        disk: the file, which nobody writes to.
+        size: the bytes that a guest sees of it.
+        layout: the partitions, in order; the last one ends where the disk does.
+        work: can cancel it.
+
+    Raises:
+        DriverError: there is no room.
+    """
+    with tempfile.TemporaryDirectory(prefix="bakery-table-") as name:
+        table = Path(name) / "table"
+        with table.open("wb") as file:
+            file.truncate(size)
+        script = "label: gpt\n" + _script(layout, size // MIB * MIB - MIB, MIB)
+        words = ["sfdisk", "--quiet", "--no-tell-kernel", "--no-reread", str(table)]
+        run(words, work, what="writing the partition table", stdin=script.encode())
+        _write_back(disk, table, size, Path(name), work)
+
+
 def _script(layout: Sequence[Partition], last: int, used: int) -> str:
     """Return the new partitions as sfdisk reads them, the last one ending where the disk does."""
     total = sum(part.bytes for part in layout)

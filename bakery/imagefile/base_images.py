@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from bakery.errors import ImagefileError
 from bakery.imagefile.builds import Build
@@ -34,6 +34,36 @@ def stands_on(build: Build, builds: Sequence[Build], recipe: Recipe) -> Build | 
         where = _source_of(build, recipe.image(build.spec))
         raise ImagefileError(f"the base of {build.source} is a {mark.kind}, not an image", where=location_of(where))
     return _of_image(build, base, builds, recipe)
+
+
+def refuse_further_disks(build: Build, linked: Mapping[str, Build], recipe: Recipe) -> None:
+    """Refuse to take an image of several disks to where only its first one would arrive.
+
+    Args:
+        build: one that stands on another.
+        linked: all builds, each with those that it stands on.
+        recipe: the imagefile.
+
+    Raises:
+        ImagefileError: it would lose disks.
+    """
+    one = build.publishes or build.driver != "qemu"
+    if one and (lost := next((name for name in build.after if has_further_disks(linked[name], linked)), "")):
+        verb = "publishes" if build.publishes else "builds on"
+        raise ImagefileError(
+            f"{build.name} {verb} {lost}, an image of several disks, and {type(build.boot).__name__} takes the first",
+            where=location_of(_source_of(build, recipe.image(build.spec))),
+            hint="put what is to go along into partitions of the first one: disk=Disk(SIZE, layout=[...])",
+        )
+
+
+def has_further_disks(build: Build, linked: Mapping[str, Build], above: tuple[str, ...] = ()) -> bool:
+    """Say whether an image has files beside its first disk's, of its own or of what it stands on."""
+    if build.driver != "qemu" or build.publishes or build.name in above:  # the last is a ring, refused elsewhere
+        return False
+    below = (linked[name] for name in build.after)
+    own = bool(getattr(build.boot, "disks", ()))
+    return own or any(has_further_disks(other, linked, (*above, build.name)) for other in below)
 
 
 def _source_of(build: Build, spec: ImageSpec) -> Function:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from bakery.errors import BakeryError, ImagefileError, UsageError
-from bakery.imagefile.base_images import stands_on
+from bakery.imagefile.base_images import refuse_further_disks, stands_on
 from bakery.imagefile.builds import Build, ImageRef, Plan, Step
 from bakery.imagefile.callables import refuse_unfinished
 from bakery.imagefile.labels import counts
@@ -29,7 +29,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What to build: globs over image names, and over source names."""
+    """What to build: globs over image names, each with `@SOURCE` or without, and over source names."""
 
     images: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
@@ -52,6 +52,8 @@ def plan(recipe: Recipe, settings: Settings, select: Selection | None = None) ->
     drafts = [draft for spec in recipe.images for draft in _drafts(recipe, spec, settings)]
     _refuse_twins([draft.build for draft in drafts], recipe)
     linked = {build.name: build for build in _link(drafts, recipe)}
+    for build in linked.values():
+        refuse_further_disks(build, linked, recipe)
     chosen = _chosen(list(linked.values()), select or Selection())
     ordered = _ordered(chosen, linked)
     variables = {draft.build.name: draft.variables for draft in drafts}
@@ -311,8 +313,9 @@ def _chosen(builds: Sequence[Build], select: Selection) -> list[Build]:
 
 
 def _names(build: Build, pattern: str) -> bool:
-    exact = pattern in (build.spec, build.image, build.name)  # a name may hold brackets, which a glob would read
-    return exact or any(fnmatch.fnmatchcase(name, pattern) for name in (build.spec, build.image, build.name))
+    names = (build.spec, build.image, build.name, f"{build.spec}@{build.source}", f"{build.image}@{build.source}")
+    exact = pattern in names  # a name may hold brackets, which a glob would read
+    return exact or any(fnmatch.fnmatchcase(name, pattern) for name in names)
 
 
 def _ordered(chosen: Sequence[Build], linked: Mapping[str, Build]) -> list[Build]:

@@ -41,14 +41,18 @@ def laptop() -> Qemu:
         ]),
         Partition("128M", mount="/vault", encrypted_by="vault"),
     ]
-    return Qemu(base=base, memory="1G", disk=Disk("6G", layout=layout))
+    return Qemu(base=base, memory="1G", disk=Disk("6G", layout=layout), disks=[
+        Disk("1G", layout=[Partition("512M", mount="/data", options="defaults,nofail")]),
+        Disk("64M"),
+    ])
 
 
 @bakery.task
 def fill(m: Machine) -> None:
-    for place in ("/srv", "/var/log", "/var/lib/data", "/vault"):
+    for place in ("/srv", "/var/log", "/var/lib/data", "/vault", "/data"):
         assert m.run(["findmnt", "-n", place], hide=True).ok
         m.run(["touch", f"{place}/here"])
+    m.run("echo raw > /dev/disk/by-id/virtio-disk3 && sync")
     assert m.run("ls -A / | grep -c '^srv$'", hide=True).ok
 
 
@@ -58,8 +62,10 @@ def everything_is_mounted(host: Host) -> None:
     assert "noatime" in host.mount_point("/srv").options
     assert host.mount_point("/var/log").filesystem == "ext4"
     assert host.mount_point("/var/lib/data").filesystem == "btrfs"
-    for place in ("/srv", "/var/lib/data"):
+    for place in ("/srv", "/var/lib/data", "/data"):
         assert host.file(f"{place}/here").exists
+    assert host.check_output("lsblk -dno SERIAL $(findmnt -no SOURCE /data | sed s/1$//)") == "disk2"
+    assert host.check_output("head -c 3 /dev/disk/by-id/virtio-disk3") == "raw"
     assert "partition" in host.check_output("swapon --show=TYPE --noheadings")
 
 
@@ -90,6 +96,9 @@ def test_a_layout_is_made_and_kept_in_the_image(place: Project) -> None:
     subprocess.run(["qemu-img", "convert", "-O", "raw", image["id"], raw], check=True)
     table = subprocess.run(["/usr/sbin/sfdisk", "-d", raw], check=True, capture_output=True, text=True).stdout
     assert [name in table for name in ('name="srv"', 'name="swap"', 'name="data"', 'name="vault"')] == [True] * 4
+    second = Path(image["id"]).with_suffix(".disk2.qcow2")
+    assert [disk["name"] for disk in image["data"]["disks"]] == ["disk2", "disk3"]
+    assert second.stat().st_size == image["data"]["disks"][0]["size"]
     assert SECRET.encode() not in raw.read_bytes()
     assert not [thing for thing in place.left() if ".bakery/images" not in thing]
 

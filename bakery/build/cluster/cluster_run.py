@@ -15,6 +15,7 @@ from bakery.build.context import RunContext
 from bakery.build.job import Job
 from bakery.build.preflight import needs_of
 from bakery.errors import UsageError
+from bakery.imagefile.base_images import has_further_disks
 from bakery.imagefile.builds import Build
 
 LEASE: Final = "BAKERY_CLUSTER_LEASE"
@@ -55,9 +56,10 @@ class ClusterRun:
 
         Raises:
             PreflightError: one has none; with what each worker lacks.
-            UsageError: the run has options that only this host can follow.
+            UsageError: the run has options that only this host can follow, or an image has several disks.
         """
         _refuse_options(run)
+        _refuse_further_disks(run, builds)
         workers = self._named(self.connection.workers())
         refuse_homeless({build.name: self._demand(run, build) for build in builds}, workers)
 
@@ -115,6 +117,16 @@ class ClusterRun:
     def remember_base(self, digest: str, address: str) -> None:
         """Note where an image's file is, for builds that stand on it."""
         self._bases[digest] = address
+
+
+def _refuse_further_disks(run: RunContext, builds: Sequence[Build]) -> None:
+    linked = {build.name: build for build in run.jobs.plan.builds}
+    for build in builds:
+        if has_further_disks(build, linked):
+            raise UsageError(
+                f"{build.name} is an image of several disks, of which a worker sends back the first",
+                hint="build it here, without --on and BAKERY_CLUSTER",
+            )
 
 
 def _refuse_options(run: RunContext) -> None:

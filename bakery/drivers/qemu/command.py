@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ class Placement:
         name: unique; `bakery-...`.
         folder: where QEMU runs; all files named here without a path are in it.
         layers: the disk's files, the lowest first.
+        further: the same of each disk beside the first, by its name, which the guest sees as its serial number.
         seed: True when there is a seed disk.
         credentials: files with systemd credentials.
         firmware: UEFI firmware, or None for BIOS.
@@ -35,6 +37,7 @@ class Placement:
     name: str
     folder: Path
     layers: tuple[Layer, ...]
+    further: Mapping[str, tuple[Layer, ...]] = field(default_factory=dict[str, tuple[Layer, ...]])
     seed: bool = False
     credentials: tuple[str, ...] = ()
     firmware: Firmware | None = None
@@ -102,20 +105,23 @@ def _disks(shape: MachineSpec, place: Placement) -> list[str]:
             "file": {"driver": "file", "filename": str(place.folder / SEED)},
         }
         words += ["-blockdev", _json(seed), "-device", _device(shape, drive=SEED, name="seed", slot=1)]
+    for slot, (name, layers) in enumerate(place.further.items(), 2):
+        words += ["-blockdev", _json(node(layers, name)), "-device"]
+        words.append(_device(shape, drive=name, name=name, slot=slot, serial=name) + errors)
     return words
 
 
-def _device(shape: MachineSpec, *, drive: str, name: str, slot: int) -> str:
+def _device(shape: MachineSpec, *, drive: str, name: str, slot: int, serial: str = "") -> str:
     match shape.disk_bus:
         case "scsi":
             kind = "scsi-hd,bus=scsi.0"
         case "sata":
             kind = f"ide-hd,bus={'ide' if shape.machine == 'q35' else 'sata'}.{slot}"
         case "nvme":
-            kind = f"nvme,serial=bakery{slot}"
+            serial, kind = "", f"nvme,serial={serial or f'bakery{slot}'}"
         case _:
             kind = "virtio-blk-pci"
-    return f"{kind},drive={drive},id={name}"
+    return f"{kind},drive={drive},id={name}" + (f",serial={serial}" if serial else "")
 
 
 def _firmware(place: Placement) -> list[str]:

@@ -22,7 +22,8 @@ from bakery.disk.reserve import reserve
 from bakery.drivers.base import Driver
 from bakery.drivers.qemu import acceleration, checkpoints, credentials, firmware, power, process, restore, screen
 from bakery.drivers.qemu.command import QEMU, SCREEN, SEED, VARIABLES, Placement, command
-from bakery.drivers.qemu.layers import Layer, Layers, add, node, virtual_size
+from bakery.drivers.qemu.further_disks import FurtherDisk, disks_for, make, with_further_disks
+from bakery.drivers.qemu.layers import Layer, Layers, add, further, node, virtual_size
 from bakery.drivers.qemu.machine_spec import MachineIdentity, MachineSpec, compression
 from bakery.drivers.qemu.monitor import Monitor, QmpError
 from bakery.drivers.qemu.process import SOCKET
@@ -43,7 +44,7 @@ KIND = "machine"
 RECORD = "machine.json"
 LEARNED = "host_key"
 """The file that holds the host key which a machine has made, once it was seen."""
-SPENT = ("disk-*.qcow2", SEED, VARIABLES, credentials.CREDENTIALS, SOCKET, SCREEN)
+SPENT = ("disk*-*.qcow2", SEED, VARIABLES, credentials.CREDENTIALS, SOCKET, SCREEN)
 """What a machine's folder need not hold when the machine is gone; its logs stay."""
 
 
@@ -61,7 +62,7 @@ class QemuDriver(Driver[Qemu]):
         """Yield what would stop a build: programs, firmware, acceleration, memory, the base's own problems."""
         yield from tools.missing({QEMU: "qemu-system-x86", **qemuimg.PACKAGES})
         yield from qemuimg.check(boot.format, boot.compression)
-        if boot.layout:
+        if boot.layout or any(disk.layout for disk in boot.disks):
             yield from tools.missing(RESERVE_PACKAGES)
         if not checkpoints.possible():
             yield Problem(what="no zstd, so no step can be reused", hint="apt install zstd", fatal=False)
@@ -125,7 +126,8 @@ class QemuDriver(Driver[Qemu]):
         shape = replace(shape, user=claim.login.user or shape.user, port=claim.login.port)
         host_key = claim.keys.host_public if given else ""
         layout = boot.layout if isinstance(boot, Qemu) else ()
-        return self._start(shape, identity, (base,), claim, size=size, host_key=host_key, layout=layout)
+        disks = disks_for(boot)
+        return self._start(shape, identity, (base,), claim, size=size, host_key=host_key, layout=layout, disks=disks)
 
     def _stands_on(self, boot: Qemu | Artifact, claim: Claim) -> tuple[MachineSpec, Layer, int]:
         """Return the shape of the machine, the disk under it, and the size that was asked for."""
@@ -150,6 +152,7 @@ class QemuDriver(Driver[Qemu]):
         host_key: str,
         restored: bool = False,
         layout: Sequence[Partition] = (),
+        disks: Sequence[FurtherDisk] = (),
     ) -> Handle:
         intent = claim.intend(KIND, folder=str(claim.folder.absolute()))
         self._note(claim)
@@ -161,6 +164,7 @@ class QemuDriver(Driver[Qemu]):
             name=claim.name,
             folder=claim.folder.absolute(),
             layers=layers.all(claim.folder),
+            further=make(disks, claim),
             credentials=credentials.prepare(
                 shape,
                 claim.keys,
@@ -267,8 +271,8 @@ class QemuDriver(Driver[Qemu]):
 
     def checkpoint(self, handle: Handle, key: str, folder: Path, claim: Claim) -> Checkpoint | None:
         """Save the machine's memory and disk into `folder`, whose path must not change later."""
-        if not checkpoints.possible():
-            return None
+        if not checkpoints.possible() or further(handle.folder):
+            return None  # the memory belongs to all disks, and only the first one's layers are shared
         return checkpoints.save(handle, key, folder, claim, host_key=self._host_key(handle))
 
     # ---- the image ------------------------------------------------------------------------------------------
@@ -278,14 +282,11 @@ class QemuDriver(Driver[Qemu]):
         power.off(handle, claim)
         shape = from_json(MachineSpec, handle.settings)
         disk = node(Layers.read(handle.folder).all(handle.folder))
-        return image_files.write(
-            disk,
-            name,
-            format=_format(shape.format),
-            settings=shape.to_json(),
-            claim=claim,
-            compression=compression(shape),
+        packed = compression(shape)
+        image = image_files.write(
+            disk, name, format=_format(shape.format), settings=shape.to_json(), claim=claim, compression=packed
         )
+        return with_further_disks(image, handle.folder, claim, packed)
 
     def image_format(self, boot: Qemu) -> str:
         """Return what the source asks for."""

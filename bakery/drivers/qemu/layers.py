@@ -15,7 +15,8 @@ from bakery.model import from_json
 from bakery.util.context import WorkContext
 from bakery.util.files import write_whole
 
-FILE = "layers.json"
+DISK = "disk"
+"""The machine's first disk; further ones are `disk2` and so on."""
 QCOW2_SIZE = slice(24, 32)
 """In a qcow2 header (QEMU's docs/interop/qcow2.txt): the size that a guest sees."""
 UNSAFE = {"direct": False, "no-flush": True}
@@ -46,13 +47,13 @@ class Layers:
     top: str
 
     @classmethod
-    def read(cls, folder: Path) -> Layers:
+    def read(cls, folder: Path, disk: str = DISK) -> Layers:
         """Read what `write` wrote."""
-        return from_json(cls, json.loads((folder / FILE).read_text()))
+        return from_json(cls, json.loads((folder / _file(disk)).read_text()))
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, disk: str = DISK) -> None:
         """Write it down."""
-        write_whole(folder / FILE, json.dumps(asdict(self)))
+        write_whole(folder / _file(disk), json.dumps(asdict(self)))
 
     def all(self, folder: Path) -> tuple[Layer, ...]:
         """Every layer, with whole paths, the lowest first."""
@@ -70,7 +71,31 @@ def must_exist(layers: Sequence[Layer]) -> None:
             raise DriverError("a layer of the machine's disk is gone", why=layer.file, hint="bake without the cache")
 
 
-def add(folder: Path, shared: Sequence[Layer], *, size: int, work: WorkContext) -> Layers:
+def further(folder: Path) -> list[str]:
+    """Return the names of a machine's disks beside the first, in order."""
+    names = (path.stem.removeprefix("layers-") for path in folder.glob(_file("*")))
+    return sorted(names, key=lambda name: int(name.removeprefix(DISK)))
+
+
+def _file(disk: str) -> str:
+    return "layers.json" if disk == DISK else f"layers-{disk}.json"
+
+
+def empty(folder: Path, disk: str, size: int, work: WorkContext) -> Layers:
+    """Make a further disk that stands on nothing, and has nothing on it.
+
+    Args:
+        folder: the machine's.
+        disk: its name.
+        size: bytes that the guest sees.
+        work: can cancel it.
+    """
+    layers = Layers(shared=(), top=f"{disk}-0.qcow2")
+    qemuimg.create(folder / layers.top, size=size, work=work)
+    return layers
+
+
+def add(folder: Path, shared: Sequence[Layer], *, size: int, work: WorkContext, disk: str = DISK) -> Layers:
     """Make the file that is written to, on top of others.
 
     Args:
@@ -78,6 +103,7 @@ def add(folder: Path, shared: Sequence[Layer], *, size: int, work: WorkContext) 
         shared: what it stands on, the lowest first.
         size: bytes that the guest sees; 0 for as many as the layer below has.
         work: can cancel it.
+        disk: which one.
 
     Raises:
         DriverError: `size` is less than the layer below has.
@@ -89,7 +115,7 @@ def add(folder: Path, shared: Sequence[Layer], *, size: int, work: WorkContext) 
         raise DriverError(
             f"disk= is {size >> 20} MiB, its base {least >> 20} MiB: a disk cannot shrink", hint="leave out disk="
         )
-    layers = Layers(shared=tuple(shared), top=f"disk-{len(shared)}.qcow2")
+    layers = Layers(shared=tuple(shared), top=f"{disk}-{len(shared)}.qcow2")
     path = folder / layers.top
     qemuimg.overlay(path, base=Path(below.file), format=below.format, size=max(size, least), work=work)
     return layers

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, get_args, get_type_hints
 
-from bakery.disk.partitions import Disk, Partition
+from bakery.disk.partitions import Disk, Partition, refuse_twice
 from bakery.drivers.shared import no_base
 from bakery.drivers.shared.kinds import refuse_wrong_kinds
 from bakery.errors import ImagefileError
@@ -15,6 +15,8 @@ from bakery.model import Problem, Source
 from bakery.util.units import parse_size
 
 SMALLEST_MEMORY = 64 << 20
+MOST_DISKS = 4
+"""Further ones: a SATA controller has six ports, and the seed takes one."""
 
 
 def size(text: str | int | Disk, *, field: str) -> int:
@@ -50,6 +52,8 @@ class Qemu(Source):
         cpus: processors that the guest sees.
         disk: size of its disk; the base's own size when not given. The base's size is the least. `Disk("40G",
             layout=[Partition(...)])` adds partitions of one's own behind the base's.
+        disks: further disks, at most four, each empty or with partitions: `[Disk("10G", layout=[...])]`. The guest sees
+            them as `disk2`, `disk3`, ..., their serial numbers. They are parts of the image, a file each.
         firmware: `bios` (SeaBIOS) or `uefi` (OVMF, without secure boot).
         machine: QEMU's machine type, `q35` or `pc`.
         disk_bus: how the disk is attached.
@@ -70,6 +74,7 @@ class Qemu(Source):
     memory: str | int = "1G"
     cpus: int = 2
     disk: str | int | Disk | None = None
+    disks: tuple[Disk, ...] = ()
     firmware: Literal["bios", "uefi"] = "bios"
     machine: Literal["q35", "pc"] = "q35"
     disk_bus: Literal["virtio", "scsi", "sata", "nvme"] = "virtio"
@@ -108,6 +113,8 @@ class Qemu(Source):
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", self.nic):
             raise ImagefileError(f"Qemu(nic={self.nic!r}): not the name of a network card", hint='"virtio-net-pci"')
         _ = self.disk_bytes
+        object.__setattr__(self, "disks", _disks(self.disks))
+        refuse_twice([*self.layout, *(part for disk in self.disks for part in disk.layout)])
 
     def mistakes(self) -> Iterator[Problem]:
         """Yield why the base is none, or none for this firmware."""
@@ -129,6 +136,16 @@ class Qemu(Source):
     def layout(self) -> tuple[Partition, ...]:
         """The partitions behind those of the base."""
         return tuple(self.disk.layout) if isinstance(self.disk, Disk) else ()
+
+
+def _disks(given: Any) -> tuple[Disk, ...]:
+    """Return the further disks; a single one in place of a list is a likely slip."""
+    disks: tuple[Any, ...] = tuple(given) if isinstance(given, list | tuple) else (None,)
+    if not all(isinstance(disk, Disk) for disk in disks):
+        raise ImagefileError(f"Qemu(disks={given!r}): not a list of disks", hint='disks=[Disk("10G")]')
+    if len(disks) > MOST_DISKS:
+        raise ImagefileError(f"Qemu(disks=...): {len(disks)} further disks", hint=f"at most {MOST_DISKS}")
+    return disks
 
 
 def _words(value: Any) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ import pytest
 
 from bakery import Secret
 from bakery.build import disk_layout
-from bakery.drivers import Debian, Disk, Partition, Qemu
+from bakery.drivers import Debian, Disk, Nspawn, Partition, Qemu
+from bakery.model import Artifact
 
 LAYOUT = [Partition("1G", mount="/vault", encrypted_by="vault"), Partition("1G", mount="/srv")]
 
@@ -17,7 +18,7 @@ LAYOUT = [Partition("1G", mount="/vault", encrypted_by="vault"), Partition("1G",
 def job(disk: Any, **secrets: Secret) -> Any:
     boot = Qemu(base=Debian("bookworm"), disk=disk)
     return SimpleNamespace(
-        build=SimpleNamespace(boot=boot), secrets=secrets, missing_secrets={"late": "VAULT is empty"}
+        build=SimpleNamespace(boot=boot, driver="qemu"), secrets=secrets, missing_secrets={"late": "VAULT is empty"}
     )
 
 
@@ -38,4 +39,22 @@ def test_a_machine_gets_its_partitions_where_it_has_some(monkeypatch: pytest.Mon
     for disk in ("9G", Disk("9G"), Disk("9G", LAYOUT)):
         scope: Any = SimpleNamespace(job=job(disk))
         disk_layout.enter(scope, running)
-    assert applied == [("disk layout", tuple(LAYOUT), {})]
+    assert applied == [("disk layout", LAYOUT, {})]
+
+
+def test_the_partitions_of_all_disks_are_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+    applied: list[Any] = []
+    monkeypatch.setattr(disk_layout, "apply_layout", lambda *given: applied.append(given[1]))
+    running: Any = SimpleNamespace(machine=SimpleNamespace(for_step=lambda name: name))
+    other = Partition("1G", mount="/data")
+    boot = Qemu(base=Debian("bookworm"), disk=Disk("9G", LAYOUT), disks=(Disk("2G", [other]), Disk("1G")))
+    scope: Any = SimpleNamespace(job=SimpleNamespace(build=SimpleNamespace(boot=boot), secrets={}))
+    disk_layout.enter(scope, running)
+    assert applied == [[*LAYOUT, other]]
+
+
+def test_a_base_whose_further_disks_would_be_lost_is_refused() -> None:
+    golden = Artifact(driver="qemu", id="/i/golden.qcow2", name="golden", data={"disks": [{"name": "disk2"}]})
+    for boot, driver, count in ((Nspawn(base=golden), "nspawn", 1), (Qemu(base=golden), "qemu", 0)):
+        made: Any = SimpleNamespace(build=SimpleNamespace(boot=boot, driver=driver), secrets={})
+        assert len([*disk_layout.check(made)]) == count

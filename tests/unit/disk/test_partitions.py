@@ -65,6 +65,17 @@ def test_a_disk_is_data_that_goes_into_the_plan() -> None:
         ),
         (lambda: Disk("9G", layout=["1G"]), "no partition"),  # type: ignore[list-item]  # what a slip looks like
         (lambda: Nspawn(base=Debian("bookworm"), disk=Disk("9G")), "takes a size alone"),  # type: ignore[arg-type]
+        (lambda: Qemu(base=Debian("bookworm"), disks=Disk("9G")), "not a list of disks"),  # type: ignore[arg-type]
+        (lambda: Qemu(base=Debian("bookworm"), disks=["9G"]), "not a list of disks"),  # type: ignore[arg-type]
+        (lambda: Qemu(base=Debian("bookworm"), disks=(Disk("1G"),) * 5), "at most 4"),
+        (
+            lambda: Qemu(
+                base=Debian("bookworm"),
+                disk=Disk("9G", [Partition("1G", mount="/a")]),
+                disks=(Disk("9G", [Partition("1G", name="b", mount="/a")]),),
+            ),
+            "mount point '/a' stands there twice",
+        ),
         (lambda: VirtualBox(base=Debian("bookworm"), disk=Disk("9G")), "size"),  # type: ignore[arg-type]
     ],
 )

@@ -150,3 +150,58 @@ def test_the_file_that_is_asked_for_is_the_one_made_here(tmp_path: Path) -> None
     check_outputs(planned(tmp_path, TWO, chosen), tmp_path / "web.qcow2")
     with pytest.raises(UsageError, match="2 images would be built"):
         check_outputs(planned(tmp_path, TWO, Selection(images=("web-trixie",))), tmp_path / "web.qcow2")
+
+
+SEVERAL = """
+from bakery.drivers import Disk
+import bakery.publish
+
+@bakery.source
+def wide() -> Qemu:
+    return Qemu(base=Debian("bookworm"), disks=[Disk("1G")])
+
+@bakery.image(sources=[wide])
+def golden(): ...
+
+@bakery.source
+def on_golden() -> Qemu:
+    return Qemu(base=golden)
+
+@bakery.image(sources=[on_golden])
+def app(): ...
+
+@bakery.source
+def there():
+    return {source}
+
+@bakery.image(sources=[there])
+def last(): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "refused"),
+    [
+        ("Qemu(base=app)", ""),
+        (
+            "Nspawn(base=golden)",
+            "last@there builds on golden@wide, an image of several disks, and Nspawn takes the first",
+        ),
+        ("Nspawn(base=app)", "last@there builds on app@on_golden, an image of several disks"),
+        (
+            "bakery.publish.Ec2(base=app)",
+            "last@there publishes app@on_golden, an image of several disks, and Ec2 takes",
+        ),
+    ],
+)
+def test_an_image_of_several_disks_goes_only_where_all_of_them_arrive(
+    tmp_path: Path, source: str, refused: str
+) -> None:
+    text = SEVERAL.format(source=source)
+    if not refused:
+        assert planned(tmp_path, text).build("last@there").after == ("app@on_golden",)
+        return
+    with pytest.raises(ImagefileError) as raised:
+        planned(tmp_path, text)
+    assert raised.value.what.startswith(refused)
+    assert raised.value.where is not None

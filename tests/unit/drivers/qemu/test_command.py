@@ -32,6 +32,24 @@ def devices(words: list[str]) -> list[str]:
     return [after for before, after in pairwise(words) if before == "-device"]
 
 
+@pytest.mark.parametrize(
+    ("bus", "device"),
+    [
+        ("virtio", "virtio-blk-pci,drive=disk2,id=disk2,serial=disk2,werror=report,rerror=report"),
+        ("scsi", "scsi-hd,bus=scsi.0,drive=disk2,id=disk2,serial=disk2,werror=report,rerror=report"),
+        ("sata", "ide-hd,bus=ide.2,drive=disk2,id=disk2,serial=disk2,werror=report,rerror=report"),
+        ("nvme", "nvme,serial=disk2,drive=disk2,id=disk2"),
+    ],
+)
+def test_a_further_disk_stands_beside_the_first_and_is_known_by_its_serial_number(bus: str, device: str) -> None:
+    place = replace(PLACE, further={"disk2": (Layer("/run/1/disk2-0.qcow2", "qcow2"),)})
+    words = command(MachineSpec(disk_bus=bus), IDENTITY, place)
+    first, second = blockdevs(words)
+    assert (first["node-name"], second["node-name"]) == ("disk", "disk2")
+    assert second["file"]["filename"] == "/run/1/disk2-0.qcow2"
+    assert device in devices(words)
+
+
 def test_only_loopback_is_bound_and_the_kernel_picks_the_port() -> None:
     netdev = next(word for word in command(MachineSpec(), IDENTITY, PLACE) if word.startswith("user,"))
     assert "hostfwd=tcp:127.0.0.1:0-:22" in netdev
