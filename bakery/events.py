@@ -228,7 +228,10 @@ class Failed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ArtifactKept(Event):
-    """An image is now the user's; `verdict` is what its smoke tests said, `untested` where none ran."""
+    """An image is now the user's; `verdict` is what its smoke tests said, `untested` where none ran.
+
+    `call` is what the command line calls it: the shortest name that means no other build's image.
+    """
 
     name: str
     id: str
@@ -236,6 +239,7 @@ class ArtifactKept(Event):
     size: int | None = None
     sha256: str = ""
     verdict: str = ""
+    call: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

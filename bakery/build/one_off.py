@@ -25,6 +25,7 @@ from bakery.model import Artifact
 from bakery.redaction.redactor import Redactor
 from bakery.reporting.bus import Bus, Reporter
 from bakery.reporting.summary import failed_event
+from bakery.state.image_names import names_build
 from bakery.state.journal import Journal
 from bakery.state.project import State
 from bakery.util.waiting import Cancel
@@ -54,7 +55,7 @@ class OneOffRun:
         self,
         build: Build,
         artifact: Artifact,
-        action: Callable[[Scope, RunningMachine], object],
+        action: Callable[[Scope, RunningMachine], int | None],
         *,
         needs_secrets: bool = False,
     ) -> int:
@@ -63,25 +64,25 @@ class OneOffRun:
         Args:
             build: the build that made the image, or one that could have.
             artifact: the image.
-            action: what to do on the machine.
+            action: what to do on the machine; may return an exit code of its own, which then is the run's.
             needs_secrets: True where it gets the variables, so that none may be missing.
         """
 
-        def boot(run: RunContext) -> None:
+        def boot(run: RunContext) -> int | None:
             with Scope(run, self.jobs[build.name]) as scope, scope.machine(artifact, role="smoke") as running:
-                action(scope, running)
+                return action(scope, running)
 
         return self.go(build, artifact.driver, boot, needs_secrets=needs_secrets)
 
     def go(
-        self, build: Build, driver: str, action: Callable[[RunContext], None], *, needs_secrets: bool = False
+        self, build: Build, driver: str, action: Callable[[RunContext], int | None], *, needs_secrets: bool = False
     ) -> int:
         """Do something under a run of its own, told by its events, and return the exit code.
 
         Args:
             build: in whose name.
             driver: the driver's name, for the events.
-            action: what to do.
+            action: what to do; may return an exit code of its own.
             needs_secrets: True where none may be missing.
         """
         started = time.monotonic()
@@ -91,10 +92,9 @@ class OneOffRun:
                 {"builds": [build.name], "imagefile": str(self.jobs.recipe.file), "started": time.time()}
             )
             run.emit(build_started(run, self.jobs[build.name], driver))
-            code = 0
             try:
                 self._learn(self.jobs[build.name], needed=needs_secrets)
-                action(run)
+                code = action(run) or 0
             except BakeryError as error:
                 code = error.exit_code
                 run.emit(failed_event(error, build=build.name, folder=run.folder.path))
@@ -150,16 +150,38 @@ class OneOffRun:
 def build_of(artifact: Artifact, plan: Plan, wanted: str | None = None) -> Build:
     """Return the build whose tests an image is to pass: the one that made it, else the one that the user names.
 
+    Args:
+        artifact: the image.
+        plan: all builds of the imagefile.
+        wanted: the user's name for an image of it, `web` or `web@laptop`; None where the artifact says enough.
+
     Raises:
-        UsageError: it cannot be told.
+        UsageError: it cannot be told, or several would fit and differ in their tests.
     """
-    specs = {build.spec for build in plan.builds}
-    for build in plan.builds:
-        if (wanted or artifact.build) in (build.name, build.spec, build.image):
-            return build
-    if wanted is None and len(specs) == 1:
-        return plan.builds[0]
-    raise UsageError(
-        f"no image of this imagefile belongs to {wanted or artifact.name!r}",
-        hint=f"name one with --image: {', '.join(sorted(specs))}",
-    )
+    name = wanted or artifact.build
+    named = [build for build in plan.builds if names_build(build.name, name, (build.image,))]
+    exact = [build for build in named if build.name in (name, artifact.build)]
+    found = exact or _same_driver(named, artifact)
+    if not found and wanted is None:
+        found = _same_driver(plan.builds, artifact) if len({build.spec for build in plan.builds}) == 1 else []
+    if not found:
+        known = ", ".join(sorted({build.image for build in plan.builds}))
+        raise UsageError(
+            f"no image of this imagefile belongs to {wanted or artifact.name!r}", hint=f"name one with --image: {known}"
+        )
+    if any(_tested_as(build, plan) != _tested_as(found[0], plan) for build in found):
+        choices = ", ".join(f"{build.image}@{build.source}" for build in found)
+        raise UsageError(
+            f"{wanted or artifact.name!r} means {len(found)} builds, whose tests differ",
+            hint=f"name one with --image: {choices}",
+        )
+    return found[0]
+
+
+def _same_driver(builds: Sequence[Build], artifact: Artifact) -> list[Build]:
+    return [build for build in builds if build.driver == artifact.driver] or [*builds]
+
+
+def _tested_as(build: Build, plan: Plan) -> tuple[object, ...]:
+    """Return what makes the tests of one build other than those of another."""
+    return build.spec, build.tests, build.suites, plan.variables.get(build.name)

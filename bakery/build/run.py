@@ -36,6 +36,7 @@ from bakery.model import Artifact, to_json
 from bakery.redaction.redactor import Redactor
 from bakery.reporting.bus import Bus, Reporter
 from bakery.reporting.summary import failed_event
+from bakery.state.image_names import short_name
 from bakery.state.journal import Journal
 from bakery.state.project import RunFolder, State
 from bakery.util.host_errors import no_space, trouble
@@ -330,6 +331,7 @@ class _Run:
                 size=artifact.size,
                 sha256=artifact.sha256,
                 verdict=artifact.verdict,
+                call=short_name(run.state.images(), artifact),
             )
         )
         seconds = time.monotonic() - started

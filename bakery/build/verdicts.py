@@ -17,6 +17,7 @@ from bakery.errors import BakeryError, SmokeError
 from bakery.events import Notice
 from bakery.imagefile.builds import Build
 from bakery.model import Artifact
+from bakery.state.image_names import short_name
 from bakery.state.project import State
 
 DOUBTS: Final = {"untested": "was not tested", "failed": "failed its tests"}
@@ -88,7 +89,7 @@ def warn_of_base(run: RunContext, build: Build, base: Artifact | None) -> None:
                 build=build.name,
                 level="warning",
                 message=f"it stands on {image.name}, which {DOUBTS[image.verdict]}",
-                hint=f"`bake test {image.name}` tests it",
+                hint=f"`bake test {short_name(run.state.images(), image)}` tests it",
             )
         )
 

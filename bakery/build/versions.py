@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from bakery.build.job import Job
+from bakery.disk.image_files import disk_path, disks_of
 from bakery.drivers.base import Driver
 from bakery.errors import BakeryError, UsageError
 from bakery.model import Artifact
+from bakery.state.image_names import names_build, refuse_several, short_name
 from bakery.state.project import State
 from bakery.state.versions import (
     FAMILY,
@@ -82,11 +84,13 @@ def link_current(image: Artifact) -> str:
         return ""
     if path.exists() and not path.is_symlink():
         return f"{path} is an image from before there were versions, and stays what it is"
-    fresh = path.with_name(f".{path.name}.link")
+    links = {path: image.path, **{disk_path(path, name): file for name, file in disks_of(image).items()}}
     try:
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(image.path.name)
-        fresh.replace(path)
+        for link, file in links.items():
+            fresh = link.with_name(f".{link.name}.link")
+            fresh.unlink(missing_ok=True)
+            fresh.symlink_to(file.name)
+            fresh.replace(link)
     except OSError as error:
         return f"{path} does not lead to the new version: {error}"
     return ""
@@ -110,7 +114,8 @@ def follow(image: Artifact, state: State) -> None:
         state.change_images(lambda images: make_current(images, left[-1]))
         link_current(left[-1])
     elif path is not None and path.is_symlink():
-        path.unlink()
+        for link in (path, *(disk_path(path, name) for name in disks_of(image))):
+            link.unlink(missing_ok=True)
 
 
 # ---- going back and forth -------------------------------------------------------------------------------------------
@@ -133,47 +138,42 @@ def claims_its_place(image: Artifact, state: State) -> str:
 
 def roll_back(
     state: State, name: str, to: str | None, drivers: Callable[[str], Driver[Any]]
-) -> list[tuple[Artifact, Artifact]]:
+) -> tuple[Artifact, Artifact]:
     """Make an older version of an image the current one, and keep it so until a new one is made.
 
     Args:
         state: the project's.
-        name: the image's name without a version, its function's name, or a build's.
+        name: the image's name, with `@SOURCE` where several sources have made it.
         to: the version; None for the one before the current.
         drivers: returns the driver of a name.
 
     Returns:
-        For each build of that name what was current, and what is.
+        What was current, and what is.
 
     Raises:
-        UsageError: there is no such image, or no such version.
+        UsageError: there is no such image or no such version, or several builds have one of that name.
     """
-    family = [image for image in state.images() if VERSION in image.data and name in _names(image)]
-    if not family:
-        known = ", ".join(sorted({image.data[FAMILY] for image in state.images() if VERSION in image.data}))
+    images = state.images()
+    having = [image for image in images if VERSION in image.data]
+    named = [image for image in having if names_build(image.build, name, (image.data[FAMILY],))]
+    if not named:
+        known = ", ".join(dict.fromkeys(short_name(images, image) for image in having))
         raise UsageError(
             f"no image {name!r} has versions",
             hint=f"images with versions: {known}" if known else "@bakery.image(versions=True) keeps them",
         )
-    changes = [
-        change
-        for build in dict.fromkeys(image.build for image in family)
-        if (change := _change([image for image in family if image.build == build], to)) is not None
-    ]
-    if not changes:
+    refuse_several(images, named, name)
+    family = [image for image in having if image.build == named[-1].build]
+    change = _change(family, to)
+    if change is None:
         versions = ", ".join(dict.fromkeys(str(image.data[VERSION]) for image in family))
         wanted = f"version {to}" if to else "version before the current one"
         raise UsageError(f"{name} has no {wanted}", hint=f"versions: {versions}")
-    for _, chosen in changes:
-        _refuse_gone(chosen, drivers)
-    for _, chosen in changes:
-        state.change_images(partial(make_current, chosen=chosen, pinned=True))
-        link_current(chosen)
-    return changes
-
-
-def _names(image: Artifact) -> tuple[str, ...]:
-    return image.data[FAMILY], image.build, image.build.partition("[")[0].partition("@")[0]
+    chosen = change[1]
+    _refuse_gone(chosen, drivers)
+    state.change_images(partial(make_current, chosen=chosen, pinned=True))
+    link_current(chosen)
+    return change
 
 
 def _change(versions: Sequence[Artifact], to: str | None) -> tuple[Artifact, Artifact] | None:

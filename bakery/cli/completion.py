@@ -52,12 +52,15 @@ def variables(ctx: click.Context, param: click.Parameter | None, incomplete: str
 
 
 def built(ctx: click.Context, param: click.Parameter | None, incomplete: str) -> list[CompletionItem]:
-    """Names of images that were built here."""
+    """Names of images that were built here, with the source where a name alone means several."""
     from click.shell_completion import CompletionItem
+
+    from bakery.state.image_names import short_name
 
     del param
     try:
-        names = {image.name for image in _project(ctx).state.images()}
+        images = _project(ctx).state.images()
+        names = {name for image in images for name in (image.name, short_name(images, image))}
     except Exception:  # the user is typing: an explanation would land in the middle of the line
         return []
     return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]

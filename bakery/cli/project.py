@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bakery.imagefile.builds import Plan
     from bakery.imagefile.recipe import Recipe
     from bakery.imagefile.variables import Settings
+    from bakery.model import Artifact
     from bakery.redaction.redactor import Redactor
     from bakery.reporting.bus import Reporter
     from bakery.reporting.lines import Verbosity
@@ -172,6 +173,27 @@ class Project:
 
         select = Selection(images=tuple(images), only=tuple(only), exclude=tuple(exclude))
         return plan(self.recipe, settings, select)
+
+    def image(self, name: str) -> Artifact:
+        """Return a kept image by its name, its id, or the path of its file.
+
+        Raises:
+            UsageError: there is none, or images of several builds have that name.
+        """
+        from bakery.state.image_names import meant
+
+        return meant(self.state.images(), self._id_of_file(name) or name)
+
+    def images_named(self, name: str) -> list[Artifact]:
+        """Return all kept images that a word may mean."""
+        from bakery.state.image_names import all_meant
+
+        return all_meant(self.state.images(), self._id_of_file(name) or name)
+
+    def _id_of_file(self, name: str) -> str:
+        """Return the id of the kept image whose file a word names; empty where it names none."""
+        path = str((self.folder / name).resolve())
+        return path if any(image.id == path for image in self.state.images()) else ""
 
     def cluster(self, given: Mapping[str, Any]) -> Cluster | None:
         """Return the cluster that `--on` or `BAKERY_CLUSTER` names; None where images are made here.

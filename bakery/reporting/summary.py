@@ -126,7 +126,7 @@ def next_steps(board: RunState) -> Iterator[tuple[str, str]]:
     made = next((track.artifact for track in board.tracks.values() if track.outcome == "ok" and track.artifact), None)
     if made is not None and board.ended is not None and board.ended.exit_code == 0:
         bake = shlex.join(["bake", *_elsewhere(board.started.command if board.started else "")])
-        yield "next", f"`{plain(bake)} ssh {plain(made.name)}` opens a shell on a machine of it"
+        yield "next", f"`{plain(bake)} ssh {plain(made.call or made.name)}` opens a shell on a machine of it"
 
 
 def _elsewhere(command: str) -> Iterator[str]:

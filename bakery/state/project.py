@@ -15,9 +15,10 @@ from typing import Any, Final
 
 from bakery.errors import PreflightError, UsageError
 from bakery.model import Artifact, to_json
+from bakery.state.image_names import meant
 from bakery.state.journal import Replay, is_locked, replay
 from bakery.state.ownership import hand_over, hand_over_alone
-from bakery.state.versions import FAMILY, is_current, make_current, newest_meant
+from bakery.state.versions import is_current, make_current
 from bakery.util.files import write_whole
 from bakery.util.reserve import spare
 
@@ -246,12 +247,6 @@ class State:
         """Return a kept image by its id, its build's name, or its name (the newest, or the current version).
 
         Raises:
-            UsageError: there is none.
+            UsageError: there is none, or images of several builds have that name.
         """
-        images = self.images()
-        named = [image for image in images if name in (image.id, image.build, image.name, image.data.get(FAMILY))]
-        spec = [image for image in images if image.build.partition("[")[0].partition("@")[0] == name]
-        if named or spec:
-            return newest_meant(named or spec)
-        known = ", ".join(sorted({image.name for image in images})) or "none yet; `bake build` makes one"
-        raise UsageError(f"no image {name!r} was built here", hint=f"images: {known}")
+        return meant(self.images(), name)

@@ -17,6 +17,7 @@ from bakery.cli.project import Project
 from bakery.errors import UsageError, near
 from bakery.model import Artifact, to_json
 from bakery.reporting.summary import VERDICTS
+from bakery.state.image_names import short_name
 from bakery.state.versions import VERSION, is_current
 from bakery.util.units import counted, format_size
 
@@ -68,6 +69,7 @@ def _json(image: Artifact) -> dict[str, Any]:
     cls=BakeCommand,
     epilog="""Examples:
     bake rm web-bookworm
+    bake rm web@laptop               of two sources that made it
     bake rm --yes ami-0123456789abcdef0""",
 )
 @click.argument("names", nargs=-1, required=True, metavar="IMAGE...", shell_complete=built)
@@ -77,9 +79,9 @@ def _json(image: Artifact) -> dict[str, Any]:
 def rm(project: Project, /, *, names: tuple[str, ...], dry_run: bool, yes: bool) -> None:
     """Delete images that were built here, with all that belongs to them.
 
-    IMAGE is a name (the newest of it), an id, or a build's name.
+    IMAGE is a name (the newest of it; `web@laptop` where several sources have made it), an id, or a file.
     """
-    chosen = {image.id: image for image in map(project.state.image, names)}  # named twice, deleted once
+    chosen = {image.id: image for image in map(project.image, names)}  # named twice, deleted once
     _remove(project, list(chosen.values()), yes=yes, dry_run=dry_run)
 
 
@@ -115,12 +117,13 @@ def rollback(project: Project, /, *, name: str, to: str | None) -> None:
     Its name means it from now on: for `bake ssh` and `bake test`, and for the file without a version. It stays so until
     a new version is made. Nothing is deleted, and nothing is changed at a provider.
     """
-    for before, now in roll_back(project.state, name, to, project.drivers.get):
-        text = f"{now.build}: {now.name} in place of {before.name}  {near(now.id)}"
-        output.record(text, {"did": "rolled back", "name": now.name, "before": before.name, "id": now.id}, project)
-        if now.verdict in VERDICTS:
-            hint = f"`bake test {now.name}` tests it, `bake rollback {name} --to VERSION` takes another one"
-            output.note(f"warning: {now.name} {SAID[now.verdict]}; {hint}", project)
+    before, now = roll_back(project.state, name, to, project.drivers.get)
+    text = f"{now.build}: {now.name} in place of {before.name}  {near(now.id)}"
+    output.record(text, {"did": "rolled back", "name": now.name, "before": before.name, "id": now.id}, project)
+    if now.verdict in VERDICTS:
+        call = short_name(project.state.images(), now)
+        hint = f"`bake test {call}` tests it, `bake rollback {name} --to VERSION` takes another one"
+        output.note(f"warning: {now.name} {SAID[now.verdict]}; {hint}", project)
 
 
 def _remove(project: Project, chosen: list[Artifact], *, yes: bool, dry_run: bool) -> None:

@@ -50,7 +50,7 @@ def mutate(
     from bakery.build.one_off import build_of
     from bakery.cli.reporters import exit_code, readers, screen
 
-    artifact = project.state.image(image)
+    artifact = project.image(image)
     settings = project.settings(values, var_files)
     plan = project.plan((), (), (), settings)
     build = build_of(artifact, plan)

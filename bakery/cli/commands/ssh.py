@@ -48,36 +48,39 @@ def _visit_image(project: Project, name: str, line: str, settings: Settings) -> 
     """Start a machine of an image, visit it, and return the exit code: the command's, or why there was no visit."""
     from bakery.build.one_off import build_of
     from bakery.cli.reporters import is_terminal, readers, screen
+    from bakery.events import Notice
     from bakery.machine.shell import open_shell
 
-    artifact = project.state.image(name)
+    artifact = project.image(name)
     plan = project.plan((), (), (), settings)
     build = build_of(artifact, plan)
     shown = screen(project)
-    ended: list[int] = []
 
-    def look_around(_scope: Any, running: Any) -> None:
+    def look_around(scope: Any, running: Any) -> int:
         endpoint = running.driver.endpoint(running.handle)
         with shown.paused() if is_terminal(shown) else nullcontext():
-            ended.append(_ended(open_shell(endpoint, running.claim.keys, running.claim.folder, line), line))
+            code = _ended(open_shell(endpoint, running.claim.keys, running.claim.folder, line), line)
+        if code:
+            scope.emit(Notice(level="warning", message=f"the command ended with exit code {code}"))
+        return code
 
     visit = project.one_off_run(plan, settings, readers(project, shown))
-    code = visit.machine(build, artifact, look_around)
-    return code or (ended[0] if ended else 0)
+    return visit.machine(build, artifact, look_around)
 
 
 def _run(project: Project, name: str) -> RunFolder | None:
-    """Return the run that is meant; None when it is an image."""
+    """Return the run that is meant; None when it is an image.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if project.images_named(name):
+        return None
     try:
-        project.state.image(name)
-    except UsageError as no_image:
-        try:
-            return project.state.run(name)
-        except UsageError as no_run:
-            raise UsageError(
-                f"{name!r} is neither an image nor a run", why=f"{no_image.hint}\n{no_run.hint}"
-            ) from no_run
-    return None
+        return project.state.run(name)
+    except UsageError as no_run:
+        known = ", ".join(dict.fromkeys(image.name for image in project.state.images())) or "none yet"
+        raise UsageError(f"{name!r} is neither an image nor a run", why=f"images: {known}\n{no_run.hint}") from no_run
 
 
 def _visit(run: RunFolder, line: str) -> int:

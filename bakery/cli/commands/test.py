@@ -176,9 +176,7 @@ def _artifact(project: Project, name: str) -> Artifact:
     from bakery.model import Artifact
 
     path = project.folder / name
-    if path.suffix in FORMATS and path.is_file():
-        known = [image for image in project.state.images() if image.id == str(path.resolve())]
-        if known:
-            return known[-1]
+    ours = {image.id for image in project.state.images()}
+    if path.suffix in FORMATS and path.is_file() and str(path.resolve()) not in ours:
         return Artifact(driver="qemu", id=str(path.resolve()), name=path.stem, format=FORMATS[path.suffix])
-    return project.state.image(name)
+    return project.image(name)

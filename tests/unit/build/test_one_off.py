@@ -114,6 +114,14 @@ def test_what_went_wrong_is_told_once_and_is_the_exit_code(project: Project) -> 
     assert project.state.runs()[0].about()["exit_code"] == code
 
 
+def test_a_command_that_fails_there_is_a_run_that_failed(project: Project) -> None:
+    one_off = visit(project)
+    assert one_off.machine(one_off.jobs.plan.builds[0], image_of(project), lambda *_: 7) == 7
+    assert [event.outcome for event in project.of(BuildEnded)] == ["failed"]
+    assert project.of(RunEnded)[0].exit_code == 7
+    assert project.state.runs()[0].about()["exit_code"] == 7
+
+
 def test_a_machine_that_cannot_be_destroyed_is_worth_more_than_what_was_found_on_it(project: Project) -> None:
     project.driver.raises["destroy"] = [DriverError("busy")] * 9
     one_off = visit(project)
@@ -165,7 +173,8 @@ class Vars:
         ("web[release=2]@here", None, "web[release=2]@here"),
         ("web[release=2]@here", "db", "db@here"),
         ("", "web-2", "web[release=2]@here"),
-        ("", "web", "web[release=1]@here"),
+        ("web[release=2]@here", "web", "web[release=2]@here"),
+        ("", "db@here", "db@here"),
     ],
 )
 def test_an_image_passes_the_tests_of_who_made_it_or_of_whom_the_user_names(
@@ -175,12 +184,19 @@ def test_an_image_passes_the_tests_of_who_made_it_or_of_whom_the_user_names(
     assert build_of(image, visit(project, TWO).jobs.plan, wanted).name == name
 
 
+def test_of_several_builds_whose_tests_differ_none_is_guessed(project: Project) -> None:
+    disk = Artifact(driver="memory", id="1", name="it")
+    with pytest.raises(UsageError, match="'web' means 2 builds, whose tests differ") as raised:
+        build_of(disk, visit(project, TWO).jobs.plan, "web")
+    assert raised.value.hint == "name one with --image: web-1@here, web-2@here"
+
+
 @pytest.mark.parametrize(("made_by", "wanted"), [("gone@here", None), ("", None), ("web@here", "nothing")])
 def test_where_that_cannot_be_told_the_images_are_named(project: Project, made_by: str, wanted: str | None) -> None:
     image = Artifact(driver="memory", id="1", name="it", build=made_by)
     with pytest.raises(UsageError, match=f"belongs to '{wanted or 'it'}'") as raised:
         build_of(image, visit(project, TWO).jobs.plan, wanted)
-    assert raised.value.hint == "name one with --image: db, web"
+    assert raised.value.hint == "name one with --image: db, web-1, web-2"
 
 
 def test_the_only_image_of_a_file_lends_its_tests_to_any_disk(project: Project) -> None:

@@ -111,7 +111,8 @@ def test_the_name_without_a_version_means_the_current_one(project: Project) -> N
 
 def back(project: Project, name: str = "web", to: str | None = None) -> list[tuple[str, str]]:
     drivers = {"memory": project.driver}
-    return [(old.name, new.name) for old, new in roll_back(project.state, name, to, drivers.__getitem__)]
+    old, new = roll_back(project.state, name, to, drivers.__getitem__)
+    return [(old.name, new.name)]
 
 
 def test_going_back_goes_one_version_back_each_time(project: Project) -> None:

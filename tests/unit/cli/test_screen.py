@@ -34,12 +34,12 @@ def run(project: Project, monkeypatch: pytest.MonkeyPatch) -> str:
     return folder.id
 
 
-def test_the_machine_that_was_started_last_is_meant_or_that_of_the_build(
+def test_a_machine_is_named_by_its_build_where_several_have_one(
     project: Project, run: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken: list[tuple[str, Path]] = []
     monkeypatch.setattr(FolderDriver, "screenshot", lambda _, machine, to: taken.append((machine.key, to)))
-    assert project.bake("screenshot").out == f"{run}-db-box.png\n"
+    assert project.bake("screenshot", "db").out == f"{run}-db-box.png\n"
     assert project.bake("screenshot", run[-4:], "--build", "web@box", "-o", "here.png").out == "here.png\n"
     names = [(key, to.relative_to(project.folder).name) for key, to in taken]
     assert names == [("two", f"{run}-db-box.png"), ("one", "here.png")]
@@ -60,11 +60,18 @@ def test_a_picture_takes_the_place_of_a_picture_alone(
         assert (done.code, why in done.err) == (2, True), done.err
 
 
+def test_of_several_builds_machines_none_is_guessed(project: Project, run: str) -> None:
+    for command in ("screenshot", "vnc"):
+        done = project.bake(command)
+        assert (done.code, f"2 builds of the run {run} have machines" in done.err) == (2, True)
+        assert "name one of them: --build web@box, db@box" in done.err
+
+
 def test_what_cannot_be_shown_is_said(project: Project, run: str) -> None:
     done = project.bake("screenshot", "--build", "other")
     assert (done.code, "there are machines of web@box, db@box" in done.err) == (2, True)
     for command in ("screenshot", "vnc"):
-        done = project.bake(command)
+        done = project.bake(command, "db@box")
         assert (done.code, "machines of the driver folder have no screen" in done.err) == (2, True)
 
 

@@ -132,30 +132,42 @@ def test_the_command_s_code_is_bake_s_and_a_lost_connection_has_its_own(
 
 
 @pytest.fixture
-def visits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
+def notices() -> list[str]:
+    """What was told during visits."""
+    return []
+
+
+@pytest.fixture
+def visits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, notices: list[str]) -> list[Any]:
     """Visits: what was visited; the code that they end with is the list's first element."""
     made: list[Any] = [0]
     driver = SimpleNamespace(endpoint=lambda _: HOST)
     running = SimpleNamespace(driver=driver, handle=None, claim=SimpleNamespace(keys=KEYS, folder=tmp_path))
 
-    def machine(_run: OneOffRun, build: Build, artifact: Artifact, action: Callable[[Any, Any], object]) -> int:
+    def machine(_run: OneOffRun, build: Build, artifact: Artifact, action: Callable[[Any, Any], int]) -> int:
         made.append((build.name, artifact.name))
         if made[0] == DriverError.exit_code:
             return DriverError.exit_code
-        action(None, running)
-        return int(made[0])
+        code = action(SimpleNamespace(emit=lambda event: notices.append(event.message)), running)
+        return int(made[0]) or code
 
     monkeypatch.setattr(OneOffRun, "machine", machine)
     return made
 
 
-def test_an_image_is_visited_on_a_machine_of_its_own(project: Project, shells: Shells, visits: list[Any]) -> None:
+def test_an_image_is_visited_on_a_machine_of_its_own(
+    project: Project, shells: Shells, visits: list[Any], notices: list[str]
+) -> None:
     project.image("web-trixie", 1, build="web[release=trixie]@crate")
     project.image("web-trixie", 2)
     shells.code = 7
-    assert project.bake("ssh", "web-trixie", "--", "exit", "7").code == 7
+    done = project.bake("ssh", "web-trixie", "--", "exit", "7")
+    assert (done.code, visits[1:]) == (2, [])
+    assert "name one of them: web-trixie@crate, web-trixie@box" in done.err
+    assert project.bake("ssh", "web-trixie@box", "--", "exit", "7").code == 7
     assert visits[1:] == [("web[release=trixie]@box", "web-trixie")]
     assert shells.opened == [(HOST, KEYS, shells.opened[0][2], "exit 7")]
+    assert notices == ["the command ended with exit code 7"]
 
 
 def test_an_image_comes_before_a_run_whose_id_has_the_same_in_it(

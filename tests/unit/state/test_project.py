@@ -112,7 +112,10 @@ def test_images_are_found_by_id_build_name_and_spec_the_newest_first(state: Stat
     state.add_image(image(3, "web-trixie", "db@box"))
     assert state.image("web-1").size == 1
     assert state.image("web[release=1]@box").size == 1
-    assert state.image("web").size == 2
+    with pytest.raises(UsageError, match="'web' means images of 2 builds"):
+        state.image("web")
+    state.add_image(replace(image(2), id="web-3", size=4))
+    assert state.image("web[release=2]@box").size == 4
     assert state.image("db").size == 3
     with pytest.raises(UsageError, match="no image 'x' was built here") as raised:
         state.image("x")
