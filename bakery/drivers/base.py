@@ -28,7 +28,7 @@ class Driver(ABC, Generic[S]):
     source: ClassVar[type[Source]]
     """What users return from `@bakery.source`."""
     requires: ClassVar[str] = ""
-    """How to install what it needs: `pip install imagebakery[aws]`."""
+    """How to install what it needs: `apt install qemu-utils`."""
     checkpoints_cost: ClassVar[bool] = False
     """True where a checkpoint costs money: then only tasks with `checkpoint=True` make one."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bakery.drivers.base import Driver
 from bakery.errors import PreflightError, UsageError
+from bakery.util.extras import install_hint
 from bakery.util.suggestions import nearest
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ OURS: Final = {
     "vsphere": "bakery.drivers.vsphere.driver:VSphereDriver",
 }
 """As in pyproject.toml. To ask all installed packages for their entry points takes longer than to load a driver."""
+
+
+EXTRAS: Final = {"ec2": "aws", "openstack": "openstack", "vsphere": "vmware"}
+"""Which extra of `pyproject.toml` brings a driver's library."""
 
 
 class Registry:
@@ -83,13 +88,18 @@ def _entry_points() -> Iterable[EntryPoint]:
     return entry_points(group=GROUP)
 
 
+def _needs(name: str) -> str:
+    """Return how to get what a driver imports."""
+    if name in EXTRAS:
+        return install_hint(EXTRAS[name])
+    return "install what it imports, beside bakery; the package that brings the driver says what that is"
+
+
 def _load(name: str, place: str) -> type[Driver[Any]]:
     """Import a class that is named as in an entry point: `module:Class`."""
     module, _, attribute = place.partition(":")
     try:
         driver: type[Driver[Any]] = getattr(import_module(module), attribute)
     except ImportError as error:
-        raise PreflightError(
-            f"the driver {name} cannot be loaded", why=f"{error}", hint=f"pip install 'imagebakery[{name}]'"
-        ) from error
+        raise PreflightError(f"the driver {name} cannot be loaded", why=f"{error}", hint=_needs(name)) from error
     return driver

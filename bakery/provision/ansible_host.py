@@ -18,6 +18,7 @@ from bakery.events import Output
 from bakery.machine.output import CommandOutput, caller
 from bakery.model import Result
 from bakery.provision.ansible_events import NOT_INPUTS
+from bakery.util.extras import install_hint
 from bakery.util.process import run_process
 from bakery.util.results import TimedOut
 from bakery.util.waiting import Cancel
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from bakery.machine.access import MachineAccess
 
 LAUNCHER: Final = Path(__file__).parent / "inside_ansible" / "launcher.py"
-HINT: Final = "pip install 'imagebakery[ansible]', or give program= the path of an ansible-playbook"
 CLOSE: Final = 5.0
 """Seconds that a connection has to end when it is told to."""
 
@@ -92,6 +92,10 @@ class AnsibleProgram:
             voice.end()
 
 
+def _hint() -> str:
+    return f"{install_hint('ansible')}, or give program= the path of an ansible-playbook"
+
+
 def find_program(given: str) -> AnsibleProgram:
     """Find Ansible: the one that is named, that of this Python, or the one on PATH.
 
@@ -102,12 +106,14 @@ def find_program(given: str) -> AnsibleProgram:
         return _program(sys.executable)
     path = shutil.which(given or "ansible-playbook")
     if path is None:
-        raise PreflightError("there is no ansible-playbook on this host", where=caller(), hint=HINT)
+        raise PreflightError("there is no ansible-playbook on this host", where=caller(), hint=_hint())
     with Path(path).open("rb") as file:
         first = file.readline(512).decode(errors="replace").strip()
     python = first.removeprefix("#!").split()[-1:] if first.startswith("#!") else []
     if not python or "python" not in python[0]:
-        raise PreflightError(f"{path} is not Ansible's own: its first line names no Python", where=caller(), hint=HINT)
+        raise PreflightError(
+            f"{path} is not Ansible's own: its first line names no Python", where=caller(), hint=_hint()
+        )
     return _program(shutil.which(python[0]) or python[0])
 
 

@@ -26,6 +26,7 @@ from packaging.utils import canonicalize_name
 from bakery.errors import BakeryError, DriverError
 from bakery.util import tools
 from bakery.util.context import WorkContext
+from bakery.util.extras import install_hint
 from bakery.util.lock import hold
 
 FORMAT: Final = 1
@@ -39,7 +40,6 @@ MACHINES: Final = ("x86_64", "aarch64")
 UV_NAMES: Final = {"PIP_INDEX_URL": "UV_DEFAULT_INDEX", "PIP_TRUSTED_HOST": "UV_INSECURE_HOST"}
 """What pip calls how an index is reached, and what uv does."""
 INDEXES: Final = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
-HINT: Final = "pip install 'imagebakery[salt]' brings uv, which does it on this host in seconds"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +216,10 @@ def find_uv() -> str:
         return str(importlib.import_module("uv").find_uv_bin())
     found = shutil.which("uv")
     if found is None:
-        raise _NotHereError("there is no uv on this host", hint=HINT)
+        raise _NotHereError(
+            "there is no uv on this host",
+            hint=f"{install_hint('salt')} brings uv, which does it on this host in seconds",
+        )
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bakery.errors import PreflightError, UsageError
+from bakery.util.extras import install_hint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ def security(address: str, certificates: Certificates) -> Any:
         from distributed import Security
     except ImportError as error:
         raise PreflightError(
-            "builds on other machines need Dask", why=str(error), hint="pip install 'imagebakery[cluster]'"
+            "builds on other machines need Dask", why=str(error), hint=install_hint("cluster")
         ) from error
     if not is_encrypted(address):
         return Security(require_encryption=False)

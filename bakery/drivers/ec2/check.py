@@ -17,6 +17,7 @@ from bakery.drivers.ec2.options import Filter, Newest, Parameter
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import BakeryError
 from bakery.model import Artifact, Problem
+from bakery.util.extras import install_hint
 
 ALLOWED = "DryRunOperation"
 ROOT_SIZE = 8
@@ -27,7 +28,7 @@ def check(clouds: Ec2Clouds, source: Ec2) -> Iterator[Problem]:
     try:
         import boto3
     except ImportError:
-        yield Problem(what="boto3 is not installed", hint="pip install imagebakery[aws]")
+        yield Problem(what="boto3 is not installed", hint=install_hint("aws"))
         return
     del boto3
     try:
@@ -58,7 +59,7 @@ def doctor(clouds: Ec2Clouds, *, offline: bool) -> Iterator[Problem]:
     try:
         import boto3
     except ImportError:
-        yield Problem(what="boto3 is not installed", hint="pip install 'imagebakery[aws]'", fatal=False)
+        yield Problem(what="boto3 is not installed", hint=install_hint("aws"), fatal=False)
         return
     yield Problem(what=f"boto3 {boto3.__version__}", fatal=False)
     try:

@@ -26,7 +26,7 @@ class Ec2Driver(Driver[Ec2]):
 
     name = "ec2"
     source = Ec2
-    requires = "pip install imagebakery[aws]"
+    requires = "imagebakery[aws]: see docs/install.md"
     checkpoints_cost = True
     syncs = True
 

@@ -16,6 +16,7 @@ from bakery.drivers.openstack.options import GlanceImage, GlanceUrl
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import BakeryError
 from bakery.model import Artifact, Problem
+from bakery.util.extras import install_hint
 
 if TYPE_CHECKING:
     from openstack.compute.v2.flavor import Flavor
@@ -56,7 +57,7 @@ def check(clouds: OpenStackClouds, source: OpenStack) -> Iterator[Problem]:
 
 def _no_library() -> Problem | None:
     if importlib.util.find_spec("openstack") is None:
-        return Problem(what="openstacksdk is not installed", hint="pip install imagebakery[openstack]")
+        return Problem(what="openstacksdk is not installed", hint=install_hint("openstack"))
     return None
 
 

@@ -25,7 +25,7 @@ class OpenStackDriver(Driver[OpenStack]):
 
     name = "openstack"
     source = OpenStack
-    requires = "pip install imagebakery[openstack]"
+    requires = "imagebakery[openstack]: see docs/install.md"
     syncs = True
 
     def __init__(self) -> None:

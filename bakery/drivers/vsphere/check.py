@@ -36,6 +36,7 @@ from bakery.drivers.vsphere.source import VSphere
 from bakery.errors import BakeryError, DriverError, PreflightError
 from bakery.model import Problem
 from bakery.util.context import WorkContext
+from bakery.util.extras import install_hint
 from bakery.util.units import format_size
 
 OLDEST, OLDEST_WITH_TPM = (6, 5), (6, 7)
@@ -55,7 +56,7 @@ class Found:
 def check(centers: VCenters, source: VSphere) -> Iterator[Problem]:
     """Yield what would stop a build, or only surprise its owner."""
     if importlib.util.find_spec("pyVmomi") is None:
-        yield Problem(what="pyvmomi is not installed", hint="pip install imagebakery[vmware]")
+        yield Problem(what="pyvmomi is not installed", hint=install_hint("vmware"))
         return
     try:
         center = centers.of_source(source)

@@ -29,7 +29,7 @@ class VSphereDriver(Driver[VSphere]):
 
     name = "vsphere"
     source = VSphere
-    requires = "pip install imagebakery[vmware]"
+    requires = "imagebakery[vmware]: see docs/install.md"
 
     def __init__(self) -> None:
         self.centers = VCenters()

@@ -56,7 +56,7 @@ def test_a_driver_whose_library_is_missing_says_what_to_install(
     with pytest.raises(PreflightError, match="the driver elsewhere cannot be loaded") as caught:
         Registry().get("elsewhere")
     assert "no_such_library" in caught.value.why
-    assert caught.value.hint == "pip install 'imagebakery[elsewhere]'"
+    assert caught.value.hint.startswith("install what it imports")
 
 
 def test_a_name_that_no_driver_has_is_refused_with_the_nearest() -> None:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from bakery.drivers.virtualbox.api import answers
 from bakery.drivers.virtualbox.api.answers import MachineName
 from bakery.drivers.virtualbox.api.vboxmanage import VBoxManage
+from bakery.util.extras import install_hint
 
 T = TypeVar("T")
 
@@ -83,7 +84,7 @@ def _name(machine: Any) -> str:
 
 def missing() -> str:
     """Return why pyvbox cannot be used in this process; empty where it can."""
-    for module, origin in (("vboxapi", "VirtualBox's SDK"), ("virtualbox", "pip install 'imagebakery[virtualbox]'")):
+    for module, origin in (("vboxapi", "VirtualBox's SDK"), ("virtualbox", install_hint("virtualbox"))):
         try:
             __import__(module)
         except Exception as error:  # XPCOM's glue raises what it likes where it finds no library

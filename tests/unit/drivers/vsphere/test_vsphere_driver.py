@@ -171,7 +171,7 @@ def test_doctor_says_which_server_the_environment_means(
     assert "no vSphere is named" in line.what
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     (problem,) = driver.check(source())
-    assert problem.hint == "pip install imagebakery[vmware]"
+    assert "[vmware]" in problem.hint
 
 
 def test_a_template_has_a_key_and_machines_overlap_unless_an_address_is_given(
