@@ -47,6 +47,7 @@ class IncrementalBuild:
         self._stands_on: tuple[str, ...] = ()
         self._provider = ProviderCheckpoints()
         self._records: list[Record] = []
+        self._last: list[Record] = []
 
     def rebind(self, job: Job) -> None:
         """Go on with functions and values of an imagefile that was read again; those that have run stay."""
@@ -127,6 +128,7 @@ class IncrementalBuild:
             )
             found.steps.used(self.scope.job.task(step).function, hit)
             self._records.append(hit.record)
+            self._last.append(hit.record)
 
     def _after(self, count: int) -> str:
         return f"after {self.scope.build.steps[count - 1].name}" if count else "on the machine as it booted"
@@ -243,6 +245,7 @@ class IncrementalBuild:
         result = self._keys().steps.record(self.key, task.function, task.options, tracer, self.variables)
         self.key = result.key
         self._records += [result.record] if result.record else []
+        self._last += [result.last] if result.last else []
         self.scope.run.inputs.update(result.files)
         if result.reasons:
             self.scope.emit(Notice(message=f"{step.name} cannot be cached: {'; '.join(result.reasons)}"))
@@ -284,7 +287,7 @@ class IncrementalBuild:
 
     def sign(self, artifact: Artifact) -> Artifact:
         """Write the content key onto a captured image."""
-        self.scope.run.records[self.scope.build.name] = tuple(self._records)
+        self.scope.run.records[self.scope.build.name] = tuple(self._last)
         if self.key is None:
             return artifact
         return replace(artifact, key=image_key(self.scope.job, self.key))

@@ -33,6 +33,7 @@ class Record:
         made: seconds since the epoch.
         problems: why its result must not be reused; empty for most.
         prekey: what was known before it ran; empty in what older versions wrote.
+        task: the name of the function that ran; empty in what older versions wrote.
     """
 
     key: str
@@ -44,12 +45,13 @@ class Record:
     made: float = field(default_factory=time.time)
     problems: tuple[str, ...] = ()
     prekey: str = ""
+    task: str = ""
 
     def to_json(self) -> dict[str, Json]:
         """Return a JSON object."""
         plain: dict[str, Json] = {"key": self.key, "parent": self.parent, "made": self.made}
         tables: dict[str, Json] = {"options": dict(self.options), "code": dict(self.code), "shown": dict(self.shown)}
-        plain |= {"problems": [*self.problems], "prekey": self.prekey}
+        plain |= {"problems": [*self.problems], "prekey": self.prekey, "task": self.task}
         return {**plain, **tables, "inputs": [item.to_json() for item in self.inputs]}
 
     @classmethod

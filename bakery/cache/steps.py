@@ -70,6 +70,7 @@ class Made:
         reasons: why it must not.
         files: the local files and folders that it depends on.
         record: what is remembered of it; None then.
+        last: the same, or why it must not be reused: what the next look at this step is compared with.
     """
 
     key: str
@@ -77,6 +78,7 @@ class Made:
     reasons: tuple[str, ...] = ()
     files: tuple[LocalInput, ...] = ()
     record: Record | None = field(default=None, compare=False, repr=False)
+    last: Record | None = field(default=None, compare=False, repr=False)
 
 
 class Steps:
@@ -177,8 +179,9 @@ class Steps:
         files = self._files(inputs)
         if problems or not options.cache:
             key = f"{PREFIX}{secrets.token_hex(20)}"
-            self._records.set_last(self._slot(task), Record(key=key, parent=parent, problems=problems))
-            return Made(key, reusable=False, reasons=problems, files=files)
+            last = Record(key=key, parent=parent, problems=problems, task=_name(task))
+            self._records.set_last(self._slot(task), last)
+            return Made(key, reusable=False, reasons=problems, files=files, last=last)
         prekey = _prekey(parent, code, options)
         key = _key(prekey, inputs)
         record = Record(
@@ -189,10 +192,11 @@ class Steps:
             shown=code.shown,
             inputs=inputs,
             prekey=prekey,
+            task=_name(task),
         )
         self._records.add(prekey, record)
         self._records.set_last(self._slot(task), record)
-        return Made(key, files=files, record=record)
+        return Made(key, files=files, record=record, last=record)
 
     def used(self, task: Callable[..., Any], hit: Hit) -> None:
         """Remember that a hit was used, so that the next change is told against it."""
@@ -233,8 +237,32 @@ class Steps:
         )
 
     def _slot(self, task: Callable[..., Any]) -> str:
-        name = getattr(task, "__qualname__", repr(type(task)))
-        return f"{self._root}\n{self._build}\n{name}"
+        return slot(self._root, self._build, _name(task))
+
+
+def remember(cache: Path, root: Path, build: str, record: Record) -> None:
+    """Take in a run of a step on another host: it is found again, and what changes next is told against it.
+
+    Args:
+        cache: the shared cache folder.
+        root: the imagefile's folder.
+        build: the build's name.
+        record: what the step took in there.
+    """
+    records = Records(cache)
+    if record.prekey:
+        records.add(record.prekey, record)
+    if record.task:
+        records.set_last(slot(root, build, record.task), record)
+
+
+def slot(root: Path, build: str, task: str) -> str:
+    """Return the name under which the last run of a step of a build is kept."""
+    return f"{root}\n{build}\n{task}"
+
+
+def _name(task: Callable[..., Any]) -> str:
+    return getattr(task, "__qualname__", repr(type(task)))
 
 
 def first_parent(base: str, **settings: Json) -> str:

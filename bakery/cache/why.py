@@ -20,7 +20,11 @@ def differences(old: Record, new: Record, *, step_prefix: str) -> list[str]:
     """
     reasons = [*_inputs(old.inputs, new.inputs), *_code(old, new), *_options(old, new)]
     if old.parent != new.parent:
-        reasons.append("a step before it changed" if new.parent.startswith(step_prefix) else "base image is newer")
+        reasons.append(
+            "a step before it changed"
+            if new.parent.startswith(step_prefix)
+            else "another base, or other settings of the source"
+        )
     return reasons or ["its result is no longer in the cache"]
 
 

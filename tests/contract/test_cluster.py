@@ -76,6 +76,11 @@ def test_images_are_made_on_workers_and_come_back_with_their_account(project: Cl
     assert again.returncode == 0, again.stderr
     assert again.stderr.count("up to date") == 2, again.stderr
 
+    project.write(image='matrix={"kind": ["a", "b"]}', disk="raw", work='print("now", v.kind)')
+    why, _ = project.start("why").communicate(timeout=60)
+    assert "task work changed" in why, why  # told against what ran there
+    assert "never ran" not in why, why
+
 
 def test_a_chain_of_images_is_made_by_a_client_in_this_process(
     project: ClusterProject, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

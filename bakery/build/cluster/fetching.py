@@ -14,8 +14,9 @@ from bakery.build.context import RunContext
 from bakery.build.job import Job
 from bakery.build.kept_images import write_down
 from bakery.build.versions import link_current
+from bakery.cache import steps
 from bakery.cache.inputs.external import LocalInput, OnDisk
-from bakery.cache.records import Record, Records
+from bakery.cache.records import Record
 from bakery.errors import BakeryError
 from bakery.events import Notice
 from bakery.model import Artifact, to_json
@@ -82,10 +83,7 @@ def _files(one: Try) -> list[Mapping[str, Any]]:
 
 def remember(run: RunContext, job: Job, message: Mapping[str, Any]) -> None:
     """Take in what the steps depended on, so that the next `bake` knows here that nothing has changed."""
-    records = Records(run.state.cache)
     for data in message["records"]:
-        record = Record.from_json(data)
-        if record.prekey:
-            records.add(record.prekey, record)
+        steps.remember(run.state.cache, job.folder, job.name, Record.from_json(data))
     for kind, name in message["inputs"]:
         run.inputs.add(LocalInput(cast("OnDisk", kind), job.folder / name))

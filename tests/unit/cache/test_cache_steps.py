@@ -17,7 +17,8 @@ import pytest
 
 from bakery.cache.inputs import digest, external
 from bakery.cache.inputs.external import LocalInput
-from bakery.cache.steps import Hit, Made, Miss, Steps, artifact_key, first_parent
+from bakery.cache.records import Record
+from bakery.cache.steps import Hit, Made, Miss, Steps, artifact_key, first_parent, remember
 from bakery.errors import ImagefileError
 from bakery.imagefile.task_options import TaskOptions
 from bakery.util.observer import ACTIVE, note_output, note_path, note_untraceable, untraced
@@ -211,8 +212,21 @@ def test_another_checkout_has_the_same_keys(started: Project, tmp_path: Path, mo
     assert isinstance(other.find(), Hit)
 
 
+def test_a_run_on_another_host_is_compared_with(started: Project, tmp_path: Path) -> None:
+    ran = started.run()
+    assert ran.last is not None
+    here = Project(started.root, tmp_path / "another-cache")
+    assert why(here) == "never ran"
+    remember(here.cache, here.root, "", Record.from_json(ran.last.to_json()))
+    assert why(here) == ""
+    assert why(here, parent="s1-123") == "a step before it changed"
+
+
 def test_a_newer_base_and_an_earlier_step_are_told_apart(started: Project) -> None:
-    assert why(started, parent=first_parent("sha256:newer", driver="qemu")) == "base image is newer"
+    assert (
+        why(started, parent=first_parent("sha256:newer", driver="qemu"))
+        == "another base, or other settings of the source"
+    )
     assert why(started, parent="s1-123") == "a step before it changed"
 
 
