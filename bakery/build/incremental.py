@@ -13,6 +13,7 @@ from bakery.build.provider_checkpoints import ProviderCheckpoints, list_checkpoi
 from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope
 from bakery.build.step_keys import StepKeys, base_key, image_key, look_up_steps
+from bakery.build.user_errors import about_source
 from bakery.cache import portable_records
 from bakery.cache.inputs.external import LocalInput
 from bakery.cache.inputs.tracer import Tracer
@@ -63,7 +64,7 @@ class IncrementalBuild:
         scope, run = self.scope, self.scope.run
         work = run.work(scope.build.name)
         driver = run.drivers.get(scope.build.driver)
-        with scope.phase("base"):
+        with scope.phase("base"), about_source(scope.job):
             parent = base_key(self.boot.base, work) or driver.prepare(self.boot, work)
             self._provider = list_checkpoints(scope, driver, self.boot)
         self._base = scope.base_key = parent
@@ -99,7 +100,8 @@ class IncrementalBuild:
     def _new_machine(self, stack: ExitStack) -> RunningMachine:
         """Launch a machine of the base."""
         self._tell_resumed("from the start: neither a machine nor a checkpoint of it is there")
-        running = stack.enter_context(self.scope.machine(self.boot))
+        with about_source(self.scope.job):
+            running = stack.enter_context(self.scope.machine(self.boot))
         package_mirror.enter(running)
         disk_layout.enter(self.scope, running)
         if running.driver.saves_boot:  # the next build need not wait for the boot

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from bakery.build.image_options import ImageOptions
-from bakery.errors import ImagefileError
+from bakery.errors import ImagefileError, Location
 from bakery.imagefile import loader
 from bakery.imagefile.builds import Build, Plan, Step
-from bakery.imagefile.marks import Function, name_of
+from bakery.imagefile.marks import Function, location_of, name_of
 from bakery.imagefile.recipe import Recipe
 from bakery.imagefile.task_options import TaskOptions
 from bakery.imagefile.variables import Cell, MissingSecret, Settings, own_copy, resolve
@@ -101,6 +101,12 @@ class Job:
     def folder(self) -> Path:
         """The imagefile's folder: what relative paths are relative to."""
         return self.recipe.folder
+
+    @property
+    def source_location(self) -> Location | None:
+        """Where the source stands, in whose words a base, a machine and a provider's settings are written."""
+        sources = self.recipe.image(self.build.spec).sources
+        return next((location_of(each) for each in sources if name_of(each) == self.build.source), None)
 
     @property
     def secrets(self) -> dict[str, Secret]:

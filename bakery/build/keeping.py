@@ -9,6 +9,7 @@ from typing import Any
 from bakery.build.kept_images import write_down
 from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope
+from bakery.build.user_errors import about_source
 from bakery.build.versions import link_current, with_version
 from bakery.drivers.publisher import Publisher
 from bakery.events import Notice
@@ -31,7 +32,7 @@ def publish(scope: Scope, image: Artifact | None) -> Artifact:
     publisher = scope.build.boot
     assert isinstance(publisher, Publisher)  # noqa: S101  that is what such a build is
     assert image is not None  # noqa: S101  it stands on the build that makes it
-    with scope.phase("publish"):
+    with scope.phase("publish"), about_source(scope.job):
         scope.machines.prepare_test(scope.run.drivers.get(publisher.driver))
         claim, ledger = scope.claims.new("image", publisher.driver)
         return _taken(scope, publisher.publish(image, scope.build.image, claim), ledger)

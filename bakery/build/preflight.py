@@ -28,10 +28,11 @@ def check_builds(run: RunContext, builds: Sequence[Build]) -> None:
     problems = [(build, problem) for build in builds for problem in _problems(run, build)]
     _warn(run, [(build, problem) for build, problem in problems if not problem.fatal])
     fatal = [(build, problem) for build, problem in problems if problem.fatal]
-    lines = list(dict.fromkeys(_line(build, problem) for build, problem in fatal))
+    lines = list(dict.fromkeys(_line(run, build, problem) for build, problem in fatal))
     if len(lines) == 1:
-        problem = fatal[0][1]
-        raise PreflightError(problem.what, why=problem.why, hint=problem.hint)
+        build, problem = fatal[0]
+        where = run.jobs[build.name].source_location
+        raise PreflightError(problem.what, why=problem.why, hint=problem.hint, where=where)
     if lines:
         raise PreflightError(f"{len(lines)} problems before the start", why="\n".join(lines))
 
@@ -75,5 +76,7 @@ def _too_large(run: RunContext, build: Build) -> Iterator[Problem]:
             yield Problem(what=f"it takes {count} of {name}, and the limit is {limits[name]}", hint="see --limit")
 
 
-def _line(build: Build, problem: Problem) -> str:
-    return "; ".join(filter(None, (f"{build.name}: {problem.what}", problem.why, problem.hint)))
+def _line(run: RunContext, build: Build, problem: Problem) -> str:
+    where = run.jobs[build.name].source_location
+    head = f"{build.name} ({where})" if where else build.name
+    return "; ".join(filter(None, (f"{head}: {problem.what}", problem.why, problem.hint)))

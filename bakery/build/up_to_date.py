@@ -8,6 +8,7 @@ from pathlib import Path
 from bakery.build.context import RunContext
 from bakery.build.job import Job
 from bakery.build.step_keys import base_key, image_key, look_up_steps
+from bakery.build.user_errors import about_source
 from bakery.build.verdict_key import files_of, holds, tests_key
 from bakery.cache.inputs.external import LocalInput
 from bakery.disk.bases.base import Base
@@ -45,7 +46,8 @@ def find_up_to_date_image(
     work = run.work(job.name)
     parent = base_key(boot.base, work)
     if parent is None and ask and not isinstance(boot.base, Base):
-        parent = run.drivers.get(job.build.driver).prepare(boot, work)
+        with about_source(job):
+            parent = run.drivers.get(job.build.driver).prepare(boot, work)
     if parent is None:
         return None
     keys = look_up_steps(job, parent, options=run.options, state=run.state)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
+from bakery.build.job import Job
 from bakery.errors import (
     BakeryError,
     ConnectError,
     DriverError,
     Location,
+    PreflightError,
     TaskError,
 )
 from bakery.imagefile.builds import Step
@@ -33,6 +37,16 @@ def as_error(kind: str, step: Step, error: Exception, family: type[BakeryError])
         error = family(error.what, why=error.why, hint=error.hint, where=error.where)
     error.where = error.where or where
     return error
+
+
+@contextmanager
+def about_source(job: Job) -> Generator[None]:
+    """Name the source's line in what a driver or a base refuses: a checksum, a flavor, a region is written there."""
+    try:
+        yield
+    except (PreflightError, DriverError) as error:
+        error.where = error.where or job.source_location
+        raise
 
 
 def _location(step: Step) -> Location | None:

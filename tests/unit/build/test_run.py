@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bakery.errors import (
+    BakeryError,
     CleanupError,
     DriverError,
     ImagefileError,
@@ -23,6 +24,8 @@ from .memory import HEAD, Project, left_in, project
 
 __all__ = ["project"]
 
+LINE = 1 + HEAD.splitlines().index("@bakery.source")
+"""Where the source `here` stands, by its decorator."""
 IMAGES = """
 @bakery.task
 def works(m): ...
@@ -91,7 +94,9 @@ def test_all_problems_are_told_before_anything_is_made(images: Project) -> None:
     error = outcome.errors[""]
     assert outcome.exit_code == PreflightError.exit_code
     assert error.what == "2 problems before the start"
-    assert error.why.splitlines() == ["base@here: no credentials; log in", "alone@here: no credentials; log in"]
+    assert [line.split(" (")[0] for line in error.why.splitlines()] == ["base@here", "alone@here"]
+    for line in error.why.splitlines():  # with the line of the source, which says whose credentials
+        assert line.endswith(f"imagefile.py:{LINE}): no credentials; log in")
     assert images.notices == ["odd"]
     assert images.driver.verbs("launch") == []
     assert images.state.images() == []
@@ -101,6 +106,19 @@ def test_one_problem_is_told_as_it_is(images: Project) -> None:
     images.driver.problems = [Problem(what="no credentials", why="no file", hint="log in")]
     error = images.build("alone").errors[""]
     assert (error.what, error.why, error.hint) == ("no credentials", "no file", "log in")
+    assert str(error.where).endswith(f"imagefile.py:{LINE}")
+
+
+@pytest.mark.parametrize("kind", [DriverError, PreflightError])
+def test_what_a_driver_refuses_of_a_source_has_the_sources_line(images: Project, kind: type[BakeryError]) -> None:
+    images.driver.raises["launch"] = [kind("there is no flavor m1.tiny")]
+    error = images.build("alone").errors["alone@here"]
+    assert str(error.where).endswith(f"imagefile.py:{LINE}")
+
+
+def test_a_cancelled_build_has_no_line_of_the_source(images: Project) -> None:
+    images.driver.raises["launch"] = [Interrupted("interrupted")]
+    assert images.build("alone").errors["alone@here"].where is None
 
 
 def test_a_build_that_takes_more_than_there_is_would_wait_for_ever(images: Project) -> None:
