@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bakery.disk import build
 from bakery.disk.bases import debian_recipe as recipe
@@ -25,24 +25,32 @@ def shelf(base: DebianChoice, work: WorkContext) -> BaseGenerations:
     """Return where a base is in the cache: in a place of its own for everybody who sees other owners in one tree."""
     name = f"debian-{base.suite}-{digest(base)[:16]}{owners.suffix()}"
     age = None if base.snapshot else base.max_age.total_seconds()
-    return BaseGenerations(work.cache / "bases" / name, work=work, what=f"Debian {base.suite}", max_age=age)
+    folder = work.cache / "bases" / name
+    return BaseGenerations(folder, work=work, what=f"Debian {base.suite}", max_age=age, recipe=decides(base))
 
 
 def digest(base: DebianChoice) -> str:
-    """Digest all that decides the content; not the host's mirror, which has the same packages."""
+    """Digest all that decides the content."""
+    return hashlib.sha256(json.dumps([*decides(base).values()]).encode()).hexdigest()
+
+
+def decides(base: DebianChoice) -> dict[str, Any]:
+    """Return all that decides the content; not the host's mirror, which has the same packages.
+
+    Those that a user says have the names of arguments: `packages=`.
+    """
     own = {path: [hashlib.sha256(data).hexdigest(), mode] for path, (data, mode) in recipe.own_files().items()}
-    decides = [
-        recipe.VERSION,
-        base.suite,
-        recipe.PACKAGES,
-        recipe.SUITES[base.suite].packages,
-        sorted(set(base.packages)),
-        base.mirror,
-        base.snapshot,
-        recipe.DEBCONF,
-        own,
-    ]
-    return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
+    return {
+        "version": recipe.VERSION,
+        "suite": base.suite,
+        "common packages": recipe.PACKAGES,
+        "packages of the suite": recipe.SUITES[base.suite].packages,
+        "packages=": sorted(set(base.packages)),
+        "mirror=": base.mirror,
+        "snapshot=": base.snapshot,
+        "answers": recipe.DEBCONF,
+        "files": own,
+    }
 
 
 def lines(base: DebianChoice, host: HostApt | None) -> tuple[list[str], list[str]]:

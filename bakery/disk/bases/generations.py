@@ -6,13 +6,14 @@ import hashlib
 import json
 import time
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from bakery.disk.bases import owners
+from bakery.disk.bases.why_made import note, why_none
 from bakery.disk.build import make_disk, remove
 from bakery.disk.fingerprint import fingerprint
 from bakery.errors import DriverError, PreflightError
@@ -26,6 +27,7 @@ Make = Callable[[Path, WorkContext], None]
 META = "meta.json"
 CURRENT = "current"
 NEW = ".new"
+DAY = 86400
 STATUS = "var/lib/dpkg/status"
 
 
@@ -39,13 +41,23 @@ class BaseGenerations:
         work: cancels, tells, and says whether we are offline.
         what: what it is, for messages: "Debian bookworm".
         max_age: seconds until it is made anew; None for never.
+        recipe: what decides the content, to say why it is made although the cache holds another.
     """
 
-    def __init__(self, folder: Path, *, work: WorkContext, what: str, max_age: float | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        work: WorkContext,
+        what: str,
+        max_age: float | None,
+        recipe: Mapping[str, Any] | None = None,
+    ) -> None:
         self.folder = folder
         self.work = work
         self.what = what
         self.max_age = max_age
+        self.recipe = recipe or {}
 
     def key(self) -> str | None:
         """Return the generation's name if it is there and young enough. Makes nothing, waits for nobody."""
@@ -121,6 +133,7 @@ class BaseGenerations:
                 )
             self.work.notice(f"{self.what} in the cache is older than it should be, and we are offline", warning=True)
             return generation
+        self.work.notice(f"{self.what} is made{self._why(generation)}")
         try:
             return self._make_tree(make)
         except DriverError as error:
@@ -130,6 +143,13 @@ class BaseGenerations:
                 f"{self.what} could not be made anew, so an older one is used", hint=str(error), warning=True
             )
             return generation
+
+    def _why(self, generation: Path | None) -> str:
+        if generation is not None:
+            return f" anew: the one in the cache was made more than {(self.max_age or 0) / DAY:g} days ago"
+        if (self.folder / CURRENT).exists():
+            return " anew"  # why has been said
+        return f": {why_none(self.folder, self.recipe)}"
 
     def _make_tree(self, make: Make) -> Path:
         new = self.folder / NEW
@@ -148,6 +168,7 @@ class BaseGenerations:
                 new.rename(target)
         finally:
             remove(new, self.work)
+        note(self.folder, self.recipe)
         write_whole(self.folder / CURRENT, name)
         return target
 

@@ -6,6 +6,7 @@ import os
 import tarfile
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,6 +77,38 @@ def test_a_tree_is_made_once_and_named_by_its_content(shelf: BaseGenerations) ->
     assert (shelf.tree(make), shelf.key(), make.calls) == (folder, folder.name, 1)
     assert (folder / "tree/var/lib/dpkg/status").read_text() == STATUS
     assert not (shelf.folder / generations.NEW).exists()
+
+
+@pytest.mark.parametrize(
+    ("theirs", "why"),
+    [
+        (None, "there is none in the cache yet"),
+        ({"version": 1, "packages=": ["curl"]}, "the one in the cache has packages=['curl'], not []"),
+        ({"version": 0, "packages=": []}, "the one in the cache was made by another version of bakery"),
+        ({"version": 1, "packages=": []}, "the one in the cache was made by another user, whose ids its files have"),
+        ({}, "the one in the cache was made by another version of bakery"),
+    ],
+)
+def test_why_a_base_is_made_is_said(
+    tmp_path: Path, tools: FakeTools, events: list[Event], theirs: dict[str, Any] | None, why: str
+) -> None:
+    work = WorkContext(cache=tmp_path, emit=events.append)
+
+    def shelf(name: str, recipe: dict[str, Any]) -> BaseGenerations:
+        folder = tmp_path / f"debian-bookworm-{name * 16}"
+        return BaseGenerations(folder, work=work, what="Debian bookworm", max_age=7 * 86400, recipe=recipe)
+
+    if theirs is not None:
+        shelf("a", theirs).tree(Maker(STATUS))
+        events.clear()
+    own = shelf("b", {"version": 1, "packages=": []})
+    tree = own.tree(Maker(STATUS))
+    assert notices(events) == [f"Debian bookworm is made: {why}"]
+    own.tree(Maker(STATUS))
+    assert len(notices(events)) == 1
+    _write(tree, {**_read(tree), "made": 1.0})
+    own.tree(Maker(STATUS))
+    assert notices(events)[1:] == ["Debian bookworm is made anew: the one in the cache was made more than 7 days ago"]
 
 
 def test_what_a_killed_process_left_is_no_part_of_a_new_tree(shelf: BaseGenerations) -> None:
