@@ -91,11 +91,12 @@ TEMPLATES: Final[Mapping[str, str]] = {
     "ci": "the jobs that bake on GitHub and GitLab",
 }
 HOST_PACKAGES: Final = (
-    "qemu-system-x86 qemu-utils ovmf mmdebstrap debian-archive-keyring e2fsprogs mtools dosfstools gdisk fdisk "
-    "xorriso zstd grub-common grub-pc-bin systemd-container uidmap openssh-client"
+    "qemu-system-x86 qemu-utils ovmf ipxe-qemu mmdebstrap debian-archive-keyring arch-test e2fsprogs mtools "
+    "dosfstools gdisk fdisk xorriso zstd grub-common grub-pc-bin grub-efi-amd64-bin systemd-container uidmap "
+    "slirp4netns openssh-client gpgv"
 )
-"""Debian packages with which a host of a CI service builds; `tools/host-packages` has the whole list."""
-CI_FILES: Final = {".github/workflows/images.yml": "github.yml.in", ".gitlab-ci.yml": "gitlab.yml.in"}
+"""Debian packages with which a host of a CI service builds: those of `tools/host-packages`, but for what is there."""
+CI_FILES: Final = {".github/workflows/images.yml": "github", ".gitlab-ci.yml": "gitlab"}
 
 
 def files_of(template: str, driver: str, file: str = FILE) -> dict[str, str]:
@@ -109,8 +110,14 @@ def files_of(template: str, driver: str, file: str = FILE) -> dict[str, str]:
     starter = STARTERS[driver]
     made = {file: _filled("minimal.py.in" if template == "ci" else f"{template}.py.in", starter, driver)}
     if template == "ci":
-        made |= {path: _filled(name, starter, driver) for path, name in CI_FILES.items()}
+        made |= {path: _job(name, starter, driver) for path, name in CI_FILES.items()}
     return made
+
+
+def _job(name: str, starter: Starter, driver: str) -> str:
+    """Return a CI service's file; where machines are rented, with a job that sweeps what a dead runner left."""
+    text = _filled(f"{name}.yml.in", starter, driver)
+    return text if starter.here else text + _filled(f"{name}-sweep.yml.in", starter, driver)
 
 
 def _filled(name: str, starter: Starter, driver: str) -> str:

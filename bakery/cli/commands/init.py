@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -44,13 +45,23 @@ def init(project: Project, /, *, driver: str, template: str) -> None:
     if template == "ci" and file.exists():
         del wanted[file]  # the jobs are for what is there
     if there := [path for path in wanted if path.exists()]:
-        raise UsageError(f"{near(str(there[0]))} exists already", hint="`bake list` shows what an imagefile holds")
+        raise UsageError(f"{near(str(there[0]))} exists already, and stays as it is", hint=_instead(file, name, there))
     for path, text in wanted.items():
         _write(path, text, folder=path.parent != file.parent)
         output.record(near(str(path)), {"did": "written", "file": str(path)}, project)
     _ignore(file.parent)
     looks = f"bake doctor {STARTERS[driver].drivers or driver}"
     output.note(f"next: `{looks}` looks at this host, `bake` builds the image", project)
+
+
+def _instead(file: Path, name: str, there: Sequence[Path]) -> str:
+    """Say what to do where something exists already."""
+    if file not in there:
+        return "move it away, and `bake init --template ci` writes the jobs of both services"
+    return (
+        f"`bake list` shows what is in it, `bake` builds it; `bake init --template ci` adds the jobs of a CI service; "
+        f"`bake -f other-{name} init` writes a second imagefile, `bake -C FOLDER init` one elsewhere"
+    )
 
 
 def _write(path: Path, text: str, *, folder: bool) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bakery.build.doctor import PROGRAMS
 from bakery.cli import manpages
 from bakery.cli.app import COMMANDS
-from bakery.cli.starters import STARTERS, TEMPLATES
+from bakery.cli.starters import HOST_PACKAGES, STARTERS, TEMPLATES
 from bakery.errors import UsageError
 
 from .conftest import Project
@@ -88,12 +89,39 @@ def test_the_jobs_of_a_ci_service_are_what_it_reads(empty: Project, driver: str)
     steps = github["jobs"]["bake"]["steps"]
     said = [step["run"] for step in steps if "run" in step]
     assert f"bake doctor {STARTERS[driver].drivers or driver}" in said
-    assert "bake" in said
+    assert "bake build --junit junit.xml --manifest manifest.json" in said
+    assert "bake gc" in said
+    kept = " ".join(step["with"]["path"] for step in steps if "upload-artifact" in step.get("uses", ""))
+    assert kept.split() == [".bakery/images", "manifest.json", ".bakery/runs/*/report.html", "junit.xml"]
     cache = next(step for step in steps if "cache" in step.get("uses", ""))
     assert cache["with"]["key"] == "bakery-${{ github.ref_name }}-${{ github.run_id }}"
     gitlab = yaml.safe_load((empty.folder / ".gitlab-ci.yml").read_text())
     assert gitlab["bake"]["variables"]["BAKERY_CACHE_DIR"].endswith(gitlab["bake"]["cache"]["paths"][0])
     assert "bake validate" in gitlab["bake"]["script"]
+    assert gitlab["bake"]["after_script"] == ["bake gc"]
+    assert {".bakery/images/", "manifest.json"} < {*gitlab["bake"]["artifacts"]["paths"]}
+    sweep = f"bake gc --driver {driver} --older-than 6h"
+    for jobs in (github["jobs"], gitlab):
+        steps = jobs["sweep"].get("steps", jobs["sweep"].get("script")) if "sweep" in jobs else []
+        assert (sweep in str(steps)) is not STARTERS[driver].here
+
+
+def test_a_job_installs_all_that_a_host_needs() -> None:
+    """It builds what `tools/host-packages` makes a host build, and `bake doctor` finds nothing missing there."""
+    script = (Path(__file__).parents[3] / "tools/host-packages").read_text()
+    whole = script.partition('packages="')[2].partition('"')[0].split()
+    for_working_on_bakery = {"busybox-static", "openssh-server", "python3-venv", "make"}
+    assert {*HOST_PACKAGES.split()} == {*whole} - for_working_on_bakery
+    wanted = {program.package for name in ("host", "qemu", "nspawn") for program in PROGRAMS[name]}
+    assert wanted - {*HOST_PACKAGES.split()} == {"util-linux"}  # every Debian has that
+
+
+def test_a_second_init_says_what_to_do_instead(empty: Project) -> None:
+    assert empty.bake("init").code == 0
+    done = empty.bake("init")
+    assert done.code == UsageError.exit_code
+    assert "imagefile.py exists already, and stays as it is" in done.err
+    assert "`bake` builds it; `bake init --template ci` adds" in done.err
 
 
 def test_jobs_are_written_beside_an_imagefile_that_is_there(empty: Project) -> None:
