@@ -155,11 +155,3 @@ def test_programs_are_started_in_one_place() -> None:
 def test_a_program_that_is_started_elsewhere_is_seen(tmp_path: Path, line: str) -> None:
     (tmp_path / "module.py").write_text(f"def start():\n    return 1\n\n{line}\n")
     assert len(list(starters(tmp_path / "module.py"))) == 1
-
-
-def test_the_public_names_are_in_the_reference() -> None:
-    reference = (ROOT.parent / "docs" / "reference.md").read_text(encoding="utf-8")
-    for name in bakery.__all__:
-        if name in ("Host", "Hygiene"):
-            continue  # testinfra's own, and documented under its home's name
-        assert f".{name}\n" in reference, f"{name} is not in docs/reference.md"

@@ -7,6 +7,7 @@ import inspect
 import re
 import runpy
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -204,3 +205,32 @@ def test_every_room_is_in_the_page_about_the_architecture() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     for door in (ROOT / "bakery").glob("*/__init__.py"):
         assert f"| `{door.parent.name}` |" in page
+
+
+# ---- the reference ---------------------------------------------------------------------------------------------------
+
+REFERENCE = (ROOT / "docs/reference.md").read_text()
+PUBLIC = ("bakery", "bakery.drivers", "bakery.publish", "bakery.provision", "bakery.testing")
+OPTIONS = ("ec2", "openstack", "virtualbox", "vsphere")
+
+
+def public_names() -> Iterator[str]:
+    """Yield all that users import: the lists of the public modules, and the options of sources."""
+    for module in map(import_module, PUBLIC):
+        yield from (f"{module.__name__}.{name}" for name in module.__all__ if name != "publish")
+    for driver in OPTIONS:
+        options = import_module(f"bakery.drivers.{driver}.options")
+        own = [name for name, thing in vars(options).items() if isinstance(thing, type)]
+        names = [name for name in own if getattr(options, name).__module__.startswith(f"bakery.drivers.{driver}")]
+        for name in names:
+            is_short = hasattr(bakery.drivers, name) and getattr(bakery.drivers, name) is getattr(options, name)
+            yield f"bakery.drivers.{name}" if is_short else f"bakery.drivers.{driver}.options.{name}"
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    documented = re.findall(r"^\.\. auto(?:class|function):: (\S+)$", REFERENCE, re.MULTILINE)
+    assert {*public_names()} - {*documented} == set()
+    others = {*documented} - {*public_names()}
+    assert others == {"bakery.drivers.base.Driver"}
+    assert len(documented) == len({*documented})
+    assert ".. automodule:: bakery.errors" in REFERENCE
