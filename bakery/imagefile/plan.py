@@ -55,7 +55,7 @@ def plan(recipe: Recipe, settings: Settings, select: Selection | None = None) ->
     for build in linked.values():
         refuse_further_disks(build, linked, recipe)
     chosen = _chosen(list(linked.values()), select or Selection())
-    ordered = _ordered(chosen, linked)
+    ordered = _ordered(chosen, linked, recipe)
     variables = {draft.build.name: draft.variables for draft in drafts}
     return Plan(builds=tuple(ordered), warnings=tuple(_warnings(recipe, settings)), variables=variables)
 
@@ -318,14 +318,13 @@ def _names(build: Build, pattern: str) -> bool:
     return exact or any(fnmatch.fnmatchcase(name, pattern) for name in names)
 
 
-def _ordered(chosen: Sequence[Build], linked: Mapping[str, Build]) -> list[Build]:
+def _ordered(chosen: Sequence[Build], linked: Mapping[str, Build], recipe: Recipe) -> list[Build]:
     """Depth first, so that what others stand on comes first; everything needed is pulled in."""
     ordered: dict[str, Build] = {}
 
     def visit(build: Build, path: tuple[str, ...]) -> None:
         if build.name in path:
-            ring = " -> ".join((*path[path.index(build.name) :], build.name))
-            raise ImagefileError(f"images stand on each other in a ring: {ring}")
+            raise _ring((*path[path.index(build.name) :], build.name), build, recipe)
         for name in build.after:
             visit(linked[name], (*path, build.name))
         ordered.setdefault(build.name, build)
@@ -333,6 +332,18 @@ def _ordered(chosen: Sequence[Build], linked: Mapping[str, Build]) -> list[Build
     for build in chosen:
         visit(build, ())
     return list(ordered.values())
+
+
+def _ring(names: Sequence[str], build: Build, recipe: Recipe) -> ImagefileError:
+    """Say which images stand on each other; mostly one that is built from all sources, its own child's among them."""
+    spec = recipe.image(build.spec)
+    others = [name_of(source) for source in spec.sources if name_of(source) != build.source]
+    return ImagefileError(
+        f"images stand on each other in a ring: {' -> '.join(names)}",
+        why=f"{spec.name} has the sources {', '.join(map(name_of, spec.sources))}; without sources= an image has all",
+        hint=f"name those that it begins with: @bakery.image(sources=[{', '.join(others) or '...'}])",
+        where=spec.where,
+    )
 
 
 def _warnings(recipe: Recipe, settings: Settings) -> list[str]:

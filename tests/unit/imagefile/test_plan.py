@@ -286,6 +286,29 @@ def test_images_that_stand_on_each_other_are_refused(make: Make) -> None:
         plan(make(text), Settings())
 
 
+def test_an_image_that_is_built_from_all_sources_is_told_to_name_its_own(make: Make) -> None:
+    text = """
+    import bakery
+    from bakery.testing.folder.driver import Folder
+
+    @bakery.source
+    def box(): return Folder(cloud="x")
+
+    @bakery.image
+    def golden(): ...
+
+    @bakery.source
+    def on_golden(): return Folder(cloud="x", base=golden)
+
+    @bakery.image(sources=[on_golden])
+    def app(): ...
+    """
+    with pytest.raises(ImagefileError, match=r"golden@on_golden -> golden@on_golden") as raised:
+        plan(make(text), Settings())
+    assert "@bakery.image(sources=[box])" in raised.value.hint
+    assert raised.value.where is not None
+
+
 def test_a_plan_is_frozen(make: Make) -> None:
     made = plan(make(FILE), Settings())
     with pytest.raises(AttributeError):
