@@ -59,8 +59,8 @@ def keep(scope: Scope, image: Artifact) -> Artifact:
     Raises:
         PostError: it is kept, and cannot be written into the catalogue.
     """
-    if image.id not in scope.images:  # it was kept before, and only tested again
-        scope.run.state.add_image(image)
+    if image.id not in scope.images:  # it was kept before, and only tested again: no newer than it was
+        scope.run.state.mark_image(image)
         return image
     with scope.phase("keep"):
         scope.machines.end_those_done_with()
