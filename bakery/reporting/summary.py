@@ -126,7 +126,9 @@ def next_steps(board: RunState) -> Iterator[tuple[str, str]]:
     made = next((track.artifact for track in board.tracks.values() if track.outcome == "ok" and track.artifact), None)
     if made is not None and board.ended is not None and board.ended.exit_code == 0:
         bake = shlex.join(["bake", *_elsewhere(board.started.command if board.started else "")])
-        yield "next", f"`{plain(bake)} ssh {plain(made.call or made.name)}` opens a shell on a machine of it"
+        name = plain(made.call or made.name)
+        tests = f"`{plain(bake)} test {name}` tests it, " if made.verdict == "untested" else ""
+        yield "next", f"{tests}`{plain(bake)} ssh {name}` opens a shell on a machine of it"
 
 
 def _elsewhere(command: str) -> Iterator[str]:

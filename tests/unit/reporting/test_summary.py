@@ -181,6 +181,12 @@ def test_a_success_names_its_report_and_what_to_do_next() -> None:
     ]
 
 
+def test_an_image_that_nobody_tested_is_to_be_tested_next_by_a_name_that_is_its_own() -> None:
+    kept = e.ArtifactKept(build="b", name="web-1", id="/p/web-1.qcow2", verdict="untested", call="web@laptop")
+    _, (_, text) = next_steps(ended(kept, MADE[1]))
+    assert text == "`bake test web@laptop` tests it, `bake ssh web@laptop` opens a shell on a machine of it"
+
+
 @pytest.mark.parametrize("place", ["-C 'my images'", "-Cimages", "--directory=images -f web.py", "--file web.py"])
 def test_what_to_do_next_is_done_in_the_same_place(place: str) -> None:
     _, (_, text) = next_steps(ended(*MADE, command=f"bake {place} build --no-test"))
