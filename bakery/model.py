@@ -244,7 +244,7 @@ class Endpoint:
     """How to reach a machine.
 
     Args:
-        transport: `ssh`, or `namespace` for a container on this host whose leader process is `data["pid"]`.
+        transport: `ssh`; `namespace`: a container here, led by process `data["pid"]`; or a driver's `module:function`.
         host: address or name.
         port: TCP port.
         user: login user; root where it is not said.
@@ -253,7 +253,7 @@ class Endpoint:
         key: what to log in with: the file of a private key without a passphrase, or `agent` for the keys of the SSH
             agent. Empty is the key that the machine was given; a bastion was given none, so it needs one here.
         gateway: a bastion to go through, reached in the same way.
-        data: JSON data for the transport.
+        data: JSON data for the transport; its passwords are in `credentials`, shown and written nowhere.
     """
 
     transport: str = "ssh"
@@ -264,6 +264,7 @@ class Endpoint:
     key: str = ""
     gateway: Endpoint | None = None
     data: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    credentials: Mapping[str, str] = field(default_factory=dict[str, str], repr=False, metadata={"json": False})
 
 
 @dataclass(frozen=True, kw_only=True)

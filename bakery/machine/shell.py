@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bakery.errors import PreflightError
+from bakery.machine.transport.drivers_own import is_drivers_own
 from bakery.machine.transport.namespace import entering, environment
 from bakery.machine.transport.stages import AGENT
 from bakery.model import Endpoint
@@ -96,8 +97,14 @@ def open_shell(endpoint: Endpoint, keys: Keys, folder: Path, command: str = "") 
         command: a line for the machine's shell; empty opens a shell for a person.
 
     Raises:
-        PreflightError: no ssh on this host.
+        PreflightError: no ssh on this host, or the way to the machine has no room for a person.
     """
+    if is_drivers_own(endpoint):
+        raise PreflightError(
+            "the machine is reached by a way of its driver's, which has no shell for a person",
+            why="commands of tasks and tests go over it; a terminal does not",
+            hint="open the machine's console at its provider",
+        )
     write_login(endpoint, keys, folder)
     try:
         with _terminal_back():

@@ -10,8 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bakery.errors import BakeryError, NotYet
+from bakery.errors import BakeryError, NotYet, PreflightError
 from bakery.machine.shell import known_hosts, ssh_options
+from bakery.machine.transport.drivers_own import is_drivers_own
 from bakery.machine.transport.namespace import entering, environment, start_time
 from bakery.machine.transport.stages import AGENT
 
@@ -55,6 +56,12 @@ def reaching(inside: MachineAccess, folder: Path, secrets: SecretFiles) -> Gener
                 **become(inside.user, "root"),
             }
         return
+    if is_drivers_own(endpoint):
+        raise PreflightError(
+            "Ansible cannot reach this machine",
+            why="it is reached by a way of its driver's, over which tasks run commands and Ansible has no connection",
+            hint="run ansible-playbook in the machine (m.run), or give the machine a network and transport='ssh'",
+        )
     (folder / "known_hosts").write_text(known_hosts(endpoint), encoding="utf-8")
     key = endpoint.key or secrets.file(inside.link.keys.user_private)
     options = ssh_options(endpoint, key, folder / "known_hosts")

@@ -1,4 +1,4 @@
-"""From an endpoint to a way to the machine under test: one SSH connection, or a container's namespaces."""
+"""From an endpoint to a way to the machine under test: one SSH connection, a container's namespaces, a driver's own."""
 
 from __future__ import annotations
 
@@ -25,15 +25,14 @@ def connect(endpoint: Endpoint, keys: Keys) -> Transport:
         from bakery.machine.transport.namespace import NamespaceTransport
 
         return NamespaceTransport(endpoint, Cancel())
-    from bakery.machine.transport.ssh import SshTransport
+    from bakery.machine.transport.drivers_own import is_drivers_own
     from bakery.machine.transport.stages import NotReached
 
-    name = f"{endpoint.user}@{endpoint.host} port {endpoint.port}"
+    name = f"{endpoint.user}@{endpoint.host}" + ("" if is_drivers_own(endpoint) else f" port {endpoint.port}")
 
     def attempt() -> Transport:
         try:
-            # The first shell of the tests finds out whether commands run: nothing else is asked before.
-            return SshTransport(endpoint, keys.user_private, Cancel(), ATTEMPT, greet=False)
+            return _open(endpoint, keys)
         except NotReached as error:
             if error.stage in (
                 "algorithms",
@@ -46,3 +45,14 @@ def connect(endpoint: Endpoint, keys: Keys) -> Transport:
     return until(
         attempt, what=f"logging in to {name} for the smoke tests", timeout=PATIENCE, cancel=Cancel(), error=ConnectError
     )
+
+
+def _open(endpoint: Endpoint, keys: Keys) -> Transport:
+    if endpoint.transport != "ssh":
+        from bakery.machine.transport.drivers_own import open_drivers_own
+
+        return open_drivers_own(endpoint, Cancel())
+    from bakery.machine.transport.ssh import SshTransport
+
+    # The first shell of the tests finds out whether commands run: nothing else is asked before.
+    return SshTransport(endpoint, keys.user_private, Cancel(), ATTEMPT, greet=False)

@@ -32,7 +32,7 @@ def dump(job: SmokeJob) -> bytes:
         "endpoint": dataclasses.asdict(job.endpoint),
         "keys": dataclasses.asdict(job.keys),
         "variables": values and {name: _plain(name, value) for name, value in values.items()},
-        "secrets": {**dict(job.secrets), **_secrets(values or {})},
+        "secrets": {**dict(job.secrets), **_secrets(values or {}), **_credentials(job)},
         "builder": job.builder and job.builder.to_wire(),
         "junit": str(job.junit),
         "timeout": job.timeout,
@@ -64,6 +64,12 @@ def rebuild(cls: type | None, data: Mapping[str, Any] | None) -> Any:
     for name, value in values.items():  # its __post_init__ has changed them already, when the build began
         object.__setattr__(made, name, value)
     return made
+
+
+def _credentials(job: SmokeJob) -> dict[str, str]:
+    """Return the passwords of a driver's own way to the machines; nothing that the tests print may have them."""
+    endpoints = (job.endpoint, *(clone.endpoint for clone in job.clones))
+    return {f"{name} password": text for endpoint in endpoints for name, text in endpoint.credentials.items()}
 
 
 def _fields(variables: Any) -> tuple[dataclasses.Field[Any], ...]:

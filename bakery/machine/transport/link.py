@@ -111,6 +111,7 @@ class _Attempts:
         self._timeout = timeout
         self._stage: Stage = "process"
         self._reason = "nothing tried yet"
+        self._hint = ""
         self._endpoint: Endpoint | None = None
         self._asked = 0.0
         self._started = time.monotonic()
@@ -138,9 +139,7 @@ class _Attempts:
             from bakery.machine.transport.namespace import NamespaceTransport
 
             return NamespaceTransport(endpoint, self._work.cancel)
-        if endpoint.transport != "ssh":
-            raise ConnectError(f"no transport is called {endpoint.transport!r}", hint="ssh or namespace")
-        return self._ssh(endpoint)
+        return self._staged(endpoint)
 
     def _where(self) -> Endpoint:
         """Ask the driver; it raises when the machine is dead."""
@@ -154,22 +153,25 @@ class _Attempts:
             self._asked = time.monotonic()
         return self._endpoint
 
-    def _ssh(self, endpoint: Endpoint) -> Transport:
-        from bakery.machine.transport.ssh import SshTransport
+    def _staged(self, endpoint: Endpoint) -> Transport:
+        """Open a way that says how far it got."""
         from bakery.machine.transport.stages import NotReached
 
         try:
-            return interruptible(
-                lambda: SshTransport(
-                    endpoint, self._link.keys.user_private, self._work.cancel, self._patience(), self._watch
-                ),
-                self._work.cancel,
-                discard=SshTransport.close,
-            )
+            return interruptible(lambda: self._open(endpoint), self._work.cancel, discard=lambda way: way.close())
         except NotReached as error:
-            self._stage, self._reason = error.stage, error.reason
+            self._stage, self._reason, self._hint = error.stage, error.reason, error.hint
             self._give_up_if_refused()
             raise NotYet(f"{error.stage}: {error.reason}") from error
+
+    def _open(self, endpoint: Endpoint) -> Transport:
+        if endpoint.transport != "ssh":
+            from bakery.machine.transport.drivers_own import open_drivers_own
+
+            return open_drivers_own(endpoint, self._work.cancel)
+        from bakery.machine.transport.ssh import SshTransport
+
+        return SshTransport(endpoint, self._link.keys.user_private, self._work.cancel, self._patience(), self._watch)
 
     def _watch(self) -> None:
         """End an attempt that is met with silence when the time is over, or the driver knows more.
@@ -205,7 +207,10 @@ class _Attempts:
             raise self._explained(f"refused for {settle:g} s")
 
     def _explained(self, how_long: str) -> ConnectError:
-        verdict, hint = diagnose(self._link.console(), self._stage, self._reason)
+        if self._hint:
+            verdict, hint = self._reason, self._hint
+        else:
+            verdict, hint = diagnose(self._link.console(), self._stage, self._reason)
         return ConnectError(f"cannot reach the machine: {verdict}", why=f"{how_long}; stage: {self._stage}", hint=hint)
 
 

@@ -5,7 +5,9 @@ from typing import Final, Literal
 AGENT: Final = "agent"
 """`Endpoint.key` in place of a file: the user's SSH agent is asked."""
 
-Stage = Literal["process", "address", "port", "banner", "algorithms", "host key", "authentication", "session"]
+Stage = Literal[
+    "process", "address", "port", "banner", "algorithms", "host key", "authentication", "session", "guest agent"
+]
 """The staged wait for a machine."""
 
 
@@ -15,9 +17,11 @@ class NotReached(Exception):  # noqa: N818  part of a wait, not an error yet
     Args:
         stage: what did not work.
         reason: why, in the other side's words.
+        hint: what to do about it, where the way knows better than what is said of SSH.
     """
 
-    def __init__(self, stage: Stage, reason: str) -> None:
+    def __init__(self, stage: Stage, reason: str, hint: str = "") -> None:
         super().__init__(f"{stage}: {reason}")
         self.stage: Stage = stage
         self.reason = reason
+        self.hint = hint

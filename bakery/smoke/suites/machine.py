@@ -71,12 +71,12 @@ class SuiteMachine:
 
     @cached_property
     def interpreter(self) -> str:
-        """The program on it that runs commands. In a container nobody logs in: there it is `/bin/sh`.
+        """The program on it that runs commands: `/bin/sh` where nobody logs in, as in a container.
 
         Raises:
             ConnectError, BakeryError: no shell answers.
         """
-        if not self._options.login_shell or self._endpoint.transport == "namespace":
+        if not self._options.login_shell or self._endpoint.transport != "ssh":
             return "/bin/sh"
         try:
             [reply] = self.shell.ask(LOGIN_SHELL, timeout=60)

@@ -131,6 +131,13 @@ def test_without_openssh_the_package_is_named_and_no_key_stays(terminal: Termina
     assert not (tmp_path / "id").exists()
 
 
+def test_a_way_of_a_drivers_own_has_no_room_for_a_person(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.does = lambda: pytest.fail("nothing is to be started")
+    with pytest.raises(PreflightError, match="no shell for a person"):
+        open_shell(Endpoint(transport="package.way:open"), KEYS, tmp_path)
+    assert not (tmp_path / "id").exists()
+
+
 def test_a_container_inherits_nothing_but_the_kind_of_terminal(
     terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,12 +8,13 @@ import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from bakery import Machine
-from bakery.errors import BakeryError, DriverError, TaskError
+from bakery.errors import BakeryError, DriverError, PreflightError, TaskError
 from bakery.events import ItemApplied, Notice, Output
 from bakery.model import Endpoint, Result
 from bakery.provision import ansible, ansible_play
@@ -307,6 +308,17 @@ def test_a_container_is_entered_by_a_plugin_of_ours_that_reads_the_way_from_a_fi
     assert told[0]["pid"] == os.getpid()
     assert str(os.getpid()) in told[0]["words"]
     assert told[0]["env"]["HOME"] == "/root"
+
+
+def test_a_machine_that_is_reached_otherwise_is_said_to_be_out_of_reach(
+    m: Machine, box: Box, program: FakeAnsible, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del program
+    monkeypatch.setattr("bakery.machine.transport.drivers_own.open_drivers_own", lambda *_: SimpleNamespace(alive=True))
+    monkeypatch.setattr(m, "run", lambda *_, **__: Result(command="", exited=0))
+    box.endpoint = Endpoint(transport="package.way:open")
+    with pytest.raises(PreflightError, match="Ansible cannot reach this machine"):
+        ansible(m, "play/site.yml")
 
 
 # ---- roles and collections -------------------------------------------------------------------------------------------

@@ -53,6 +53,13 @@ def test_a_job_survives_the_way_through_the_pipe() -> None:
     assert wire.load(wire.dump(job())) == job()
 
 
+def test_passwords_of_a_way_go_along_and_nothing_that_the_tests_print_may_have_them() -> None:
+    way = Endpoint(transport="package.way:open", credentials={"guest": "of the guest"})
+    sent = wire.load(wire.dump(job(endpoint=way)))
+    assert sent.endpoint == way
+    assert sent.secrets == {"guest password": "of the guest"}
+
+
 def test_variables_come_back_with_their_types() -> None:
     there = Vars(
         name="x",
