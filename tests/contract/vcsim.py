@@ -33,6 +33,7 @@ from filelock import FileLock
 
 from tests.certificates import certificate
 from tests.contract.vcsim_export import ExportStandIn
+from tests.contract.vcsim_guest import GuestOperationsStandIn
 from tests.contract.vcsim_items import LibraryStandIn
 
 RIG = Path(__file__).parents[1] / "rigs" / "vcsim"
@@ -138,12 +139,14 @@ class VCenterStandIn:
         fault: asked before each call; what it returns is answered in place of the truth, or besides.
         guests: the disk that machines boot from; None for machines that only say that they run.
         flags: more flags for vcsim.
+        password: of root in guests; with one, guests tell no address, and are entered by guest operations alone.
     """
 
     folder: Path
     fault: Fault = lambda _: None
     guests: Path | None = None
     flags: tuple[str, ...] = ()
+    password: str = ""
     calls: list[SoapRequest] = field(default_factory=list[SoapRequest])
     lock: Any = field(default_factory=threading.Lock)
     status: int = 0
@@ -155,6 +158,7 @@ class VCenterStandIn:
         """Stand in for what vcsim has nothing of."""
         self.exports = ExportStandIn(self)
         self.items = LibraryStandIn(self)
+        self.inside = GuestOperationsStandIn(self)
         self.login = (USER, PASSWORD)
 
     def __enter__(self) -> Self:
@@ -172,6 +176,7 @@ class VCenterStandIn:
         """End it, with all guests."""
         self._server.shutdown()
         self._server.server_close()
+        self.inside.close()
         self.center.session.stub.DropConnections()
         self.process.communicate(timeout=20)  # it ends with its standard input
         for guest in self.rig.glob("*.pid"):
@@ -252,6 +257,7 @@ class VCenterStandIn:
             "PYTHONPATH": here,
             "VM_RIG": str(self.rig),
             "VM_RIG_PYTHON": sys.executable,
+            "VM_RIG_PASSWORD": self.password,
             "TMPDIR": str(self.folder),
         }
 
@@ -350,6 +356,7 @@ class VCenterStandIn:
         fault: Any = vmodl.MethodFault
         try:
             result = self.exports.answer(call)
+            result = self.inside.answer(call) if result is None else result
         except fault as error:
             return Reply(fault=error)
         if result is not None:
@@ -582,12 +589,18 @@ class FrontHandler(BaseHTTPRequestHandler):
         elif (exported := self.front.exports.download(self.path)) is not None:
             content, sent = exported
             self._send(200, content, {}, cut=sent)
+        elif (moved := self.front.inside.transfer("GET", self.path, b"")) is not None:
+            self._send(*moved, {})
         else:
             self._hand_on(b"")
 
     def do_PUT(self) -> None:
         """Hand it on."""
-        self._hand_on(self._body())
+        body = self._body()
+        if (moved := self.front.inside.transfer("PUT", self.path, body)) is not None:
+            self._send(*moved, {})
+        else:
+            self._hand_on(body)
 
     def do_DELETE(self) -> None:
         """Hand it on."""

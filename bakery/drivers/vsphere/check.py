@@ -16,6 +16,7 @@ from bakery.drivers.vsphere import check_library, esxi, privileges
 from bakery.drivers.vsphere.api import inventory, marks, tags, types
 from bakery.drivers.vsphere.api.account import VSphereAccount
 from bakery.drivers.vsphere.api.center import VCenter, VCenters, moid
+from bakery.drivers.vsphere.guest import endpoint as guest
 from bakery.drivers.vsphere.image.import_disk import read_ovf
 from bakery.drivers.vsphere.machine import (
     base_images,
@@ -58,6 +59,7 @@ def check(centers: VCenters, source: VSphere) -> Iterator[Problem]:
     if importlib.util.find_spec("pyVmomi") is None:
         yield Problem(what="pyvmomi is not installed", hint=install_hint("vmware"))
         return
+    yield from guest.problems(source)
     try:
         center = centers.of_source(source)
     except BakeryError as error:

@@ -14,6 +14,8 @@ from bakery.drivers.vsphere import check, destroy, find
 from bakery.drivers.vsphere.api import inventory, libraries
 from bakery.drivers.vsphere.api.account import VSphereAccount
 from bakery.drivers.vsphere.api.center import VCenter, VCenters
+from bakery.drivers.vsphere.guest import endpoint as guest_endpoint
+from bakery.drivers.vsphere.guest.endpoint import GuestPasswords
 from bakery.drivers.vsphere.image import appliance_files, capture, export, keep, keep_item, library
 from bakery.drivers.vsphere.machine import base_images, deploy_item, launch
 from bakery.drivers.vsphere.machine.endpoint import AddressFinder
@@ -34,13 +36,16 @@ class VSphereDriver(Driver[VSphere]):
     def __init__(self) -> None:
         self.centers = VCenters()
         self._addresses = AddressFinder()
+        self._passwords = GuestPasswords()
 
     def check(self, boot: VSphere) -> Iterator[Problem]:
         """Look at the certificate, credentials, all names, room and privileges; all problems at once."""
+        self._passwords.remember(boot)
         yield from check.check(self.centers, boot)
 
     def name_conflicts(self, boot: VSphere, name: str) -> Iterator[Problem]:
         """Say whether something that is not an older image of ours has the name."""
+        self._passwords.remember(boot)  # also that of a publisher, whose source is not launched
         yield from check.name_conflicts(self.centers, boot, name)
 
     def prepare(self, boot: VSphere, work: WorkContext) -> str | None:
@@ -57,6 +62,7 @@ class VSphereDriver(Driver[VSphere]):
     def launch(self, boot: VSphere | Artifact | Checkpoint, claim: Claim) -> Handle:
         """Clone a machine from a source, or from an image of ours with the settings it was built with."""
         if isinstance(boot, VSphere):
+            self._passwords.remember(boot)
             source, center = boot, self.centers.of_source(boot)
         else:
             # Its disks are in the image, what the base could be linked to the image need not be, and what the base's
@@ -71,11 +77,15 @@ class VSphereDriver(Driver[VSphere]):
 
     def overlaps(self, boot: VSphere) -> bool:
         """Where each machine has an address of its own."""
-        fixed = boot.address != "tools" and not boot.address.startswith("guestinfo.")
+        fixed = boot.transport == "ssh" and boot.address != "tools" and not boot.address.startswith("guestinfo.")
         return not fixed and not boot.hardware.addresses
 
     def endpoint(self, handle: Handle) -> Endpoint:
-        """Say where it listens, and which key it shows."""
+        """Say where it listens, and which key it shows; or who is known in a guest without a network."""
+        if handle.settings["source"].get("transport") == "guest":
+            source = VSphere.from_settings(handle.settings["source"], base=None)
+            password = self._passwords.of(source.user)
+            return guest_endpoint.endpoint(self._center(handle), handle, source, password)
         return self._addresses.endpoint(self._center(handle), handle)
 
     def capture(self, handle: Handle, name: str, claim: Claim) -> Artifact:

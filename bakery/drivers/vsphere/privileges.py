@@ -23,6 +23,8 @@ FOLDER_PRIVILEGES = (
     "Interact.PowerOff",
 )
 """Of machines, on their folder, beside how they come into it."""
+GUEST_PRIVILEGES = tuple(f"{MACHINE}GuestOperations.{verb}" for verb in ("Query", "Modify", "Execute"))
+"""The same, for `transport="guest"`."""
 LIBRARY_PRIVILEGES = tuple(f"ContentLibrary.{verb}LibraryItem" for verb in ("Add", "Update", "Delete"))
 """On the vCenter itself, where libraries are."""
 
@@ -55,6 +57,7 @@ def _wanted(
     template = ("Provisioning.MarkAsTemplate",) if source.image == "template" else ()
     folder = place.existing_folder(center, where) or where.machines
     own = tuple(f"{MACHINE}{one}" for one in (coming, *FOLDER_PRIVILEGES, *template))
+    own += GUEST_PRIVILEGES if source.transport == "guest" else ()
     exports = source.image == "ova"  # and what is exported is imported again, to be tested
     yield folder, "the folder of the machines", (*own, *(("VApp.Export",) if exports else ()))
     imported = ("VApp.Import",) if exports or base is None else ()

@@ -74,6 +74,9 @@ class VSphere(Source):
         attributes: custom attributes of the image.
         tags: of the image, as `category:name`.
         make_tags: make tags and categories that are missing; otherwise one that is missing is an error.
+        transport: `ssh`; or `guest`: the guest operations of VMware Tools, which need no network and no SSH server.
+        guest_password: of `user` in the guest, for `transport="guest"`; None is VSPHERE_GUEST_PASSWORD. It is in no
+            plan, journal or log.
         address: `tools`: what VMware Tools report; `guestinfo.NAME`: what the guest writes there; or an address.
         address_within: only an address in this network counts, as in `10.0.0.0/8`.
         settle: seconds for which an address that does not answer yet must have stayed the same.
@@ -132,6 +135,8 @@ class VSphere(Source):
     tags: Texts | None = None
     make_tags: bool = False
 
+    transport: Literal["ssh", "guest"] = "ssh"
+    guest_password: Secret | str | None = field(default=None, repr=False, metadata={"json": False})
     address: str = "tools"
     address_within: str | None = None
     settle: float = 5.0
@@ -163,6 +168,8 @@ class VSphere(Source):
             user_data.check(text, self.user)
         if isinstance(self.password, str):
             object.__setattr__(self, "password", Secret(self.password, "vsphere_password"))
+        if isinstance(self.guest_password, str):
+            object.__setattr__(self, "guest_password", Secret(self.guest_password, "vsphere_guest_password"))
         for problem in _problems(self):
             raise ImagefileError(f"VSphere({problem}", hint="docs/vmware.md lists every option")
 
@@ -237,7 +244,7 @@ def _images(source: VSphere) -> Iterator[str]:
 
 def _choices(source: VSphere) -> Iterator[str]:
     hints = get_type_hints(VSphere)
-    for name in ("clone", "nic", "firmware", "datasource", "image"):
+    for name in ("clone", "nic", "firmware", "transport", "datasource", "image"):
         allowed = [choice for kind in (hints[name], *get_args(hints[name])) for choice in get_args(kind)]
         values = [choice for choice in allowed if isinstance(choice, str)]
         optional = getattr(source, name) is None and name in {"nic", "firmware"}
@@ -262,6 +269,10 @@ def _numbers(source: VSphere) -> Iterator[str]:
 
 
 def _addresses(source: VSphere) -> Iterator[str]:
+    if source.transport == "guest" and (source.address != "tools" or source.address_within):
+        yield "transport='guest') has no address; address= and address_within= are for SSH"
+    if source.transport != "guest" and source.guest_password is not None:
+        yield "guest_password=...) is for transport='guest'; over SSH nobody logs in with a password"
     if source.address_within:
         try:
             ip_network(source.address_within)

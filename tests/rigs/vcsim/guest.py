@@ -4,7 +4,8 @@ The machine's RUN.container is `["ID", "ADDRESS", "DISK"]`: an id of ours for it
 its SSH shall answer, and the disk that it starts from. What vcsim hands on of `guestinfo.*` becomes a NoCloud seed, as
 cloud-init's VMware datasource would have it.
 
-Environment: VM_RIG, the folder for disks, logs and sockets; VM_RIG_MEMORY, MiB (128).
+Environment: VM_RIG, the folder for disks, logs and sockets; VM_RIG_MEMORY, MiB (128); VM_RIG_PASSWORD, of root, with
+which the simulator is told no address: such guests are entered by guest operations.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pathlib import Path
 import yaml
 
 RIG = Path(os.environ["VM_RIG"])
+PASSWORD = os.environ.get("VM_RIG_PASSWORD", "")
 OBEYS = 120.0
 """Seconds that a guest may take to power off when its button was pressed."""
 
@@ -80,7 +82,14 @@ def seed(guest: str, environ: dict[str, str]) -> None:
         return (gzip.decompress(data) if packed and data else data).decode()
 
     metadata = yaml.safe_load(read("METADATA")) or {"instance-id": guest}
-    files = {"meta-data": yaml.safe_dump(metadata), "user-data": tinyinit.script(read("USERDATA") or "#!/bin/sh\n")}
+    script = tinyinit.script(read("USERDATA") or "#!/bin/sh\n")
+    if PASSWORD:  # an account of the base's own; the tiny guest's has too short a one, and no chpasswd
+        told = subprocess.run(
+            ["openssl", "passwd", "-6", "-stdin"], input=PASSWORD.encode(), capture_output=True, check=True
+        )
+        head, _, rest = script.partition("\n")
+        script = f"{head}\nsed -i 's|^root:[^:]*:|root:{told.stdout.decode().strip()}:|' /etc/shadow\n{rest}"
+    files = {"meta-data": yaml.safe_dump(metadata), "user-data": script}
     file(guest, "seed").write_bytes(cloudinit._iso(files).ljust(cloudinit.LEAST, b"\0"))
 
 
@@ -144,7 +153,7 @@ def main() -> None:
         case "run":
             run(words)
         case "inspect":
-            address = file(words[0], "address").read_text()
+            address = "" if PASSWORD else file(words[0], "address").read_text()
             json.dump([{"State": {"Status": "running"}, "NetworkSettings": {"IPAddress": address}}], sys.stdout)
         case "start":
             if not pid(words[0]):

@@ -65,6 +65,7 @@ class VSphereSession:
         self._lock = threading.Lock()
         self._logins = 0
         self._rest: RestSession | None = None
+        self._finalizer: Callable[[], Any] | None = None
         self.content: Any = vim.ServiceInstance("ServiceInstance", stub).RetrieveContent()
 
     @property
@@ -80,6 +81,11 @@ class VSphereSession:
                 self._rest = RestSession(self._account, self._password)
             return self._rest
 
+    @property
+    def password(self) -> Secret:
+        """What was logged in with, for a process of ours that needs a session of its own."""
+        return self._password
+
     def login(self, before: int = 0) -> None:
         """Log in, unless another thread has done so since.
 
@@ -94,8 +100,13 @@ class VSphereSession:
     def keep_alive(self) -> None:
         """Give a sign of life now and then; log out when nobody holds this session any more, or the process ends."""
         stop = threading.Event()
-        weakref.finalize(self, _end, self.content.sessionManager, self.stub, stop)
+        self._finalizer = weakref.finalize(self, _end, self.content.sessionManager, self.stub, stop)
         threading.Thread(target=_breathe, args=(weakref.ref(self), stop), name="vsphere-alive", daemon=True).start()
+
+    def close(self) -> None:
+        """Log out now, where others go on; safe to call twice."""
+        if self._finalizer is not None:
+            self._finalizer()
 
 
 def _breathe(held: weakref.ref[VSphereSession], stop: threading.Event) -> None:

@@ -98,8 +98,10 @@ def center() -> Any:
 def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses between two attempts are tested by `retry` and `until` themselves."""
     monkeypatch.setattr(Cancel, "sleep", lambda self, _: self.check())
-    for name in ("VSPHERE_SERVER", "VSPHERE_USER", "VSPHERE_PASSWORD", "GOVC_URL", "GOVC_USERNAME", "GOVC_PASSWORD"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("SERVER", "USER", "PASSWORD", "GUEST_PASSWORD"):
+        monkeypatch.delenv(f"VSPHERE_{name}", raising=False)
+    for name in ("URL", "USERNAME", "PASSWORD"):
+        monkeypatch.delenv(f"GOVC_{name}", raising=False)
 
 
 @pytest.fixture

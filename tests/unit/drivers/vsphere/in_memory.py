@@ -146,6 +146,7 @@ class InMemory:
             ovfManager=VIM.OvfManager("ovf", self),
             fileManager=VIM.FileManager("files", self),
             customizationSpecManager=VIM.CustomizationSpecManager("specs", self),
+            guestOperationsManager=VIM.vm.guest.GuestOperationsManager("guest", self),
             taskManager=VIM.TaskManager("tasks", self),
             about=VIM.AboutInfo(
                 name="vc",
