@@ -17,6 +17,7 @@ from bakery.model import Where
 from bakery.testing.contract import Stop
 from tests.contract.crashes import STEPS
 from tests.contract.vcsim import Reply, SoapRequest, VCenterStandIn
+from tests.contract.vcsim_tasks import ENDLESS
 from tests.contract.vspherelife import Life, OneLedger, borrow, crash_everywhere, lives
 
 pytestmark = pytest.mark.timeout(600)
@@ -313,6 +314,21 @@ def test_a_refusal_says_why_and_leaves_nothing(
     kept, why = life().tried()
     assert kept is None
     assert said in why
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [("NoDiskSpace", "NoDiskSpace of a test"), (ENDLESS, "waited 1 s and still: vSphere is to clone tiny (30 %)")],
+)
+def test_a_task_that_fails_or_never_ends_says_why_and_leaves_nothing(
+    front: VCenterStandIn, life: Callable[..., Life], end: str, said: str
+) -> None:
+    """A task is taken, and its end comes later, where it comes."""
+    front.fault = once("CloneVM_Task", Reply(task=end if end == ENDLESS else vim_fault(end)))
+    kept, why = life(launch_timeout=1.0).tried()
+    assert kept is None
+    assert said in why
+    assert len(front.listed("CancelTask")) == (1 if end == ENDLESS else 0)
 
 
 @pytest.mark.parametrize("name", ["TaskInProgress", "ConcurrentAccess", "FileLocked"])

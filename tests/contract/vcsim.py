@@ -35,6 +35,7 @@ from tests.certificates import certificate
 from tests.contract.vcsim_export import ExportStandIn
 from tests.contract.vcsim_guest import GuestOperationsStandIn
 from tests.contract.vcsim_items import LibraryStandIn
+from tests.contract.vcsim_tasks import TaskStandIn
 
 RIG = Path(__file__).parents[1] / "rigs" / "vcsim"
 CACHE = Path.home() / ".cache" / "bakery-tests"
@@ -115,6 +116,7 @@ class Reply:
         expired: the session is ended first.
         value: an integer as the method's result.
         result: pyvmomi's objects as the method's result; an empty tuple for none.
+        task: it is not done, and a task is answered that ends in this fault a moment later, or is `ENDLESS`.
     """
 
     fault: Any = None
@@ -125,6 +127,7 @@ class Reply:
     expired: bool = False
     value: int | None = None
     result: Any = None
+    task: Any = None
 
 
 Fault = Callable[[SoapRequest], Reply | None]
@@ -159,6 +162,7 @@ class VCenterStandIn:
         self.exports = ExportStandIn(self)
         self.items = LibraryStandIn(self)
         self.inside = GuestOperationsStandIn(self)
+        self.tasks = TaskStandIn(self)
         self.login = (USER, PASSWORD)
 
     def __enter__(self) -> Self:
@@ -357,6 +361,7 @@ class VCenterStandIn:
         try:
             result = self.exports.answer(call)
             result = self.inside.answer(call) if result is None else result
+            result = self.tasks.answer(call) if result is None else result
         except fault as error:
             return Reply(fault=error)
         if result is not None:
@@ -649,6 +654,9 @@ class FrontHandler(BaseHTTPRequestHandler):
             self._send(200, ANSWER.format(method=call.method, value=reply.value).encode(), {})
         elif reply.result is not None:
             self._send(200, soap_result(call.method, reply.result), {"Content-Type": "text/xml"})
+        elif reply.task is not None:
+            task = self.front.tasks.begin(reply.task)
+            self._send(200, soap_result(call.method, task), {"Content-Type": "text/xml"})
         elif reply.fault is not None:
             self._send(500, soap_fault(reply.fault), {"Content-Type": "text/xml"})
         elif reply.status:
