@@ -138,9 +138,16 @@ def test_an_image_that_leaves_the_inventory_is_tested_as_what_it_is(
     if image == "ova":
         with tarfile.open(project / "out" / "tiny.ova") as archive:
             assert archive.getnames() == ["tiny.ovf", "tiny.mf", "tiny-disk1.vmdk"]
+        other = project / "other"  # which stands on what was exported
+        other.mkdir()
+        (project / "out" / "tiny.ova").rename(other / "tiny.ova")
+        (other / "imagefile.py").write_text(IMPORTED)
+        built = bake(other, front, "build")
+        assert built.returncode == 0, built.stdout + built.stderr
+        assert bake(other, front, "rm", "--yes", "tiny@imported").returncode == 0
     gone = bake(project, front, "rm", "--yes", "tiny@center")
     assert gone.returncode == 0, gone.stderr
-    assert there(front) - before <= {"folder /DC0/vm/built"}, gone.stderr
+    assert there(front) - before <= {"folder /DC0/vm/built", "folder /DC0/vm/imported"}, gone.stderr
 
 
 def test_a_build_killed_at_any_point_leaves_nothing_after_gc(front: VCenterStandIn, project: Path) -> None:
