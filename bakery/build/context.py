@@ -17,6 +17,7 @@ from bakery.build.versions import Naming
 from bakery.cache.checkpoints.store import Store, limit
 from bakery.cache.inputs.external import LocalInput
 from bakery.cache.records import Record
+from bakery.cache.shared.place import SharedPlace
 from bakery.drivers.registry import Registry
 from bakery.events import Event
 from bakery.imagefile.builds import Build
@@ -178,8 +179,18 @@ class RunContext:
         )
 
     def store(self, build: str) -> Store:
-        """Return the checkpoints of the shared cache."""
+        """Return the checkpoints of this host's cache."""
         return Store(self.work(build), limit(self.jobs.settings.environ))
+
+    @cached_property
+    def shared_place(self) -> SharedPlace | None:
+        """Where hosts share checkpoints; None where the environment names no such place.
+
+        Raises:
+            UsageError: its address is wrong.
+            DriverError: it does not answer.
+        """
+        return SharedPlace.of(self.jobs.settings.environ)
 
     def emit(self, event: Event) -> None:
         """Send an event to every reader."""

@@ -12,6 +12,7 @@ from bakery.build.job import Job, Task
 from bakery.build.provider_checkpoints import ProviderCheckpoints, list_checkpoints, makes_checkpoint
 from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope
+from bakery.build.shared_checkpoints import CheckpointSharing
 from bakery.build.step_keys import StepKeys, base_key, image_key, look_up_steps
 from bakery.build.user_errors import about_source
 from bakery.cache import portable_records
@@ -47,6 +48,8 @@ class IncrementalBuild:
         self._done = 0
         self._stands_on: tuple[str, ...] = ()
         self._provider = ProviderCheckpoints()
+        self._sharing = CheckpointSharing(scope)
+        self._notes: tuple[str, ...] = ()
         self._records: list[Record] = []
         self._last: list[Record] = []
 
@@ -67,14 +70,14 @@ class IncrementalBuild:
         with scope.phase("base"), about_source(scope.job):
             parent = base_key(self.boot.base, work) or driver.prepare(self.boot, work)
             self._provider = list_checkpoints(scope, driver, self.boot)
+            self._notes = (*self._provider.notes, *self._sharing.begin(parent))
         self._base = scope.base_key = parent
         self._step_keys = self._look_up(run.options)
         self.key = self._step_keys.parent
         run.inputs.add(LocalInput("file", run.imagefile))
 
     def _look_up(self, options: BuildOptions) -> StepKeys:
-        scope = self.scope
-        return look_up_steps(scope.job, self._base, options=options, state=scope.run.state, notes=self._provider.notes)
+        return look_up_steps(self.scope.job, self._base, options=options, state=self.scope.run.state, notes=self._notes)
 
     @contextmanager
     def machine(self) -> Generator[RunningMachine]:
@@ -115,7 +118,8 @@ class IncrementalBuild:
             return
         keys = self._keys().keys
         for count in range(len(keys) - 1, -1, -1):
-            checkpoint = self._provider.checkpoints.get(keys[count]) or self.lease.get(keys[count])
+            key = keys[count]
+            checkpoint = self._provider.checkpoints.get(key) or self.lease.get(key) or self._sharing.fetch(key)
             if checkpoint is not None:
                 yield count, checkpoint
 
@@ -268,7 +272,8 @@ class IncrementalBuild:
         try:
             if running.driver.syncs:
                 running.link.open().run("sync")
-            claim = replace(running.claim, note=portable_records.write(self._records))
+            note = portable_records.write(self._records)
+            claim = replace(running.claim, note=note)
             checkpoint = running.driver.checkpoint(running.handle, key, place.folder, claim)
         except (BakeryError, OSError) as error:
             what = error.what if isinstance(error, BakeryError) else str(error)
@@ -279,6 +284,7 @@ class IncrementalBuild:
             return
         if checkpoint is not None:
             place.keep(checkpoint)
+            self._sharing.send(checkpoint, note)
             self._stands_on = (*self._stands_on, key)
 
     def _keys(self) -> StepKeys:

@@ -76,6 +76,11 @@ def base_key(base: Any, work: WorkContext) -> str | None:
     return base.key(work) if isinstance(base, Base) else None
 
 
+def first_key(job: Job, parent: str) -> str:
+    """Return the key that a build's first step stands on: of its base, and of the machine's settings."""
+    return first_parent(parent, driver=job.build.driver, **settings_of(job.build))
+
+
 def look_up_steps(
     job: Job,
     parent: str | None,
@@ -98,7 +103,7 @@ def look_up_steps(
         steps.learn(note)
     if parent is None:
         return StepKeys(steps=steps, parent=None, why=("the base is not made yet",))
-    key = first_parent(parent, driver=job.build.driver, **settings_of(job.build))
+    key = first_key(job, parent)
     keys = StepKeys(steps=steps, parent=key)
     for task in job.tasks:
         refused = _refused(task.step, options)

@@ -98,6 +98,12 @@ class Lease:
         self._locks[place.key].touch()
         self._locks[place.key].try_shared()
 
+    def discard(self, place: CheckpointPlace) -> None:
+        """Give up what is being made: another build may begin with it now."""
+        self._made.remove(place)
+        inventory.remove(place.folder)
+        self._locks.pop(place.key).remove()
+
     def _hold(self, key: str) -> bool:
         if key in self._locks:
             return True

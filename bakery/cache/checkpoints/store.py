@@ -28,6 +28,8 @@ from bakery.util.files import replacing
 from bakery.util.units import parse_size
 
 LIMIT: Final = 20 << 30
+PARTS_STAY: Final = 86400.0
+"""Seconds until parts of a checkpoint that was not fetched whole are given up."""
 
 
 def limit(environ: Mapping[str, str]) -> int:
@@ -172,12 +174,19 @@ class Store:
 
     def _sweep(self) -> None:
         """Remove what dead processes left: folders without a whole manifest, and half-deleted ones."""
-        for path in self.folder.glob(".doomed-*"):
+        for path in (*self.folder.glob(".doomed-*"), *self._old_parts()):
             with suppress(OSError):  # its owner is still deleting it
                 inventory.remove(path)
         for path in self.folder.glob("[!.]*"):
             if self.is_ours(path) and path.is_dir() and self._is_torn(path.name):
                 self.drop(path.name)
+
+    def _old_parts(self) -> Iterator[Path]:
+        """Yield the parts of checkpoints that were being fetched a day ago, and never came whole."""
+        for path in self.folder.glob(".parts-*"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > PARTS_STAY:
+                    yield path
 
     def _is_torn(self, key: str) -> bool:
         """Say whether a checkpoint was not finished, or its manifest is damaged: nobody would ever find it."""
@@ -233,7 +242,7 @@ class Store:
             "inventory": inventory.digest(folder, without=manifest.FILE),
             "size": inventory.size([folder]),
             "stands_on": [*sorted(self._others(checkpoint))],
-            "needs": {str(path): _identity(path) for path in self._needs(checkpoint)},
+            "needs": {str(path): identity_of(path) for path in self._needs(checkpoint)},
             "made_for": dict(made_for),
         }
         self._write(key, data)
@@ -258,14 +267,14 @@ class Store:
         if inventory.digest(self.folder / key, without=manifest.FILE) != data["inventory"]:
             return "its files are not what they were"
         for path, identity in data["needs"].items():
-            if _identity(Path(path)) != identity:
+            if identity_of(Path(path)) != identity:
                 return f"{path}, on which it stands, is gone or was made anew"
         return ""
 
     def _needs(self, checkpoint: Checkpoint) -> Iterator[Path]:
         """Yield the files outside its folder that its settings name. Made anew, they need not be the same bytes."""
         own = self.folder / checkpoint.key
-        for path in _paths(to_json(checkpoint)):
+        for path in paths_in(to_json(checkpoint)):
             if path.is_relative_to(self.work.cache) and not path.is_relative_to(own):
                 yield path
 
@@ -281,21 +290,23 @@ class Store:
             return 0.0
 
 
-def _paths(data: Json) -> Iterator[Path]:
+def paths_in(data: Json) -> Iterator[Path]:
+    """Yield the absolute paths among JSON data."""
     match data:
         case str() if data.startswith("/"):
             yield Path(data)
         case list():
             for item in data:
-                yield from _paths(item)
+                yield from paths_in(item)
         case dict():
             for item in data.values():
-                yield from _paths(item)
+                yield from paths_in(item)
         case _:
             pass
 
 
-def _identity(path: Path) -> list[Json] | None:
+def identity_of(path: Path) -> list[Json] | None:
+    """Return what tells a file or folder from one that was made anew; None where there is none."""
     try:
         info = path.stat()
     except OSError:
