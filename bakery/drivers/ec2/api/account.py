@@ -6,6 +6,7 @@ so that a throttled answer to one build slows all of them down together (botocor
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bakery.drivers.ec2.api.errors import translate_errors
+from bakery.drivers.ec2.api.host_poller import poller
 from bakery.drivers.ec2.api.poller import BatchPoller
 from bakery.drivers.ec2.options import Role, read
 from bakery.drivers.shared.clouds import CloudPool
@@ -76,13 +78,14 @@ class Ec2Cloud:
         own = self.account.ec2_url or (None if given else os.environ.get("AWS_ENDPOINT_URL_EC2"))
         found = given or os.environ.get("AWS_ENDPOINT_URL")
         self.account = replace(self.account, region=self._session.region_name, endpoint_url=found, ec2_url=own)
-        self.instances = BatchPoller(
-            lambda ids: self._described("describe_instances", "instance-id", ids), self.account.poll
-        )
-        self.images = BatchPoller(lambda ids: self._described("describe_images", "image-id", ids), self.account.poll)
-        self.snapshots = BatchPoller(
-            lambda ids: self._described("describe_snapshots", "snapshot-id", ids), self.account.poll
-        )
+        self.instances = self._poller("describe_instances", "instance-id")
+        self.images = self._poller("describe_images", "image-id")
+        self.snapshots = self._poller("describe_snapshots", "snapshot-id")
+
+    def _poller(self, operation: str, name: str) -> BatchPoller:
+        text = repr((self.account, os.environ.get("AWS_PROFILE"), os.environ.get("AWS_ACCESS_KEY_ID"), operation))
+        called = f"{operation}-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+        return poller(lambda ids: self._described(operation, name, ids), self.account.poll, called)
 
     @property
     def region(self) -> str:

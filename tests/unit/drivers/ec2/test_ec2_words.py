@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 
 from bakery.drivers.ec2.api.account import Ec2Account, Ec2Cloud, Ec2Clouds
 from bakery.drivers.ec2.api.errors import Ec2Error, Ec2RetryableError, code_of, translate_errors
+from bakery.drivers.ec2.api.host_poller import HostPoller
 from bakery.drivers.ec2.api.poller import BATCH, BatchPoller
 from bakery.drivers.ec2.image.images import Stall
 from bakery.drivers.ec2.image.keep import final_name
@@ -203,3 +206,40 @@ def test_each_service_is_spoken_to_where_it_is_also_by_a_later_process(
     monkeypatch.delenv("AWS_ENDPOINT_URL_EC2", raising=False)
     later = Ec2Clouds().of(json.loads(json.dumps(cloud.record)))
     assert later.client("ec2").meta.endpoint_url == ec2
+
+
+def test_processes_of_one_host_share_one_look(tmp_path: Path) -> None:
+    asked: list[list[str]] = []
+    launched = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
+
+    def fetch(ids: list[str]) -> dict[str, dict[str, Any]]:
+        asked.append(ids)
+        return {name: {"id": name, "LaunchTime": launched} for name in ids if name != "i-gone"}
+
+    one, two = (HostPoller(fetch, 60.0, tmp_path / "polls/instances.json") for _ in range(2))
+    with one._shared() as shared:  # another process asks for its own in time
+        shared.asked |= dict.fromkeys(("i-2", "i-gone"), time.monotonic())
+    assert one.get("i-1") == {"id": "i-1", "LaunchTime": launched}
+    assert two.get("i-2") == {"id": "i-2", "LaunchTime": launched}
+    assert two.get("i-gone") is None
+    assert asked == [["i-1", "i-2", "i-gone"]]
+    two.forget("i-1")
+    with pytest.raises(NotYet):
+        one.get("i-1")
+    assert (tmp_path / "polls/instances.json").stat().st_mode & 0o077 == 0
+
+
+def test_a_look_that_was_refused_does_not_count(tmp_path: Path) -> None:
+    def refuse(ids: list[str]) -> dict[str, dict[str, Any]]:
+        raise DriverError(f"no look at {ids}")
+
+    with pytest.raises(DriverError):
+        HostPoller(refuse, 60.0, tmp_path / "polls.json").get("i-1")
+    found = HostPoller(lambda ids: {name: {} for name in ids}, 60.0, tmp_path / "polls.json")
+    assert found.get("i-1") == {}
+
+
+def test_what_an_earlier_run_of_the_kernel_knew_is_forgotten(tmp_path: Path) -> None:
+    (tmp_path / "polls.json").write_text('{"boot": "another", "looked": 1e12, "asked": {}, "known": {"i-1": {}}}')
+    found = HostPoller(lambda ids: {name: {"new": True} for name in ids}, 60.0, tmp_path / "polls.json")
+    assert found.get("i-1") == {"new": True}
