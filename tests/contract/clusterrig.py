@@ -134,6 +134,35 @@ class ClusterRig:
         process.kill()
         process.wait()
 
+    def kill_host(self, name: str) -> None:
+        """Kill a worker and its builds, as a host that loses its power."""
+        self.signal_host(name, signal.SIGKILL)
+        self.workers.pop(name).wait()
+
+    def signal_host(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to all processes of a worker: its session, and those that its builds were forked from."""
+        leader = self.workers[name].pid
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                if os.getsid(int(entry.name)) == leader:
+                    os.kill(int(entry.name), number)
+            except (ProcessLookupError, PermissionError):
+                continue
+
+    def restart_scheduler(self) -> None:
+        """Kill the scheduler, and start it again on the same port a second later."""
+        assert self.scheduler is not None
+        self.scheduler.kill()
+        self.scheduler.wait()
+        time.sleep(1)
+        self.start_scheduler()
+
+    def stop_worker(self, name: str) -> None:
+        """End one as systemd would, and wait until what it made is destroyed."""
+        process = self.workers.pop(name)
+        process.terminate()
+        process.wait(60)
+
     def log(self, name: str) -> str:
         """Return what a process wrote."""
         return (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")

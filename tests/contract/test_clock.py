@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,37 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.contract.clockshim import COMPILER, compiled, environment
 from tests.contract.folderproject import FolderProject
 
-SHIM = r"""
-long syscall(long number, ...);
-int open(const char *path, int flags, ...);
-long read(int file, void *to, unsigned long size);
-int close(int file);
-char *getenv(const char *name);
-long strtol(const char *text, char **end, int base);
-
-#ifdef __aarch64__
-#define CLOCK_GETTIME 113
-#else
-#define CLOCK_GETTIME 228
-#endif
-
-int clock_gettime(int id, long *time)
-{
-    char text[32];
-    int result = syscall(CLOCK_GETTIME, id, time), file;
-    char *path = getenv("BAKERY_TEST_CLOCK");
-    if (id != 0 || result || !path || (file = open(path, 0)) < 0)
-        return result;
-    long size = read(file, text, sizeof text - 1);
-    close(file);
-    text[size > 0 ? size : 0] = 0;
-    time[0] += strtol(text, 0, 10);
-    return result;
-}
-"""
-"""Stands in front of the C library: only the clock on the wall is off, by what a file says at this moment."""
 DAY = 86_400
 IMAGEFILE = """
 import bakery
@@ -66,18 +36,12 @@ def hi():
 """
 YEAR = 366
 
-COMPILER = shutil.which("tcc") or shutil.which("gcc")
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C compiler: tools/host-packages tests")
 
 
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shim")
-    (folder / "clock.c").write_text(SHIM)
-    subprocess.run(
-        [str(COMPILER), "-shared", "-fPIC", "-nostdlib", "-o", "clock.so", "clock.c"], cwd=folder, check=True
-    )
-    return folder / "clock.so"
+    return compiled(tmp_path_factory.mktemp("shim"))
 
 
 class Project(FolderProject):
@@ -86,7 +50,7 @@ class Project(FolderProject):
     def __init__(self, folder: Path, shim: Path) -> None:
         super().__init__(folder, IMAGEFILE)
         self.clock = folder / "clock"
-        self.environ |= {"LD_PRELOAD": str(shim), "BAKERY_TEST_CLOCK": str(self.clock)}
+        self.environ |= environment(shim, self.clock)
         self.write(pause="true")
         self.shift(0)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import shutil
 import signal
@@ -86,11 +85,11 @@ def test_a_worker_that_is_stopped_while_it_makes_an_image_does_not_make_a_second
     process = project.start("build", "--on", rig.address, environ=LEASE)
     until(lambda: maker(rig) and project.left())
     first = maker(rig)
-    _signal_all(rig.workers[first].pid, signal.SIGSTOP)
+    rig.signal_host(first, signal.SIGSTOP)
     try:
         _, err = process.communicate(timeout=300)
     finally:
-        _signal_all(rig.workers[first].pid, signal.SIGCONT)
+        rig.signal_host(first, signal.SIGCONT)
     assert process.returncode in (0, 10), err
     until(lambda: not project.left())
     assert project.images() == ["many-good"]
@@ -182,16 +181,6 @@ def _events(project: ClusterProject) -> str:
     return "".join(path.read_text() for path in (project.folder / ".bakery/runs").glob("*/events.jsonl"))
 
 
-def _signal_all(leader: int, number: signal.Signals) -> None:
-    """Send a signal to all processes of a worker: its session, and those that its builds were forked from."""
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if os.getsid(int(entry.name)) == leader:
-                os.kill(int(entry.name), number)
-        except (ProcessLookupError, PermissionError):
-            continue
-
-
 @pytest.mark.all
 def test_builds_go_on_while_their_scheduler_is_started_anew(rig: ClusterRig, project: ClusterProject) -> None:
     rig.start_workers("w1")
@@ -215,8 +204,7 @@ def test_a_worker_that_starts_again_destroys_what_was_left(rig: ClusterRig, proj
     project.write(work='m.run("sleep 120")')
     process = project.start("build", "--on", rig.address, environ=LEASE)
     until(lambda: len(project.left()) > 1)
-    _signal_all(rig.workers["w1"].pid, signal.SIGKILL)  # its builds too: as a host that loses its power
-    rig.workers.pop("w1").wait()
+    rig.kill_host("w1")
     process.kill()
     process.communicate()
     assert project.left() != []
@@ -246,73 +234,3 @@ def test_gc_on_the_cluster_destroys_there_what_a_build_could_not(rig: ClusterRig
     assert "destroyed folder" in out
     assert project.left() == []
     assert not list((rig.folder / "cache-w1/worker/attempts").iterdir())
-
-
-@pytest.mark.all
-def test_workers_that_die_at_random_cost_time_and_no_image(rig: ClusterRig, project: ClusterProject) -> None:
-    """Kill one every few seconds, of three, and start it again, while two dozen images are made."""
-    names = ("w1", "w2", "w3")
-    kinds = [f"k{number}" for number in range(24)]
-    rig.start_workers(*names, words=("--slots", "2"))
-    project.write(image=f'matrix={{"kind": {kinds}}}', work='m.run("sleep 1")')
-    process = project.start("build", "--on", rig.address, environ=LEASE)
-    chosen = random.Random(4711)
-    killed = 0
-    while process.poll() is None and killed < 6:
-        time.sleep(chosen.uniform(2, 5))
-        if process.poll() is None:
-            name = chosen.choice(names)
-            rig.kill_worker(name)
-            rig.start_workers(name, words=("--slots", "2"))
-            killed += 1
-    _, err = process.communicate(timeout=400)
-    assert process.returncode == 0, err
-    assert killed >= 3
-    until(lambda: not project.left())
-    assert project.images() == sorted(f"many-{kind}" for kind in kinds)
-
-
-@pytest.mark.all
-@pytest.mark.timeout(3000)
-def test_a_client_killed_at_any_line_of_its_journal_leaves_nothing(rig: ClusterRig, project: ClusterProject) -> None:
-    rig.start_workers("w1")
-    project.write()
-    trace = project.folder.parent / "points"
-    words = ("build", "--no-test", "--refresh", "--on", rig.address)
-    process = project.start(*words, environ={"BAKERY_CRASH_AT": "0", "BAKERY_CRASH_TRACE": str(trace)})
-    _, err = process.communicate(timeout=100)
-    assert process.returncode == 0, err
-    points = len(trace.read_text().splitlines())
-    assert points > 8
-    for point in range(1, points + 1):
-        process = project.start(*words, environ={**LEASE, "BAKERY_CRASH_AT": str(point)})
-        _, err = process.communicate(timeout=100)
-        assert process.returncode == -9, (point, err)
-        until(lambda: not list((rig.folder / "cache-w1/worker/attempts").iterdir()))
-        gc = project.start("gc")
-        out, err = gc.communicate(timeout=60)
-        assert gc.returncode == 0, (point, out, err)
-        assert project.left() == [], point
-        assert len(project.images()) <= 1, point  # the one that was there, or the one that takes its place
-
-
-@pytest.mark.all
-@pytest.mark.timeout(3000)
-def test_a_build_killed_on_its_worker_at_any_line_of_its_journal_leaves_nothing(
-    rig: ClusterRig, project: ClusterProject
-) -> None:
-    project.write()
-    for point in range(1, 100):
-        rig.start_workers("w1", environ={"BAKERY_CRASH_AT": str(point)})
-        process = project.start("build", "--no-test", "--refresh", "--on", rig.address, environ=LEASE)
-        _, err = process.communicate(timeout=200)
-        rig.kill_worker("w1")
-        rig.start_workers("w1")
-        rig.kill_worker("w1")
-        assert project.left() == [], (point, err)
-        if process.returncode == 0:
-            assert point > 8
-            return
-        assert process.returncode in (4, 5, 10), (point, err)
-        assert project.images() == [], point
-    raise AssertionError("it never came to its end")

@@ -114,6 +114,7 @@ def test_no_provider_library_is_loaded_by_the_package() -> None:
 
 PROGRAMS = {
     "util/process.py": "the one home",
+    "build/cluster/template.py": "forks of itself, which run no program",
     "drivers/ec2/machine/ssm.py": "a process that outlives us, of which a Popen object would warn",
     "provision/inside_ansible/connection/bakery_container.py": "a plugin of Ansible's, in whose process we are not",
     "testing/kill.py": "bake itself, whose death by a signal is what is looked at",

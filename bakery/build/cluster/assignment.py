@@ -30,6 +30,7 @@ class Assignment:
         image: the name that the image will have, as far as it is known.
         base: the image that the build stands on, where another build made it.
         base_file: digest of that image's file; empty where it is none.
+        base_digest: what names a base that is no image; see `bakery.build.cluster.placement`.
         options: how to run.
         lease: seconds without a word of the client after which the worker gives up.
     """
@@ -43,6 +44,7 @@ class Assignment:
     image: str = ""
     base: Mapping[str, Any] | None = None
     base_file: str = ""
+    base_digest: str = ""
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     lease: float = 60.0
 

@@ -22,10 +22,13 @@ from bakery.build.context import RunContext
 from bakery.build.image_options import check_image_options
 from bakery.build.job import Job, Jobs
 from bakery.build.preflight import check_builds
+from bakery.drivers.ec2.api.host_poller import VARIABLE as POLLS
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, PreflightError
 from bakery.imagefile import loader
+from bakery.imagefile.builds import Plan
 from bakery.imagefile.plan import Selection, plan
+from bakery.imagefile.recipe import Recipe
 from bakery.imagefile.user_code import out_of_imagefile, text_of
 from bakery.imagefile.variables import PREFIX, Settings
 from bakery.model import Artifact, Resource, to_json
@@ -47,13 +50,25 @@ class Places:
         project: the unpacked project.
         state: its own `.bakery`.
         cache: the host's cache.
+        polls: where builds of this worker share what providers answer.
+        values: the file with variables that were said outside the imagefile; empty where none were.
         base_file: the file of the image that it stands on; empty where there is none.
     """
 
     project: str
     state: str
     cache: str
+    polls: str
+    values: str = ""
     base_file: str = ""
+
+
+@dataclass(frozen=True)
+class ReadProject:
+    """An imagefile that was read before, and its plan without the secrets that a client sends."""
+
+    recipe: Recipe
+    plan: Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +82,10 @@ class HeldBuild:
     line: WorkerLine
     redactor: Redactor
     cancel: Cancel
+    read: ReadProject | None = None
 
 
-def main(connection: Connection, text: str, places: Places, attempt: str) -> None:
+def main(connection: Connection, text: str, places: Places, attempt: str, read: ReadProject | None = None) -> None:
     """Make one image. The first thing that comes through the pipe are the secrets.
 
     Args:
@@ -77,6 +93,7 @@ def main(connection: Connection, text: str, places: Places, attempt: str) -> Non
         text: the assignment.
         places: where things are.
         attempt: tells this try from others.
+        read: the project, where it was read before.
     """
     begin()
     cancel = Cancel()
@@ -93,9 +110,11 @@ def main(connection: Connection, text: str, places: Places, attempt: str) -> Non
         line=WorkerLine(connection, cancel),
         redactor=redactor,
         cancel=cancel,
+        read=read,
     )
     made.line.listen()
     os.chdir(places.project)
+    os.environ[POLLS] = places.polls
     prints = SentPrints(made.line, redactor)
     with guarded(redactor), redirect_stdout(prints), redirect_stderr(prints):
         error = _baked(made)
@@ -131,7 +150,7 @@ def _baked(held: HeldBuild) -> dict[str, Any] | None:
 
 @contextmanager
 def _run(held: HeldBuild) -> Generator[RunContext]:
-    """Read the imagefile, and open the journal."""
+    """Open the journal, and bind the builds to the imagefile."""
     assignment, line = held.assignment, held.line
     state = State(Path(held.places.state), Path(held.places.cache))
     state.prepare()
@@ -143,14 +162,9 @@ def _run(held: HeldBuild) -> Generator[RunContext]:
         line.say("journal", op=op, resource=to_json(resource))  # the client tells of it, and may write it down
 
     with Journal(folder.path, observe=journaled) as journal:
-        recipe = loader.load(Path(held.places.project) / assignment.imagefile)
-        check_image_options(recipe)
-        environ = {**os.environ, **{f"{PREFIX}{name.upper()}": value for name, value in held.secrets.items()}}
-        settings = Settings(files=_values(assignment, state), environ=environ)
-        jobs = Jobs(plan(recipe, settings, Selection()), recipe, settings)
         try:
             yield RunContext(
-                jobs=jobs,
+                jobs=_jobs(held),
                 options=unpacked_options(assignment.options),
                 state=state,
                 folder=folder,
@@ -166,13 +180,15 @@ def _run(held: HeldBuild) -> Generator[RunContext]:
             bus.close()
 
 
-def _values(assignment: Assignment, state: State) -> tuple[Path, ...]:
-    """Write what was said outside the imagefile into a variable file; none where nothing was."""
-    if not assignment.values:
-        return ()
-    file = state.folder / "variables.json"
-    file.write_text(json.dumps(dict(assignment.values)), encoding="utf-8")
-    return (file,)
+def _jobs(held: HeldBuild) -> Jobs:
+    """Read and plan what was not read before; secrets are known only now."""
+    read, places = held.read, held.places
+    recipe = read.recipe if read else loader.load(Path(places.project) / held.assignment.imagefile)
+    check_image_options(recipe)
+    environ = {**os.environ, **{f"{PREFIX}{name.upper()}": value for name, value in held.secrets.items()}}
+    settings = Settings(files=(Path(places.values),) if places.values else (), environ=environ)
+    made = read.plan if read and not held.secrets else plan(recipe, settings, Selection())
+    return Jobs(made, recipe, settings)
 
 
 def _learn(job: Job, redactor: Redactor) -> None:

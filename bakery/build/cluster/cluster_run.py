@@ -8,6 +8,7 @@ from typing import Final
 
 from bakery.build.cluster.connection import Connection, Followers, KnownWorker
 from bakery.build.cluster.offers import demand, lacks, refuse_homeless
+from bakery.build.cluster.placement import BuildPlacement
 from bakery.build.cluster.project import SentProject, secret_environment
 from bakery.build.cluster.security import is_encrypted
 from bakery.build.cluster.sending import Transfers
@@ -37,7 +38,7 @@ class ClusterRun:
         self.transfers: Transfers | None = None
         self._project: SentProject | None = None
         self._lock = threading.Lock()
-        self._bases: dict[str, str] = {}
+        self.placement = BuildPlacement(0)
 
     @property
     def encrypted(self) -> bool:
@@ -60,8 +61,10 @@ class ClusterRun:
         """
         _refuse_options(run)
         _refuse_further_disks(run, builds)
-        workers = self._named(self.connection.workers())
-        refuse_homeless({build.name: self._demand(run, build) for build in builds}, workers)
+        workers = self.connection.workers()
+        refuse_homeless({build.name: self._demand(run, build) for build in builds}, self._named(workers))
+        self.placement = BuildPlacement(len(builds))
+        self.placement.look(self.connection, workers, builds)
 
     def _named(self, workers: Sequence[KnownWorker]) -> dict[str, Mapping[str, float]]:
         return {f"{worker.name} on {worker.host}": worker.offer for worker in workers}
@@ -101,22 +104,24 @@ class ClusterRun:
 
     def fitting(self, run: RunContext, job: Job) -> list[str]:
         """Return the addresses of workers that could take a build, and have answered just now."""
+        return [worker.address for worker in self._fitting(run, job)]
+
+    def best(self, run: RunContext, job: Job, image: str) -> list[str]:
+        """Return the addresses of workers where a build would best be; none where that does not matter.
+
+        Args:
+            run: the run.
+            job: the build.
+            image: digest of the image's file that it stands on; empty where it is none.
+        """
+        return self.placement.best(job.build, image, self._fitting(run, job))
+
+    def _fitting(self, run: RunContext, job: Job) -> list[KnownWorker]:
+        """Return the workers that could take a build, and have answered just now."""
         if self.followers is None:
             return []
         needed, answers = self._demand(run, job.build), self.followers.answers
-        return [
-            worker.address for worker in self.followers.workers if not lacks(needed, worker.offer) and answers(worker)
-        ]
-
-    def stand_on(self, digest: str) -> list[str]:
-        """Return the addresses of workers that have an image's file already; none for no image."""
-        address = self._bases.get(digest, "")
-        there = [] if self.followers is None else [worker.address for worker in self.followers.workers]
-        return [address] if address in there else []
-
-    def remember_base(self, digest: str, address: str) -> None:
-        """Note where an image's file is, for builds that stand on it."""
-        self._bases[digest] = address
+        return [worker for worker in self.followers.workers if not lacks(needed, worker.offer) and answers(worker)]
 
 
 def _refuse_further_disks(run: RunContext, builds: Sequence[Build]) -> None:

@@ -196,7 +196,8 @@ class Followers:
         self._run = run
         self._deliver = deliver
         self._lock = threading.Lock()
-        self._after: dict[str, int] = {}
+        self._after: dict[str, dict[str, int]] = {}
+        self._over: set[str] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._main: concurrent.futures.Future[None] | None = None
         self.sent: dict[str, float] = {}
@@ -225,7 +226,17 @@ class Followers:
     def give_up(self, attempt: str) -> None:
         """Ask no more after a try: its lease runs out from now on."""
         with self._lock:
-            self._after[attempt] = -1
+            for after in self._after.values():
+                if attempt in after:
+                    after[attempt] = -1
+
+    def forget(self, attempt: str) -> None:
+        """Think no more of a try: its worker knows nothing of it any more."""
+        with self._lock:
+            self._over.add(attempt)
+            for after in self._after.values():
+                after.pop(attempt, None)
+            self.sent.pop(attempt, None)
 
     async def _watch(self) -> None:
         """Look which workers there are, and follow each."""
@@ -248,7 +259,7 @@ class Followers:
         failures = 0
         while failures == 0 or self._may_hold(worker):
             with self._lock:
-                after = dict(self._after)
+                after = dict(self._after.setdefault(worker.address, {}))
                 self.sent |= dict.fromkeys((name for name, number in after.items() if number >= 0), time.monotonic())
             try:
                 answer = await self._connection.ask(worker.address, "bake_poll", run=self._run, after=after, wait=WAIT)
@@ -266,9 +277,10 @@ class Followers:
     def _take(self, worker: KnownWorker, answer: Mapping[str, Any]) -> None:
         for told in answer["attempts"]:
             with self._lock:
-                known = self._after.get(told["attempt"], 0)
-                if known < 0:
+                after = self._after.setdefault(worker.address, {})
+                known = after.get(told["attempt"], 0)
+                if known < 0 or told["attempt"] in self._over:
                     continue
                 fresh = told["messages"][max(0, known - told["first"]) :]
-                self._after[told["attempt"]] = max(known, told["first"] + len(told["messages"]))
+                after[told["attempt"]] = max(known, told["first"] + len(told["messages"]))
             self._deliver(worker, answer["now"] - time.time(), {**told, "messages": fresh})

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from bakery.build.cluster.attempt import Attempt
+from bakery.build.cluster.attempt import AT_ONCE, Attempt
 from bakery.build.cluster.content import CHUNK, ContentStore
+from bakery.build.cluster.processes import BuildTemplates
+from bakery.cache.checkpoints.store import Store
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, CleanupError, UsageError
 from bakery.model import Json, to_json
 from bakery.state.gc import collect
 from bakery.state.project import State
+from bakery.util.context import WorkContext
+from bakery.util.files import write_whole
 from bakery.util.waiting import Cancel
 
 LONGEST: Final = 2.0
 """Seconds that a question waits for something new."""
-TOGETHER: Final = 0.03
-"""Seconds in which news are gathered, so that they travel together."""
+TOGETHER: Final = 0.1
+"""Seconds in which news are gathered that nobody waits for, so that they travel together."""
 CLOSING: Final = 0.5
 """Seconds between two looks at whether Dask's worker closes."""
+BASES: Final = "bases.json"
+"""The file of the bases that builds have started from here."""
 REMEMBERED: Final = 1000
 """Runs that are over, and begin nothing here any more."""
 
@@ -49,12 +57,14 @@ class BuildHost:
         self._tell = tell
         self._slots = threading.Semaphore(slots)
         self._lock = threading.Lock()
-        self._news: asyncio.Event | None = None
+        self.templates = BuildTemplates()
+        self._news: dict[str, asyncio.Event] = {}
+        self._due: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def serve_on(self, loop: asyncio.AbstractEventLoop) -> None:
         """Answer on this event loop from now on."""
-        self._loop, self._news = loop, asyncio.Event()
+        self._loop = loop
 
     def handlers(self) -> dict[str, Callable[..., Any]]:
         """Return what a client may call, by its name."""
@@ -68,6 +78,7 @@ class BuildHost:
             "bake_settle": self.settle,
             "bake_over": self.over,
             "bake_attempts": self.describe,
+            "bake_holdings": self.holdings,
             "bake_gc": self.gc,
         }
 
@@ -86,7 +97,8 @@ class BuildHost:
             content=self.content,
             cache=self.cache,
             projects=self.folder / "projects",
-            changed=self._changed,
+            templates=self.templates,
+            changed=lambda prompt: self._changed(attempt.assignment.run, prompt),
         )
         with self._lock:
             if attempt.assignment.run in self._over:
@@ -103,12 +115,29 @@ class BuildHost:
         with self._slots:
             self._tell(f"{build} begins ({attempt.number})")
             attempt.run()
+            if attempt.made:
+                self._learn_base(attempt.assignment.base_digest)
             self._tell(f"{build} has ended ({attempt.number})")
 
-    def _changed(self) -> None:
-        loop, news = self._loop, self._news
-        if loop is not None and news is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(news.set)
+    def _changed(self, run: str, prompt: bool) -> None:
+        """There is news of a run: now, or a little later together with what comes until then."""
+        loop = self._loop
+        if loop is None or loop.is_closed() or (not prompt and run in self._due):
+            return
+        if not prompt:
+            self._due.add(run)
+        loop.call_soon_threadsafe(self._tell_news if prompt else self._tell_news_later, run)
+
+    def _tell_news_later(self, run: str) -> None:
+        if self._loop is not None:
+            self._loop.call_later(TOGETHER, self._tell_news, run)
+
+    def _tell_news(self, run: str) -> None:
+        self._due.discard(run)
+        self._news_of(run).set()
+
+    def _news_of(self, run: str) -> asyncio.Event:
+        return self._news.setdefault(run, asyncio.Event())
 
     # ---- what a client calls ---------------------------------------------------------------------------------------
 
@@ -120,25 +149,20 @@ class BuildHost:
             after: try to how many of its messages the client has; -1 for one that it gave up, whose lease runs out.
             wait: seconds to wait at most.
         """
-        until = time.monotonic() + min(wait, LONGEST)
-        while True:
-            if self._news is not None:
-                self._news.clear()
-            told = [
-                {"attempt": attempt.number, "build": attempt.assignment.build, "first": first, "messages": messages}
-                for attempt in self._of(run)
-                if after.get(attempt.number, 0) >= 0
-                for first, messages in [attempt.taken(after.get(attempt.number, 0))]
-            ]
-            left = until - time.monotonic()
-            new = any(one["messages"] or one["attempt"] not in after for one in told)
-            if new or left <= 0 or self._news is None:
-                return {"now": time.time(), "attempts": told}
-            try:
-                await asyncio.wait_for(self._news.wait(), left)
-                await asyncio.sleep(TOGETHER)
-            except TimeoutError:
-                continue
+        news, before = self._news_of(run), {attempt.number for attempt in self._of(run)}
+        if before <= after.keys():  # of another one the client does not know anything yet
+            with suppress(TimeoutError):
+                await asyncio.wait_for(news.wait(), min(wait, LONGEST))
+        news.clear()
+        told: list[dict[str, Any]] = [
+            {"attempt": attempt.number, "build": attempt.assignment.build, "first": first, "messages": messages}
+            for attempt in self._of(run)
+            if after.get(attempt.number, 0) >= 0
+            for first, messages in [attempt.taken(after.get(attempt.number, 0))]
+        ]
+        if any(len(one["messages"]) >= AT_ONCE for one in told):  # there may be more
+            news.set()
+        return {"now": time.time(), "attempts": told}
 
     async def put(self, digest: str, offset: int, data: bytes, last: bool) -> int:
         """Take a piece of a file; return where the next begins."""
@@ -177,6 +201,7 @@ class BuildHost:
             self._over = [*self._over, run][-REMEMBERED:]
         for attempt in self._of(run):
             attempt.end("the run is over")
+        self._news.pop(run, None)
 
     async def describe(self) -> list[dict[str, Any]]:
         """Say what goes on here."""
@@ -185,6 +210,29 @@ class BuildHost:
             for attempt in list(self.attempts.values())
             if not attempt.ended
         ]
+
+    async def holdings(self, builds: list[str]) -> dict[str, Any]:
+        """Say what is here already: checkpoints of some builds, and bases."""
+        return await asyncio.to_thread(self._holdings, frozenset(builds))
+
+    def _holdings(self, builds: frozenset[str]) -> dict[str, Any]:
+        made_for = [entry.made_for.get("build", "") for entry in Store(WorkContext(cache=self.cache)).ls()]
+        counts = {build: made_for.count(build) for build in builds.intersection(made_for)}
+        return {"builds": counts, "bases": sorted(self._bases())}
+
+    def _bases(self) -> set[str]:
+        """Return the digests of bases that builds of this worker have started from."""
+        file = self.folder / BASES
+        try:
+            return set(json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError):  # none yet, or damaged: it only says where a build would best be
+            return set()
+
+    def _learn_base(self, digest: str) -> None:
+        with self._lock:
+            known = self._bases()
+            if digest and digest not in known:
+                write_whole(self.folder / BASES, json.dumps(sorted({*known, digest})))
 
     async def gc(self, run: str, dry_run: bool) -> dict[str, Any]:
         """Destroy what dead tries left here; of one run, or of all where none is named."""

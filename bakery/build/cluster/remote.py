@@ -10,6 +10,7 @@ from typing import Any
 from bakery.build.cluster.assignment import Assignment, packed_options
 from bakery.build.cluster.cluster_run import ClusterRun
 from bakery.build.cluster.connection import Connection, Followers, KnownWorker
+from bakery.build.cluster.placement import base_digest
 from bakery.build.cluster.sending import Transfers
 from bakery.build.cluster.tries import Mail
 from bakery.build.cluster.watched import WatchedBuild
@@ -61,7 +62,10 @@ class Cluster(ClusterRun):
         inbox = self._inboxes[job.name] = queue.SimpleQueue()
         assignment = self._assignment(job, run, base)
         watched = WatchedBuild(cluster=self, run=run, job=job, assignment=assignment, inbox=inbox, base=base)
-        artifact = watched.follow()
+        try:
+            artifact = watched.follow()
+        finally:
+            self._inboxes.pop(job.name, None)
         if post := job.post:
             with Scope(run, job) as scope:
                 for step in post:
@@ -82,6 +86,7 @@ class Cluster(ClusterRun):
             image=run.naming.foresee(job, run.state),
             base=None if base is None else _json(base),
             base_file=base.sha256 if base is not None and is_file else "",
+            base_digest=base_digest(job.build),
             options=packed_options(run.options),
             lease=self.lease,
         )

@@ -11,6 +11,7 @@ from typing import Any
 
 from bakery.build.cluster.connection import SILENT, KnownWorker
 from bakery.build.context import RunContext
+from bakery.errors import BakeryError
 from bakery.events import Event
 from bakery.imagefile.base_images import LOCAL
 from bakery.model import Artifact, Resource
@@ -25,7 +26,7 @@ class Mail:
     worker: KnownWorker
     attempt: str
     skew: float
-    messages: tuple[Mapping[str, Any], ...]
+    messages: tuple[str, ...]
 
 
 @dataclass(kw_only=True)
@@ -49,7 +50,7 @@ class Try:
     done: Mapping[str, Any] | None = None
     lost: bool = False
     asks: bool = False
-    backlog: list[Mapping[str, Any]] = field(default_factory=list[Mapping[str, Any]])
+    backlog: list[str] = field(default_factory=list[str])
     resources: dict[tuple[str, str, str], tuple[Op, Resource]] = field(
         default_factory=dict[tuple[str, str, str], tuple[Op, Resource]]
     )
@@ -89,9 +90,17 @@ class Try:
                 text = text.replace(_quoted(there), _quoted(str(here)))
         return text
 
-    def event(self, data: Mapping[str, Any], run: RunContext) -> Event | None:
+    def error_here(self, error: BakeryError, run: RunContext) -> BakeryError:
+        """Return an error of the worker's with this host's paths in it."""
+        for part in ("what", "why", "hint"):
+            setattr(error, part, self.here(getattr(error, part), run))
+        if error.where is not None:
+            error.where = replace(error.where, file=type(error.where.file)(self.here(str(error.where.file), run)))
+        return error
+
+    def event(self, text: str, run: RunContext) -> Event | None:
         """Return an event as one of this host: its paths, and its time by our clock."""
-        event = event_of(self.here(json.dumps(data), run))
+        event = event_of(self.here(text, run))
         return None if event is None else replace(event, time=event.time - self.skew)
 
 

@@ -14,6 +14,7 @@ from bakery.build.cluster.cluster_run import ClusterRun
 from bakery.build.cluster.connection import SILENT
 from bakery.build.cluster.fetching import fetch_image, fetch_traces, remember, write_into_catalogue
 from bakery.build.cluster.leftovers import MARGIN, destroy_leftovers
+from bakery.build.cluster.messages import unpacked
 from bakery.build.cluster.tries import Mail, Try, is_of_its_host
 from bakery.build.context import RunContext
 from bakery.build.job import Job
@@ -28,6 +29,8 @@ REPEAT: Final = 5.0
 """Seconds between two looks whether a build that waits still has a worker that could take it."""
 MOST: Final = 4
 """Tries of a build that its workers gave up; then it fails."""
+SHOWN: Final = frozenset({"event", "print"})
+"""Kinds of messages that are for the user, of one try at a time."""
 DISCOVERY: Final = 2.0
 """Seconds in which a try that Dask has just begun is heard of."""
 
@@ -106,7 +109,7 @@ class WatchedBuild:
             json.dumps(self._assignment.to_json()),
             key=f"bake-{self.run.folder.id}-{slug(self.job.name)}-{self._submitted}",
             resources=self.cluster.demand_of(self.run, self.job),
-            workers=workers or self.cluster.stand_on(self._assignment.base_file),
+            workers=workers or self.cluster.best(self.run, self.job, self._assignment.base_file),
             strictly=bool(workers),
         )
 
@@ -180,7 +183,7 @@ class WatchedBuild:
     def _read_mail(self) -> None:
         """Take what has come; wait a little where nothing has."""
         try:
-            mail = self._inbox.get(timeout=TICK if self._tries else 2 * TICK)
+            mail = self._inbox.get(timeout=TICK if self._tries else 4 * TICK)
         except queue.Empty:
             return
         while True:
@@ -217,8 +220,16 @@ class WatchedBuild:
         for message in backlog:
             self._show(one, message)
 
-    def _hear(self, one: Try, message: Mapping[str, Any]) -> None:
-        match message["kind"]:
+    def _hear(self, one: Try, text: str) -> None:
+        kind = text.partition(" ")[0]
+        if kind in SHOWN:
+            if one is self._current:
+                self._show(one, text)
+            else:
+                one.backlog.append(text)
+            return
+        _, message = unpacked(text)
+        match kind:
             case "begins":
                 one.project, one.state = message["project"], message["state"]
             case "want":
@@ -233,17 +244,14 @@ class WatchedBuild:
             case "kept":
                 one.artifact = Artifact.from_json(message["artifact"])
                 remember(self.run, self.job, message)
-            case "done":
-                one.done = message
-            case _ if one is self._current:
-                self._show(one, message)
             case _:
-                one.backlog.append(message)
+                one.done = message
 
-    def _show(self, one: Try, message: Mapping[str, Any]) -> None:
-        if message["kind"] == "print":
-            sys.stderr.write(one.here(message["text"], self.run))
-        elif (event := one.event(message["event"], self.run)) is not None:
+    def _show(self, one: Try, text: str) -> None:
+        kind, _, what = text.partition(" ")
+        if kind == "print":
+            sys.stderr.write(one.here(json.loads(what)["text"], self.run))
+        elif (event := one.event(what, self.run)) is not None:
             self.run.emit(event)
 
     def _journal(self, one: Try, message: Mapping[str, Any]) -> None:
@@ -337,23 +345,18 @@ class WatchedBuild:
             return None
         keeps = artifact.sha256 if artifact.id.startswith("/") else ""
         stood_on = keeps if any(self.job.name in build.after for build in self.run.jobs.plan.builds) else ""
-        settled = any(self._tell(one, "bake_settle", keep_base=stood_on) for _ in range(3))
+        settled = self._settle(one, stood_on)
         if not settled and not keeps:  # at a provider: the worker destroys what nobody took
             return None
         if stood_on and settled:
-            self.cluster.remember_base(stood_on, one.worker.address)
+            self.cluster.placement.remember_image(stood_on, one.worker.address)
         one.resources.clear()
         write_into_catalogue(one, self.run, artifact)
         return artifact
 
     def _error_of(self, one: Try, error: BakeryError) -> BakeryError:
         """Return a build's error with what explains it here, and with what is left on its host."""
-        for part in ("what", "why", "hint"):
-            setattr(error, part, one.here(getattr(error, part), self.run))
-        if error.where is not None:
-            error.where = type(error.where)(
-                type(error.where.file)(one.here(str(error.where.file), self.run)), error.where.line
-            )
+        error = one.error_here(error, self.run)
         assert self.cluster.transfers is not None  # noqa: S101  it is there while the run goes on
         fetch_traces(one, self.run, self.cluster.transfers)
         left = [resource for resource in one.left() if is_of_its_host(resource)]
@@ -367,7 +370,14 @@ class WatchedBuild:
         )
 
     def _forget(self, one: Try) -> None:
-        self._tell(one, "bake_settle", keep_base="")
+        self._settle(one, "", tries=1)
+
+    def _settle(self, one: Try, keep_base: str, *, tries: int = 3) -> bool:
+        """Say that we have all of a try; False where its worker does not hear."""
+        settled = any(self._tell(one, "bake_settle", keep_base=keep_base) for _ in range(tries))
+        if settled and self.cluster.followers is not None:
+            self.cluster.followers.forget(one.number)
+        return settled
 
     # ---- the end ----------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,8 @@ AGAIN: Final = 2.0
 """Seconds until a lost scheduler is looked for again."""
 PATIENCE: Final = 30
 """Seconds that a scheduler may take to answer."""
+CALM: Final = {"distributed": {"worker": {"profile": {"enabled": False}}, "admin": {"tick": {"interval": "500ms"}}}}
+"""Defaults in place of Dask's: its profiler looks a hundred times a second at threads that only wait for builds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,14 +102,17 @@ async def _serve(options: WorkerOptions, tell: Callable[[str], None]) -> None:
                 await asyncio.wait_for(stop.wait(), AGAIN)
     await host.stop()
     looking.cancel()
+    host.templates.close()
 
 
 async def _one_life(
     options: WorkerOptions, host: BuildHost, stopped: asyncio.Task[Any], tell: Callable[[str], None], *, first: bool
 ) -> None:
     """Serve one scheduler until it goes away or a signal comes."""
+    import dask.config
     from distributed import Worker
 
+    dask.config.update_defaults(CALM)
     listen = options.host or ("127.0.0.1" if is_loopback(options.scheduler) else None)
     worker: Any = Worker(
         options.scheduler,
