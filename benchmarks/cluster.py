@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from benchmarks.folder import IMAGEFILE
 from tests.contract.clusterrig import ClusterRig
 
 COUNT = int(os.environ.get("BAKERY_BENCHMARK_BUILDS", "200"))
+MEMORY = Path("/dev/shm")  # noqa: S108  folders of our own in it
 LEFT_OUT = os.environ.get("BAKERY_BENCHMARK_WITHOUT", "").split()
 """Of `alone` and `ssh`, what is not measured besides."""
 WORKERS, SLOTS, SECONDS = 4, 2, 2.0
@@ -31,6 +33,14 @@ def run(folder: Path) -> list[Row]:
     ideal = COUNT * SECONDS / (WORKERS * SLOTS)
     folder.mkdir(parents=True)
     others = _load_of_others()
+    try:
+        return _rows(folder, ideal, others)
+    finally:
+        for place in MEMORY.glob(f"{'-'.join(folder.parts[1:])}*"):
+            shutil.rmtree(place)
+
+
+def _rows(folder: Path, ideal: float, others: float) -> list[Row]:
     ours, note = _on_cluster(folder / "cluster")
     case = f"{COUNT} builds of 2 s of task, {WORKERS} workers with {SLOTS} slots"
     note = f"{note}; before it, others used {others:.0%} of this host"
@@ -48,10 +58,20 @@ def _load_of_others() -> float:
 
 
 def _project(folder: Path, count: int) -> tuple[Project, FolderCloud]:
-    project, cloud = Project(folder / "project"), FolderCloud(folder / "cloud")
+    """Return a project and its provider, which is in memory where that can be: it stands for what is elsewhere."""
+    project, cloud = Project(folder / "project"), FolderCloud(_memory(folder) / "cloud")
     project.write(IMAGEFILE.format(cloud=str(cloud.path), count=count))
     (project.folder / ".bakeryignore").write_text("bytecode\ncache\n")
     return project, cloud
+
+
+def _memory(folder: Path) -> Path:
+    """Return a folder in memory that stands for this one; the one itself where there is no memory for it."""
+    if not os.access(MEMORY, os.W_OK):
+        return folder
+    place = MEMORY / "-".join(folder.parts[1:])
+    place.mkdir(exist_ok=True)
+    return place
 
 
 def _on_cluster(folder: Path) -> tuple[float, str]:
@@ -128,7 +148,7 @@ def _over_ssh(folder: Path) -> float:
         slots: SimpleQueue[Project] = SimpleQueue()
         for host in range(WORKERS):
             project = Project(folder / f"host{host}")
-            project.write(IMAGEFILE.format(cloud=str(folder / "cloud"), count=COUNT))
+            project.write(IMAGEFILE.format(cloud=str(_memory(folder) / "cloud"), count=COUNT))
             for _ in range(SLOTS):
                 slots.put(project)
         options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
