@@ -22,12 +22,20 @@ PRELOADED: Final = [
     "bakery.build.cluster.template",
     "bakery.drivers.nspawn.driver",
     "bakery.drivers.qemu.driver",
+    "bakery.machine.machine",
+    "bakery.machine.reboot",
+    "bakery.machine.seal",
+    "bakery.machine.transport.namespace",
+    "bakery.machine.transport.ssh",
     "bakery.smoke",
     "fabric",
+    "filelock",
+    "importlib.resources.readers",
     "jinja2",
     "rich",
+    "tenacity",
 ]
-"""Modules that each build needs: loaded once, by the process that all templates are forked from."""
+"""Modules that builds need: loaded once, by the process that all templates are forked from."""
 MOST: Final = 4
 """BuildTemplates that a worker holds; the one that was used least lately goes first."""
 READ: Final = 60.0
