@@ -157,6 +157,8 @@ def test_bake_cluster_shows_who_is_there(project: ClusterProject) -> None:
     workers = {worker["name"]: worker for worker in json.loads(out)["workers"]}
     assert set(workers) == {"w1", "w2"}
     assert workers["w1"]["labels"] == {"licence": 1}
+    assert workers["w1"]["accel"] in ("kvm", "tcg")
+    assert workers["w1"]["bases"] == []
     assert "folder" in workers["w1"]["drivers"]
 
 

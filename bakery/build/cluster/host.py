@@ -16,6 +16,7 @@ from typing import Any, Final
 from bakery.build.cluster.attempt import AT_ONCE, Attempt
 from bakery.build.cluster.content import CHUNK, ContentStore
 from bakery.build.cluster.processes import BuildTemplates
+from bakery.cache import bases
 from bakery.cache.checkpoints.store import Store
 from bakery.drivers.registry import Registry
 from bakery.errors import BakeryError, CleanupError, UsageError
@@ -218,7 +219,8 @@ class BuildHost:
     def _holdings(self, builds: frozenset[str]) -> dict[str, Any]:
         made_for = [entry.made_for.get("build", "") for entry in Store(WorkContext(cache=self.cache)).ls()]
         counts = {build: made_for.count(build) for build in builds.intersection(made_for)}
-        return {"builds": counts, "bases": sorted(self._bases())}
+        cached = [entry.name for entry in bases.ls(self.cache) if entry.name.startswith("bases/")]
+        return {"builds": counts, "bases": sorted(self._bases()), "cached": sorted(cached)}
 
     def _bases(self) -> set[str]:
         """Return the digests of bases that builds of this worker have started from."""

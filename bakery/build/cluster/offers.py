@@ -54,6 +54,7 @@ class Offer:
         drivers: names of those that can be used.
         arch: the processor's architecture, `x86_64`.
         secrets: environment variables that builds may read as secrets.
+        accel: what runs virtual machines: `kvm`, or `tcg`, which emulates them.
     """
 
     slots: int
@@ -63,10 +64,12 @@ class Offer:
     drivers: tuple[str, ...]
     arch: str
     secrets: tuple[str, ...] = ()
+    accel: str = "tcg"
 
     def resources(self) -> dict[str, float]:
         """Return Dask's resources."""
         there = [f"bakery {__version__}", f"arch {self.arch}", *(f"driver {name}" for name in self.drivers)]
+        there += [f"accel {self.accel}"]
         there += [f"secret {name}" for name in self.secrets]
         used = {"slots": self.slots, "memory": self.memory, "cpus": self.cpus}
         labels = {f"label {name}": count for name, count in self.labels.items()}

@@ -26,6 +26,8 @@ class WorkerOverview:
         cpus: processors.
         labels: how many of each.
         drivers: those that it can use.
+        accel: what runs virtual machines: `kvm`, or `tcg`, which emulates them.
+        bases: first disks and trees in its cache.
         builds: what it builds now: `attempt`, `run` and `build` of each.
         answers: whether it can be reached from here.
     """
@@ -39,6 +41,8 @@ class WorkerOverview:
     cpus: int
     labels: Mapping[str, int]
     drivers: tuple[str, ...]
+    accel: str = ""
+    bases: tuple[str, ...] = ()
     builds: tuple[Mapping[str, str], ...] = ()
     answers: bool = True
 
@@ -68,8 +72,9 @@ def overview(connection: Connection) -> Overview:
 def _seen(connection: Connection, worker: KnownWorker) -> WorkerOverview:
     try:
         builds, answers = tuple(connection.call(worker.address, "bake_attempts")), True
+        bases = tuple(connection.call(worker.address, "bake_holdings", builds=[])["cached"])
     except DriverError:
-        builds, answers = (), False
+        builds, bases, answers = (), (), False
     words = [name.partition(" ") for name in worker.offer]
     return WorkerOverview(
         name=worker.name,
@@ -81,6 +86,8 @@ def _seen(connection: Connection, worker: KnownWorker) -> WorkerOverview:
         cpus=int(worker.offer.get("cpus", 0)),
         labels={what: int(worker.offer[f"label {what}"]) for kind, _, what in words if kind == "label"},
         drivers=tuple(sorted(what for kind, _, what in words if kind == "driver")),
+        accel=next((what for kind, _, what in words if kind == "accel"), ""),
+        bases=bases,
         builds=builds,
         answers=answers,
     )

@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from bakery.build.cluster.connection import Connection, KnownWorker
 from bakery.cache.inputs.digest import of_json
@@ -14,6 +14,9 @@ from bakery.disk.bases.base import Base
 from bakery.errors import DriverError
 from bakery.imagefile.builds import Build
 from bakery.model import to_json
+
+PATIENCE: Final = 5.0
+"""Seconds that a worker may take to say what it has."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,9 @@ class BuildPlacement:
         names = [build.name for build in builds]
         for worker in workers:
             try:
-                told: Mapping[str, Any] = connection.call(worker.address, "bake_holdings", builds=names)
+                told: Mapping[str, Any] = connection.call(
+                    worker.address, "bake_holdings", patience=PATIENCE, builds=names
+                )
             except DriverError:
                 continue
             self._holdings[worker.address] = Holdings(dict(told["builds"]), frozenset(told["bases"]))

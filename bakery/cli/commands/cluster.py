@@ -11,7 +11,7 @@ from bakery.cli import output
 from bakery.cli.options import BakeCommand, as_json, cluster_options
 from bakery.cli.project import Project
 from bakery.errors import UsageError
-from bakery.util.units import format_size
+from bakery.util.units import counted, format_size
 
 if TYPE_CHECKING:
     from bakery.build.cluster.overview import Overview, WorkerOverview
@@ -66,7 +66,9 @@ def _show(seen: Overview, project: Project) -> None:
 
 def _line(worker: WorkerOverview) -> str:
     labels = ", ".join(f"{name}:{count}" for name, count in sorted(worker.labels.items()))
-    parts = [f"{worker.name} on {worker.host}", worker.arch, f"{len(worker.builds)} of {worker.slots} slots"]
+    arch = " with ".join(filter(None, (worker.arch, worker.accel)))
+    parts = [f"{worker.name} on {worker.host}", arch, f"{len(worker.builds)} of {worker.slots} slots"]
     parts += [f"{format_size(worker.memory)} of memory", f"{worker.cpus} processors", labels, " ".join(worker.drivers)]
+    parts += [counted(len(worker.bases), "base")] if worker.bases else []
     parts += [] if worker.answers else ["does not answer"]
     return "; ".join(filter(None, parts))

@@ -85,6 +85,7 @@ def _offer(project: Project, given: dict[str, Any]) -> Offer:
     """Return what this host has, and what of it is offered."""
     from bakery.build import capacity
     from bakery.build.cluster.offers import Offer
+    from bakery.drivers.qemu.acceleration import absent
     from bakery.errors import UsageError
     from bakery.imagefile.labels import counts
 
@@ -104,6 +105,7 @@ def _offer(project: Project, given: dict[str, Any]) -> Offer:
         drivers=_usable(project, given["drivers"]),
         arch=platform.machine(),
         secrets=given["secrets"],
+        accel="tcg" if absent("kvm") else "kvm",
     )
 
 

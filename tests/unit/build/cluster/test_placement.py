@@ -22,8 +22,8 @@ class Cluster:
     def __init__(self, **holdings: dict[str, Any]) -> None:
         self.holdings = holdings
 
-    def call(self, worker: str, question: str, *, builds: list[str]) -> dict[str, Any]:
-        assert question == "bake_holdings"
+    def call(self, worker: str, question: str, *, patience: float, builds: list[str]) -> dict[str, Any]:
+        assert (question, patience) == ("bake_holdings", 5.0)
         assert builds
         if worker not in self.holdings:
             raise DriverError("it does not answer")
