@@ -52,9 +52,11 @@ def _heard(event: str, _: object = ()) -> None:
     if any(shell.busy for shell, _ in _WATCHED):
         return  # it connects once more, or waits
     for _, facts in _WATCHED:
-        facts.forget_states()
         if event in LASTING:
+            facts.forget()
             facts.believe_states = False
+        else:
+            facts.forget_states()
 
 
 @cache

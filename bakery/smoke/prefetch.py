@@ -146,7 +146,7 @@ class PrefetchedFacts:
         self._clock = clock
         self._fetched: dict[str, _Fetched] = {}
         self.believe_states = True
-        """False where something else than our questions may change the machine: each goes to the machine then."""
+        """False where something else than our questions may change the machine: all but what it is goes to it then."""
 
     def forget(self) -> None:
         """Ask the machine again for everything: something may have changed."""
@@ -159,7 +159,7 @@ class PrefetchedFacts:
     def answer(self, command: str) -> Reply | None:
         """Return the answer, or None where the machine itself must be asked."""
         name, group, lasting = _group(plain_words(command), command)
-        if group is None or not (lasting or self.believe_states):
+        if group is None or not (name == "system" or self.believe_states):
             return None
         old = self._fetched.get(name)
         if old is None or not (lasting or self._fresh(old) or old.cost > CHEAP):

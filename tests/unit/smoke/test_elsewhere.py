@@ -12,13 +12,18 @@ from bakery.smoke.prefetch import PrefetchedFacts
 from bakery.smoke.shell import Reply, Shell
 from tests.unit.smoke.pipes import Answer, FakePipes
 
+PACKAGES = b"nginx\tamd64\tinstall ok installed\t1.22\n"
 FILE = b"0\n0\n1\n1\n1\n1\n1\nroot:0:root:0:640:1700000000:1234:99\n"
 
 
 @pytest.fixture
 def facts() -> PrefetchedFacts:
-    facts = PrefetchedFacts(lambda *commands: [Reply(0, FILE) for _ in commands], lambda: 100.0)
+    def reply(command: str) -> Reply:
+        return Reply(0, PACKAGES if "Package" in command else FILE)
+
+    facts = PrefetchedFacts(lambda *commands: [reply(command) for command in commands], lambda: 100.0)
     facts.answer("test -e /etc/passwd")
+    facts.answer("dpkg-query -f '${Status}' -W nginx")
     return facts
 
 
@@ -42,6 +47,7 @@ def test_after_a_connection_or_a_program_each_question_goes_to_the_machine(
     assert not known(facts)
     assert facts.answer("test -f /etc/passwd") is None
     assert facts.answer("test -f /etc/passwd") is None
+    assert facts.answer("dpkg-query -f '${Status}' -W nginx") is None, "it may have been installed, or removed"
     assert facts.answer("uname -s") is not None, "that does not change"
 
 
@@ -49,7 +55,7 @@ def test_after_a_sleep_states_are_fetched_once_more(facts: PrefetchedFacts, shel
     time.sleep(0)
     if sys.version_info >= (3, 13):
         sys.audit("time.sleep", 0)
-    assert not known(facts)
+    assert [*facts._fetched] == ["packages"]
     assert facts.answer("test -f /etc/passwd") == Reply(0)
 
 
