@@ -17,13 +17,16 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
+
+import psutil
 
 from bakery.errors import NotYet
 from bakery.imagefile.suites import Suites
 from bakery.machine.shell import known_hosts
+from bakery.machine.transport.namespace import environment
 from bakery.model import Endpoint
 from bakery.smoke import SmokeJob, SuiteRun
 from bakery.smoke.suites import run_suites
@@ -60,8 +63,28 @@ exec chroot . /usr/sbin/sshd -D -e -p "$3" -o ListenAddress=127.0.0.1 -o HostKey
 """
 
 
+@dataclass(frozen=True)
+class Debian:
+    """This host's Debian in a container.
+
+    Args:
+        endpoint: its sshd.
+        keys: to it.
+        leader: its first process.
+    """
+
+    endpoint: Endpoint
+    keys: Keys
+    leader: int
+
+    @property
+    def entered(self) -> Endpoint:
+        """The way in by its namespaces."""
+        return Endpoint(transport="namespace", data={"pid": self.leader})
+
+
 @contextmanager
-def debian(folder: Path) -> Iterator[tuple[Endpoint, Keys]]:
+def debian(folder: Path) -> Iterator[Debian]:
     """Yield this host's Debian, changed in memory, behind an sshd of its own."""
     keys = make_keys("bakery-test")
     (folder / "host").write_text(keys.host_private)
@@ -75,7 +98,9 @@ def debian(folder: Path) -> Iterator[tuple[Endpoint, Keys]]:
     ) as process:
         try:
             until(lambda: _answers(port), what="sshd listens", timeout=30, cancel=Cancel())
-            yield Endpoint(host="127.0.0.1", port=port, user="root", host_key=keys.host_public), keys
+            (leader,) = psutil.Process(process.pid).children()
+            endpoint = Endpoint(host="127.0.0.1", port=port, user="root", host_key=keys.host_public)
+            yield Debian(endpoint, keys, leader.pid)
         finally:
             process.kill()
 
@@ -130,6 +155,30 @@ def theirs(
     return seconds, _verdicts(report)
 
 
+def theirs_inside(folder: Path, leader: int, paths: Sequence[str], *, work: Path) -> dict[str, str]:
+    """Run suites by plain pytest in a container, over testinfra's local backend; return how each test ended.
+
+    Its files are below `/proc/PID/root`: what it writes is brought to the same places here.
+    """
+    report, answers = work / "inside.xml", work / "theirs"
+    words = ["nsenter", f"--target={leader}", "--mount", "--pid", "--root", "--wd=" + str(folder)]
+    words += [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--hosts=local://"]
+    done = subprocess.run(
+        [*words, f"--junitxml={report}", *paths],
+        env={**environment(leader), "ANSWERS": str(answers), "PYTHONUTF8": "1", "PYTHONCOERCECLOCALE": "0"},
+        umask=0o022,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    if done.returncode not in (0, 1):
+        raise SystemExit(done.stdout + done.stderr)
+    for file in (report, answers):
+        file.write_bytes(Path(f"/proc/{leader}/root{file}").read_bytes())
+    return _verdicts(report)
+
+
 def _verdicts(report: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for case in ET.parse(report).iter("testcase"):  # noqa: S314  pytest's own
@@ -142,7 +191,7 @@ def _verdicts(report: Path) -> dict[str, str]:
 
 def _plain(name: str) -> str:
     """Return a test's name without its host."""
-    return re.sub(r"(ssh|bakery)://[^]-]*", "HOST", name)
+    return re.sub(r"(ssh|bakery|local)://[^]-]*", "HOST", name)
 
 
 def ours(
@@ -185,7 +234,8 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--user", default="root")
     parser.add_argument("--delay", type=float, default=0.0, help="milliseconds, there and back")
     given = parser.parse_args(own)
-    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as name, debian(Path(name)) as (endpoint, keys):
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as name, debian(Path(name)) as machine:
+        endpoint, keys = machine.endpoint, machine.keys
         away = distant(endpoint.port, given.delay / 1000) if given.delay else nullcontext(endpoint.port)
         with away as port:
             there = replace(endpoint, user=given.user, port=port)
