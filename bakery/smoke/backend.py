@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Final
 
 from testinfra.backend.base import BaseBackend, CommandResult
 from testinfra.host import Host
 
+from bakery.smoke.ansible_modules import AnsibleModules
+from bakery.smoke.job import CloneAccess
 from bakery.smoke.prefetch import PrefetchedFacts, is_question
 from bakery.smoke.shell import Reply, Shell
 from bakery.smoke.strict import StrictHost
@@ -20,13 +23,16 @@ class MachineBackend(BaseBackend):  # type: ignore[misc]  # testinfra ships no t
     Args:
         name: the machine's name in messages.
         shell: the shell that is open there.
+        access: the way to it, for Ansible; None where there is no other than the shell.
     """
 
     NAME = "bakery"
+    HAS_RUN_ANSIBLE = True
 
-    def __init__(self, name: str, shell: Shell) -> None:
+    def __init__(self, name: str, shell: Shell, access: CloneAccess | None = None) -> None:
         super().__init__(name)
         self._shell = shell
+        self._access = access
         self.facts = PrefetchedFacts(shell.ask)
 
     def run(self, command: str, *args: str, **kwargs: Any) -> CommandResult:
@@ -45,6 +51,23 @@ class MachineBackend(BaseBackend):  # type: ignore[misc]  # testinfra ships no t
         if reply is None:
             reply = self._ask(line, self.quote(command, *args), kwargs.get("timeout", COMMAND_TIMEOUT))
         return self.result(reply.exited, self.encode(line), reply.stdout, reply.stderr)
+
+    def run_ansible(self, module_name: str, module_args: str | None = None, **options: Any) -> dict[str, Any]:
+        """Run a module of Ansible's; see `AnsibleModules.run`."""
+        try:
+            return self._ansible.run(module_name, module_args, **options)
+        finally:
+            self.facts.forget()
+
+    def get_variables(self) -> dict[str, Any]:
+        """Return Ansible's variables of the machine."""
+        return self._ansible.variables()
+
+    @cached_property
+    def _ansible(self) -> AnsibleModules:
+        if self._access is None:
+            raise RuntimeError("host.ansible does not know how this machine is reached")
+        return AnsibleModules("machine", self._access, as_root=True)
 
     def get_sudo_command(self, command: str, sudo_user: str | None) -> str:
         """Become another user with `su`: the shell is root's already, and images without sudo are common."""
@@ -71,15 +94,16 @@ class MachineBackend(BaseBackend):  # type: ignore[misc]  # testinfra ships no t
         return reply
 
 
-def host(name: str, shell: Shell, *, strict: bool = True) -> Host:
+def host(name: str, shell: Shell, *, strict: bool = True, access: CloneAccess | None = None) -> Host:
     """Make testinfra's Host over a shell.
 
     Args:
         name: the machine's name in messages.
         shell: the shell that is open there.
         strict: whether testinfra's known wrong answers are put right.
+        access: the way to the machine, for Ansible.
     """
-    backend = MachineBackend(name, shell)
+    backend = MachineBackend(name, shell, access)
     connected = StrictHost(backend) if strict else Host(backend)
     backend.set_host(connected)
     return connected

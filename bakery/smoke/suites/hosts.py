@@ -16,6 +16,7 @@ from testinfra import backend as backends
 from testinfra.backend.base import BaseBackend, CommandResult
 
 from bakery.imagefile.suites import OtherHosts
+from bakery.smoke.ansible_modules import AnsibleModules
 from bakery.smoke.prefetch import PrefetchedFacts, is_question
 from bakery.smoke.strict import StrictHost
 from bakery.smoke.suites.machine import SuiteMachine
@@ -41,6 +42,26 @@ class SuiteBackend(BaseBackend):  # type: ignore[misc]  # testinfra ships no typ
     """Runs a suite's questions as testinfra's own backends do: in the login shell, with sudo where it is asked for."""
 
     NAME = SCHEME
+    HAS_RUN_ANSIBLE = True
+
+    def __init__(self, hostname: str, *args: Any, ansible_inventory: str | None = None, **kwargs: Any) -> None:
+        super().__init__(hostname, *args, **kwargs)
+        self._inventory = ansible_inventory or ""
+
+    def run_ansible(self, module_name: str, module_args: str | None = None, **options: Any) -> dict[str, Any]:
+        """Run a module of Ansible's; see `AnsibleModules.run`."""
+        try:
+            return self._ansible.run(module_name, module_args, **options)
+        finally:
+            self.machine.facts.forget()
+
+    def get_variables(self) -> dict[str, Any]:
+        """Return Ansible's variables of the machine."""
+        return self._ansible.variables()
+
+    @property
+    def _ansible(self) -> AnsibleModules:
+        return self.machine.ansible(self.hostname, self._inventory)
 
     @property
     def machine(self) -> SuiteMachine:

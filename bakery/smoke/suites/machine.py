@@ -8,9 +8,10 @@ from typing import Final
 from bakery.errors import BakeryError
 from bakery.machine.transport.base import Transport
 from bakery.model import Endpoint
+from bakery.smoke.ansible_modules import AnsibleModules
 from bakery.smoke.connect import connect
 from bakery.smoke.elsewhere import watch
-from bakery.smoke.job import SuiteRun
+from bakery.smoke.job import CloneAccess, SuiteRun
 from bakery.smoke.prefetch import PrefetchedFacts
 from bakery.smoke.shell import AS_LOGGED_IN, CommandTimeoutError, Shell
 from bakery.state.ssh_keys import Keys
@@ -50,6 +51,16 @@ class SuiteMachine:
     def strict(self) -> bool:
         """True to put testinfra's known wrong answers right."""
         return self._options.strict_host
+
+    def ansible(self, name: str, inventory: str) -> AnsibleModules:
+        """Return what runs modules of Ansible's on it.
+
+        Args:
+            name: what Ansible calls it.
+            inventory: the suite's own; empty without.
+        """
+        access = CloneAccess(endpoint=self._endpoint, keys=self._keys)
+        return AnsibleModules(name, access, as_root=self._options.user == "root", inventory=inventory)
 
     @cached_property
     def shell(self) -> Shell:
