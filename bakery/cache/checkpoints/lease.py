@@ -147,7 +147,8 @@ class Lease:
         data = self.store.manifest(place.key)
         if data is None:
             inventory.remove(place.folder)
-            self._locks.pop(place.key).remove()
+            if (lock := self._locks.pop(place.key, None)) is not None:  # else it was given up after it was made
+                lock.remove()
         elif not data["flushed"]:
             inventory.flush(place.folder)
             self.store.write_flushed(place.key)
