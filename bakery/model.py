@@ -76,6 +76,10 @@ def _reader(wanted: Any) -> _Reader:
         return lambda value, where: value if value is None or len(types) > 1 else _reader(types[0])(value, where)
     if origin in (tuple, list, set, frozenset):
         return lambda value, where: origin(_items(value, types, where))
+    if origin in (dict, Mapping) and len(types) == 2 and is_dataclass(types[1]):  # noqa: PLR2004  of names and values
+        return lambda value, where: {
+            name: _reader(types[1])(item, f"{where}.{name}") for name, item in _entries(value, where)
+        }
     if isinstance(wanted, type) and is_dataclass(wanted):
         return lambda value, where: wanted(**dict(_members(wanted, value, where)))
     if parse := _PARSERS.get(origin):
@@ -89,6 +93,12 @@ def _items(value: Any, types: list[Any], where: str) -> Iterator[Any]:
     for number, item in enumerate(value):
         kind = types[number] if Ellipsis not in types and number < len(types) else types[0]
         yield _reader(kind)(item, f"{where}[{number}]")
+
+
+def _entries(value: Any, where: str) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{where} is no object")  # noqa: TRY004  damaged data is no mistake of the caller
+    yield from value.items()
 
 
 def _members(kind: type, value: Any, where: str) -> Iterator[tuple[str, Any]]:
@@ -132,6 +142,8 @@ class Source:
     """True for a source that takes an image made here to a provider; no task runs there."""
     takes_login: ClassVar[bool] = False
     """Whether its finished images can be tested through `@bakery.image(login=...)`."""
+    takes_nodes: ClassVar[bool] = False
+    """Whether its finished images can be tested beside others, on one network: `@bakery.image(nodes=[...])`."""
     takes: ClassVar[frozenset[str]] = frozenset()
     """Names of the drivers whose images such a source can read."""
     base: Any

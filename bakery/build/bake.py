@@ -10,6 +10,7 @@ from bakery.build.incremental import IncrementalBuild
 from bakery.build.inspection import ended_by, inspect_image
 from bakery.build.job import Job
 from bakery.build.keeping import capture, keep, publish
+from bakery.build.nodes import beside
 from bakery.build.pause import pause_after_all
 from bakery.build.phases import check_clones_differ, run_post_step, seal, smoke
 from bakery.build.scope import Scope
@@ -71,7 +72,7 @@ def test_machines(scope: Scope, artifact: Artifact, inspection: Future[None]) ->
     """Run the tests on a machine of the image, and compare further ones with it where that is wanted."""
     with start_test_process(scope) as tests, scope.machine(artifact, role="smoke") as machine:
         inspection.result()  # what may not be kept is not tested either
-        with other_machines(scope, artifact, scope.run.options.clones) as clones:
-            identity = smoke(scope, machine, tests, clones=clones)
+        with other_machines(scope, artifact, scope.run.options.clones) as clones, beside(scope, machine) as nodes:
+            identity = smoke(scope, machine, tests, clones=clones, nodes=nodes)
             for clone in clones:
                 check_clones_differ(scope, clone, identity)

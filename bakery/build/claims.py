@@ -45,12 +45,13 @@ class Claims:
         name = "-".join(filter(None, (self._job().name, self._part, self._run.attempt)))
         return slug(name)
 
-    def new(self, role: str, driver: str) -> tuple[Claim, ClaimLedger]:
+    def new(self, role: str, driver: str, of: Job | None = None) -> tuple[Claim, ClaimLedger]:
         """Make the right to make things, with fresh keys and a private folder.
 
         Args:
-            role: what for: `build`, `smoke`, `clone`, `image`, `keep`.
+            role: what for: `build`, `smoke`, `clone`, `node`, `image`, `keep`.
             driver: who makes them.
+            of: the build that says how the machine is entered; the claims' own when not given.
         """
         run, job = self._run, self._job()
         ledger = ClaimLedger(run.journal)
@@ -76,7 +77,8 @@ class Claims:
             keys=make_keys(f"bakery-{run.folder.id}"),
             ledger=ledger,
             images=run.state.images_folder / job.build.source,
-            login=login_for(job, role, driver),
+            login=login_for(of or job, role, driver),
+            networked=role in ("smoke", "node") and bool(job.build.nodes),
         )
         run.redactor.add(claim.keys.user_private, "build key")
         run.redactor.add(claim.keys.host_private, "host key")

@@ -135,6 +135,7 @@ class RunContext:
     """One run's shared things.
 
     Two of them change: `jobs`, when a failed task is tried again after a fix, and `resumed`, once it is known.
+    `artifacts` are the images that were made, or were up to date, so far, by build.
     `attempt` tells several tries of one build on several machines apart in names, `records` are what the steps of each
     build took in, and `elsewhere` is where builds are made if not on this host.
     """
@@ -156,6 +157,7 @@ class RunContext:
     attempt: str = ""
     records: dict[str, tuple[Record, ...]] = field(default_factory=dict[str, tuple[Record, ...]])
     elsewhere: Elsewhere | None = None
+    artifacts: dict[str, Artifact] = field(default_factory=dict[str, Artifact])
 
     @property
     def imagefile(self) -> Path:

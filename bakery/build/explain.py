@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bakery.build.context import BuildOptions
 from bakery.build.job import Job, Jobs
+from bakery.build.node_images import node_keys
 from bakery.build.step_keys import base_key, look_up_steps
 from bakery.build.verdict_key import holds, tests_key
 from bakery.imagefile.builds import Build, ImageRef, Step
@@ -68,6 +69,8 @@ def why_tested(job: Job, steps: Sequence[Explained], state: State) -> str:
     key = tests_key(job, state.cache)
     if key is None or image.data.get("tests") != key:
         return "a test or what it uses has changed"
+    if image.data.get("nodes", {}) != node_keys(job.build, state):
+        return "an image that it is tested beside has changed"
     return "" if holds(image.data, job, state.cache) else "what its tests have read has changed"
 
 

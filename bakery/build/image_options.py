@@ -31,6 +31,7 @@ class ImageOptions:
         versions: whether older images stay: True numbers them, a text is what stands before the number.
         login: how machines that test the image are entered; None where root is let in on port 22.
         suites: how its pytest suites run.
+        nodes: images whose machines run beside the one that is tested; see `bakery.imagefile.node_images`.
     """
 
     seal: Seal | None = None
@@ -39,6 +40,7 @@ class ImageOptions:
     strict_host: bool = True
     login: Login | None = None
     suites: Suites | None = None
+    nodes: Any = ()
     versions: bool | str = False
 
     @classmethod

@@ -16,14 +16,14 @@ def login_for(job: Job, role: str, driver: str) -> Login:
 
     Args:
         job: whose machine it is.
-        role: what it is for: `build`, `smoke`, `clone`.
+        role: what it is for: `build`, `smoke`, `clone`, `node`.
         driver: who launches it.
 
     Raises:
         ImagefileError: the image says how, and this driver's machines cannot be entered like that.
     """
     login = job.options.login
-    if login is None or role not in ("smoke", "clone"):
+    if login is None or role not in ("smoke", "clone", "node"):
         return Login()
     if driver != "qemu":
         raise ImagefileError(

@@ -29,6 +29,7 @@ from bakery.util.retry import retry
 
 if TYPE_CHECKING:
     from bakery.build.context import RunContext
+    from bakery.build.job import Job
 
 SETTLED = 60.0
 """Seconds that a machine which was taken over has to let us in: it has booted long ago."""
@@ -68,15 +69,18 @@ class Machines:
         self.keep_failed = False
 
     @contextmanager
-    def start(self, boot: Source | Artifact | Checkpoint | ResumableMachine, role: str) -> Generator[RunningMachine]:
+    def start(
+        self, boot: Source | Artifact | Checkpoint | ResumableMachine, role: str, of: Job | None = None
+    ) -> Generator[RunningMachine]:
         """Launch, or take over, reach, hand over; afterwards destroy, whatever happened in between.
 
         Args:
             boot: what it starts from.
-            role: what it is for: `build`, `smoke`, `clone`.
+            role: what it is for: `build`, `smoke`, `clone`, `node`.
+            of: the build that says how it is entered; the claims' own when not given.
         """
         driver = self._run.drivers.get(boot.driver)
-        claim, ledger = self._claim(role, driver)
+        claim, ledger = self._claim(role, driver, of)
         if isinstance(boot, ResumableMachine):
             claim = boot.moves_to(claim)
         save_keys(claim.keys, claim.folder)
@@ -153,10 +157,10 @@ class Machines:
             future = self._background.start(lambda: driver.prepare_launch(self._build.boot, claim))
             self._prepared = claim, ledger, future
 
-    def _claim(self, role: str, driver: Driver[Any]) -> tuple[Claim, ClaimLedger]:
+    def _claim(self, role: str, driver: Driver[Any], of: Job | None) -> tuple[Claim, ClaimLedger]:
         """Return the claim under which things were made beforehand, else a fresh one."""
         if self._prepared is None or self._prepared[0].role != role:
-            return self._claims.new(role, driver.name)
+            return self._claims.new(role, driver.name, of)
         claim, ledger, future = self._prepared
         self._prepared = None
         if (error := future.exception()) is not None:

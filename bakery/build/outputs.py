@@ -81,7 +81,7 @@ def check_outputs(plan: Plan, output: Path | None, drivers: Registry | None = No
 def _ends(plan: Plan) -> list[Build]:
     """Return the builds that no other build stands on; what is only published besides is made here all the same."""
     here = [build for build in plan.builds if not build.publishes]
-    used = {name for build in here for name in build.after}
+    used = {name for build in here for name in build.needed}
     return [build for build in here if build.name not in used]
 
 

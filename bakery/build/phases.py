@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from bakery.build import package_mirror
 from bakery.build.build_events import user_text
 from bakery.build.job import BoundStep
+from bakery.build.nodes import NodeNetwork
 from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope
 from bakery.build.user_errors import as_error
@@ -63,10 +64,14 @@ def smoke(
     scope: Scope,
     running: RunningMachine,
     process: PytestProcess | None = None,
+    *,
     choice: SuiteChoice | None = None,
     clones: Sequence[RunningMachine] = (),
+    nodes: NodeNetwork | None = None,
 ) -> Identity:
     """Run the user's and the built-in tests on a fresh machine of the finished image, then the pytest suites.
+
+    Those that want it run once more after a reboot.
 
     Args:
         scope: the build's.
@@ -74,6 +79,7 @@ def smoke(
         process: what runs the imagefile's tests, if it was started already.
         choice: what the user asks of suites besides.
         clones: other machines of the image, for tests that want several.
+        nodes: machines of other images, on one network with it.
 
     Returns:
         Who that machine is.
@@ -81,14 +87,17 @@ def smoke(
     Raises:
         SmokeError: a test failed, or could not be run.
     """
+    from bakery.build.after_reboot import test_after_reboot
     from bakery.build.smoke_tests import smoke_job, suite_run, summary
 
     with scope.phase("smoke"):
         from bakery.smoke import run_all
 
-        job = smoke_job(scope, running, clones)
+        nodes = nodes or NodeNetwork()
+        job = smoke_job(scope, running, clones, nodes.others)
         suite = suite_run(scope.job, scope.run.state, choice)
         report = run_all(job, suite, running.claim, process, choice.terminal if choice else None)
+        report = test_after_reboot(scope, running, report, running.claim, nodes)
         scope.tests_read = report.read
         scope.results = tuple((result.test, result.outcome) for result in report.results)
         _time_boot(scope, running)

@@ -50,8 +50,11 @@ def _warn(run: RunContext, problems: Sequence[tuple[Build, Problem]]) -> None:
 def needs_of(run: RunContext, build: Build) -> Needs:
     """Return what a build takes of this host, and of what `--limit` bounds."""
     needs = run.drivers.get(build.driver).needs(build.boot)
-    if run.options.test and run.options.clones > 1:  # its tests have as many machines at once
+    if run.options.test:  # its tests have as many machines at once
         needs = replace(needs, memory=needs.memory * run.options.clones, cpus=needs.cpus * run.options.clones)
+        for maker in (run.jobs[name].build for name in build.nodes.values()):
+            more = run.drivers.get(maker.driver).needs(maker.boot)
+            needs = replace(needs, memory=needs.memory + more.memory, cpus=needs.cpus + more.cpus)
     return needs.taking({build.driver: 1, **build.labels})
 
 

@@ -11,7 +11,7 @@ from bakery.build.job import Job
 from bakery.build.one_off import OneOffRun, build_of
 from bakery.build.smoke_tests import SuiteChoice
 from bakery.errors import ConnectError, SmokeError, UsageError
-from bakery.events import PhaseEnded, PhaseStarted
+from bakery.events import Notice, PhaseEnded, PhaseStarted
 from bakery.model import Artifact, Endpoint
 from bakery.state.ssh_keys import Keys
 from bakery.util.context import WorkContext
@@ -65,7 +65,8 @@ class RemoteHost:
     def _smoke(self, run: RunContext, job: Job, choice: SuiteChoice | None) -> None:
         import time
 
-        from bakery.build.smoke_tests import suite_run, summary, test_refs
+        from bakery.build.after_reboot import rebooting_tests
+        from bakery.build.smoke_tests import absent_nodes, suite_run, summary, test_refs
         from bakery.smoke import SmokeJob, run_all
 
         smoke_job = SmokeJob(
@@ -78,8 +79,13 @@ class RemoteHost:
             junit=run.folder.path / "smoke.xml",
             build=job.name,
             strict_host=job.options.strict_host,
+            name=job.build.spec,
+            absent=absent_nodes(job),
             secrets={name: secret.reveal() for name, secret in job.secrets.items()},
         )
+        if again := rebooting_tests(job):
+            names = ", ".join(test.name for test in again)
+            run.emit(Notice(build=job.name, message=f"this host is not rebooted: {names} run once"))
         started = time.monotonic()
         run.emit(PhaseStarted(build=job.name, phase="smoke"))
         work = WorkContext(cache=run.state.cache, cancel=run.cancel, emit=run.emit, build=job.name)

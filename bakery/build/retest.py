@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from bakery.build.inspection import inspect_image
+from bakery.build.nodes import beside
 from bakery.build.phases import smoke
 from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope
@@ -43,5 +44,6 @@ def retest(scope: Scope, running: RunningMachine, artifact: Artifact, choice: Su
 
 def _smoke(scope: Scope, running: RunningMachine, artifact: Artifact, choice: SuiteChoice | None) -> None:
     """Run the tests, beside as many other machines as are asked for."""
-    with other_machines(scope, artifact, choice.clones if choice else 1) as clones:
-        smoke(scope, running, choice=choice, clones=clones)
+    clones = other_machines(scope, artifact, choice.clones if choice else 1)
+    with clones as others, beside(scope, running) as nodes:
+        smoke(scope, running, choice=choice, clones=others, nodes=nodes)

@@ -141,7 +141,7 @@ class _Run:
     def __init__(self, plan: Plan, run: RunContext) -> None:
         self.plan = plan
         self.run = run
-        self.artifacts: dict[str, Artifact] = {}
+        self.artifacts = run.artifacts
         self.errors: dict[str, BakeryError] = {}
         self.left: list[CleanupError] = []
         self.began = False
@@ -224,9 +224,9 @@ class _Run:
     def _reuse(self) -> None:
         """Find the builds of which nothing has changed: no machine, no base, no provider's library for them."""
         for build in self.plan.builds:
-            base = self.artifacts.get(build.after[0]) if build.after else None
-            if build.after and base is None:
+            if not self._ready(build):
                 continue
+            base = self.artifacts[build.after[0]] if build.after else None
             if self._is_up_to_date(build, base):
                 warn_of_base(self.run, build, base)
 
@@ -282,10 +282,10 @@ class _Run:
         return {**everywhere, **self.run.options.limits}
 
     def _ready(self, build: Build) -> bool:
-        return all(name in self.artifacts for name in build.after)
+        return all(name in self.artifacts for name in build.needed)
 
     def _pruned(self, build: Build) -> bool:
-        broken = [name for name in build.after if name in self.errors]
+        broken = [name for name in build.needed if name in self.errors]
         if not broken:
             return False
         stopped = isinstance(self.errors[broken[0]], Interrupted)

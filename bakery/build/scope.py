@@ -86,10 +86,19 @@ class Scope:
         return self._last.enter_context(Lease(self.run.store(self.job.name)))
 
     def machine(
-        self, boot: Source | Artifact | Checkpoint | ResumableMachine, role: str = "build"
+        self,
+        boot: Source | Artifact | Checkpoint | ResumableMachine,
+        role: str = "build",
+        of: Job | None = None,
     ) -> AbstractContextManager[RunningMachine]:
-        """Launch, or take over, reach, hand over; afterwards destroy, whatever happened in between."""
-        return self.machines.start(boot, role)
+        """Launch, or take over, reach, hand over; afterwards destroy, whatever happened in between.
+
+        Args:
+            boot: what it starts from.
+            role: what it is for: `build`, `smoke`, `clone`, `node`.
+            of: the build that says how it is entered; this one when not given.
+        """
+        return self.machines.start(boot, role, of)
 
     def in_background(self, work: Callable[[], T]) -> Future[T]:
         """Do something while the build goes on; it has come to its end when the scope is left."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +12,10 @@ from urllib.parse import quote
 from bakery.build.job import Job
 from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope
+from bakery.imagefile.node_images import named_images
 from bakery.imagefile.suites import OtherHosts, Suites
-from bakery.model import Artifact
-from bakery.smoke.job import CloneAccess, SmokeJob, SmokeReport, SuiteRun, TestRef, builtin
+from bakery.model import EMPTY, Artifact
+from bakery.smoke.job import CloneAccess, SmokeJob, SmokeReport, SuiteRun, TestRef, at_first_boot, builtin
 from bakery.smoke.process import PytestProcess, PytestStart
 from bakery.state.project import State
 
@@ -23,7 +24,11 @@ def start_test_process(scope: Scope) -> PytestProcess:
     """Return the process that runs the tests. As a context manager it starts, and loads while the machine boots."""
     job = scope.job
     start = PytestStart.on(
-        job.imagefile, builtin(job.options.builtin_tests), test_refs(job), junit=_junit(scope), build=job.name
+        job.imagefile,
+        at_first_boot(builtin(job.options.builtin_tests)),
+        test_refs(job),
+        junit=_junit(scope),
+        build=job.name,
     )
     return PytestProcess(start)
 
@@ -84,7 +89,14 @@ def suite_run(job: Job, state: State, choice: SuiteChoice | None = None) -> Suit
     )
     names = dict.fromkeys((job.build.image, job.build.spec, job.build.source))
     cache = state.folder / "pytest" / quote(job.name, safe="@")
-    return SuiteRun(paths=tuple(paths), arguments=choice.arguments, names=tuple(names), options=options, cache=cache)
+    return SuiteRun(
+        paths=tuple(paths),
+        arguments=choice.arguments,
+        names=tuple(names),
+        nodes=tuple(named_images(job.recipe.image(job.build.spec))),
+        options=options,
+        cache=cache,
+    )
 
 
 def check_suites(scope: Scope) -> None:
@@ -119,13 +131,18 @@ def other_machines(scope: Scope, artifact: Artifact, count: int) -> Generator[tu
         yield tuple(stack.enter_context(scope.machine(artifact, role="clone")) for _ in range(1, count))
 
 
-def smoke_job(scope: Scope, running: RunningMachine, clones: Sequence[RunningMachine] = ()) -> SmokeJob:
-    """Say what is to be tested on this machine, and which others of its image run."""
+def smoke_job(
+    scope: Scope,
+    running: RunningMachine,
+    clones: Sequence[RunningMachine] = (),
+    nodes: Mapping[str, RunningMachine] = EMPTY,
+) -> SmokeJob:
+    """Say what is to be tested on this machine, and which others of its image, and of other images, run."""
     job = scope.job
     return SmokeJob(
         imagefile=job.imagefile,
         tests=test_refs(job),
-        builtin=builtin(job.options.builtin_tests),
+        builtin=at_first_boot(builtin(job.options.builtin_tests)),
         endpoint=running.driver.endpoint(running.handle),
         keys=running.claim.keys,
         variables=job.variables,
@@ -134,8 +151,20 @@ def smoke_job(scope: Scope, running: RunningMachine, clones: Sequence[RunningMac
         junit=_junit(scope),
         build=job.name,
         strict_host=job.options.strict_host,
-        clones=tuple(CloneAccess(endpoint=each.driver.endpoint(each.handle), keys=each.claim.keys) for each in clones),
+        clones=tuple(map(_access, clones)),
+        name=job.build.spec,
+        nodes={name: _access(node) for name, node in nodes.items()},
+        absent=absent_nodes(job, nodes),
     )
+
+
+def _access(running: RunningMachine) -> CloneAccess:
+    return CloneAccess(endpoint=running.driver.endpoint(running.handle), keys=running.claim.keys)
+
+
+def absent_nodes(job: Job, nodes: Mapping[str, RunningMachine] = EMPTY) -> tuple[str, ...]:
+    """Return the names of machines that an image's tests may ask for, and that do not run beside this one."""
+    return tuple(name for name in named_images(job.recipe.image(job.build.spec)) if name not in nodes)
 
 
 def summary(report: SmokeReport) -> str:

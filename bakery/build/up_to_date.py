@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from bakery.build.context import RunContext
 from bakery.build.job import Job
+from bakery.build.node_images import node_keys
 from bakery.build.step_keys import base_key, image_key, look_up_steps
 from bakery.build.user_errors import about_source
 from bakery.build.verdict_key import files_of, holds, tests_key
@@ -60,9 +60,7 @@ def find_up_to_date_image(
                 run.inputs.update(hit.files)
             run.inputs.add(LocalInput("file", job.imagefile))
             run.inputs.update(files_of(image.data, job.folder))
-            return UpToDateImage(
-                _taken_over(run, image), not run.options.test or _verdict_holds(job, image, run.state.cache)
-            )
+            return UpToDateImage(_taken_over(run, image), not run.options.test or _verdict_holds(job, image, run))
     return None
 
 
@@ -75,8 +73,11 @@ def _taken_over(run: RunContext, image: Artifact) -> Artifact:
     return image
 
 
-def _verdict_holds(job: Job, image: Artifact, cache: Path) -> bool:
-    """Say whether an image passed the tests as they are now."""
+def _verdict_holds(job: Job, image: Artifact, run: RunContext) -> bool:
+    """Say whether an image passed the tests as they are now, beside the machines that it is tested beside."""
+    cache = run.state.cache
+    if image.data.get("nodes", {}) != node_keys(job.build, run.state, run.artifacts):
+        return False
     key = tests_key(job, cache)
     return key is not None and image.data.get("tests") == key and holds(image.data, job, cache)
 

@@ -35,7 +35,8 @@ def tests_key(job: Job, cache: Path) -> str | None:
         None where some code cannot be followed.
     """
     tests = [test.function for test in job.tests]
-    deciding = [job.options.strict_host, job.options.login, job.options.hygiene]
+    rebooting = [test.step.name for test in job.tests if test.step.options.get("reboot", False)]
+    deciding = [job.options.strict_host, job.options.login, job.options.hygiene, *rebooting]
     parts: list[Any] = [*tests, *_fixtures(job.recipe, tests), deciding]
     follower = Follower(job.folder, Keyed.of(cache))
     codes = [follower.follow(part, job.variables) for part in parts]

@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from bakery.build.context import RunContext
+from bakery.build.node_images import node_keys
 from bakery.build.scope import Scope
 from bakery.build.verdict_key import files_of, noted, tests_key
 from bakery.disk.bases.cloud_image import CloudImage
@@ -32,7 +33,13 @@ def passed(artifact: Artifact, scope: Scope) -> Artifact:
     image = replace(
         artifact,
         verdict="passed",
-        data={**artifact.data, "tests": key, "tests_read": read, "results": [*map(list, scope.results)]},
+        data={
+            **artifact.data,
+            "tests": key,
+            "tests_read": read,
+            "results": [*map(list, scope.results)],
+            "nodes": node_keys(job.build, run.state, run.artifacts),
+        },
     )
     run.inputs.update(files_of(image.data, job.folder))
     return image

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from bakery.disk.bases.base import Base
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Source, Where
@@ -13,6 +14,22 @@ from bakery.state.claim import Claim
 from bakery.util.context import WorkContext
 
 S = TypeVar("S", bound=Source)
+
+
+class PrivateNetwork(Protocol):
+    """A network of machines, apart from all others; its addresses are given by whoever uses it."""
+
+    def attach(self, handle: Handle, mac: str) -> None:
+        """Give a running machine one more network card, whose other end is this network.
+
+        Args:
+            handle: a machine that was launched with `claim.networked`.
+            mac: the card's address, as in `52:54:00:12:34:56`.
+
+        Raises:
+            DriverError: the provider refuses.
+        """
+        ...
 
 
 class Driver(ABC, Generic[S]):
@@ -208,6 +225,13 @@ class Driver(ABC, Generic[S]):
             claim: under which `launch` will be called.
         """
         del boot, claim
+
+    def private_network(self) -> AbstractContextManager[PrivateNetwork]:
+        """Make a network for machines that are tested together; it ends with the `with` block.
+
+        Of drivers whose source says `takes_nodes = True`.
+        """
+        raise NotImplementedError
 
     def destroy_batches(self, resources: Sequence[Resource]) -> list[list[Resource]]:
         """Say in which order things are destroyed: one list after the other, what is in a list at the same time.

@@ -33,7 +33,7 @@ def stands_on(build: Build, builds: Sequence[Build], recipe: Recipe) -> Build | 
     if mark.kind != "image":
         where = _source_of(build, recipe.image(build.spec))
         raise ImagefileError(f"the base of {build.source} is a {mark.kind}, not an image", where=location_of(where))
-    return _of_image(build, base, builds, recipe)
+    return made_by(build, base, builds, recipe, "stands on")
 
 
 def refuse_further_disks(build: Build, linked: Mapping[str, Build], recipe: Recipe) -> None:
@@ -70,11 +70,23 @@ def _source_of(build: Build, spec: ImageSpec) -> Function:
     return next(function for function in spec.sources if name_of(function) == build.source)
 
 
-def _of_image(build: Build, base: Function, builds: Sequence[Build], recipe: Recipe) -> Build:
-    candidates = [b for b in builds if recipe.image(b.spec).function is base]
+def made_by(build: Build, image: Function, builds: Sequence[Build], recipe: Recipe, needs: str) -> Build:
+    """Return the build of an image that another build needs: of the same matrix values, source and driver.
+
+    Args:
+        build: the one that needs it.
+        image: the image's function.
+        builds: all of the imagefile.
+        recipe: the imagefile.
+        needs: what for, as a sentence says it: `stands on`.
+
+    Raises:
+        ImagefileError: there is none that fits, or more than one.
+    """
+    candidates = [b for b in builds if recipe.image(b.spec).function is image]
     if not candidates:
         raise ImagefileError(
-            f"{build.name} stands on {name_of(base)}, which is no image of this imagefile", where=location_of(base)
+            f"{build.name} {needs} {name_of(image)}, which is no image of this imagefile", where=location_of(image)
         )
     if build.publishes:
         candidates = _readable(candidates, build.boot)
@@ -87,9 +99,9 @@ def _of_image(build: Build, base: Function, builds: Sequence[Build], recipe: Rec
     if len(candidates) != 1:
         names = ", ".join(b.name for b in candidates) or "none"
         raise ImagefileError(
-            f"{build.name} can stand on more than one build of {name_of(base)}: {names}",
-            where=location_of(base),
-            hint="give both images the same matrix axes, or build the base from one source of this driver",
+            f"{build.name} {needs} {name_of(image)}, of which more than one build would do: {names}",
+            where=location_of(image),
+            hint="give both images the same matrix axes, or build the other from one source of this driver",
         )
     return candidates[0]
 

@@ -56,7 +56,8 @@ class Build:
         variables: every variable's value and origin.
         steps, tests, post: what runs, in order.
         suites: pytest suites that run after the tests: paths and node ids.
-        after: builds that must be done before.
+        after: the build that makes what it stands on.
+        nodes: names of machines that run beside the one that is tested, each with the build that makes its image.
         where: the image's line.
         labels: how many it takes of what `--limit` bounds.
         publishes: True where the image of the build that it stands on is taken to a provider as it is.
@@ -76,10 +77,16 @@ class Build:
     post: tuple[Step, ...]
     suites: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+    nodes: Mapping[str, str] = field(default_factory=dict[str, str])
     where: str = ""
     publishes: bool = False
     labels: Mapping[str, int] = field(default_factory=dict[str, int])
     because: str = ""
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The builds that must be done before."""
+        return tuple(dict.fromkeys((*self.after, *self.nodes.values())))
 
 
 @dataclass(frozen=True, kw_only=True)

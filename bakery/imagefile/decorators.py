@@ -108,16 +108,21 @@ def task(function: StepF | None = None, /, **options: Any) -> StepF | Callable[[
 def test(function: StepF, /) -> StepF: ...
 @overload
 def test(
-    *, name: str = "", only: Sequence[Callable[..., Source]] = (), skip: Sequence[Callable[..., Source]] = ()
+    *,
+    name: str = "",
+    only: Sequence[Callable[..., Source]] = (),
+    skip: Sequence[Callable[..., Source]] = (),
+    reboot: bool = False,
 ) -> Callable[[StepF], StepF]: ...
 def test(function: StepF | None = None, /, **options: Any) -> StepF | Callable[[StepF], StepF]:
     """Mark a smoke test. Its first argument is testinfra's `host`, on a machine booted from the finished image.
 
     Args:
         function: the test; it asserts.
-        **options: `name`, `only` and `skip`, as for tasks.
+        **options: `name`, `only` and `skip`, as for tasks; `reboot=True` runs it twice, before and after the machine
+            was rebooted.
     """
-    return _with_options("test", function, options, _SCOPE_OPTIONS)
+    return _with_options("test", function, options, _TEST_OPTIONS)
 
 
 @overload
@@ -153,6 +158,7 @@ def image(
     login: Any = None,
     hygiene: Any = True,
     suites: Suites | None = None,
+    nodes: Sequence[Callable[..., str | None]] | Mapping[str, Callable[..., str | None]] = (),
     versions: bool | str = False,
 ) -> Callable[[ImageF], ImageF]: ...
 def image(function: ImageF | None = None, /, **options: Any) -> ImageF | Callable[[ImageF], ImageF]:
@@ -170,6 +176,7 @@ def image(function: ImageF | None = None, /, **options: Any) -> ImageF | Callabl
         login: a `Login(...)` for the tests, where the image does not let root in on port 22.
         hygiene: False leaves the image unread; a `Hygiene(...)` allows paths or switches off kinds of findings.
         suites: a `Suites(...)` that says how pytest suites in `tests` run.
+        nodes: images whose machines run beside the one that is tested, on one private network; a list, or by name.
         versions: True keeps `web-1`, `web-2`, ... beside each other; `"1.4"` keeps `web-1.4.0`, `web-1.4.1`, ...
     """
     return _with_options("image", function, options, _IMAGE_OPTIONS)
@@ -177,6 +184,7 @@ def image(function: ImageF | None = None, /, **options: Any) -> ImageF | Callabl
 
 _SOURCE_OPTIONS = ("name", "labels")
 _SCOPE_OPTIONS = ("name", "only", "skip")
+_TEST_OPTIONS = (*_SCOPE_OPTIONS, "reboot")
 _TASK_OPTIONS = ("name", "retries", "timeout", "user", "only", "skip", "cache", "max_age", "checkpoint", "idempotent")
 _IMAGE_OPTIONS = (
     "name",
@@ -191,6 +199,7 @@ _IMAGE_OPTIONS = (
     "login",
     "hygiene",
     "suites",
+    "nodes",
     "versions",
 )
 

@@ -76,6 +76,7 @@ CHECKS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "timeout": (_is_seconds, "seconds: timeout=600"),
     "user": (_is_name, 'a name: user="app"'),
     "idempotent": (_is_bool, "idempotent=True runs it a second time"),
+    "reboot": (_is_bool, "reboot=True runs the test before and after a reboot"),
     "strict_host": (_is_bool, "strict_host=False gives testinfra's own answers"),
     "login": (_is_login, 'as in bakery.Login(user="deploy", port=2222, key="~/.ssh/id_deploy", home="/srv/deploy")'),
     "suites": (

@@ -17,6 +17,7 @@ from bakery.imagefile.builds import Build, ImageRef, Plan, Step
 from bakery.imagefile.callables import refuse_unfinished
 from bakery.imagefile.labels import counts
 from bakery.imagefile.marks import Function, doc_of, location_of, mark_of, name_of
+from bakery.imagefile.node_images import nodes_of
 from bakery.imagefile.recipe import ImageSpec, Recipe
 from bakery.imagefile.signatures import takes_variables
 from bakery.imagefile.user_code import call_user_code, repr_of, user_line
@@ -283,6 +284,7 @@ def _link(drafts: Sequence[_Draft], recipe: Recipe) -> list[Build]:
     """Replace a base that is made by another build by a reference to that build."""
     builds = [draft.build for draft in drafts]
     parents = [stands_on(build, builds, recipe) for build in builds]
+    builds = [replace(build, nodes=nodes_of(build, builds, recipe)) for build in builds]
     return [
         replace(build, boot=build.boot.on(ImageRef(build=parent.name)), after=(parent.name,)) if parent else build
         for build, parent in zip(builds, parents, strict=True)
@@ -325,7 +327,7 @@ def _ordered(chosen: Sequence[Build], linked: Mapping[str, Build], recipe: Recip
     def visit(build: Build, path: tuple[str, ...]) -> None:
         if build.name in path:
             raise _ring((*path[path.index(build.name) :], build.name), build, recipe)
-        for name in build.after:
+        for name in build.needed:
             visit(linked[name], (*path, build.name))
         ordered.setdefault(build.name, build)
 

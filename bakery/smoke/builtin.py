@@ -218,6 +218,23 @@ def only_root_rules_the_system(host: Host) -> None:
     _check(not wrong, "\n".join(["owners and modes that let others rule the system:", *wrong]))
 
 
+def survives_reboot(host: Host, bakery_session: Session) -> None:
+    """An image may keep what it writes in memory alone, and make keys or an id anew at each boot, not at the first."""
+    before, now = bakery_session.job.before, bakery_session.identity
+    if before is None:
+        pytest.skip("the machine was not rebooted")
+    wrong = [
+        f"{path} is not what was written before the reboot"
+        for path in before.sentinels
+        if host.run("cat -- %s", path).stdout.strip() != before.token
+    ]
+    if before.identity.machine_id != now.machine_id:
+        wrong.append(f"the machine-id was {before.identity.machine_id}, and is {now.machine_id}")
+    if lost := sorted(before.identity.host_keys - now.host_keys):
+        wrong += ["SSH host keys that are gone:", *lost]
+    _check(not wrong, "\n".join(["what did not survive a reboot:", *wrong]))
+
+
 TESTS: Final[dict[str, Callable[..., None]]] = {
     test.__name__: test
     for test in (
@@ -231,5 +248,6 @@ TESTS: Final[dict[str, Callable[..., None]]] = {
         clock_is_right,
         root_has_room,
         only_root_rules_the_system,
+        survives_reboot,
     )
 }

@@ -31,8 +31,17 @@ BUILTIN: Final[Mapping[str, str]] = {
     "clock_is_right": "the clock agrees with this host's",
     "root_has_room": "the root file system fills its disk and is not full",
     "only_root_rules_the_system": "what decides who is root belongs to root, and nobody else can write it",
+    "survives_reboot": "what was written stays through a reboot, and so do machine-id and SSH host keys",
 }
 """The tests that every image gets, in the order in which they run; `bakery/smoke/builtin.py` holds them."""
+
+AFTER_REBOOT: Final = frozenset({"boot_is_finished", "no_failed_units", "survives_reboot"})
+"""Those that run on a machine that was rebooted, where a test of the image asks for a reboot."""
+
+
+def at_first_boot(names: frozenset[str]) -> frozenset[str]:
+    """Return those that say something of a machine that has booted once."""
+    return names - {"survives_reboot"}
 
 
 def builtin(option: object) -> frozenset[str]:
@@ -90,6 +99,7 @@ class SuiteRun:
         arguments: pytest's, besides.
         names: what the image is called: these mean the machine under test in `testinfra_hosts`.
         options: the image's.
+        nodes: names of machines that may run beside it: these mean them.
         cache: the folder of pytest's own cache, for `--lf`.
         collect_only: True where there is no machine yet, and only what would run is of interest.
     """
@@ -98,6 +108,7 @@ class SuiteRun:
     arguments: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     options: Suites = field(default_factory=Suites)
+    nodes: tuple[str, ...] = ()
     cache: Path
     collect_only: bool = False
 
@@ -108,6 +119,21 @@ class CloneAccess:
 
     endpoint: Endpoint
     keys: Keys
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeforeReboot:
+    """What was known of a machine before it was rebooted.
+
+    Args:
+        identity: who it was.
+        token: what was written into each of
+        sentinels: files that must survive.
+    """
+
+    identity: Identity
+    token: str
+    sentinels: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,11 +156,15 @@ class SmokeJob:
         strict_host: whether testinfra's known wrong answers are put right.
         suite: the suites; None where the tests are functions of the imagefile.
         clones: other machines of the image, which run at the same time.
+        name: what the machine is called among
+        nodes: machines of other images, which run at the same time on one private network, by name.
+        absent: names of such machines that do not run this time.
+        before: what the machine was before its reboot; None where it was not rebooted.
     """
 
     imagefile: Path
     tests: tuple[TestRef, ...]
-    builtin: frozenset[str] = frozenset(BUILTIN)
+    builtin: frozenset[str] = at_first_boot(frozenset(BUILTIN))
     endpoint: Endpoint
     keys: Keys
     variables: Any = None
@@ -146,6 +176,10 @@ class SmokeJob:
     strict_host: bool = True
     suite: SuiteRun | None = None
     clones: tuple[CloneAccess, ...] = ()
+    name: str = ""
+    nodes: Mapping[str, CloneAccess] = field(default_factory=dict[str, CloneAccess])
+    absent: tuple[str, ...] = ()
+    before: BeforeReboot | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +20,8 @@ from bakery.smoke.collect import MarkedTests, PathCollector, Tests
 from bakery.smoke.connect import connect
 from bakery.smoke.elsewhere import watch
 from bakery.smoke.identity import SCRIPT, Identity
-from bakery.smoke.job import SmokeJob
+from bakery.smoke.job import CloneAccess, SmokeJob
+from bakery.smoke.node_hosts import NodeHosts
 from bakery.smoke.prefetch import PrefetchedFacts
 from bakery.smoke.read_inputs import ReadInputs
 from bakery.smoke.results import Verdicts
@@ -48,8 +50,9 @@ class Session:
         self.send = EventPipe(events).send
         self._connection: Transport | None = None
         self._shell: Shell | None = None
-        self._clones: list[tuple[Transport, Shell]] = []
-        self._hosts: list[Host] = []
+        self._others: list[tuple[Transport, Shell]] = []
+        self._clones: list[Host] = []
+        self._nodes: dict[str, Host] = {}
         for name, text in job.secrets.items():
             self.redact.add(text, name)
 
@@ -69,7 +72,8 @@ class Session:
                 "a password (NOPASSWD) and a terminal (no requiretty)?",
             ) from error
         self.identity = Identity.parse(reply.stdout.decode(errors="replace"))
-        host = make_host(self.job.endpoint.host, self._shell, strict=self.job.strict_host)
+        access = CloneAccess(endpoint=self.job.endpoint, keys=self.job.keys)
+        host = make_host(self.job.endpoint.host, self._shell, strict=self.job.strict_host, access=access)
         watch(self._shell, _facts_of(host))
         return host
 
@@ -82,21 +86,32 @@ class Session:
     def clones(self, first: Host) -> list[Host]:
         """Connect to the other machines of the image, once; the machine under test is the first of all."""
         if not self._clones:
-            for number, clone in enumerate(self.job.clones, 2):
-                transport = connect(clone.endpoint, clone.keys)
-                shell = Shell(transport.open_shell)
-                self._clones.append((transport, shell))
-                host = make_host(f"{clone.endpoint.host} ({number})", shell, strict=self.job.strict_host)
-                watch(shell, _facts_of(host))
-                self._hosts.append(host)
-        return [first, *self._hosts]
+            self._clones = [
+                self._connect(f"{clone.endpoint.host} ({number})", clone)
+                for number, clone in enumerate(self.job.clones, 2)
+            ]
+        return [first, *self._clones]
+
+    def nodes(self, first: Host) -> Mapping[str, Host]:
+        """Connect to the machines of other images, once; the machine under test is the first of all."""
+        if not self._nodes:
+            self._nodes = {name: self._connect(name, node) for name, node in self.job.nodes.items()}
+        return NodeHosts({self.job.name: first, **self._nodes}, self.job.absent)
+
+    def _connect(self, name: str, access: CloneAccess) -> Host:
+        transport = connect(access.endpoint, access.keys)
+        shell = Shell(transport.open_shell)
+        self._others.append((transport, shell))
+        host = make_host(name, shell, strict=self.job.strict_host, access=access)
+        watch(shell, _facts_of(host))
+        return host
 
     def close(self) -> None:
         """Say the last words and end the connection."""
         trips = self._shell.round_trips if self._shell else 0
         self.send("machine", identity=self.identity.to_wire(), round_trips=trips)
         self.send("read", inputs=list(self.read.found()))
-        for transport, shell in self._clones:
+        for transport, shell in self._others:
             shell.close()
             transport.close()
         if self._shell:
@@ -186,6 +201,18 @@ def clones(request: pytest.FixtureRequest, host: Host) -> list[Host]:
     if not session.job.clones:
         pytest.skip(ALONE)
     return session.clones(host)
+
+
+@pytest.fixture(scope="session")
+def hosts(request: pytest.FixtureRequest, host: Host) -> Mapping[str, Host]:
+    """Return the Hosts of all machines on the tests' private network, by name, that of `host` among them."""
+    return request.config.stash[SESSION].nodes(host)
+
+
+@pytest.fixture(scope="session")
+def rebooted(request: pytest.FixtureRequest) -> bool:
+    """Say whether the machine was rebooted for this test: False the first time that it runs."""
+    return request.config.stash[SESSION].job.before is not None
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,8 @@ from bakery.smoke.process import PytestProcess, PytestStart
 from bakery.util.context import WorkContext
 
 _ORDERLY: Final = (0, 1)  # pytest: all passed, some failed
+REBOOTED: Final = " after a reboot"
+"""What stands behind a test's name in reports, the second time that it runs."""
 
 
 def run(job: SmokeJob, work: WorkContext, child: PytestProcess | None = None, *, alone: bool = True) -> SmokeReport:
@@ -112,6 +114,8 @@ class ChildOutcome:
         file = Path(os.path.normpath(self._job.imagefile.parent / event["file"]))
         location = str(Location(file, event["line"])) if event["file"] else ""
         named = {key: event[key] for key in ("test", "outcome", "seconds", "text")}
+        if self._job.before is not None:
+            named["test"] += REBOOTED
         self.results.append(TestResult(location=location, **named))
         self._work.emit(TestEnded(build=self._job.build, location=location, **named))
 

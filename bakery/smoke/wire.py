@@ -38,7 +38,11 @@ def dump(job: SmokeJob) -> bytes:
         "timeout": job.timeout,
         "build": job.build,
         "strict_host": job.strict_host,
+        "before": job.before and {**dataclasses.asdict(job.before), "identity": job.before.identity.to_wire()},
         "clones": [dataclasses.asdict(clone) for clone in job.clones],
+        "name": job.name,
+        "nodes": {name: dataclasses.asdict(node) for name, node in job.nodes.items()},
+        "absent": job.absent,
         "suite": None if job.suite is None else to_json(job.suite),
     }
     return json.dumps(data).encode() + b"\n"

@@ -45,6 +45,7 @@ class Claim(WorkContext):
         ledger: the journal.
         driver: the driver's name, for the journal.
         login: how the finished image is entered, for a machine that tests it.
+        networked: True where the machine is put onto a private network while it runs.
         note: for a checkpoint that lives at a provider: a text to keep beside it, and to return from `recall`.
     """
 
@@ -60,6 +61,7 @@ class Claim(WorkContext):
     launch_timeout: float = 600.0
     note: str = ""
     login: Login = field(default_factory=Login)
+    networked: bool = False
 
     def intend(self, kind: str, key: str | None = None, **data: Any) -> Intent:
         """Write down, durably, that a thing is about to be made.

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from .conftest import Place
+from .test_asking import Terminal
 
 IMAGEFILE = """
 from pathlib import Path
@@ -273,3 +274,15 @@ def test_clones_run_at_once_for_tests_that_ask_for_several_machines(suite: Place
     name = "more/test_other.py::test_they_are_two"
     assert ended(suite, "test", "web", "more/")[1][name] == "skipped"
     assert ended(suite, "test", "web", "more/", "--clones", "2") == (0, {"has_motd": "passed", name: "passed"})
+
+
+def test_the_debugger_has_the_terminal(suite: Place) -> None:
+    assert suite.bake("build", "--no-test").code == 0
+    terminal = Terminal(suite, "test", "web", "more/", "--", "--pdb")
+    terminal.hear("(Pdb)")
+    terminal.say("p 'answer', 6 * 7, host.file('/etc/motd').content_string\n")
+    terminal.hear("('answer', 42, 'hello')")
+    terminal.hear("(Pdb)")
+    terminal.say("q\n")
+    code, told = terminal.end()
+    assert code == 8, told

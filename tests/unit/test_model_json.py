@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,6 +79,13 @@ def test_names_that_the_class_does_not_have_are_passed_over() -> None:
     assert known == Resource(driver="d", kind="k", key="y")
 
 
+@dataclass(frozen=True)
+class Named:
+    """Things by name."""
+
+    named: Mapping[str, Identity]
+
+
 @pytest.mark.parametrize(
     ("kind", "data", "says"),
     [
@@ -90,6 +98,8 @@ def test_names_that_the_class_does_not_have_are_passed_over() -> None:
         (Artifact, {"driver": "d", "id": "i", "name": "n", "created": "once"}, "Artifact.created: Invalid isoformat"),
         (Endpoint, {"gateway": {"gateway": 1}}, "Endpoint.gateway.gateway is no object"),
         (Endpoint, None, "Endpoint is no object"),
+        (Named, {"named": {"a": 1}}, "Named.named.a is no object"),
+        (Named, {"named": []}, "Named.named is no object"),
     ],
 )
 def test_what_is_damaged_is_told_by_its_place(kind: type, data: Any, says: str) -> None:
@@ -109,12 +119,15 @@ class Every:
     either: int | str
     perhaps: Path | None
     table: dict[str, Any] = field(default_factory=dict[str, Any])
+    named: Mapping[str, Identity] = field(default_factory=dict[str, Identity])
     told: float = 0.5
 
 
 def test_every_shape_of_a_declared_type_is_read() -> None:
     data = {"pair": ["a", "/p"], "many": ["/m"], "some": ["/s"], "names": ["n"], "choice": "b", "either": "x"}
-    assert from_json(Every, {**data, "perhaps": None, "table": {"a": [1]}}) == Every(
+    assert from_json(
+        Every, {**data, "perhaps": None, "table": {"a": [1]}, "named": {"a": {"machine_id": "x"}}}
+    ) == Every(
         pair=("a", Path("/p")),
         many=(Path("/m"),),
         some=[Path("/s")],
@@ -123,6 +136,7 @@ def test_every_shape_of_a_declared_type_is_read() -> None:
         either="x",
         perhaps=None,
         table={"a": [1]},
+        named={"a": Identity(machine_id="x")},
     )
 
 

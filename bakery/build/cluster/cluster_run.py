@@ -61,6 +61,7 @@ class ClusterRun:
         """
         _refuse_options(run)
         _refuse_further_disks(run, builds)
+        _refuse_nodes(builds)
         workers = self.connection.workers()
         refuse_homeless({build.name: self._demand(run, build) for build in builds}, self._named(workers))
         self.placement = BuildPlacement(len(builds))
@@ -151,6 +152,21 @@ def _refuse_options(run: RunContext) -> None:
         if given:
             raise UsageError(
                 f"{name} does not go with --on", why="the machine is on a worker", hint="build it here, without --on"
+            )
+
+
+def _refuse_nodes(builds: Sequence[Build]) -> None:
+    """Refuse images that are tested beside others: these would have to be on the same worker.
+
+    Raises:
+        UsageError: with what to do instead.
+    """
+    for build in builds:
+        if build.nodes:
+            raise UsageError(
+                f"{build.name} is tested beside {', '.join(build.nodes.values())}",
+                why="machines of several images are put onto one network on this host alone",
+                hint="build it here, without --on",
             )
 
 

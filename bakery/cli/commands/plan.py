@@ -69,6 +69,11 @@ def _build(build: Build, reasons: dict[str, str]) -> str:
         after = f", after {', '.join(build.after)}" if build.after else ""
         lines = [f"{head}  makes {build.image} with {build.driver}{after}"]
         lines += [f"  because {build.because}"] if build.because else []
+        lines += (
+            [f"  tested beside {', '.join(f'{name} ({build.nodes[name]})' for name in build.nodes)}"]
+            if build.nodes
+            else []
+        )
     lines += _steps("tasks", build.steps, reasons)
     lines += _steps("tests", build.tests, {})
     lines += ["  suites", *(f"    {suite}" for suite in build.suites)] if build.suites else []

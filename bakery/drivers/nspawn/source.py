@@ -55,6 +55,7 @@ class Nspawn(Source):
 
     driver: ClassVar[str] = "nspawn"
     takes_login: ClassVar[bool] = True
+    takes_nodes: ClassVar[bool] = True
     base: Any
     disk: str | int = "8G"
     format: Literal["qcow2", "raw"] = "qcow2"

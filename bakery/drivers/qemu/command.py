@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bakery.drivers.qemu.firmware import Firmware
+from bakery.drivers.qemu.lan import PORT
 from bakery.drivers.qemu.layers import Layer, node
 from bakery.drivers.qemu.machine_spec import MachineIdentity, MachineSpec
 from bakery.drivers.qemu.process import SERIAL, SOCKET, mark
@@ -32,6 +33,7 @@ class Placement:
         credentials: files with systemd credentials.
         firmware: UEFI firmware, or None for BIOS.
         restored: True when the machine waits for its memory from a checkpoint.
+        networked: True when a card may be plugged in later.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Placement:
     credentials: tuple[str, ...] = ()
     firmware: Firmware | None = None
     restored: bool = False
+    networked: bool = False
 
 
 def command(shape: MachineSpec, identity: MachineIdentity, place: Placement) -> list[str]:
@@ -54,7 +57,10 @@ def command(shape: MachineSpec, identity: MachineIdentity, place: Placement) -> 
     words += ["-chardev", f"file,id=serial,path={SERIAL}", "-serial", "chardev:serial"]
     # A machine that powers itself off stays, paused, until somebody has seen that it did, and how.
     words += ["-no-shutdown"]
-    words += _network(shape, identity) + _disks(shape, place) + _firmware(place)
+    words += _network(shape, identity)
+    if place.networked and shape.machine == "q35":  # whose own slots take nothing while it runs
+        words += ["-device", f"pcie-root-port,id={PORT},chassis=1"]
+    words += _disks(shape, place) + _firmware(place)
     # Entropy from the host; and word to the guest's kernel that it was restored, so that it mixes in fresh entropy.
     words += ["-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng"]
     words += ["-device", "vmgenid,guid=auto"]

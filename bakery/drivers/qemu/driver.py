@@ -23,6 +23,7 @@ from bakery.drivers.base import Driver
 from bakery.drivers.qemu import acceleration, checkpoints, credentials, firmware, power, process, restore, screen
 from bakery.drivers.qemu.command import QEMU, SCREEN, SEED, VARIABLES, Placement, command
 from bakery.drivers.qemu.further_disks import FurtherDisk, disks_for, make, with_further_disks
+from bakery.drivers.qemu.lan import Switch
 from bakery.drivers.qemu.layers import Layer, Layers, add, further, node, virtual_size
 from bakery.drivers.qemu.machine_spec import MachineIdentity, MachineSpec, compression
 from bakery.drivers.qemu.monitor import Monitor, QmpError
@@ -176,6 +177,7 @@ class QemuDriver(Driver[Qemu]):
             seed=shape.login != "credentials",
             firmware=_firmware(shape, claim.folder),
             restored=restored,
+            networked=claim.networked,
         )
         pid = process.spawn(command(shape, identity, place), claim.folder, claim.name)
         return Handle(
@@ -260,6 +262,10 @@ class QemuDriver(Driver[Qemu]):
             shutil.copyfile(handle.folder / process.LOG, folder / process.LOG)
         with suppress(NotYet, QmpError):
             screen.dump(handle.folder, folder / "screen.png")
+
+    def private_network(self) -> Switch:
+        """Return a network that this host's other programs cannot reach."""
+        return Switch()
 
     def screenshot(self, resource: Resource, to: Path) -> None:
         """Write what the machine shows on its screen as a PNG file."""

@@ -86,6 +86,23 @@ class Monitor:
             # The library has another error for a connection that breaks than for one that is broken already.
             raise NotYet(f"QEMU did not answer {command}") from error
 
+    def give_file(self, descriptor: int, name: str) -> None:
+        """Hand QEMU a copy of an open file, which it knows by a name from then on.
+
+        Args:
+            descriptor: the file.
+            name: for the command that uses it.
+
+        Raises:
+            QmpError: QEMU says no.
+            NotYet: QEMU is gone, or too busy to answer.
+        """
+        try:
+            self._client.send_fd_scm(descriptor)
+        except (QMPError, OSError) as error:
+            raise NotYet("QEMU did not take a file") from error
+        self.ask("getfd", fdname=name)
+
     def _wait(self, question: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(asyncio.wait_for(question, self._timeout))
 

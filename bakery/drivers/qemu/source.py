@@ -71,6 +71,7 @@ class Qemu(Source):
 
     driver: ClassVar[str] = "qemu"
     takes_login: ClassVar[bool] = True
+    takes_nodes: ClassVar[bool] = True
     memory: str | int = "1G"
     cpus: int = 2
     disk: str | int | Disk | None = None

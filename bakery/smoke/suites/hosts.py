@@ -138,11 +138,15 @@ class HostNames:
         names: the image's own names; the first is shown.
         globs: further names and hostspecs that mean the machine under test.
         others: what becomes of the others.
+        nodes: names of machines that run beside it,
+        absent: or would, and do not this time.
     """
 
     names: tuple[str, ...]
     globs: tuple[str, ...]
     others: OtherHosts
+    nodes: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
 
     def translate(self, hosts: Iterable[str | None]) -> list[str]:
         """Return testinfra's words for hosts, `bakery://NAME` for the machine under test.
@@ -151,10 +155,11 @@ class HostNames:
             OtherHostError: another host is among them, and that is refused.
         """
         given = list(hosts)
-        others = tuple(str(host) for host in given if not self.is_tested(host))
+        others = tuple(str(host) for host in given if not self.is_tested(host) and self._node(host) is None)
         if others and self.others == "refuse":
-            raise OtherHostError(others, self.names)
-        kept = (self._ours(host) if self.is_tested(host) else str(host) for host in given)
+            raise OtherHostError(others, (*self.names, *self.nodes))
+        there = [host for host in given if self._node(host) not in self.absent]
+        kept = (str(host) if str(host) in others else self._ours(host) for host in there)
         return list(dict.fromkeys(each for each in kept if self.others == "run" or each.startswith(f"{SCHEME}://")))
 
     def is_tested(self, host: str | None) -> bool:
@@ -164,11 +169,16 @@ class HostNames:
         known = (*self.names, *self.globs)
         return any(fnmatchcase(form, name) for form in _forms(host) for name in known)
 
+    def _node(self, host: str | None) -> str | None:
+        """Return the name of the machine beside the one under test that a host means."""
+        return next((form for form in _forms(host or "") if form in self.nodes), None)
+
     def _ours(self, host: str | None) -> str:
         """Keep what is said on sudo."""
+        name = self._node(host) or self.names[0]
         query = urlsplit(host or "").query if "://" in (host or "") else ""
         kept = "&".join(part for part in query.split("&") if part.partition("=")[0] in ("sudo", "sudo_user"))
-        return f"{SCHEME}://{self.names[0]}" + (f"?{kept}" if kept else "")
+        return f"{SCHEME}://{name}" + (f"?{kept}" if kept else "")
 
 
 def _forms(host: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ from the first one, through execnet's pipe.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any, Final
 
 import pytest
@@ -18,6 +18,7 @@ from bakery.redaction.redactor import Redactor
 from bakery.smoke import wire
 from bakery.smoke.child import EventPipe, job_line, watch_parent
 from bakery.smoke.job import SmokeJob, SuiteRun
+from bakery.smoke.node_hosts import NodeHosts
 from bakery.smoke.suites.hosts import SCHEME, HostNames, OtherHostError, asked_hosts, offer
 from bakery.smoke.suites.inputs import SuiteInputs
 from bakery.smoke.suites.machine import SuiteMachine
@@ -51,7 +52,14 @@ class SuiteSession:
             f"{self.suite.names[0]}.{number}": SuiteMachine(clone.endpoint, clone.keys, self.suite)
             for number, clone in enumerate(self.job.clones, 2)
         }
-        self.names = HostNames(self.suite.names, self.suite.options.hosts, self.suite.options.other_hosts)
+        self.nodes = {name: SuiteMachine(node.endpoint, node.keys, self.suite) for name, node in self.job.nodes.items()}
+        self.names = HostNames(
+            self.suite.names,
+            self.suite.options.hosts,
+            self.suite.options.other_hosts,
+            (*self.suite.nodes, *self.clones),
+            self.job.absent,
+        )
         self.redact = Redactor()
         self.verdicts: SuiteVerdicts | None = None
         self.left_out: dict[str, str] = {}
@@ -80,7 +88,7 @@ class SuiteSession:
             self.events.send("read", inputs=read)
             self.events.send("suite", **counts)
             self.events.send("done", status=status)
-        for machine in (self.machine, *self.clones.values()):
+        for machine in (self.machine, *self.clones.values(), *self.nodes.values()):
             machine.close()
 
 
@@ -118,7 +126,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if SESSION not in config.stash:
         config.stash[SESSION] = SuiteSession(vars(config)["workerinput"][FOR_WORKERS], None)
     session = config.stash[SESSION]
-    offer(session.machine, session.clones)
+    offer(session.machine, {**session.clones, **session.nodes})
     send = session.events.send if session.events else None
     session.verdicts = SuiteVerdicts(config, session.redact, send)
     config.pluginmanager.register(session.verdicts, "bakery-verdicts")
@@ -183,6 +191,16 @@ def clones(request: pytest.FixtureRequest) -> list[Any]:
         pytest.skip(ALONE)
     names = (session.suite.names[0], *session.clones)
     return [testinfra.get_host(f"{SCHEME}://{name}") for name in names]
+
+
+@pytest.fixture(scope="session")
+def hosts(request: pytest.FixtureRequest) -> Mapping[str, Any]:
+    """Return the Hosts of all machines on the tests' private network, by name, that of `host` among them."""
+    session = request.config.stash[SESSION]
+    own = {session.job.name: testinfra.get_host(f"{SCHEME}://{session.suite.names[0]}")}
+    return NodeHosts(
+        own | {name: testinfra.get_host(f"{SCHEME}://{name}") for name in session.nodes}, session.job.absent
+    )
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -77,7 +77,7 @@ GOOD: dict[str, list[str]] = {
         'suites=bakery.Suites(hosts=["app-*"], other_hosts="run", user="login", login_shell=False, strict_host=True)',
     ],
     "source": ['name="here"', 'labels=["kvm"]', 'labels=("licence", "gpu:2")', 'labels=["memory:8G"]', "labels=[]"],
-    "test": ['name="nginx answers"', "only=[laptop]"],
+    "test": ['name="nginx answers"', "only=[laptop]", "reboot=True", "reboot=False"],
     "post": ['name="publish"', "skip=[]"],
 }
 BAD: dict[str, list[tuple[str, str]]] = {

@@ -261,7 +261,7 @@ def test_an_image_stands_on_the_same_cell_of_its_base(make: Make) -> None:
 
 
 def test_a_base_with_two_sources_to_choose_from_is_refused(make: Make) -> None:
-    with pytest.raises(ImagefileError, match="can stand on more than one build of web"):
+    with pytest.raises(ImagefileError, match="stands on web, of which more than one build would do"):
         plan(make(GRAPH), Settings())
 
 

@@ -17,6 +17,7 @@ from bakery.smoke import SmokeJob
 from bakery.smoke.backend import host as make_host
 from bakery.smoke.builtin import TESTS
 from bakery.smoke.identity import Identity, fingerprint
+from bakery.smoke.job import BeforeReboot
 from bakery.smoke.shell import Shell
 from bakery.state.ssh_keys import make_keys
 from tests.unit.smoke.pipes import Answer, FakePipes
@@ -290,3 +291,33 @@ def test_what_decides_who_is_root_is_roots_alone(machine: Machine, line: str, pa
     else:
         machine.run("only_root_rules_the_system")
     assert any("/etc/shadow" in command for command in machine.asked)
+
+
+@pytest.mark.parametrize(
+    ("change", "answers", "lost"),
+    [
+        ({}, {}, ""),
+        ({}, {"cat -- /srv/.bakery-sentinel": ""}, "/srv/.bakery-sentinel is not what was written before the reboot"),
+        ({"machine_id": "other"}, {}, "the machine-id was one, and is other"),
+        ({"host_keys": frozenset({"SHA256:b"})}, {}, "SSH host keys that are gone:\nSHA256:a"),
+        ({"host_keys": frozenset({"SHA256:a", "SHA256:b"})}, {}, ""),
+    ],
+)
+def test_a_machine_is_the_same_after_a_reboot(
+    machine: Machine, change: dict[str, Any], answers: dict[str, str], lost: str
+) -> None:
+    before = Identity(machine_id="one", host_keys=frozenset({"SHA256:a"}))
+    sentinels = ("/.bakery-sentinel", "/srv/.bakery-sentinel")
+    machine.job = replace(JOB, before=BeforeReboot(identity=before, token="t0ken", sentinels=sentinels))
+    machine.identity = replace(before, **change)
+    machine.says("cat --", "t0ken\n")
+    for part, answer in answers.items():
+        machine.says(part, answer)
+    if lost:
+        assert machine.fails("survives_reboot") == f"what did not survive a reboot:\n{lost}"
+    else:
+        machine.run("survives_reboot")
+
+
+def test_a_machine_that_was_not_rebooted_says_nothing_of_it(machine: Machine) -> None:
+    assert machine.skips("survives_reboot") == "the machine was not rebooted"

@@ -14,7 +14,7 @@ from bakery.redaction.secret import Secret
 from bakery.smoke import BUILTIN, Identity, SmokeJob, SmokeReport, TestRef, TestResult, compare, wire
 from bakery.smoke.builtin import TESTS
 from bakery.smoke.identity import fingerprint, key_blob
-from bakery.smoke.job import builtin
+from bakery.smoke.job import BeforeReboot, builtin
 from bakery.state.ssh_keys import Keys
 
 KEYS = Keys(
@@ -51,6 +51,8 @@ def job(**changes: Any) -> SmokeJob:
 
 def test_a_job_survives_the_way_through_the_pipe() -> None:
     assert wire.load(wire.dump(job())) == job()
+    before = BeforeReboot(identity=Identity(machine_id="abc"), token="t", sentinels=("/srv/.bakery-sentinel",))
+    assert wire.load(wire.dump(job(before=before))).before == before
 
 
 def test_passwords_of_a_way_go_along_and_nothing_that_the_tests_print_may_have_them() -> None:

@@ -17,8 +17,8 @@ from bakery.machine.transport.base import Transport
 from bakery.model import Endpoint
 from bakery.smoke import SmokeJob, TestRef, plugin, wire
 from bakery.smoke import child as child_process
-from bakery.smoke.identity import SCRIPT
-from bakery.smoke.job import CloneAccess
+from bakery.smoke.identity import SCRIPT, Identity
+from bakery.smoke.job import BeforeReboot, CloneAccess
 from bakery.smoke.process import PytestStart
 from bakery.state.ssh_keys import make_keys
 from tests.unit.smoke.pipes import Answer, FakePipes
@@ -376,3 +376,41 @@ def test_nothing_is_fed_to_a_machine_that_nobody_opened(tmp_path: Path) -> None:
         session = plugin.Session(job, events.fileno(), cast("pytest.Config", None))
         with pytest.raises(BakeryError, match="no connection to the machine"):
             session.feed("true")
+
+
+def test_a_test_is_told_whether_the_machine_was_rebooted(child: Child) -> None:
+    text = """
+        @bakery.test(reboot=True)
+        def keeps(host, rebooted):
+            assert rebooted is False
+    """
+    assert ends(child.run(text)) == {"keeps": "passed"}
+    child.changes = {"before": BeforeReboot(identity=Identity(), token="t", sentinels=())}
+    assert ends(child.run(text)) == {"keeps": "failed"}
+
+
+def test_machines_of_other_images_are_there_by_their_names(child: Child) -> None:
+    text = """
+        @bakery.test
+        def talks(hosts, host):
+            assert [*hosts] == ["web", "db"]
+            assert hosts["web"] is host
+            assert hosts["db"].backend.hostname == "db"
+            assert hosts["db"].run("true").rc == 0
+
+        @bakery.test
+        def elsewhere(hosts):
+            hosts["cache"]
+
+        @bakery.test
+        def misspelt(hosts):
+            hosts["dbs"]
+    """
+    access = CloneAccess(endpoint=Endpoint(host="192.0.2.9"), keys=KEYS)
+    child.changes = {"name": "web", "nodes": {"db": access}, "absent": ("cache",)}
+    events = child.run(text)
+    assert ends(events) == {"talks": "passed", "elsewhere": "skipped", "misspelt": "failed"}
+    told = {event["test"]: event["text"] for event in events if event["type"] == "test"}
+    assert told["elsewhere"] == "no machine of cache runs beside this one"
+    assert "no machine is called 'dbs': did you mean db" in told["misspelt"]
+    assert child.closed == ["connection", "connection"]

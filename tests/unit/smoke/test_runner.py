@@ -17,7 +17,8 @@ from bakery.errors import BakeryError, ConnectError, Interrupted, SmokeError
 from bakery.events import Event, TestEnded
 from bakery.machine.transport.stages import NotReached, Stage
 from bakery.model import Endpoint
-from bakery.smoke import SmokeJob, TestRef, connect, process, runner
+from bakery.smoke import Identity, SmokeJob, TestRef, connect, process, runner
+from bakery.smoke.job import BeforeReboot
 from bakery.smoke.process import BUILTIN_FILE, PytestProcess, PytestStart
 from bakery.smoke.runner import ChildOutcome
 from bakery.state.ssh_keys import make_keys
@@ -80,6 +81,12 @@ def test_each_result_is_an_event_with_its_place_in_the_users_file() -> None:
     ]
     assert [event.location for event in heard if isinstance(event, TestEnded)] == ["", "/project/imagefile.py:3"]
     assert (whole.identity.machine_id, whole.round_trips) == ("0123", 7)
+
+
+def test_the_second_run_of_a_test_is_told_from_the_first() -> None:
+    before = BeforeReboot(identity=Identity(), token="t", sentinels=())
+    whole = outcome(*GOOD, job=replace(JOB, before=before))
+    assert [result.test for result in whole.results] == ["clock_is_right after a reboot", "mine after a reboot"]
 
 
 @pytest.mark.parametrize("missing", ["mine", "clock_is_right"])

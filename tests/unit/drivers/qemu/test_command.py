@@ -124,3 +124,12 @@ def test_the_boot_sector_is_a_boot_sector_and_its_addresses_are_where_its_code_s
     assert disk[0xDB:0xDD] == bytes.fromhex("817c")
     assert int.from_bytes(disk[0x9D:0xA1], "little") == 0x7C83  # the segments' pointer
     assert int.from_bytes(disk[0xA3:0xA7], "little") == 0x7CAB  # the interrupts' pointer
+
+
+@pytest.mark.parametrize(
+    ("machine", "networked", "slots"),
+    [("q35", True, ["pcie-root-port,id=lan-port,chassis=1"]), ("q35", False, []), ("pc", True, [])],
+)
+def test_a_card_can_be_plugged_in_later_where_that_is_wanted(machine: str, networked: bool, slots: list[str]) -> None:
+    words = command(MachineSpec(machine=machine), IDENTITY, replace(PLACE, networked=networked))
+    assert [device for device in devices(words) if device.startswith("pcie-root-port")] == slots

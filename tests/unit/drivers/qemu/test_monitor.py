@@ -25,6 +25,8 @@ class Client:
         self.disconnect_error: Exception | None = None
         self.answer: Any = None
         self.logger: Any = None
+        self.files: list[int] = []
+        self.file_error: Exception | None = None
 
     async def connect(self, path: str) -> None:
         if self.connect_error:
@@ -34,6 +36,11 @@ class Client:
     async def disconnect(self) -> None:
         if self.disconnect_error:
             raise self.disconnect_error
+
+    def send_fd_scm(self, descriptor: int) -> None:
+        if self.file_error:
+            raise self.file_error
+        self.files.append(descriptor)
 
     async def execute(self, command: str, arguments: dict[str, Any]) -> Any:
         self.asked.append((command, arguments))
@@ -90,3 +97,15 @@ def test_a_refusal_is_an_error_with_qemus_own_words(client: Client, tmp_path: Pa
     with pytest.raises(QmpError, match="QEMU refused blockdev-add") as raised, Monitor(tmp_path) as connected:
         connected.ask("blockdev-add")
     assert raised.value.why == "Device 'x' not found"
+
+
+def test_a_file_is_handed_over_under_a_name(client: Client, tmp_path: Path) -> None:
+    with Monitor(tmp_path) as opened:
+        opened.give_file(7, "lan")
+    assert (client.files, client.asked) == ([7], [("getfd", {"fdname": "lan"})])
+
+
+def test_a_qemu_that_went_away_takes_no_file(client: Client, tmp_path: Path) -> None:
+    client.file_error = OSError("broken pipe")
+    with Monitor(tmp_path) as opened, pytest.raises(NotYet, match="did not take a file"):
+        opened.give_file(7, "lan")

@@ -37,6 +37,8 @@ class SuiteChild:
     options: Suites = field(default_factory=Suites)
     secrets: dict[str, str] = field(default_factory=dict[str, str])
     clones: int = 0
+    nodes: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
     error: Exception | None = None
     asked: list[str] = field(default_factory=list[str])
     logins: list[bool] = field(default_factory=list[bool])
@@ -73,6 +75,7 @@ class SuiteChild:
             paths=paths or ("tests",),
             arguments=tuple(word for word in words if word not in paths),
             names=("web-1", "web", "laptop"),
+            nodes=(*self.nodes, *self.absent),
             options=self.options,
             cache=self.folder / "cache",
             collect_only=collect_only,
@@ -86,6 +89,9 @@ class SuiteChild:
             junit=Path(),
             suite=suite,
             clones=(CloneAccess(endpoint=Endpoint(host="192.0.2.8"), keys=KEYS),) * self.clones,
+            name="web",
+            nodes={name: CloneAccess(endpoint=Endpoint(host=name), keys=KEYS) for name in self.nodes},
+            absent=self.absent,
         )
         inbox, job_in = os.pipe()
         events = self.folder / "events"  # no pipe: nobody reads it while the child runs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -47,6 +48,12 @@ def test_another_host_is_refused_left_out_or_kept() -> None:
     assert names(others="skip").translate(asked) == ["bakery://web-1"]
     assert names(others="skip").translate(["db"]) == []
     assert names(others="run").translate(asked) == ["bakery://web-1", "ssh://db", "local://"]
+
+
+def test_machines_that_run_beside_it_go_by_their_names() -> None:
+    known = replace(names("*"), nodes=("db", "cache"), absent=("cache",))
+    assert known.translate(["web", "ssh://root@db?sudo=true", "cache"]) == ["bakery://web-1", "bakery://db?sudo=true"]
+    assert replace(names(), nodes=("db", "cache"), absent=("cache",)).translate(["cache"]) == []
 
 
 def test_the_command_lines_hosts_come_before_the_modules() -> None:

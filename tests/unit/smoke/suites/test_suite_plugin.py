@@ -264,6 +264,45 @@ def test_several_machines_of_the_image_are_there_for_tests_that_ask(child: Suite
     assert len(child.logins) == 4
 
 
+def test_clones_may_be_named_as_hosts(child: SuiteChild) -> None:
+    child.write(test_one="def test_it(host):\n    assert host.backend.get_hostname().startswith('192.0.2.')\n")
+    child.clones = 2
+    assert ends(child.run("--hosts=web,web-1.2,bakery://web-1.3")) == {
+        "tests/test_one.py::test_it[bakery://web-1]": "passed",
+        "tests/test_one.py::test_it[bakery://web-1.2]": "passed",
+        "tests/test_one.py::test_it[bakery://web-1.3]": "passed",
+    }
+
+
+def test_machines_of_other_images_are_there_by_their_names(child: SuiteChild) -> None:
+    child.write(
+        test_one="""
+        import pytest
+
+        testinfra_hosts = ["db", "web", "cache"]
+
+        def test_where(host, hosts):
+            name = host.backend.get_pytest_id().rpartition("/")[2]
+            assert host.backend.get_hostname() == {"db": "db", "web-1": "192.0.2.7"}[name]
+            assert [*hosts] == ["web", "db"]
+            assert hosts["db"].run("true").rc == 0
+
+        def test_absent(hosts):
+            hosts["cache"]
+
+        def test_unknown(hosts):
+            hosts["dbx"]
+        """
+    )
+    child.nodes, child.absent = ("db",), ("cache",)
+    assert {name.partition("::")[2]: outcome for name, outcome in ends(child.run()).items()} == {
+        "test_where[bakery://db]": "passed",
+        "test_where[bakery://web-1]": "passed",
+        "test_absent": "skipped",
+        "test_unknown": "failed",
+    }
+
+
 def test_the_plugin_is_nothing_by_itself(child: SuiteChild) -> None:
     child.write(test_one="def test_it():\n    pass\n")
     assert pytest.main(["-p", plugin.__name__, "-c", "/dev/null", str(child.folder / "tests")]) == 4
