@@ -9,6 +9,7 @@ import fnmatch
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from typing import Any
 
 from bakery.errors import BakeryError, ImagefileError, UsageError
@@ -326,7 +327,7 @@ def _ordered(chosen: Sequence[Build], linked: Mapping[str, Build], recipe: Recip
 
     def visit(build: Build, path: tuple[str, ...]) -> None:
         if build.name in path:
-            raise _ring((*path[path.index(build.name) :], build.name), build, recipe)
+            raise _ring((*path[path.index(build.name) :], build.name), linked, recipe)
         for name in build.needed:
             visit(linked[name], (*path, build.name))
         ordered.setdefault(build.name, build)
@@ -336,12 +337,16 @@ def _ordered(chosen: Sequence[Build], linked: Mapping[str, Build], recipe: Recip
     return list(ordered.values())
 
 
-def _ring(names: Sequence[str], build: Build, recipe: Recipe) -> ImagefileError:
-    """Say which images stand on each other; mostly one that is built from all sources, its own child's among them."""
+def _ring(names: Sequence[str], linked: Mapping[str, Build], recipe: Recipe) -> ImagefileError:
+    """Say which images need each other; mostly one that is built from all sources, its own child's among them."""
+    build, ring = linked[names[-1]], " -> ".join(names)
     spec = recipe.image(build.spec)
+    if any(name not in linked[before].after for before, name in pairwise(names)):
+        why = "an image needs those that it stands on, and those that its tests want beside it"
+        return ImagefileError(f"images need each other in a ring: {ring}", why=why, where=spec.where)
     others = [name_of(source) for source in spec.sources if name_of(source) != build.source]
     return ImagefileError(
-        f"images stand on each other in a ring: {' -> '.join(names)}",
+        f"images stand on each other in a ring: {ring}",
         why=f"{spec.name} has the sources {', '.join(map(name_of, spec.sources))}; without sources= an image has all",
         hint=f"name those that it begins with: @bakery.image(sources=[{', '.join(others) or '...'}])",
         where=spec.where,
