@@ -150,7 +150,7 @@ BAD: dict[str, list[tuple[str, str]]] = {
         ("labels=[3]", "no label"),
         ("label=[]", "did you mean labels= ?"),
     ],
-    "test": [("retries=1", "takes"), ("only=laptop", "only=[...]")],
+    "test": [("retries=1", "takes"), ("only=laptop", "only=[...]"), ("reboot=1", "reboot=True")],
     "post": [("timeout=3", "takes"), ("skip=laptop", "skip=[...]")],
 }
 BODY = {
