@@ -50,13 +50,13 @@ def test_a_picture_takes_the_place_of_a_picture_alone(
 ) -> None:
     monkeypatch.setattr(FolderDriver, "screenshot", lambda *given: given[-1].write_bytes(b"\x89PNG\r\n\x1a\n..."))
     for _ in range(2):
-        assert project.bake("screenshot", "-o", "now.png").code == 0
+        assert project.bake("screenshot", "-o", "now.png", "--build", "web@box").code == 0
     for name, why in (
         ("imagefile.py", "exists and is not a PNG picture"),
         ("/dev/full", "no place"),
         (".", "a folder"),
     ):
-        done = project.bake("screenshot", "-o", name)
+        done = project.bake("screenshot", "-o", name, "--build", "web@box")
         assert (done.code, why in done.err) == (2, True), done.err
 
 
