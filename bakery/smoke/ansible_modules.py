@@ -20,10 +20,11 @@ from testinfra.utils.ansible_runner import AnsibleRunner
 from bakery.machine.shell import ssh_options, write_login
 from bakery.model import Endpoint
 from bakery.smoke.job import CloneAccess
+from bakery.util.extras import install_hint
 from bakery.util.process import run_process
 from bakery.util.waiting import Cancel
 
-MISSING: Final = "host.ansible needs Ansible on this host: pip install 'imagebakery[ansible]'"
+MISSING: Final = "host.ansible needs Ansible on this host: "
 CONTAINER: Final = "host.ansible needs SSH; this machine is a container on this host"
 ENDED: Final = (0, 2, 8)
 """Exit codes with which `ansible` says what came of a module; 8 is older versions' for a host that failed."""
@@ -58,7 +59,7 @@ class AnsibleModules:
             RuntimeError: Ansible is not there, cannot reach the machine, or says nothing.
         """
         if importlib.util.find_spec("ansible") is None:
-            raise RuntimeError(MISSING)
+            raise RuntimeError(MISSING + install_hint("ansible"))
         if self._access.endpoint.transport != "ssh":
             raise RuntimeError(CONTAINER)
         with tempfile.TemporaryDirectory(prefix="bakery-ansible-") as name:
@@ -73,7 +74,7 @@ class AnsibleModules:
     def variables(self) -> dict[str, Any]:
         """Return what Ansible's inventory says of the machine; testinfra's own form of it."""
         if importlib.util.find_spec("ansible") is None:
-            raise RuntimeError(MISSING)
+            raise RuntimeError(MISSING + install_hint("ansible"))
         runner = AnsibleRunner()
         vars(runner)["inventory"] = (
             self._listed()

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from bakery.errors import DriverError, UsageError
+from bakery.util.extras import install_hint
 
 T = TypeVar("T")
 VARIABLE: Final = "BAKERY_STORE"
@@ -154,9 +155,7 @@ class SharedPlace:
         try:
             import fsspec
         except ImportError as error:
-            raise UsageError(
-                f"{VARIABLE}={self.url} needs fsspec", hint="pip install 'imagebakery[cluster]'"
-            ) from error
+            raise UsageError(f"{VARIABLE}={self.url} needs fsspec", hint=install_hint("cluster")) from error
         try:
             return fsspec.filesystem(self._parts.scheme, skip_instance_cache=True, **self._options())
         except ImportError as error:

@@ -160,6 +160,6 @@ def test_other_modules_are_testinfras() -> None:
     assert issubclass(host().file, File)
 
 
-def test_ansible_says_that_it_is_for_ansibles_own_connection() -> None:
-    with pytest.raises(RuntimeError, match="only available with ansible connection"):
+def test_ansible_needs_to_know_how_the_machine_is_reached() -> None:
+    with pytest.raises(RuntimeError, match=r"host\.ansible does not know how this machine is reached"):
         host().ansible("ping")
