@@ -20,7 +20,7 @@ from bakery.imagefile.marks import function_in, location_of, name_of
 from bakery.imagefile.user_code import as_exception, describe, user_line
 from bakery.smoke.job import SmokeJob, TestRef
 from bakery.smoke.read_inputs import ReadInputs
-from bakery.smoke.shared_fixtures import is_fixture, shared_fixtures, wanted_names
+from bakery.smoke.shared_fixtures import FILE, is_fixture, shared_fixtures, wanted_names
 
 SUBJECTS: Final = ("host", "v")
 BUILTIN_FILE: Final = Path(__file__).with_name("builtin.py")
@@ -62,7 +62,12 @@ class Tests:
 
     def shared_fixtures(self, wanted: Iterable[str]) -> Mapping[str, Any]:
         """Return the fixtures of a conftest.py beside the imagefile, where one of these names is among them."""
-        return shared_fixtures(self._job.imagefile.parent, self._hook, wanted, self._read.sharing)
+        folder = self._job.imagefile.parent
+        found = shared_fixtures(folder, self._hook, wanted, self._read.sharing)
+        module = sys.modules.get("conftest")
+        if module is not None and getattr(module, "__file__", None) == str(folder / FILE):
+            self.load_plugins(module)
+        return found
 
     def load_plugins(self, module: ModuleType) -> None:
         """Load what a module names in `pytest_plugins`.

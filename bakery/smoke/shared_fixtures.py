@@ -18,6 +18,8 @@ from bakery.imagefile.marks import function_in
 from bakery.util.syntax import parse
 
 FILE: Final = "conftest.py"
+PLUGINS: Final = "pytest_plugins"
+"""A module's list of plugins, whose fixtures cannot be told before they are imported."""
 _FIXTURE: Final = ("_pytest.fixtures", "FixtureFunctionDefinition")
 """The class of what `@pytest.fixture` makes, since pytest 8.4; told by its name, as pytest may not be imported yet."""
 
@@ -36,8 +38,9 @@ def shared_fixtures(
     Raises:
         ImagefileError: it cannot be imported.
     """
-    file = folder / FILE
-    if not file.is_file() or not (names := _names(file)) or not ({"*", *wanted} & names):
+    file, asked = folder / FILE, set(wanted)
+    names = _names(file) if file.is_file() else set[str]()
+    if not ({"*", *asked} & names) and not (asked and PLUGINS in names):
         return {}
     with importing():
         module = import_module(file, hook, name="conftest")
@@ -123,6 +126,8 @@ def _names(file: Path) -> set[str]:
             names |= {node.name, *_given_names(node)} if "fixture" in text else set()
         elif isinstance(node, ast.ImportFrom):
             names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Name) and node.id == PLUGINS:
+            names.add(PLUGINS)
     return names
 
 

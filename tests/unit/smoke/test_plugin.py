@@ -234,6 +234,19 @@ def test_fixtures_beside_the_imagefile_are_there_for_those_who_ask_and_only_then
     assert ends(events) == {"asks_for_nothing": "passed"}
 
 
+def test_plugins_of_the_conftest_give_their_fixtures_to_those_who_ask(child: Child) -> None:
+    (child.folder / "conftest.py").write_text("pytest_plugins = ['plugin_of_conftest']\n")
+    (child.folder / "plugin_of_conftest.py").write_text(
+        "import pytest\n@pytest.fixture\ndef client():\n    return 'of the plugin'\n"
+    )
+    events = child.run("""
+        @bakery.test
+        def asks(host, client):
+            assert client == "of the plugin"
+    """)
+    assert ends(events) == {"asks": "passed"}
+
+
 @pytest.mark.parametrize("way_out", ["raise KeyboardInterrupt", "pytest.exit('enough')", "raise SystemExit(0)"])
 def test_what_would_end_the_whole_run_fails_one_test(child: Child, way_out: str) -> None:
     events = child.run(f"""
