@@ -79,11 +79,12 @@ def _of(words: Sequence[str]) -> Intent:
 
 def _of_systemctl(plain: Sequence[str]) -> Intent:
     """Read systemctl's verb, and the units that it starts."""
-    verb, *units = plain or [""]
-    if verb not in ("start", "isolate"):
-        return _VERBS.get(verb, "")
-    started = [_TARGETS[unit] for unit in units if unit in _TARGETS]
-    return started[0] if started else ""
+    if not plain or plain[0] not in ("start", "isolate"):
+        return _VERBS.get(plain[0], "") if plain else ""
+    for unit in plain[1:]:
+        if unit in _TARGETS:
+            return _TARGETS[unit]
+    return ""
 
 
 def mentions(text: bytes) -> bool:
