@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from contextlib import suppress
+from errno import EFBIG, EINVAL
 from pathlib import Path
 from uuid import UUID
 
@@ -61,3 +63,27 @@ def require(tree: Path, disk: int, work: WorkContext) -> None:
             f"disk= is {disk >> 20} MiB, and its base's files need {needed >> 20} MiB",
             hint=f'disk="{-(-needed // MIB)}M" holds the base alone; leave room for what the tasks add',
         )
+
+
+def require_file(folder: Path, disk: int) -> None:
+    """Refuse a disk of more bytes than a file can have there, which a capture would find out when all tasks have run.
+
+    Args:
+        folder: where the disk's file will be, or a folder on the way to it that is there.
+        disk: bytes of the disk.
+
+    Raises:
+        DriverError: with what to do.
+    """
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
+    with tempfile.TemporaryFile(dir=there) as file:
+        try:
+            file.truncate(disk)
+        except (OverflowError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in (EFBIG, EINVAL):
+                raise
+            raise DriverError(
+                f"disk= is {disk >> 30} GiB, and no file in {there} can be as large",
+                why=str(error),
+                hint='a smaller disk does: it grows where the image is started (disk="8G" is usual)',
+            ) from error

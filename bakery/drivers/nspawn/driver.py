@@ -287,6 +287,7 @@ def _start(boot: Nspawn | Artifact | Checkpoint, claim: Claim) -> StartPoint:
         case Nspawn():
             tree = base_trees.tree(boot.base, claim)
             fit.require(tree.path, boot.disk_bytes, claim)
+            fit.require_file(claim.folder, boot.disk_bytes)
             return StartPoint(
                 tree=tree.path,
                 key=tree.key,

@@ -40,6 +40,13 @@ def test_a_base_that_cannot_fit_is_told_before_the_first_task_with_the_size_that
     fit.require(tree, needed * MIB, work)
 
 
+def test_a_disk_that_no_file_can_hold_is_told_before_the_first_task(tmp_path: Path) -> None:
+    fit.require_file(tmp_path / "not" / "yet", 8 << 30)
+    with pytest.raises(DriverError, match=r"no file in .* can be as large"):
+        fit.require_file(tmp_path, 1 << 70)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_virtual_machine_on_an_image_with_a_larger_disk_is_told_in_pre_flight(tmp_path: Path) -> None:
     image = tmp_path / "image.qcow2"
     image.write_bytes(b"QFI\xfb" + bytes(20) + (4 << 30).to_bytes(8, "big"))
