@@ -228,6 +228,7 @@ def download(local: Local | None, remote: str, folder: Path) -> Generator[tuple[
         yield local, local
         return
     from bakery.util.observer import note_output  # not needed to read an imagefile
+    from bakery.util.sparse_files import SparseWriter
 
     name = remote.rstrip("/").rpartition("/")[2]
     path = folder / Path(local or name).expanduser()
@@ -235,7 +236,12 @@ def download(local: Local | None, remote: str, folder: Path) -> Generator[tuple[
         path = path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
-        yield file, str(path)
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            sparse = SparseWriter(file)
+            yield cast("IO[Any]", sparse), str(path)
+            sparse.end()
+        else:  # a device, a pipe
+            yield file, str(path)
     note_output(path)
 
 

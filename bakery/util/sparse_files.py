@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import os
 import shutil
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from bakery.errors import BakeryError, PreflightError
 from bakery.util.context import WorkContext
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
 CHUNK = 1 << 20
 TICK = 0.25
+SMALLEST_HOLE = 4096
 
 
 def digest(path: Path, algorithm: str, work: WorkContext) -> str:
@@ -46,6 +52,33 @@ def copy_sparse(source: IO[bytes], to: IO[bytes], work: WorkContext, *, what: st
             last = time.monotonic()
             work.progress(what, size, total)
     to.truncate(size)
+
+
+class SparseWriter(io.RawIOBase):
+    """Writes to a file that is empty and can be sought in, and leaves holes where only zeros come."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._ends_in_hole = False
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, data: Buffer, /) -> int:
+        """Write on; `end` must follow the last."""
+        piece = bytes(data)
+        self._ends_in_hole = piece.count(0) == len(piece) >= SMALLEST_HOLE
+        if self._ends_in_hole:
+            self._file.seek(len(piece), os.SEEK_CUR)
+        else:
+            self._file.write(piece)
+        return len(piece)
+
+    def end(self) -> None:
+        """Give the file its length."""
+        if self._ends_in_hole:
+            self._file.truncate(self._file.tell())
 
 
 def must_fit(folder: Path, size: int) -> None:

@@ -160,6 +160,16 @@ def test_a_download_is_written_whole_below_folders_that_it_makes(m: Machine, box
     assert (tmp_path / "other").read_text() == "Öl"
 
 
+@pytest.mark.parametrize("tail", [b"end", b""])
+def test_a_download_has_holes_where_only_zeros_come(m: Machine, box: Box, tmp_path: Path, tail: bytes) -> None:
+    box.chunk = 1 << 16
+    data = b"x" * 5000 + bytes(8 << 20) + tail
+    m.write("/srv/sparse", data)
+    m.get("/srv/sparse", "here")
+    assert (tmp_path / "here").read_bytes() == data
+    assert (tmp_path / "here").stat().st_blocks * 512 < 1 << 20
+
+
 @pytest.mark.parametrize("chunk", [1, 2, 3])
 def test_a_download_as_text_is_decoded_across_pieces(m: Machine, box: Box, chunk: int) -> None:
     box.chunk = chunk
