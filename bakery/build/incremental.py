@@ -271,7 +271,7 @@ class IncrementalBuild:
         progress.forget(running.claim.folder)  # its disk is moved about meanwhile
         try:
             if running.driver.syncs:
-                running.link.open().run("sync")
+                running.ask("sync", "sync")
             note = portable_records.write(self._records)
             claim = replace(running.claim, note=note)
             checkpoint = running.driver.checkpoint(running.handle, key, place.folder, claim)

@@ -36,7 +36,7 @@ def seal(scope: Scope, running: RunningMachine) -> None:
 
     with scope.phase("seal"):
         progress.forget(running.claim.folder)  # nobody can log in when this is done
-        scope.identity = Identity.parse(running.link.open().run(SCRIPT).stdout)
+        scope.identity = Identity.parse(running.ask(SCRIPT, "look who the machine is").stdout)
         _list_packages(scope, running)
         package_mirror.leave(running)
         done = sealed(running.machine, scope.job.options.seal or Seal())
@@ -45,7 +45,7 @@ def seal(scope: Scope, running: RunningMachine) -> None:
 
 def _list_packages(scope: Scope, running: RunningMachine) -> None:
     """Note what is installed, and tell how that differs from the last image of this build."""
-    scope.packages = packages.parse(running.link.open().run(packages.SCRIPT).stdout)
+    scope.packages = packages.parse(running.ask(packages.SCRIPT, "list packages").stdout)
     if not scope.packages:
         return
     state = scope.run.state
@@ -121,7 +121,7 @@ def check_clones_differ(scope: Scope, running: RunningMachine, first: Identity) 
         SmokeError: they share what no two machines may share.
     """
     with scope.phase("clone"):
-        shared = compare(first, Identity.parse(running.link.open().run(SCRIPT).stdout))
+        shared = compare(first, Identity.parse(running.ask(SCRIPT, "look who the machine is").stdout))
         outcome: Literal["passed", "failed"] = "failed" if shared else "passed"
         scope.emit(TestEnded(test="clones_differ", outcome=outcome, seconds=0.0, text="\n".join(shared)))
         if shared:

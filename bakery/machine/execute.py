@@ -77,6 +77,24 @@ def attempt(
     return _named(call, result)
 
 
+def ask(link: Link, script: str, title: str) -> Result:
+    """Run a look of bakery's own as the login user.
+
+    Args:
+        link: the way to the machine.
+        script: lines for a POSIX shell.
+        title: what messages call it.
+
+    Raises:
+        TaskError: the connection was lost under it.
+        DriverError: because the machine died.
+    """
+    try:
+        return link.open().run(script)
+    except Lost as error:
+        raise lost(link, link.endpoint, Command(command=script, title=title), str(error)) from error
+
+
 def raise_if_failed(
     call: Command,
     result: Result,

@@ -68,7 +68,7 @@ class Restartable(Protocol):
 def reboot(machine: Runner, link: Link, work: WorkContext, timeout: float) -> None:
     """Restart and wait; see `Machine.reboot`."""
     deadline = time.monotonic() + timeout
-    before = identity(link)
+    before = _born(link)
     _order(link)
     link.close()
     await_restart(link, work, before, timeout)
@@ -131,7 +131,7 @@ def run_across_restart(link: Link, work: WorkContext, attempt: Callable[[], Resu
         ConnectError: the machine does not come back.
         DriverError: the machine died.
     """
-    before = identity(link)
+    before = _born(link)
     try:
         result = attempt()
     except Lost:
@@ -184,7 +184,7 @@ def execute_across_restart(
 
 def _across_disconnect(link: Link, work: WorkContext, attempt: Callable[[], Result], shown: str) -> Result:
     """Run a command that may cut the connection; where it restarts the machine too, wait for that."""
-    before = identity(link)
+    before = _born(link)
     try:
         result = attempt()
     except Lost:
@@ -292,6 +292,20 @@ def identity(link: Link) -> str:
     if result.failed or len(result.stdout.split()) != 2:  # noqa: PLR2004  the boot id and the start time
         raise TaskError("the machine does not say which boot it is in", why=result.stderr.strip())
     return result.stdout
+
+
+def _born(link: Link) -> str:
+    """Return the identity of a machine that nobody has told to restart yet.
+
+    Raises:
+        TaskError: the machine does not say, or the connection was lost.
+        DriverError: the machine died.
+    """
+    try:
+        return identity(link)
+    except Lost as error:
+        call = Command(command=IDENTITY, title="look which boot the machine is in")
+        raise lost(link, link.endpoint, call, str(error)) from error
 
 
 def _order(link: Link) -> None:

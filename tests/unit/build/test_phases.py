@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 
@@ -11,10 +12,12 @@ from bakery.build.phases import check_clones_differ, seal
 from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope
 from bakery.build.verdicts import judging, with_verdict
-from bakery.errors import ImagefileError, SmokeError
+from bakery.errors import DriverError, ImagefileError, SmokeError, TaskError
 from bakery.events import TestEnded
+from bakery.machine.packages import SCRIPT as PACKAGES
 from bakery.model import Artifact
 from bakery.smoke.identity import SCRIPT, Identity
+from bakery.util.results import Lost
 
 from .memory import Project, project
 
@@ -72,6 +75,22 @@ def test_who_the_machine_was_is_known_before_the_seal_changes_it(
     monkeypatch.setattr("bakery.machine.seal.seal", sealed)
     seal(scope, machine)
     assert scope.identity == Identity(machine_id="0123")
+
+
+@pytest.mark.parametrize("look", [SCRIPT, PACKAGES])
+def test_a_connection_that_ends_under_a_look_of_ours_is_no_defect(
+    project: Project, scope: Scope, machine: RunningMachine, look: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.box.answer(look, Lost("the connection ended"))
+    with pytest.raises(TaskError, match="the connection was lost under `l"):
+        seal(scope, machine)
+
+    def dead() -> NoReturn:
+        raise DriverError("the machine is dead")
+
+    monkeypatch.setattr(machine.link, "endpoint", dead)
+    with pytest.raises(DriverError, match="the machine is dead"):
+        seal(scope, machine)
 
 
 def test_an_image_whose_tests_fail_is_said_to_be_kept_nowhere(scope: Scope, machine: RunningMachine) -> None:

@@ -12,7 +12,7 @@ from bakery.errors import ConnectError, DriverError, TaskError
 from bakery.machine import reboot
 from bakery.machine.transport.stages import NotReached
 from bakery.model import Endpoint, Result
-from bakery.util.results import TimedOut
+from bakery.util.results import Lost, TimedOut
 from tests.unit.clock import Clock
 from tests.unit.machine.box import Asked, Box
 
@@ -93,6 +93,15 @@ def test_a_machine_that_hangs_up_while_it_is_asked_is_asked_again(m: Machine, bo
     box.answer(reboot.IDENTITY, "boot-1 1\n", hang_up, "boot-2 1\n")
     m.reboot()
     assert "it hung up: going down, or just up" in box.waits
+
+
+def test_a_machine_that_dies_before_it_is_told_to_restart_is_dead(m: Machine, box: Box) -> None:
+    box.answer(reboot.IDENTITY, Lost("the connection ended"))
+    with pytest.raises(TaskError, match="the connection was lost under `look which boot the machine is in`"):
+        m.reboot()
+    box.dead = "oops"
+    with pytest.raises(DriverError, match="the machine is gone"):
+        m.run("true && reboot")
 
 
 @pytest.mark.parametrize("said", ["", "only-one-word\n"])
