@@ -23,7 +23,7 @@ from bakery.errors import ConnectError
 from bakery.machine.transport import private_key as private_keys
 from bakery.machine.transport.banner import knock
 from bakery.machine.transport.learned_key import LearnedKey, ProvenKey
-from bakery.machine.transport.stages import AGENT, NotReached, Stage
+from bakery.machine.transport.stages import AGENT, HANGS_UP, NotReached, Stage
 from bakery.model import Endpoint
 
 if TYPE_CHECKING:
@@ -220,10 +220,12 @@ def _open(connection: Connection) -> None:
         _abandon(connection)
         raise NotReached(stage, f"{name} {reason}") from error
     except (SSHException, EOFError, OSError) as error:
+        server = getattr(client_of(connection).get_transport(), "remote_version", "")
         _abandon(connection)
         said = str(error).partition("[Errno")[0].strip() or "the connection was closed"
-        silent = "banner" in said or isinstance(error, EOFError | ConnectionError)
-        raise NotReached("banner", f"{name}: " + ("no SSH server answers" if silent else said)) from error
+        if "banner" in said or isinstance(error, EOFError | ConnectionError):
+            said = f"{HANGS_UP} ({server})" if server else "no SSH server answers"
+        raise NotReached("banner", f"{name}: {said}") from error
 
 
 def _incompatible(error: IncompatiblePeer, offer: Sequence[Sequence[str]]) -> tuple[Stage, str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from bakery.machine.transport.stages import Stage
+from bakery.machine.transport.stages import HANGS_UP, Stage
 
 
 class Diagnosis(NamedTuple):
@@ -121,6 +121,11 @@ def diagnose(console: str, stage: Stage, last_error: str) -> Diagnosis:
     text = clean(console)
     if stage in ("algorithms", "host key", "authentication"):
         return _refused(stage, last_error)  # sshd answers, so the machine runs: the console explains nothing
+    if HANGS_UP in last_error:
+        return Diagnosis(
+            last_error,
+            "its log says why: no host key of a kind that HostKeyAlgorithms allows, MaxStartups or PerSourcePenalties",
+        )
     text = text[_last_boot(text) :]
     for sign in SIGNS:
         match = re.search(sign.pattern, text, re.MULTILINE)

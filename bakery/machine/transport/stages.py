@@ -5,6 +5,9 @@ from typing import Final, Literal
 AGENT: Final = "agent"
 """`Endpoint.key` in place of a file: the user's SSH agent is asked."""
 
+HANGS_UP: Final = "its SSH server hangs up before any key is exchanged"
+"""What stands in a reason where a server has shown its version, and no more."""
+
 Stage = Literal[
     "process", "address", "port", "banner", "algorithms", "host key", "authentication", "session", "guest agent"
 ]

@@ -50,6 +50,13 @@ def test_algorithms_without_anything_in_common_are_named(
         connect(server.endpoint, server.keys)
 
 
+def test_a_server_without_a_host_key_that_it_may_show_is_not_said_to_be_absent(account: Account) -> None:
+    server = account("/bin/sh", settings="HostKeyAlgorithms rsa-sha2-512")  # and its only key is ed25519
+    with pytest.raises(ConnectError, match=r"hangs up before any key is exchanged \(SSH-2.0-") as raised:
+        server.link(timeout=2).open()
+    assert "HostKeyAlgorithms" in raised.value.hint
+
+
 def test_a_hardened_sshd_does(account: Account) -> None:
     machine = account("/bin/sh", settings=HARDENED).machine()
     assert machine.run("cat", input="x" * 100_000, hide=True).stdout == "x" * 100_000

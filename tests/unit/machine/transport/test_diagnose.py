@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bakery.machine.transport.diagnose import clean, diagnose
-from bakery.machine.transport.stages import Stage
+from bakery.machine.transport.stages import HANGS_UP, Stage
 
 PANIC = """\
 [    1.914027] VFS: Cannot open root device "vda1" or unknown-block(0,0): error -6
@@ -118,3 +118,9 @@ def test_a_silent_console_does_not_explain_a_machine_that_lets_us_in() -> None:
     assert found.verdict == "logged in, but no command runs"
     assert "boot loader" not in found.hint
     assert "boot loader" in diagnose("", "banner", "no SSH server answers").hint
+
+
+def test_a_server_that_hangs_up_is_one_that_answers() -> None:
+    found = diagnose("[FAILED] Failed to start ssh.service\n", "banner", f"127.0.0.1 port 22: {HANGS_UP} (SSH-2.0-x)")
+    assert "HostKeyAlgorithms" in found.hint
+    assert "no SSH server" not in found.verdict
