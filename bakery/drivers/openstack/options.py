@@ -82,7 +82,7 @@ class Old:
         hide: they are hidden from lists, so that the name means the new one; they boot all the same.
         newest: that many stay, besides the new one; older ones are deleted. None is all of them.
         days: those made in the last so many days stay in any case.
-        in_use: an old image from which servers run is `refuse`d to be deleted, and that is said; or `delete`d.
+        in_use: of an old image from which servers run: `refuse` to delete it, and say so; or `delete` it.
         dry_run: only say what would go.
     """
 
