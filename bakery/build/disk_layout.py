@@ -44,4 +44,5 @@ def _lost_disks(job: Job) -> Iterator[Problem]:
 def enter(scope: Scope, running: RunningMachine) -> None:
     """Fill and mount the partitions of a machine that has just booted from its base for the first time."""
     if layout := [part for disk in _disks(scope.job) for part in disk.layout]:
-        apply_layout(running.machine.for_step("disk layout"), layout, scope.job.secrets)
+        with scope.phase("layout"):
+            apply_layout(running.machine.for_step("disk layout"), layout, scope.job.secrets)

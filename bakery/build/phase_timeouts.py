@@ -15,6 +15,7 @@ PHASES: Final[Mapping[str, type[BakeryError]]] = MappingProxyType(
         "base": DriverError,
         "launch": DriverError,
         "connect": ConnectError,
+        "layout": TaskError,
         "provision": TaskError,
         "seal": DriverError,
         "capture": DriverError,

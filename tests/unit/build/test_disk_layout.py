@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +15,12 @@ from bakery.drivers import Debian, Disk, Nspawn, Partition, Qemu
 from bakery.model import Artifact
 
 LAYOUT = [Partition("1G", mount="/vault", encrypted_by="vault"), Partition("1G", mount="/srv")]
+
+
+@contextmanager
+def phase(name: str) -> Generator[None]:
+    assert name == "layout"
+    yield
 
 
 def job(disk: Any, **secrets: Secret) -> Any:
@@ -37,7 +45,7 @@ def test_a_machine_gets_its_partitions_where_it_has_some(monkeypatch: pytest.Mon
     monkeypatch.setattr(disk_layout, "apply_layout", lambda *given: applied.append(given))
     running: Any = SimpleNamespace(machine=SimpleNamespace(for_step=lambda name: name))
     for disk in ("9G", Disk("9G"), Disk("9G", LAYOUT)):
-        scope: Any = SimpleNamespace(job=job(disk))
+        scope: Any = SimpleNamespace(job=job(disk), phase=phase)
         disk_layout.enter(scope, running)
     assert applied == [("disk layout", LAYOUT, {})]
 
@@ -48,7 +56,7 @@ def test_the_partitions_of_all_disks_are_filled(monkeypatch: pytest.MonkeyPatch)
     running: Any = SimpleNamespace(machine=SimpleNamespace(for_step=lambda name: name))
     other = Partition("1G", mount="/data")
     boot = Qemu(base=Debian("bookworm"), disk=Disk("9G", LAYOUT), disks=(Disk("2G", [other]), Disk("1G")))
-    scope: Any = SimpleNamespace(job=SimpleNamespace(build=SimpleNamespace(boot=boot), secrets={}))
+    scope: Any = SimpleNamespace(job=SimpleNamespace(build=SimpleNamespace(boot=boot), secrets={}), phase=phase)
     disk_layout.enter(scope, running)
     assert applied == [[*LAYOUT, other]]
 
