@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from bakery import __version__
 from bakery.build.begin import described
+from bakery.disk.image_files import DISKS, disk_path
 from bakery.imagefile.builds import Build, Plan
 from bakery.model import Artifact, Json, to_json
 from bakery.state import package_lists
@@ -42,6 +43,7 @@ def _image(build: Build, image: Artifact, state: Path) -> dict[str, Json]:
         "format": image.format,
         "size": image.size,
         "sha256": image.sha256,
+        "disks": [_disk(image, disk) for disk in image.data.get(DISKS, ())],
         "created": image.created.isoformat() if image.created else None,
         "run": str(image.data.get("run", "")),
         "key": image.key,
@@ -51,6 +53,11 @@ def _image(build: Build, image: Artifact, state: Path) -> dict[str, Json]:
         "tests": {"verdict": image.verdict, "results": [*_results(image.data.get("results", ()))]},
         "packages": to_json(package_lists.of(state, image)),
     }
+
+
+def _disk(image: Artifact, disk: Mapping[str, Any]) -> Json:
+    path = disk_path(image.path, str(disk["name"]))
+    return {"name": str(disk["name"]), "id": str(path), "size": int(disk["size"]), "sha256": str(disk["sha256"])}
 
 
 def _value(value: Any) -> Json:
