@@ -68,10 +68,10 @@ def _label(build: Build) -> list[str]:
 
 def _bases(plan: Plan) -> list[str]:
     """Return the bases that no build of the plan makes, each once."""
-    return list(dict.fromkeys(text for build in plan.builds if (text := _base(build.boot)) is not None))
+    return list(dict.fromkeys(text for build in plan.builds if (text := base_text(build.boot)) is not None))
 
 
-def _base(source: Source) -> str | None:
+def base_text(source: Source) -> str | None:
     """Say in a few words what a source starts from; None where another build makes it, or there is none."""
     base = source.base
     match base:
@@ -93,7 +93,7 @@ def _arrows(plan: Plan) -> list[tuple[Node, Node]]:
     arrows: list[tuple[Node, Node]] = []
     for build in plan.builds:
         here = ("build", build.name)
-        base = _base(build.boot)
+        base = base_text(build.boot)
         if base is not None:
             arrows.append((("base", base), here))
         arrows += [(("build", name), here) for name in build.after if name in names]

@@ -11,6 +11,7 @@ from bakery.cli.options import BakeCommand, as_json, selection, variables
 from bakery.cli.project import Project
 from bakery.imagefile.builds import Build, Plan, Step
 from bakery.imagefile.describe import value_text
+from bakery.imagefile.diagram import base_text
 from bakery.imagefile.variables import Settings
 
 
@@ -69,6 +70,8 @@ def _build(build: Build, reasons: dict[str, str]) -> str:
         after = f", after {', '.join(build.after)}" if build.after else ""
         lines = [f"{head}  makes {build.image} with {build.driver}{after}"]
         lines += [f"  because {build.because}"] if build.because else []
+        base = base_text(build.boot)
+        lines += [f"  from {base}"] if base else []
         lines += (
             [f"  tested beside {', '.join(f'{name} ({build.nodes[name]})' for name in build.nodes)}"]
             if build.nodes

@@ -88,6 +88,15 @@ def test_a_build_is_told_with_tasks_tests_posts_and_values(project: Project) -> 
     assert "    password is missing" in lines
 
 
+def test_the_base_that_a_build_begins_with_is_named(project: Project) -> None:
+    project.write(
+        "import bakery\nfrom bakery.drivers import Qemu, Ubuntu\n"
+        "@bakery.source\ndef box():\n    return Qemu(base=Ubuntu('noble'))\n"
+        "@bakery.task\ndef t(m): ...\n@bakery.image\ndef web(): ...\n"
+    )
+    assert project.bake("plan").out.splitlines()[:2] == ["web@box  makes web with qemu", "  from Ubuntu(24.04)"]
+
+
 def test_a_source_that_a_step_skips_has_not_that_step(project: Project) -> None:
     data = project.bake("plan", "--json", "web-trixie", "--only", "crate").data
     (build,) = data["builds"]
