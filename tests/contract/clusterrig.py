@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -11,7 +12,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from bakery.testing.folder.cloud import FolderCloud
 
@@ -250,6 +251,16 @@ class ClusterProject:
         process = self.start("build", "--on", self.rig.address, *self.rig.certificates, *words, environ=environ)
         out, err = process.communicate(timeout=300)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def runs(self) -> list[Path]:
+        """Return the folders of all runs, the oldest first."""
+        return sorted((self.folder / ".bakery").glob("runs/*"))
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return what the last run has told so far; nothing before the first."""
+        log = self.runs()[-1] / "events.jsonl" if self.runs() else None
+        lines = log.read_text().splitlines(keepends=True) if log and log.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("\n")]
 
     def left(self) -> list[str]:
         """Return what is in the cloud besides kept images and checkpoints."""

@@ -8,7 +8,6 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -40,11 +39,6 @@ def project(tmp_path: Path, rig: ClusterRig) -> ClusterProject:
     return ClusterProject(tmp_path, rig)
 
 
-def events(project: ClusterProject) -> list[dict[str, Any]]:
-    run = max((project.folder / ".bakery/runs").iterdir())
-    return [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
-
-
 def test_images_are_made_on_workers_and_come_back_with_their_account(project: ClusterProject) -> None:
     project.write(image='matrix={"kind": ["a", "b"]}', disk="raw", work='print("I am", v.kind)')
     done = project.bake("--junit", "junit.xml")
@@ -59,7 +53,7 @@ def test_images_are_made_on_workers_and_come_back_with_their_account(project: Cl
         assert image["verdict"] == "passed"
     assert done.stdout.splitlines() == [str(project.folder / f".bakery/images/here/many-{kind}.raw") for kind in "ab"]
     assert project.left() == []
-    said = events(project)
+    said = project.events()
     for name in ("many[kind=a]@here", "many[kind=b]@here"):
         own = [event for event in said if event["build"] == name]
         kinds = [event["type"] for event in own]

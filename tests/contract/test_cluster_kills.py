@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import subprocess
 import tarfile
@@ -75,21 +74,15 @@ def test_workers_that_die_at_random_cost_time_and_no_image(
     assert kinds_in(project.cloud) == {f"many-{kind}": kind for kind in kinds}
 
 
-def runs(project: ClusterProject) -> list[Path]:
-    return sorted((project.folder / ".bakery").glob("runs/*"))
-
-
 def journal_lines(project: ClusterProject) -> int:
     """Return how many lines of the worker's journal the client has heard of in the last run."""
-    log = runs(project)[-1] / "events.jsonl"
-    lines = log.read_text().splitlines(keepends=True) if log.exists() else []
-    return sum(json.loads(line)["type"] == "resource-changed" for line in lines if line.endswith("\n"))
+    return sum(event["type"] == "resource-changed" for event in project.events())
 
 
 def came_to(process: subprocess.Popen[str], project: ClusterProject, *, before: int, point: int) -> bool:
     """Wait until a new run has come to a line of the journal; False where it came to its end."""
     while process.poll() is None:
-        if len(runs(project)) > before and journal_lines(project) >= point:
+        if len(project.runs()) > before and journal_lines(project) >= point:
             return True
         time.sleep(0.02)
     return False
@@ -104,7 +97,7 @@ def test_a_part_killed_at_any_line_of_the_journal_costs_no_image(
     names = ["w1", "w2"]
     rig.start_workers(*names, words=("--slots", "1"))
     for point in range(1, 100):
-        before = len(runs(project))
+        before = len(project.runs())
         process = project.start("build", "--no-test", "--refresh", "--on", rig.address, environ=LEASE)
         killed = came_to(process, project, before=before, point=point)
         if killed and part == "scheduler":

@@ -37,7 +37,7 @@ from bakery.redaction.redactor import Redactor
 from bakery.reporting.bus import Bus
 from bakery.state.journal import Journal
 from bakery.state.project import RunFolder, State
-from bakery.util.host_errors import trouble
+from bakery.util.host_errors import no_space, trouble
 from bakery.util.process_attributes import begin
 from bakery.util.waiting import Cancel
 
@@ -144,7 +144,10 @@ def _baked(held: HeldBuild) -> dict[str, Any] | None:
             held.line.say("kept", artifact=to_json(artifact), **_taken_in(run, job, root))
     except BaseException as error:  # the last frame of this process: whatever it is, it is this build's
         raised = error if isinstance(error, BakeryError) else out_of_imagefile(error, root) or trouble(error)
-        return packed_error(raised or _defect(error, held.redactor))
+        raised = raised or _defect(error, held.redactor)
+        if no_space(Path(held.places.state)) and "full" not in raised.what:
+            raised.hint = f"the disk of the worker on {os.uname().nodename} is full. {raised.hint}".strip()
+        return packed_error(raised)
     return None
 
 
