@@ -60,7 +60,7 @@ def test_a_build_that_crashes_takes_no_other_one_with_it(rig: ClusterRig, projec
 
 
 def _is_work(event: dict[str, Any]) -> bool:
-    return event["type"] == "step-started" and event["step"] == "work"
+    return bool(event["type"] == "step-started" and event["step"] == "work")
 
 
 @pytest.mark.all

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from bakery.build.cluster.connection import Connection, Followers, KnownWorker
 from bakery.build.cluster.offers import demand, lacks, refuse_homeless
@@ -12,12 +12,14 @@ from bakery.build.cluster.placement import BuildPlacement
 from bakery.build.cluster.project import SentProject, secret_environment
 from bakery.build.cluster.security import is_encrypted
 from bakery.build.cluster.sending import Transfers
+from bakery.build.cluster.tries import Try
 from bakery.build.context import RunContext
 from bakery.build.job import Job
 from bakery.build.preflight import needs_of
 from bakery.errors import UsageError
 from bakery.imagefile.base_images import has_further_disks
 from bakery.imagefile.builds import Build
+from bakery.model import Artifact
 
 LEASE: Final = "BAKERY_CLUSTER_LEASE"
 """In the environment: seconds without a word of the client after which a worker gives a build up; 60 if not given."""
@@ -89,6 +91,32 @@ class ClusterRun:
         with self._lock:
             self._project = self._project or SentProject.of(run)
             return self._project
+
+    def send_missing(
+        self, run: RunContext, job: Job, one: Try, message: Mapping[str, Any], base: Artifact | None
+    ) -> None:
+        """Send what a worker lacks; secrets go straight to it, and only where nobody can read along.
+
+        Args:
+            run, job: the build.
+            one: the try that waits for it.
+            message: what it lacks.
+            base: the image that the build stands on.
+
+        Raises:
+            DriverError: it does not arrive.
+        """
+        assert self.transfers is not None  # noqa: S101  it is there while the run goes on
+        project = self.project(run).archive
+        for digest in message["content"]:
+            if digest == project.digest:
+                self.transfers.send(one.worker.address, digest, project.path)
+            elif base is not None:
+                self.transfers.send(one.worker.address, digest, base.path)
+        if message["secrets"]:
+            assert self.encrypted  # noqa: S101  the assignment names none otherwise
+            secrets = {name: job.secrets[name].reveal() for name in message["secrets"]}
+            self.connection.call(one.worker.address, "bake_secrets", attempt=one.number, secrets=secrets)
 
     def demand_of(self, run: RunContext, job: Job) -> dict[str, float]:
         """Return what a build takes, as Dask's resources."""

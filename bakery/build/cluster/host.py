@@ -36,7 +36,7 @@ CLOSING: Final = 0.5
 BASES: Final = "bases.json"
 """The file of the bases that builds have started from here."""
 REMEMBERED: Final = 1000
-"""Runs that are over, and begin nothing here any more."""
+"""Runs that are over, and begin nothing here any more; tries that clients have taken."""
 
 
 class BuildHost:
@@ -55,6 +55,7 @@ class BuildHost:
         self.content = ContentStore(folder / "content")
         self.attempts: dict[str, Attempt] = {}
         self._over: list[str] = []
+        self._settled: list[str] = []
         self._tell = tell
         self._slots = threading.Semaphore(slots)
         self._lock = threading.Lock()
@@ -189,12 +190,14 @@ class BuildHost:
         """Cancel a build."""
         self._attempt(attempt).end(reason)
 
-    async def settle(self, attempt: str, keep_base: str) -> None:
-        """Forget a try: the client has all of it."""
+    async def settle(self, attempt: str, keep_base: str) -> bool:
+        """Forget a try: the client has all of it. False for one that is not known: what it made is destroyed."""
         settled = self.attempts.get(attempt)
         if settled is not None:
             await asyncio.to_thread(settled.settle, keep_base=keep_base)
             self.attempts.pop(attempt, None)
+            self._settled = [*self._settled, attempt][-REMEMBERED:]
+        return attempt in self._settled  # the answer may have been lost, so that it is asked again
 
     async def over(self, run: str) -> None:
         """Begin nothing more of a run, and end what still goes on."""

@@ -18,7 +18,7 @@ from bakery.build.cluster.messages import unpacked
 from bakery.build.cluster.tries import Mail, Try, is_of_its_host
 from bakery.build.context import RunContext
 from bakery.build.job import Job
-from bakery.errors import BakeryError, CleanupError, DriverError, Interrupted
+from bakery.errors import BakeryError, CleanupError, DriverError, Interrupted, UsageError
 from bakery.events import Notice, ResourceChanged, Waiting
 from bakery.model import Artifact, Resource, from_json
 from bakery.util.files import slug
@@ -234,7 +234,7 @@ class WatchedBuild:
                 one.project, one.state = message["project"], message["state"]
             case "want":
                 try:
-                    self._send(one, message)
+                    self.cluster.send_missing(self.run, self.job, one, message, self._base)
                 except DriverError as error:  # its worker is gone, or will end it now
                     self._tell(one, "bake_end", reason=f"{error.what}: {error.why}")
             case "journal":
@@ -262,21 +262,6 @@ class WatchedBuild:
             self.run.emit(ResourceChanged(build=self.job.name, op=op, resource=str(resource)))
         else:
             self.run.journal.write(op, resource)
-
-    def _send(self, one: Try, message: Mapping[str, Any]) -> None:
-        """Send what a worker lacks; secrets go straight to it, and only where nobody can read along."""
-        transfers = self.cluster.transfers
-        assert transfers is not None  # noqa: S101  it is there while the run goes on
-        project = self.cluster.project(self.run).archive
-        for digest in message["content"]:
-            if digest == project.digest:
-                transfers.send(one.worker.address, digest, project.path)
-            elif self._base is not None:
-                transfers.send(one.worker.address, digest, self._base.path)
-        if message["secrets"]:
-            assert self.cluster.encrypted  # noqa: S101  the assignment names none otherwise
-            secrets = {name: self.job.secrets[name].reveal() for name in message["secrets"]}
-            self.cluster.connection.call(one.worker.address, "bake_secrets", attempt=one.number, secrets=secrets)
 
     # ---- which image counts -----------------------------------------------------------------------------------------
 
@@ -340,7 +325,7 @@ class WatchedBuild:
         assert self.cluster.transfers is not None  # noqa: S101  it is there while the run goes on
         try:
             artifact = fetch_image(one, self.run, self.cluster.transfers)
-        except DriverError as error:
+        except (DriverError, UsageError) as error:  # the second: its lease was over, and it is destroyed
             self.run.emit(Notice(build=self.job.name, level="warning", message=f"{error.what}: {error.why}"))
             return None
         keeps = artifact.sha256 if artifact.id.startswith("/") else ""
@@ -373,8 +358,15 @@ class WatchedBuild:
         self._settle(one, "", tries=1)
 
     def _settle(self, one: Try, keep_base: str, *, tries: int = 3) -> bool:
-        """Say that we have all of a try; False where its worker does not hear."""
-        settled = any(self._tell(one, "bake_settle", keep_base=keep_base) for _ in range(tries))
+        """Say that we have all of a try; False where its worker does not hear, or has destroyed all of it by now."""
+        told: dict[str, Any] = {"attempt": one.number, "keep_base": keep_base}
+        settled = False
+        for _ in range(tries):
+            try:
+                settled = bool(self.cluster.connection.call(one.worker.address, "bake_settle", **told))
+            except (DriverError, BakeryError):
+                continue
+            break
         if settled and self.cluster.followers is not None:
             self.cluster.followers.forget(one.number)
         return settled
