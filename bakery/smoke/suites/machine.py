@@ -22,9 +22,11 @@ u=$(id -un)
 s=$(getent passwd "$u" 2>/dev/null) || s=$(grep "^$u:" /etc/passwd)
 s=${s##*:}
 [ -x "$s" ] || s=/bin/sh
+n=${s##*/}
+[ "$(command -v "$n")" -ef "$s" ] && s=$n
 printf %s "$s"
 """
-"""Prints the login shell of whoever runs it; without getent(1) that of /etc/passwd."""
+"""Prints the login shell of whoever runs it; its name alone where that finds it, as sshd calls it (`$0`)."""
 
 
 class SuiteMachine:

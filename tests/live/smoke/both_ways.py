@@ -58,6 +58,7 @@ chown 4713:4712 srv/diff/blank
 ln -s blank srv/diff/link
 touch "srv/diff/a b'c"
 chown -R 4711:4711 home/diff
+cp etc/skel/.bashrc root/.bashrc
 exec chroot . /usr/sbin/sshd -D -e -p "$3" -o ListenAddress=127.0.0.1 -o HostKey=/etc/ssh/diff/host \\
   -o AuthorizedKeysFile=/etc/ssh/diff/authorized -o StrictModes=no -o PidFile=none -o UsePAM=no -o MaxStartups=100
 """
