@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -240,8 +241,11 @@ def main(words: Sequence[str]) -> int:
         away = distant(endpoint.port, given.delay / 1000) if given.delay else nullcontext(endpoint.port)
         with away as port:
             there = replace(endpoint, user=given.user, port=port)
-            slow, expected = theirs(given.folder, there, keys, given.paths, arguments, work=Path(name))
-            fast, got = ours(given.folder, there, keys, given.paths, arguments, work=Path(name))
+            copies = [Path(name) / side / given.folder.resolve().name for side in ("a", "b")]
+            for copy in copies:  # a suite may write beside itself, and the other run is not to find that
+                shutil.copytree(given.folder, copy, symlinks=True)
+            slow, expected = theirs(copies[0], there, keys, given.paths, arguments, work=Path(name))
+            fast, got = ours(copies[1], there, keys, given.paths, arguments, work=Path(name))
     other = {
         test: (expected.get(test), got.get(test)) for test in {**expected, **got} if expected.get(test) != got.get(test)
     }
