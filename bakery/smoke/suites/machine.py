@@ -19,6 +19,7 @@ from bakery.util.results import Lost
 
 LOGIN_SHELL: Final = r"""
 u=$(id -un)
+[ "$(id -u "$LOGNAME" 2>/dev/null)" = "$(id -u)" ] && u=$LOGNAME
 s=$(getent passwd "$u" 2>/dev/null) || s=$(grep "^$u:" /etc/passwd)
 s=${s##*:}
 [ -x "$s" ] || s=/bin/sh
@@ -26,7 +27,7 @@ n=${s##*/}
 [ "$(command -v "$n")" -ef "$s" ] && s=$n
 printf %s "$s"
 """
-"""Prints the login shell of whoever runs it; its name alone where that finds it, as sshd calls it (`$0`)."""
+"""Prints the login shell of whoever logged in, of several names for one user too; in short where that is enough."""
 
 
 class SuiteMachine:
