@@ -80,3 +80,13 @@ def test_a_build_off_a_terminal_loads_nothing_that_draws_or_speaks_http(empty: P
     done = subprocess.run([sys.executable, "-c", code], cwd=empty.folder, capture_output=True, text=True, check=True)
     assert "up to date" in done.stderr
     assert done.stdout.splitlines()[-1] == "loaded:"
+
+
+def test_a_suites_process_loads_no_module_of_testinfra_that_a_plain_run_has_not() -> None:
+    """Suites of Molecule's look whether `testinfra.utils.ansible_runner` is there."""
+    loaded = "import sys; print(*sorted(name for name in sys.modules if name.startswith('testinfra.')))"
+    plain, ours = (
+        subprocess.run([sys.executable, "-c", f"{code}; {loaded}"], capture_output=True, text=True, check=True).stdout
+        for code in ("import testinfra.plugin, testinfra.modules.socket", "import bakery.smoke.suites.plugin")
+    )
+    assert "ansible_runner" not in plain + ours

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Mapping
+from importlib import import_module
 from typing import Any, Final
 
 import pytest
@@ -127,6 +128,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[SESSION] = SuiteSession(vars(config)["workerinput"][FOR_WORKERS], None)
     session = config.stash[SESSION]
     offer(session.machine, {**session.clones, **session.nodes})
+    if config.option.ansible_inventory or config.option.connection == "ansible":
+        import_module("testinfra.backend.ansible")  # as testinfra does then: suites use what comes with it
     send = session.events.send if session.events else None
     session.verdicts = SuiteVerdicts(config, session.redact, send)
     config.pluginmanager.register(session.verdicts, "bakery-verdicts")
