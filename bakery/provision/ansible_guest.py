@@ -57,6 +57,7 @@ class GuestProject:
         self.own = f"{self.sent.folder}/own"
         self.root.run(["mkdir", "-p", self.own, f"{self.sent.folder}/project"], hide=True)
         self.root.run(["chmod", "711", self.sent.folder, self.own], hide=True)  # for tasks that become another user
+        self.root.run(["mkdir", "-m", "1777", f"{self.own}/remote", f"{self.own}/remote/async"], hide=True)
 
     def there(self, path: Path) -> Path:
         """Return where a file of the project is on the machine."""
@@ -145,7 +146,8 @@ class GuestProject:
             **common_settings(self.config, there, self.roles, self.collections),
             "ANSIBLE_HOME": f"{self.own}/home",
             "ANSIBLE_LOCAL_TEMP": f"{self.own}/home/tmp",
-            "ANSIBLE_REMOTE_TMP": f"{self.own}/remote",
+            "ANSIBLE_REMOTE_TMP": f"{self.own}/remote/$USER",
+            "ANSIBLE_ASYNC_DIR": f"{self.own}/remote/async",
             "BAKERY_EVENTS_FILE": f"{self.own}/events",
             "BAKERY_MODULE_UTILS": "here",
         }

@@ -140,7 +140,8 @@ def settings(
         **common_settings(config, config or none, roles, collections),
         "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder / "cp"),
-        "ANSIBLE_REMOTE_TMP": remote_folder(folder),
+        "ANSIBLE_REMOTE_TMP": f"{remote_folder(folder)}-$USER",  # each user that a task becomes has one of its own
+        "ANSIBLE_ASYNC_DIR": f"~/.{folder.name}-async",
         "BAKERY_FOLDER": str(folder),
         "BAKERY_MODULE_UTILS": f"{remote_folder(folder)}-modules",
     }
@@ -184,10 +185,30 @@ def common_settings(
 
 
 def remote_folder(folder: Path) -> str:
-    """Return the folder for modules on the machine; Ansible's own choice is below each user's home, and stays."""
+    """Return how names of folders for modules on the machine begin; Ansible's own are in each user's home, and stay."""
     return f"/tmp/.{folder.name}"  # noqa: S108  on the machine, under a name of our own
 
 
+def removal(folder: Path, results: str = "") -> list[str]:
+    """Return the words that remove from the machine what a play had there.
+
+    Args:
+        folder: ours, on this host.
+        results: a folder in home folders that goes as well, besides our own with results of tasks with `async`.
+    """
+    own = f".{folder.name}-async"
+    return ["sh", "-c", REMOVE, "remove", remote_folder(folder), own, results or own]
+
+
+REMOVE: Final = """
+rm -rf -- "$1"-*
+while IFS=: read -r _ _ _ _ _ home _; do
+    for name in "$2" "$3"; do
+        if [ -d "$home/$name" ]; then rm -rf -- "$home/$name"; fi
+    done
+done </etc/passwd
+"""
+"""Results of tasks with `async` are in the home folder of whom they ran as, whoever that was. No name is ever empty."""
 ROLES: Final = "~/.ansible/roles:/usr/share/ansible/roles:/etc/ansible/roles"
 COLLECTIONS: Final = "~/.ansible/collections:/usr/share/ansible/collections"
 

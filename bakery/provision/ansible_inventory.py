@@ -78,13 +78,17 @@ def reaching(inside: MachineAccess, folder: Path, secrets: SecretFiles) -> Gener
 
 def become(user: str, login: str) -> dict[str, Any]:
     """Return the variables by which commands run as the step's user, as everywhere; root in most."""
-    if user == login:
+    return {} if user == login else {"ansible_become": True}
+
+
+def become_settings(user: str, login: str) -> dict[str, str]:
+    """Return the settings that say who the step's user is, where that is not root, Ansible's own choice.
+
+    They are no variables: those would count for more than a task's `become_user`.
+    """
+    if user in (login, "root"):
         return {}
-    return {
-        "ansible_become": True,
-        "ansible_become_user": user,
-        "ansible_become_method": "su" if login == "root" else "sudo",
-    }
+    return {"ANSIBLE_BECOME_USER": user, "ANSIBLE_BECOME_METHOD": "su" if login == "root" else "sudo"}
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bakery.machine.access import access
 from bakery.provision.ansible_guest import GuestProject
-from bakery.provision.ansible_inventory import become
+from bakery.provision.ansible_inventory import become, become_settings
 from bakery.provision.ansible_play import finish, nearest_config
 from bakery.provision.ansible_verdict import judge
 from bakery.provision.ansible_words import Paths, PlayOptions, Vaults, absolute_paths, play_options
@@ -154,7 +154,7 @@ def _play(m: Machine, play: PlayOptions, around: LocalProject, timeout: float | 
         if around.requirements is not None:
             guest.fetch(python, around.requirements, around.env, timeout)
         sent.begin_trace()
-        done, told = guest.run(python, there, around.env, timeout)
+        done, told = guest.run(python, there, {**become_settings(inside.user, "root"), **around.env}, timeout)
         sent.note_inputs()
         for item in told.items:
             announce(inside, "ansible", item)

@@ -35,7 +35,6 @@ class ModuleUtilsCopy:
 
     def __init__(self, m: Machine, place: str) -> None:
         self._m, self._place = m.with_defaults(user="root"), place
-        self.folders = (place, f"{place}.part")
         self._thread: threading.Thread | None = None
 
     def heard(self, told: Told) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -13,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 from bakery.errors import BakeryError
 from bakery.machine.access import MachineAccess, access
 from bakery.provision.ansible_events import Told, listening
-from bakery.provision.ansible_host import AnsibleProgram, end_masters, find_program, remote_folder, settings
+from bakery.provision.ansible_host import AnsibleProgram, end_masters, find_program, remote_folder, removal, settings
+from bakery.provision.ansible_inventory import become_settings, reaching
 from bakery.provision.ansible_inventory import inventory as own_inventory
-from bakery.provision.ansible_inventory import reaching
 from bakery.provision.ansible_module_utils import ModuleUtilsCopy
 from bakery.provision.ansible_requirements import installed
 from bakery.provision.ansible_verdict import judge
@@ -151,7 +152,9 @@ def _play(
         if project.requirements is not None:
             fetched = installed(inside, project.program, project.requirements, folder, offline=project.offline)
             roles, collections = (fetched / "roles", *roles), (fetched, *collections)
-        env = {**settings(project.config, folder, roles, collections), **project.env}
+        env = settings(project.config, folder, roles, collections)
+        env |= become_settings(inside.user, way.get("ansible_user", "root"))
+        env |= project.env
         library = ModuleUtilsCopy(m, env["BAKERY_MODULE_UTILS"])
 
         def heard(item: Item) -> None:
@@ -172,17 +175,24 @@ def _play(
         finally:
             end_masters(folder)
             library.end()
+            _forget_here(folder)
         told.note_inputs((str(folder), *project.program.folders))
-        remove = ["rm", "-rf", "--", remote_folder(folder), *library.folders]
         try:
             judge(inside, play, told, result)
         except BakeryError:
             if not any(item.outcome == "unreachable" for item in told.items):
                 with suppress(BakeryError):  # it may be dead, and what brought us here says more
-                    m.run(remove, user="root", hide=True)
+                    m.run(removal(folder), user="root", hide=True)
             raise
-        m.run(remove, user="root", hide=True)
+        m.run(removal(folder), user="root", hide=True)
         return finish(inside, told)
+
+
+def _forget_here(folder: Path) -> None:
+    """Remove what tasks had that ran on this host."""
+    place = Path(remote_folder(folder))
+    for path in (*place.parent.glob(f"{place.name}-*"), Path.home() / f".{folder.name}-async"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def finish(inside: MachineAccess, told: Told) -> Applied:

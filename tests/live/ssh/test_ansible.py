@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 import threading
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from bakery.machine.machine import Machine
 from bakery.machine.shell import known_hosts, ssh_options
 from bakery.provision import ansible
 from bakery.testing.sshd import Server
+from tests.live.ssh.accounts import Account
 
 pytest.importorskip("ansible")
 pytestmark = pytest.mark.live
@@ -74,6 +76,48 @@ def test_a_server_that_goes_in_the_middle_of_a_play(
         ansible(machine, "site.yml")
     assert str(caught.value.where) == f"{server.folder}/site.yml:4"
     assert masters() == []
+
+
+WHO = """
+- hosts: all
+  gather_facts: false
+  tasks:
+  - {command: id -un, register: one}
+  - {command: id -un, register: two, become: true, become_user: nobody}
+  - assert: {that: "one.stdout == 'root' and two.stdout == 'nobody'"}
+"""
+
+
+def test_a_task_that_names_a_user_runs_as_that_one_also_where_nobody_logs_in_as_root(account: Account) -> None:
+    server = account(user="debian", sudoers="debian ALL=(ALL) NOPASSWD: ALL")
+    (server.folder / "site.yml").write_text(WHO)
+    machine = server.machine()
+    try:
+        assert len(ansible(machine, "site.yml").items) == 3
+    finally:
+        machine._link.close()
+
+
+OTHERS = """
+- hosts: all
+  gather_facts: false
+  tasks:
+  - {command: id -un, register: one, become: true, become_user: games}
+  - {copy: {content: x, dest: "DEST"}, become: true, become_user: games}
+  - {command: "true", async: 20, poll: 1}
+  - {stat: {path: "DEST"}, register: two}
+  - assert: {that: "one.stdout == 'games' and two.stat.pw_name == 'games'"}
+"""
+
+
+def test_a_task_may_become_a_user_who_does_not_get_into_roots_folders(machine: Machine, server: Server) -> None:
+    """And results of tasks with `async` do not stay."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        (server.folder / "site.yml").write_text(OTHERS.replace("DEST", f"{folder}/x"))
+        before = set(Path.home().glob(".*async"))
+        assert len(ansible(machine, "site.yml").items) == 5
+    assert set(Path.home().glob(".*async")) == before
 
 
 def test_openssh_is_given_the_pinned_key_and_nothing_of_the_users(server: Server, tmp_path: Path) -> None:
