@@ -11,9 +11,9 @@ from typing import Any, Final
 
 Made = Callable[["Future[Any]", FrameType], None]
 _ASKED: Final = "_bakery_asked"
-_REAL: Final[dict[str, Callable[..., Any]]] = {
-    name: getattr(Future, name) for name in ("__init__", "result", "exception")
-}
+_ASKS: Final = ("result", "exception", "add_done_callback")
+"""By which somebody hears how it ended; asyncio takes the last, also for what it then cancels."""
+_REAL: Final[dict[str, Callable[..., Any]]] = {name: getattr(Future, name) for name in ("__init__", *_ASKS)}
 
 
 def watch(made: Made) -> None:
@@ -36,8 +36,9 @@ def watch(made: Made) -> None:
 
         return ask
 
-    for name, function in (("__init__", init), ("result", asking("result")), ("exception", asking("exception"))):
-        setattr(Future, name, function)
+    setattr(Future, "__init__", init)  # noqa: B010  a checker would say that it is no method
+    for name in _ASKS:
+        setattr(Future, name, asking(name))
 
 
 def leave_alone() -> None:

@@ -11,8 +11,9 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, cast
 
@@ -174,6 +175,33 @@ def test_a_hook_of_the_users_own_hides_no_thread_that_dies(passes_on: bool, monk
     (thread := threading.Thread(target=fail)).start()
     thread.join()
     assert len(told) == passes_on
+
+
+@pytest.mark.parametrize(
+    "handled",
+    [
+        lambda future: future.exception(),
+        lambda future: future.add_done_callback(lambda _: None),
+        lambda future: next(as_completed([future])).exception(),
+    ],
+)
+def test_an_error_of_an_executor_that_somebody_asks_for_is_none(handled: Callable[[Future[object]], object]) -> None:
+    def work() -> None:
+        with ThreadPoolExecutor() as pool:
+            handled(pool.submit(int, "x"))
+
+    call_user_code(work, check=lambda: None)
+
+
+def test_what_an_executor_still_does_is_waited_for() -> None:
+    done: list[int] = []
+
+    def slow() -> None:
+        time.sleep(0.3)
+        done.append(1)
+
+    call_user_code(lambda: ThreadPoolExecutor().submit(slow), check=lambda: None)
+    assert done == [1]
 
 
 def test_waiting_for_a_thread_ends_when_the_run_is_cancelled() -> None:
