@@ -365,4 +365,5 @@ def _warnings(recipe: Recipe, settings: Settings) -> list[str]:
         f"import them by name (from {file.stem} import ...), or list them in an @bakery.image"
         for file, names in sorted(recipe.idle.items())
     )
-    return [*unknown, *idle]
+    unmarked = (f"{name} looks like a test and is none: put @bakery.test above it" for name in recipe.unmarked)
+    return [*unknown, *idle, *unmarked]

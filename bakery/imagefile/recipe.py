@@ -53,6 +53,7 @@ class Recipe:
         images: its images.
         variables: its class of variables.
         functions: what the module holds, by kind.
+        unmarked: functions that look like tests of pytest's, and are none of an image's.
         idle: modules of the project that are imported whole, and whose marked functions the image does not have.
     """
 
@@ -61,6 +62,7 @@ class Recipe:
     images: tuple[ImageSpec, ...]
     variables: type | None
     functions: Mapping[str, tuple[Function, ...]]
+    unmarked: tuple[str, ...] = ()
     idle: unused.Idle = field(default_factory=dict[Path, tuple[str, ...]])
 
     @property
@@ -99,7 +101,16 @@ def read(module: ModuleType, file: Path, marks: Sequence[NewMark] = ()) -> Recip
     images = tuple(_specs(functions, file, variables))
     unused.check(images, functions, module, file, marks)
     idle = unused.idle_modules(functions, module, file, marks)
-    return Recipe(file=file, module=module, images=images, variables=variables, functions=functions, idle=idle)
+    unmarked = () if any(image.suites for image in images) else unused.unmarked_tests(functions, module, file)
+    return Recipe(
+        file=file,
+        module=module,
+        images=images,
+        variables=variables,
+        functions=functions,
+        unmarked=unmarked,
+        idle=idle,
+    )
 
 
 def _with_variables(functions: Mapping[str, tuple[Function, ...]]) -> Iterator[tuple[Function, int]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Final, Protocol
+from types import FunctionType, ModuleType
+from typing import Any, Final, Protocol, TypeGuard
 
 from bakery.errors import ImagefileError, Location
-from bakery.imagefile.marks import Mark, NewMark, location_of, mark_of, name_of, own_name
+from bakery.imagefile.marks import Mark, NewMark, function_in, location_of, mark_of, name_of, own_name
 from bakery.imagefile.user_code import is_users_file
 
 Functions = Mapping[str, tuple[Any, ...]]
@@ -94,6 +94,37 @@ def idle_modules(functions: Functions, module: ModuleType, file: Path, marks: Se
         for place, made in found.items()
         if is_users_file(str(place)) and not any(each.mark.token in used for each in made)
     }
+
+
+def unmarked_tests(functions: Functions, module: ModuleType, file: Path) -> tuple[str, ...]:
+    """Name what pytest would take for tests of a host, and nobody marks, lists or calls.
+
+    Args:
+        functions, module, file: as for `check`.
+    """
+    own = [thing for thing in vars(module).values() if _is_of(thing, file)]
+    called = {name for thing in own for name in thing.__code__.co_names}
+    marked = {id(function_in(thing)) for things in functions.values() for thing in things}
+    methods = (
+        member
+        for holder in vars(module).values()
+        if issubclass(type(holder), type) and holder.__name__.startswith("Test")
+        for member in vars(holder).values()
+        if _is_of(member, file)
+    )
+    return tuple(
+        thing.__qualname__
+        for thing in (*own, *methods)
+        if thing.__name__.startswith("test_")
+        and "host" in thing.__code__.co_varnames[: thing.__code__.co_argcount]
+        and mark_of(thing) is None
+        and id(thing) not in marked
+        and thing.__name__ not in called
+    )
+
+
+def _is_of(thing: Any, file: Path) -> TypeGuard[FunctionType]:
+    return type(thing) is FunctionType and thing.__code__.co_filename == str(file)
 
 
 def _parts(image: ImageParts) -> Functions:

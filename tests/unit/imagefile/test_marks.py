@@ -321,6 +321,23 @@ def test_a_module_that_is_imported_whole_and_whose_tests_the_image_has_not_is_wa
     ] * said
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("def test_web(host): assert host\n", ["test_web"]),
+        ("def test_web(v, host): assert host\n", ["test_web"]),
+        ("class TestWeb:\n    def test_port(self, host): ...\n", ["TestWeb.test_port"]),
+        ("@bakery.test\ndef test_web(host): ...\n", []),
+        ("def test_web(host, port): ...\nweb = bakery.test(functools.partial(test_web, port=80))\n", []),
+        ("def test_port(host): ...\n@bakery.test\ndef web(host): test_port(host)\n", []),
+        ("def test_sum(): ...\ndef testing(host): ...\nfrom bakery.smoke.identity import SCRIPT\n", []),
+    ],
+)
+def test_what_pytest_would_run_and_nobody_marks_is_warned_of(load: Load, text: str, names: list[str]) -> None:
+    warnings = plan(load(text), Settings()).warnings
+    assert [warning.partition(" looks like a test")[0] for warning in warnings] == names
+
+
 def test_two_tasks_of_one_name_from_two_modules_are_told_apart_by_their_names_here(load: Load, tmp_path: Path) -> None:
     for name in ("shelf_a", "shelf_b"):
         (tmp_path / f"{name}.py").write_text("import bakery\n@bakery.task\ndef setup(m): ...\n", encoding="utf-8")
