@@ -29,6 +29,7 @@ folder, image = map(Path, sys.argv[1:3])
 for _ in range(9):
     inspect(image, "raw", [("secret", sys.argv[3].encode())], Hygiene(folder=folder), WorkContext(cache=folder))
 """
+ROLES = ("unshare", "sh", "mount", "grep", "find", "cat")
 KILLS = int(os.environ.get("BAKERY_KILLS", "16"))
 
 
@@ -39,8 +40,8 @@ def test_an_inspection_of_which_any_process_is_killed_leaves_no_mount(
     image, folder = make(tmp_path), tmp_path / "inspection"
     (scratch := tmp_path / "scratch").mkdir()
     chance = random.Random(os.environ.get("BAKERY_KILL_SEED", "1"))
-    roles = ("any", "bake", "unshare", "sh", "find", "grep", "cat", "mount")
-    kills = [(chance.choice(roles), chance.uniform(0.0, 0.1)) for _ in range(KILLS)]
+    kills = [("any", chance.uniform(0.3, 3.0)) for _ in range(KILLS // 2)]
+    kills += [(role, 0.0) for role in (*ROLES * KILLS,)[: KILLS - len(kills)]]
 
     def start() -> subprocess.Popen[bytes]:
         folder.mkdir()
