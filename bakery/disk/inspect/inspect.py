@@ -172,6 +172,8 @@ def _systems(
             try:
                 systems += mounted.systems(disk, part, work.cancel)
             except DriverError as error:
+                if not mounted.is_refusal(error):
+                    raise
                 refused[part] = f"{part.kind} cannot be read on this host ({error.why.splitlines()[-1]})"
         elif part.kind not in _NO_FILES:
             refused[part] = f"{part.kind} is not read"

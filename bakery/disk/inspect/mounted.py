@@ -17,14 +17,21 @@ from typing import Final
 from bakery.disk.inspect.ext4_reader import DirectoryEntry
 from bakery.disk.inspect.scan import Needles, Pattern
 from bakery.disk.inspect.volumes import DiskVolume
+from bakery.errors import DriverError
 from bakery.util import tools
 from bakery.util.context import WorkContext
+from bakery.util.process import exit_text
 from bakery.util.waiting import Cancel
 
 OPTIONS: Final = {"xfs": "norecovery,nouuid", "btrfs": "subvolid=5"}
 """How each is mounted where nobody may write to it. btrfs from its top, whatever its default subvolume is."""
 PATIENCE: Final = 1800.0
-_MOUNT: Final = 'set -eu; mount -t "$1" -o "$2" "$3" "$4"; cd "$4/$5"; shift 5; '
+_REFUSED: Final = 77
+"""The scripts' exit code where mount(8) refuses; nothing else has it, least of all a program that was killed."""
+_MOUNT: Final = (
+    f'set -eu; mount -t "$1" -o "$2" "$3" "$4" || {{ c=$?; [ "$c" -gt 128 ] && exit "$c"; exit {_REFUSED}; }}; '
+    'cd "$4/$5"; shift 5; '
+)
 _LIST: Final = _MOUNT + r"find . -xdev -printf '%i/%y/%m/%U/%G/%s/%P\0'"
 _READ: Final = _MOUNT + 'cat -- "./$1"'
 _SEARCH: Final = _MOUNT + "grep --recursive --files-with-matches --null --text --fixed-strings --devices=skip -f - ."
@@ -149,6 +156,11 @@ class MountedSystem:
             accept=accept,
             timeout=PATIENCE,
         )
+
+
+def is_refusal(error: DriverError) -> bool:
+    """Say whether this kernel does not read a file system, in place of a look that broke off."""
+    return error.why.partition("\n")[0].endswith(exit_text(_REFUSED))
 
 
 def systems(disk: Path, volume: DiskVolume, cancel: Cancel) -> list[MountedSystem]:

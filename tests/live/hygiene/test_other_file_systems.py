@@ -111,6 +111,17 @@ def test_a_system_on_xfs_is_looked_into(tmp_path: Path) -> None:
     assert not any(kind == "not-inspected" for kind, _ in found)
 
 
+def test_a_file_system_that_this_kernel_refuses_is_said_and_stops_nothing(tmp_path: Path) -> None:
+    image = xfs(tmp_path)
+    with image.open("r+b") as file:
+        file.seek(START + 128)
+        file.write(b"\xff" * 8)  # how many inodes there are, which its checksum then gives away
+    found = findings(image, tmp_path)
+    assert any(
+        kind == "not-inspected" and "cannot be read on this host" in each.detail for (kind, _), each in found.items()
+    )
+
+
 def test_subvolumes_of_a_btrfs_are_joined_and_compressed_files_are_searched(tmp_path: Path) -> None:
     image = btrfs(tmp_path)
     assert SECRET not in image.read_bytes(), "the test is none unless the file is compressed"

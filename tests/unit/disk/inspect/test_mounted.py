@@ -12,7 +12,9 @@ from bakery.disk.inspect.mounted import MountedSystem
 from bakery.disk.inspect.scan import Pattern
 from bakery.disk.inspect.tree import Tree, subvolumes
 from bakery.disk.inspect.volumes import DiskVolume
+from bakery.errors import DriverError
 from bakery.util import tools
+from bakery.util.process import exit_text
 from bakery.util.waiting import Cancel
 
 ROOT = DiskVolume(number=1, start=1 << 20, size=1 << 30, kind="btrfs", label="fedora")
@@ -99,3 +101,11 @@ def test_the_subvolumes_of_an_fstab() -> None:
 def test_only_root_may_mount(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert not mounted.possible()
+
+
+@pytest.mark.parametrize(
+    ("how", "is_refusal"), [(77, True), (32, False), (1, False), (137, False), (-9, False), (-15, False)]
+)
+def test_a_look_that_broke_off_is_not_taken_for_a_file_system_that_cannot_be_read(how: int, is_refusal: bool) -> None:
+    error = DriverError("reading the xfs of 1 failed", why=f"unshare sh -c ... {exit_text(how)}\nmount: unknown type")
+    assert mounted.is_refusal(error) is is_refusal
