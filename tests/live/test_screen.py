@@ -44,10 +44,11 @@ def test_a_machine_under_way_is_seen(tmp_path: Path) -> None:
                 viewer.sendall(b"RFB 003.008\n")
                 assert viewer.recv(2) == b"\x01\x01", "one way in, which is without a password"
             go.touch()
-            assert bake.wait(300) == 0
+            told, _ = bake.communicate(timeout=300)
+            assert bake.returncode == 0, told
             assert viewing.wait(30) == 0, "it ends with the machine"
     finally:
         if bake.poll() is None:
             bake.terminate()
-            bake.wait(60)
+            bake.communicate(timeout=60)
     assert not [thing for thing in place.left() if ".bakery/images" not in thing]
