@@ -45,10 +45,14 @@ def until(what: Callable[[], object], seconds: float = 90.0) -> None:
         time.sleep(0.05)
 
 
-def test_a_build_that_crashes_takes_no_other_one_with_it(rig: ClusterRig, project: ClusterProject) -> None:
+def test_a_build_that_crashes_takes_no_other_one_with_it(
+    rig: ClusterRig, project: ClusterProject, tmp_path: Path
+) -> None:
     rig.start_workers("w1", words=("--slots", "3"))
-    project.write(image='matrix={"kind": ["bad", "a", "b"]}', work=CRASH)
-    done = project.bake()
+    read = f"with open({str(tmp_path / 'read')!r}, 'a') as file: file.write('x')\n"
+    project.write(image='matrix={"kind": ["bad", "a", "b"]}', work=CRASH, more=read)
+    done = project.bake("--no-test")  # pytest reads it too
+    assert (tmp_path / "read").read_text() == "xx"  # here, and once for all builds of the worker
     assert done.returncode == 5, done.stderr
     assert "the build's process on the worker died: was ended by SIGSEGV" in done.stderr
     assert project.images() == ["many-a", "many-b"]
