@@ -15,6 +15,7 @@ from bakery.cache.checkpoints.lease import Lease
 from bakery.cache.checkpoints.store import Store
 from bakery.cache.shared.checkpoints import SharedCheckpoints
 from bakery.cache.shared.place import SharedPlace
+from bakery.cli.app import run
 from bakery.errors import DriverError, Interrupted, UsageError
 from bakery.model import Checkpoint
 from bakery.state.ssh_keys import make_keys
@@ -231,3 +232,11 @@ def test_an_sftp_server_that_ssh_does_not_know_is_refused(tmp_path: Path, monkey
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     with pytest.raises(UsageError, match="BAKERY_STORE"):
         SharedPlace(address)
+
+
+def test_a_worker_does_not_start_with_an_address_that_is_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BAKERY_STORE", "/srv/bakery")
+    assert run(["worker", "--scheduler", "tcp://127.0.0.1:9"]) == 2
+    assert "BAKERY_STORE=/srv/bakery is no address of a store" in capsys.readouterr().err

@@ -57,9 +57,12 @@ def worker(project: Project, /, **given: Any) -> None:
     """
     from bakery.build.cluster.security import Certificates, check_address, is_encrypted, is_loopback
     from bakery.build.cluster.worker import WorkerOptions, serve
+    from bakery.cache.shared.place import VARIABLE, checked
     from bakery.state.project import cache_folder
 
     scheduler = check_address(given["scheduler"], "--scheduler")
+    if store := project.environ.get(VARIABLE, "").strip():
+        checked(store)  # now, and not at the first build
     offer = _offer(project, given)
     if not is_encrypted(scheduler) and not is_loopback(scheduler):
         output.note(
