@@ -19,6 +19,8 @@ FILE = b"0\n0\n1\n1\n1\n1\n1\nroot:0:root:0:640:1700000000:1234:99\n"
 @pytest.fixture
 def facts() -> PrefetchedFacts:
     def reply(command: str) -> Reply:
+        if command.startswith("uname"):
+            return Reply(0, b"Linux\n\x010\x02")
         return Reply(0, PACKAGES if "Package" in command else FILE)
 
     facts = PrefetchedFacts(lambda *commands: [reply(command) for command in commands], lambda: 100.0)

@@ -29,6 +29,13 @@ PACKAGES = (
     b"libc6\tamd64\tinstall ok installed\t2.36\nlibc6\ti386\tinstall ok installed\t2.35\n"
     b"old\tall\tdeinstall ok config-files\t1\n"
 )
+SYSTEM = b"".join(
+    text + b"\x01%d\x02" % exited
+    for text, exited in (
+        *((b"Linux\n", 0), (b"x86_64\n", 0), (b"6.1\n", 0), (b"", 1), (b"", 1), (b"command\n", 0), (b"", 127)),
+        (b"/usr/bin/ss\n", 0),
+    )
+)
 
 
 class Machine:
@@ -51,6 +58,8 @@ class Machine:
             return Reply(0, PACKAGES)
         if "stat -Lc" in command:
             return Reply(0, FILE) if "/etc/shadow" in command else Reply(1, b"1\n" * 7 + b"stat: no such file\n")
+        if command.startswith("uname -s 2>/dev/null; printf"):
+            return Reply(0, SYSTEM)
         return Reply(0, f"said {command}".encode())
 
     def clock(self) -> float:
@@ -68,9 +77,16 @@ def facts(machine: Machine) -> PrefetchedFacts:
 
 
 def test_what_the_system_is_takes_one_round_trip_for_all_questions(facts: PrefetchedFacts, machine: Machine) -> None:
-    assert facts.answer("uname -s") == Reply(0, b"said uname -s")
-    assert facts.answer("cat /etc/os-release") == Reply(0, b"said cat /etc/os-release")
-    assert len(machine.asked) == 1
+    assert facts.answer("uname -s") == Reply(0, b"Linux\n")
+    assert facts.answer("test -d /run/systemd/system/") == Reply(1)
+    assert facts.answer("command -v systemctl") == Reply(127)
+    assert facts.answer("command -v ss") == Reply(0, b"/usr/bin/ss\n")
+    assert [len(asked) for asked in machine.asked] == [1], "one shell answers all of them"
+
+
+def test_what_fails_on_the_machine_or_is_cut_short_is_asked_of_it(facts: PrefetchedFacts) -> None:
+    assert facts.answer("cat /etc/os-release") is None, "it says why"
+    assert facts.answer("command -v apk") is None
 
 
 @pytest.mark.parametrize(
