@@ -27,7 +27,7 @@ import psutil
 from bakery.errors import NotYet
 from bakery.imagefile.suites import Suites
 from bakery.machine.shell import known_hosts
-from bakery.machine.transport.namespace import environment
+from bakery.machine.transport.namespace import entering, environment
 from bakery.model import Endpoint
 from bakery.smoke import SmokeJob, SuiteRun
 from bakery.smoke.suites import run_suites
@@ -163,10 +163,10 @@ def theirs_inside(folder: Path, leader: int, paths: Sequence[str], *, work: Path
     Its files are below `/proc/PID/root`: what it writes is brought to the same places here.
     """
     report, answers = work / "inside.xml", work / "theirs"
-    words = ["nsenter", f"--target={leader}", "--mount", "--pid", "--root", "--wd=" + str(folder)]
+    words = [*entering(leader), "-c", 'cd / && exec "$@"', "sh"]  # where a shell of ours is, too
     words += [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--hosts=local://"]
     done = subprocess.run(
-        [*words, f"--junitxml={report}", *paths],
+        [*words, f"--junitxml={report}", *(str(folder / path) for path in paths)],
         env={**environment(leader), "ANSWERS": str(answers), "PYTHONUTF8": "1", "PYTHONCOERCECLOCALE": "0"},
         umask=0o022,
         check=False,
