@@ -60,7 +60,7 @@ class AnsibleProgram:
             inside: whose build it belongs to.
             name: `playbook` or `galaxy`.
             words: its arguments.
-            env: settings, added to this process's environment without its own `ANSIBLE_*`.
+            env: settings, added to this process's environment without its own `ANSIBLE_*` and `MITOGEN_*`.
             cwd: where it runs.
             descriptor: where it tells what it does.
             timeout: seconds.
@@ -69,7 +69,7 @@ class AnsibleProgram:
         def say(stream: str, text: str) -> None:
             inside.work.emit(Output(build=inside.work.build, step=inside.step, text=text, stream=stream))
 
-        own = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+        own = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MITOGEN_"))}
         told = {
             "BAKERY_EVENTS_FD": str(descriptor),
             "BAKERY_NOT_INPUTS": json.dumps((*NOT_INPUTS, f"{env['BAKERY_FOLDER']}/", *self.folders)),
@@ -182,6 +182,11 @@ def common_settings(
     if collections:
         env["ANSIBLE_COLLECTIONS_PATH"] = _joined(collections, known, there, "collections_path", COLLECTIONS)
     return env
+
+
+def configured(config: Path | None, name: str) -> bool:
+    """Say whether the section `defaults` of a project's ansible.cfg has this setting."""
+    return _read(config).has_option("defaults", name)
 
 
 def remote_folder(folder: Path) -> str:

@@ -22,6 +22,7 @@ from bakery.provision.ansible_requirements import installed
 from bakery.provision.ansible_verdict import judge
 from bakery.provision.ansible_words import Paths, PlayOptions, Vaults, absolute_paths, play_options, words
 from bakery.provision.items import Applied, Item, announce, settle
+from bakery.provision.mitogen_strategy import Mitogen, Prepared, find_mitogen, prepare
 from bakery.provision.secret_files import SecretFiles
 from bakery.util.observer import note_input
 
@@ -57,6 +58,7 @@ def ansible(
     check: bool = False,
     options: Sequence[str] = (),
     program: str = "",
+    mitogen: bool = False,
     timeout: float | None = None,
 ) -> Applied:
     """Run a playbook of this host on the machine, by ansible-core on this host (2.19 or later).
@@ -88,15 +90,17 @@ def ansible(
         check: True changes nothing, and tells what would be changed.
         options: more words for ansible-playbook.
         program: the ansible-playbook to use; that beside this Python, else the one on PATH, when empty.
+        mitogen: True runs modules in a process that stays on the machine, by Mitogen for Ansible; over SSH alone.
         timeout: seconds for the whole of it.
 
     Raises:
         TaskError: a task failed, with the module's message and the play's file and line; the machine was not reached;
             nothing was run; or Ansible could not read something.
-        PreflightError: no ansible-core on this host.
+        PreflightError: no ansible-core on this host, or no Mitogen that knows it where that was asked for.
         DriverError: the machine died.
     """
     inside = access(m)
+    found = find_program(program)
     play = play_options(
         inside,
         playbook=playbook,
@@ -115,7 +119,8 @@ def ansible(
         options=options,
     )
     project = AnsibleProject(
-        program=find_program(program),
+        program=found,
+        mitogen=find_mitogen(found, inside) if mitogen else None,
         config=nearest_config(inside, config, play.playbooks[0]),
         roles=absolute_paths(inside, roles_path),
         collections=absolute_paths(inside, collections_path),
@@ -132,6 +137,7 @@ class AnsibleProject:
     """What surrounds a play: the program, its configuration, and where roles and collections come from."""
 
     program: AnsibleProgram
+    mitogen: Mitogen | None = None
     config: Path | None = None
     roles: tuple[Path, ...] = ()
     collections: tuple[Path, ...] = ()
@@ -147,6 +153,9 @@ def _play(
     with private_folder() as folder, SecretFiles(folder) as secrets, reaching(inside, folder, secrets) as way:
         if project.python:
             way["ansible_python_interpreter"] = project.python
+        mitogen = project.mitogen if way["ansible_connection"] == "ssh" else None
+        prepared = Prepared({}, "") if mitogen is None else prepare(m, way["ansible_user"])
+        way.update(prepared.variables)
         (folder / "hosts.json").write_text(own_inventory(play.host, play.groups, way), encoding="utf-8")
         roles, collections = project.roles, project.collections
         if project.requirements is not None:
@@ -154,6 +163,7 @@ def _play(
             roles, collections = (fetched / "roles", *roles), (fetched, *collections)
         env = settings(project.config, folder, roles, collections)
         env |= become_settings(inside.user, way.get("ansible_user", "root"))
+        env |= {} if mitogen is None else mitogen.settings(project.config, folder)
         env |= project.env
         library = ModuleUtilsCopy(m, env["BAKERY_MODULE_UTILS"])
 
@@ -182,9 +192,9 @@ def _play(
         except BakeryError:
             if not any(item.outcome == "unreachable" for item in told.items):
                 with suppress(BakeryError):  # it may be dead, and what brought us here says more
-                    m.run(removal(folder), user="root", hide=True)
+                    m.run(removal(folder, prepared.results), user="root", hide=True)
             raise
-        m.run(removal(folder), user="root", hide=True)
+        m.run(removal(folder, prepared.results), user="root", hide=True)
         return finish(inside, told)
 
 

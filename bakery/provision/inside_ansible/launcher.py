@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import zipfile
 from contextlib import suppress
@@ -203,6 +204,34 @@ def look_in_folder_first(place: str) -> str:
     return library
 
 
+def tame_mitogen(folder: str) -> None:
+    """Have Mitogen keep its socket in a folder that goes with the play, and leave processors to the kernel.
+
+    It would bind its processes to the first ones, which are the same for each of the plays that run on this host.
+    """
+    tempfile.tempdir = folder
+    affinity = import_module("ansible_mitogen.affinity")
+    vars(affinity)["policy"] = affinity.Policy()
+    begin_in_home_folder()
+
+
+def begin_in_home_folder() -> None:
+    """Have modules and commands run where Ansible's own way has them: in the home folder of whom it logs in as.
+
+    Mitogen's would, from the second task on, run in a folder for temporary files. Another user than root may not get
+    into that home folder; there Ansible, too, takes one for temporary files.
+    """
+    cast = import_module("ansible_mitogen.utils.unsafe").cast
+
+    def home(self: Any) -> Any:
+        may = (None, "root", self.get_option("remote_user"))
+        if self.become and self.become.get_option("become_user", playcontext=self._play_context) not in may:
+            return None
+        return cast(self.get_task_var("bakery_home"))
+
+    import_module("ansible_mitogen.connection").Connection.get_default_cwd = home
+
+
 def main() -> None:
     """Run `ansible-NAME ARGUMENTS`; the first argument is the name."""
     sys.path[:] = [path for path in sys.path if path != HERE]
@@ -218,8 +247,10 @@ def main() -> None:
         end_with_bakery(channel)
         watch(channel)
         watch_environment(channel)
-    place = os.environ.pop("BAKERY_MODULE_UTILS", "")
-    if place and name == "playbook":
+    place, mitogen = os.environ.pop("BAKERY_MODULE_UTILS", ""), os.environ.pop("BAKERY_MITOGEN", "")
+    if mitogen:
+        tame_mitogen(mitogen)
+    elif place and name == "playbook":
         channel.send({"type": "module-utils", "path": look_in_folder_first(place)})
     sys.modules["bakery_channel"] = channel  # type: ignore[assignment]  # where the callback finds it
     command.main([f"ansible-{name}", *sys.argv[2:]])
