@@ -26,8 +26,8 @@ from bakery.testing.sshd import Server, start_sshd
 from benchmarks.bench import Failed, Row, timed
 from benchmarks.distance import distant
 
-TASKS = 100
-ROUNDS = 2
+TASKS = int(os.environ.get("BAKERY_BENCH_TASKS", "100"))
+ROUNDS = int(os.environ.get("BAKERY_BENCH_ROUNDS", "2"))
 ROUND_TRIP = 0.03
 """Seconds there and back: a region of the same continent."""
 SESSIONS_END = 5.0
@@ -65,20 +65,23 @@ class Cost:
 
 
 def compare(server: Server, folder: Path, where: str) -> list[Row]:
-    """Measure all three on one machine."""
+    """Measure all of them on one machine."""
     ours: list[Cost] = []
+    mitogens: list[Cost] = []
     by_hand: list[Cost] = []
     packers: list[Cost] = []
     for _ in range(ROUNDS):
         by_hand.append(cost(server, lambda: hand(server, folder / "hand")))
-        ours.append(cost(server, lambda: bakery(server)))
+        ours.append(cost(server, lambda: bakery(server, mitogen=False)))
+        mitogens.append(cost(server, lambda: bakery(server, mitogen=True)))
         if shutil.which("packer"):
             packers.append(cost(server, lambda: packer(server, folder / "packer")))
     case = f"a play of {TASKS} tasks, {where}"
     against = [("ansible-playbook, pipelining, ControlPersist", by_hand, "1.05")]
     against += [("packer's ansible provisioner", packers, "0.3")] if packers else []
     return [
-        Row(case, name, min(ours).wall, min(theirs).wall, aim, f"ours: {min(ours)}; theirs: {min(theirs)}")
+        Row(f"{case}{how}", name, min(mine).wall, min(theirs).wall, aim, f"ours: {min(mine)}; theirs: {min(theirs)}")
+        for how, mine in (("", ours), (", with Mitogen", mitogens))
         for name, theirs, aim in against
     ]
 
@@ -100,13 +103,13 @@ def _processor(server: Server) -> tuple[float, float]:
     return sum(os.times()[:4]), machine.children_user + machine.children_system
 
 
-def bakery(server: Server) -> float:
+def bakery(server: Server, *, mitogen: bool) -> float:
     """Time `ansible(m, ...)`."""
     machine = server.machine()
     machine.run("true")
     try:
         started = time.perf_counter()
-        done = ansible(machine, "site.yml")
+        done = ansible(machine, "site.yml", mitogen=mitogen)
         seconds = time.perf_counter() - started
     finally:
         access(machine).link.close()
