@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bakery.errors import PreflightError
 from bakery.machine.output import caller
 from bakery.provision.ansible_host import configured
+from bakery.util.extras import install_hint
 from bakery.util.process import run_process
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ NEWEST_ANSIBLE: Final = (2, 21)
 """The newest ansible-core that was tried with it. Mitogen replaces inner parts of Ansible, and looks at no version."""
 CONNECT: Final = 60
 """Seconds to begin: with Mitogen not only to log in, but until Python runs there, which may be emulated."""
-HINT: Final = "pip install 'imagebakery[mitogen]', or leave out mitogen=True"
 ASK: Final = """
 import importlib.util, json
 from ansible.release import __version__
@@ -121,12 +121,14 @@ def find_mitogen(program: AnsibleProgram, inside: MachineAccess) -> Mitogen:
         raise PreflightError(f"{program.python} does not find Ansible", why=done.stderr.strip(), where=caller())
     told = json.loads(done.stdout)
     if "mitogen" not in told:
-        raise PreflightError(f"there is no Mitogen beside the Ansible of {program.python}", where=caller(), hint=HINT)
+        raise PreflightError(
+            f"there is no Mitogen beside the Ansible of {program.python}", where=caller(), hint=_hint()
+        )
     if tuple(told["mitogen"]) < OLDEST:
         raise PreflightError(
             f"Mitogen {_dotted(told['mitogen'])} is older than {_dotted(OLDEST)}, the first that was tried",
             where=caller(),
-            hint=HINT,
+            hint=_hint(),
         )
     ansible: str = told["ansible"]
     if tuple(int(part) for part in ansible.split(".")[:2]) > NEWEST_ANSIBLE:
@@ -141,3 +143,7 @@ def find_mitogen(program: AnsibleProgram, inside: MachineAccess) -> Mitogen:
 
 def _dotted(version: tuple[int, ...] | list[int]) -> str:
     return ".".join(map(str, version))
+
+
+def _hint() -> str:
+    return f"{install_hint('mitogen')}, or leave out mitogen=True"
