@@ -413,11 +413,23 @@ class VCenterStandIn:
                 self._cloned(call, found[1].decode())
             case "ImportVApp" if found:
                 self.imports[found[1].decode()] = self._named(call.value("name"))
+            case "HttpNfcLeaseAbort" if call.moid in self.imports:  # vSphere takes back what was half imported
+                self._taken_back(self.imports.pop(call.moid))
             case "Destroy_Task":  # what was imported and never ran is no guest yet, and only a file
                 for path in self.rig.glob(f"{call.moid}.*"):
                     path.unlink()
             case _:
                 pass
+
+    def _taken_back(self, machine: Any) -> None:
+        """Destroy a machine whose import was given up, which vcsim leaves there."""
+        from pyVmomi import vmodl
+
+        gone: Any = vmodl.fault.ManagedObjectNotFound
+        with contextlib.suppress(gone):  # the test has destroyed it
+            self.wait(machine.Destroy_Task())
+        for path in self.rig.glob(f"{machine._GetMoId()}.*"):
+            path.unlink()
 
     def _deployed(self, answer: Any) -> None:
         """Let a library's item run as any clone does; vcsim makes a template of what is deployed from a template."""
