@@ -187,7 +187,12 @@ def bake(project: Path, front: VCenterStandIn, *line: str) -> subprocess.Complet
 
 def project(folder: Path, options: str) -> Path:
     (folder / "imagefile.py").write_text(IMAGEFILE.replace("{options}", options))
-    write_ova(folder / "base.ova", package(b"a disk" * 100))
+    raw, disk = folder / "disk.raw", folder / "disk.vmdk"
+    with raw.open("wb") as file:
+        file.truncate(1 << 20)
+    words = ["qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=streamOptimized", str(raw), str(disk)]
+    subprocess.run(words, check=True)
+    write_ova(folder / "base.ova", package(disk.read_bytes()))
     return folder
 
 
@@ -196,9 +201,8 @@ def check(done: subprocess.CompletedProcess[str], case: tuple[str, int, str], le
     fault, exit_code, said = case
     text = " ".join((done.stderr + done.stdout).split())
     found = re.search(said, text)
-    shown = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    last = next((line for line in shown if line.lower().startswith("error")), shown[-1] if shown else "")
-    print(f"| {fault} | {last[:180]} | {done.returncode} | {len(left)} |")  # noqa: T201  figures
+    shown = done.stderr.partition("error: ")[2].splitlines()[:2] or [found[0] if found else ""]
+    print(f"| {fault} | {' '.join(' '.join(shown).split())[:200]} | {done.returncode} | {len(left)} |")  # noqa: T201  figures
     assert (done.returncode, left) == (exit_code, set()), done.stderr + done.stdout
     assert found, done.stderr
 
