@@ -124,7 +124,9 @@ def client_identities(tree: Tree) -> Iterator[Finding]:
         whose = _IDENTITIES.get(entry.path) or _IDENTITIES[f"{entry.path.rpartition('/')[0]}/"]
         if entry.is_folder or entry.size:
             yield Finding("client-identity", entry.path, f"all machines of this image would have {whose}")
-    for entry in tree.entries(*(f"{home}/.ansible/tmp" for home in homes(tree))):
+    for entry in tree.entries(
+        *(f"{home}/{name}" for home in homes(tree) for name in (".ansible/tmp", ".ansible_async"))
+    ):
         yield Finding("temporary", entry.path, "left behind by Ansible")
 
 

@@ -115,6 +115,7 @@ def test_what_configuration_management_left_is_named(image: Any) -> None:
         "etc/salt/pki/minion/minion.pem": b"key",
         "var/cache/salt/minion/highstate.cache.p": b"pillar",
         "root/.ansible/tmp/ansible-tmp-1/AnsiballZ_command.py": b"x",
+        "root/.ansible_async/j123.456": b'{"stdout": "x"}',
         "etc/puppet/puppet.conf": b"[main]\n",
         "etc/salt/minion": b"file_client: local\n",
     }
@@ -125,6 +126,7 @@ def test_what_configuration_management_left_is_named(image: Any) -> None:
         ("client-identity", "/etc/salt/pki/minion/minion.pem"),
         ("client-identity", "/var/cache/salt/minion/highstate.cache.p"),
         ("temporary", "/root/.ansible/tmp/ansible-tmp-1"),
+        ("temporary", "/root/.ansible_async/j123.456"),
     }
 
 
