@@ -56,8 +56,8 @@ def test_it_is_looked_for_beside_the_ansible_that_runs(asked: Asked, inside: Mac
 @pytest.mark.parametrize(
     ("told", "what", "hint"),
     [
-        ({"ansible": "2.19.14"}, "there is no Mitogen beside the Ansible of /venv/bin/python3", "imagebakery[mitogen]"),
-        ({**GOOD, "mitogen": [0, 3, 9]}, "Mitogen 0.3.9 is older than 0.3.54", "imagebakery[mitogen]"),
+        ({"ansible": "2.19.14"}, "there is no Mitogen beside the Ansible of /venv/bin/python3", "[mitogen]"),
+        ({**GOOD, "mitogen": [0, 3, 9]}, "Mitogen 0.3.9 is older than 0.3.54", "[mitogen]"),
         ({**GOOD, "ansible": "2.22.0rc1"}, "ansible-core up to 2.21, and this is 2.22.0rc1", "leave out mitogen=True"),
         (Result(command="", exited=1, stderr="No module named 'ansible'"), "does not find Ansible", ""),
     ],
