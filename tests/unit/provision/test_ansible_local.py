@@ -67,6 +67,8 @@ def test_only_what_ansible_looks_at_is_sent(project: Path) -> None:
     )
     assert run.env["BAKERY_EVENTS_FILE"] == f"{FOLDER}/own/events"
     assert run.env["ANSIBLE_CONFIG"] == f"{FOLDER}/own/ansible.cfg"
+    assert run.env["ANSIBLE_REMOTE_TMP"] == f"{FOLDER}/own/remote/$USER"  # of tasks that become another user
+    assert f"mkdir -m 1777 {FOLDER}/own/remote {FOLDER}/own/remote/async" in m.commands
     assert m.files[f"{FOLDER}/own/extra.json"].mode == 0o600
     assert "local" in m.files[f"{FOLDER}/own/hosts.json"].text
     assert done.items[0].location == f"{project}/site.yml:4"
