@@ -50,13 +50,17 @@ def test_a_lost_hosts_build_goes_on_elsewhere_from_its_eighth_task(project: Proj
     (project.folder / ".bakeryignore").write_text("tmp\n")
     shared = tmp_path / "shared"
     with ClusterRig(tmp_path) as rig:
-        for name in ("w1", "w2"):
+
+        def start(name: str) -> None:
             own = {
                 **project.env,
                 "BAKERY_CACHE_DIR": str(tmp_path / f"cache-{name}"),
                 "BAKERY_STORE": f"file://{shared}",
             }
             rig.start_workers(name, words=("--slots", "1"), environ=own)
+
+        start("w1")
+        start("w2")
         command = [sys.executable, "-m", "bakery", "-C", str(project.folder), "build", "--no-test", "--on", rig.address]
         with (tmp_path / "bake.log").open("w") as log:
             bake = subprocess.Popen(command, stdout=log, stderr=log, env=project.env, start_new_session=True)
@@ -72,6 +76,8 @@ def test_a_lost_hosts_build_goes_on_elsewhere_from_its_eighth_task(project: Proj
         assert re.search(r"task 9/10 t9 \.\.\.", after), told
         assert not re.search(r"task 8/10 t8 \.\.\.", after), told
         assert (project.folder / ".bakery/images/container/ten.qcow2").stat().st_size > 50 << 20
+        start(first)  # a real host would have lost the container too
+        assert "which an earlier worker left" in rig.log(first)
 
 
 def _lost_in_the_ninth(rig: ClusterRig, log: Path, bake: subprocess.Popen[bytes], shared: Path) -> str:
