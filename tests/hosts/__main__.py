@@ -1,4 +1,4 @@
-"""`python -m tests.hosts`: run the unit tests, and bake images, on Debian releases other than this host's."""
+"""`python -m tests.hosts`: run bakery's own tests, and bake images, on Debian releases other than this host's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from bakery.state.project import cache_folder
 from tests.hosts import trial
-from tests.hosts.record import GUESTS, HOSTS, WAYS, Trial, Trials
+from tests.hosts.record import GUESTS, HOSTS, SUITES, WAYS, Trial, Trials
 from tests.hosts.roots import CHECKOUT, HostRoot
 
 RECORD = Path(__file__).with_name("trials.json")
@@ -40,8 +40,9 @@ def main() -> None:
 def trials(host: HostRoot, options: argparse.Namespace) -> Iterator[Trial]:
     """Yield what comes of each run."""
     for way in options.what:
-        if way == "unit":
-            yield trial.unit(host)
+        if way in SUITES:
+            host.install(lowest=way.endswith("lowest"))
+            yield trial.suite(host, way)
             continue
         for guest in options.guests:
             yield trial.image(host, way, guest)
@@ -61,7 +62,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--hosts", nargs="+", choices=HOSTS, default=[*HOSTS], help="the releases that are hosts")
     parser.add_argument("--guests", nargs="+", choices=GUESTS, default=[*GUESTS], help="the releases of the images")
     parser.add_argument(
-        "--what", nargs="+", choices=["unit", *WAYS], default=["unit", "nspawn-tree"], help="what to run"
+        "--what", nargs="+", choices=[*SUITES, *WAYS], default=["unit", "nspawn-tree"], help="what to run"
     )
     parser.add_argument("--fresh", action="store_true", help="make the hosts anew")
     return parser

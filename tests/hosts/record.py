@@ -17,6 +17,12 @@ WAYS = {
     "qemu-bios": "Built, booted and tested with Qemu, BIOS",
     "qemu-uefi": "Built, booted and tested with Qemu, UEFI",
 }
+SUITES = {
+    "unit": "unit tests",
+    "unit-lowest": "unit tests, oldest dependencies",
+    "cli": "command line tests",
+    "contract": "contract tests",
+}
 TOOLS = {
     "python3": "Python",
     "qemu-system-x86": "QEMU",
@@ -35,7 +41,7 @@ class Trial:
 
     Args:
         host: its release.
-        what: `unit`, or the way in which an image was made, of `WAYS`.
+        what: the tests, of `SUITES`, or the way in which an image was made, of `WAYS`.
         guest: the image's release; empty where there is none.
         date: the day, as in `2026-11-30`.
         outcome: `ok`, or what went wrong in one line.
@@ -97,7 +103,9 @@ class Trials:
 
     def tables(self) -> str:
         """Return the hosts, and for each way of making an image a table of hosts and guests."""
-        parts = ["## Hosts\n", _table(("host", *TOOLS.values(), "unit tests"), map(self._host, HOSTS))]
+        parts = ["## Hosts\n", _table(("host", *TOOLS.values()), map(self._host, HOSTS))]
+        rows = ((words, *(self._cell(host, suite, "") for host in HOSTS)) for suite, words in SUITES.items())
+        parts += ["## Bakery's own tests\n", _table(("", *(f"on {host}" for host in HOSTS)), rows)]
         for way, title in WAYS.items():
             rows = ((guest, *(self._cell(host, way, guest) for host in HOSTS)) for guest in GUESTS)
             parts += [f"## {title}\n", _table(("guest", *(f"on {host}" for host in HOSTS)), rows)]
@@ -105,7 +113,7 @@ class Trials:
 
     def _host(self, host: str) -> tuple[str, ...]:
         tools = self.hosts.get(host, {})
-        return (host, *(tools.get(name, "") for name in TOOLS), self._cell(host, "unit", ""))
+        return (host, *(tools.get(name, "") for name in TOOLS))
 
     def _cell(self, host: str, what: str, guest: str) -> str:
         found = (trial.cell for trial in self.trials if (trial.host, trial.what, trial.guest) == (host, what, guest))

@@ -98,24 +98,31 @@ class HostRoot:
             *debian_recipe.sources(self.suite, host.archive, host.security, options=host.options),
         ]
 
-    def run(self, *words: str, check: bool = False) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, check: bool = False, lowest: bool = False) -> subprocess.CompletedProcess[str]:
         """Run a command as root inside, in the checkout, and return what it wrote, errors among it.
+
+        Args:
+            words: the command.
+            check: raise where it fails.
+            lowest: with the oldest release of every dependency that `pyproject.toml` allows.
 
         Raises:
             CalledProcessError: it fails, and `check` is set.
         """
         to = subprocess.PIPE
-        done = subprocess.run(self.command(words), check=False, text=True, stdout=to, stderr=subprocess.STDOUT)
+        done = subprocess.run(
+            self.command(words, lowest=lowest), check=False, text=True, stdout=to, stderr=subprocess.STDOUT
+        )
         if check and done.returncode:
             print(done.stdout)
             done.check_returncode()
         return done
 
-    def command(self, words: Sequence[str]) -> list[str]:
+    def command(self, words: Sequence[str], *, lowest: bool = False) -> list[str]:
         """Return the words that run a command inside."""
         passed = [f"{name}={os.environ[name]}" for name in PASSED_ON if name in os.environ]
         variables = [
-            f"PATH=/srv/venv/bin:{INSIDE}",
+            f"PATH={_environment(lowest=lowest)}/bin:{INSIDE}",
             "HOME=/root",
             "LANG=C.UTF-8",
             "BAKERY_CACHE_DIR=/srv/cache",
@@ -128,19 +135,30 @@ class HostRoot:
             *("env", "-i", *variables, "sh", "-c", 'cd /checkout && exec "$@"', "run", *words),
         ]
 
-    def install(self) -> None:
-        """Make the virtual environment, with the newest of every dependency; one for this pyproject.toml stays.
+    def install(self, *, lowest: bool = False) -> None:
+        """Make the virtual environment; one for this pyproject.toml stays.
+
+        Args:
+            lowest: with the oldest release of every dependency that it names, else with the newest.
 
         Raises:
             CalledProcessError: pip fails; it has said why.
         """
-        stamp, digest = self.work / "installed", _digest(CHECKOUT / "pyproject.toml")
+        venv = _environment(lowest=lowest)
+        stamp, digest = self.work / f"{Path(venv).name}-made-of", _digest(CHECKOUT / "pyproject.toml")
         if stamp.exists() and stamp.read_text() == digest:
             return
-        self.run("python3", "-m", "venv", "/srv/venv", check=True)
-        self.run("pip", "install", "--quiet", "--upgrade", "pip", check=True)  # Debian 12's knows no groups
-        self.run("pip", "install", "--quiet", "-e", "/checkout[aws,openstack,vmware]", "--group", "dev", check=True)
+        self.run("python3", "-m", "venv", venv, check=True)
+        pip = [f"{venv}/bin/pip", "install", "--quiet"]
+        self.run(*pip, "--upgrade", "pip", "uv", check=True)  # Debian 12's pip knows no groups
+        if lowest:  # of what is named here; what those need in turn is the newest that they allow
+            pip = [f"{venv}/bin/uv", "pip", "install", "--quiet", "--python", venv, "--resolution", "lowest-direct"]
+        self.run(*pip, "-e", "/checkout[aws,openstack,vmware]", "--group", "dev", check=True)
         stamp.write_text(digest)
+
+
+def _environment(*, lowest: bool) -> str:
+    return "/srv/venv-lowest" if lowest else "/srv/venv"
 
 
 def _digest(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""What runs on a host: the unit tests, and one image of a release, built, booted, tested and looked into."""
+"""What runs on a host: bakery's own tests, and one image of a release, built, booted, tested and looked into."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.hosts.record import TOOLS, Trial
 from tests.hosts.roots import HostRoot
 
 UNTESTED = "nspawn-tree"
+ACCOUNTS = "not aws and not openstack and not virtualbox and not vmware"
 SOURCES = {
     UNTESTED: "Nspawn(base=Debian({guest!r}))",
     "nspawn": "Nspawn(base=Debian({guest!r}), memory='1G')",
@@ -73,14 +74,16 @@ def package(status: str, name: str) -> str:
     return cut[1] if cut else ""
 
 
-def unit(host: HostRoot) -> Trial:
-    """Run the unit tests."""
-    done = host.run("pytest", "-q", "-n", "auto", "-p", "no:cacheprovider", "tests/unit")
+def suite(host: HostRoot, what: str) -> Trial:
+    """Run some of bakery's own tests, those that `make test` runs."""
+    folder, _, lowest = what.partition("-")
+    options = ("-q", "-n", "auto", "-p", "no:cacheprovider", "-m", f"not all and {ACCOUNTS}", "--reruns", "1")
+    done = host.run("pytest", *options, f"tests/{folder}", lowest=bool(lowest))
     print(done.stdout)
     last = done.stdout.strip().splitlines()[-1]
     count = PASSED.search(last)
     outcome = "ok" if done.returncode == 0 else re.sub(r" in [0-9.]+s.*", "", last)
-    return _trial(host, "unit", "", outcome, {"passed": count[1]} if count else {})
+    return _trial(host, what, "", outcome, {"passed": count[1]} if count else {})
 
 
 def image(host: HostRoot, way: str, guest: str) -> Trial:
