@@ -96,25 +96,10 @@ BUSY = words("TaskInProgress", task=VIM.Task("task-0"))
 TAKEN = words("DuplicateName", name="tiny", object=VIM.Folder("group-v1"))
 CASES = (
     Case(
-        "the session expires, twice",
-        once("PowerOnVM_Task", "MarkAsTemplate", reply=Reply(expired=True)),
-        0,
-        "tiny@center",
-        called=("Login",),
-    ),
-    Case(
         "a task ends in an error",
         always("CloneVM_Task", Reply(task=words("CannotAccessFile", file="[ds] tiny.vmdk"))),
         5,
         r"did not clone tiny.*CannotAccessFile of a test.*tiny\.vmdk",
-    ),
-    Case("a task ends in an error for now", once("ReconfigVM_Task", reply=Reply(task=BUSY)), 0, "tiny@center"),
-    Case("the answer to a clone is lost", once("CloneVM_Task", reply=Reply(lost=True)), 0, "tiny@center"),
-    Case(
-        "the answers to power and template are lost",
-        once("PowerOnVM_Task", "ShutdownGuest", "MarkAsTemplate", "Rename_Task", reply=Reply(lost=True)),
-        0,
-        "tiny@center",
     ),
     Case(
         "the datastore is full",
@@ -145,12 +130,6 @@ CASES = (
         "DuplicateName of a test",
     ),
     Case(
-        "somebody takes the image's name meanwhile",
-        always("Rename_Task", Reply(fault=TAKEN), having="<newName>tiny</newName>"),
-        5,
-        "DuplicateName of a test",
-    ),
-    Case(
         "the host goes into maintenance",
         always("PowerOnVM_Task", Reply(task=words("InvalidHostState", host=VIM.HostSystem("host-1")))),
         5,
@@ -162,6 +141,27 @@ CASES = (
         always("PowerOnVM_Task", Reply(fault=words("NoPermission", privilegeId="VirtualMachine.Interact.PowerOn"))),
         5,
         "NoPermission of a test.*privilegeId VirtualMachine.Interact.PowerOn",
+    ),
+    Case(
+        "the session expires, twice",
+        once("PowerOnVM_Task", "MarkAsTemplate", reply=Reply(expired=True)),
+        0,
+        "tiny@center",
+        called=("Login",),
+    ),
+    Case("a task ends in an error for now", once("ReconfigVM_Task", reply=Reply(task=BUSY)), 0, "tiny@center"),
+    Case("the answer to a clone is lost", once("CloneVM_Task", reply=Reply(lost=True)), 0, "tiny@center"),
+    Case(
+        "the answers to power and template are lost",
+        once("PowerOnVM_Task", "ShutdownGuest", "MarkAsTemplate", "Rename_Task", reply=Reply(lost=True)),
+        0,
+        "tiny@center",
+    ),
+    Case(
+        "somebody takes the image's name meanwhile",
+        always("Rename_Task", Reply(fault=TAKEN), having=">tiny</newName>"),
+        5,
+        "DuplicateName of a test",
     ),
 )
 
