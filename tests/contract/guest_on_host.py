@@ -25,6 +25,12 @@ from bakery.util.waiting import Cancel
 WAY = f"{__name__}:open_host"
 
 
+def remove(folder: str) -> None:
+    """Remove a folder, also while something writes into it."""
+    while Path(folder).exists():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def command_lines() -> list[str]:
     """The command lines of all programs of this host."""
     found: list[str] = []
@@ -70,7 +76,7 @@ class HostGuest:
 
     def remove_folder(self, path: str) -> None:
         self._note("remove_folder")
-        shutil.rmtree(path, ignore_errors=True)
+        remove(path)
 
     def sizes(self, folder: str, number: int) -> Mapping[str, int]:
         self._note("sizes")

@@ -24,7 +24,7 @@ from bakery.state.ssh_keys import make_keys
 from bakery.util.context import WorkContext
 from bakery.util.results import Lost, TimedOut
 from bakery.util.waiting import Cancel
-from tests.contract.guest_on_host import WAY, HostGuest, command_lines
+from tests.contract.guest_on_host import WAY, HostGuest, command_lines, remove
 
 SHELLS = {"dash": ("dash",), "bash": ("bash",), "busybox": ("busybox", "sh")}
 pytestmark = [pytest.mark.timeout(120), pytest.mark.skipif(os.geteuid() != 0, reason="entered as root")]
@@ -173,7 +173,7 @@ def test_a_guest_that_is_in_another_boot_is_lost(guest: HostGuest, way: GuestTra
 
     def restart(_: Stream, data: bytes) -> None:
         pids.append(int(data))
-        shutil.rmtree(way.folder)
+        remove(way.folder)
 
     with pytest.raises(Lost, match="another boot"):
         way.run("echo $$; exec sleep 63", on_output=restart)
@@ -194,7 +194,7 @@ def test_a_guest_that_stays_away_after_an_order_to_restart_is_lost_and_not_late(
         way.run("echo $$; exec sleep 65", timeout=1.5, on_output=leave)
     guest.away = 0
     os.kill(pids[0], 9)
-    shutil.rmtree(way.folder)
+    remove(way.folder)
 
 
 def test_a_supervisor_that_was_killed_is_missed(

@@ -38,7 +38,9 @@ OWN = (
 TRANSFERS = ("InitiateFileTransferToGuest", "InitiateFileTransferFromGuest")
 NO_FILE = 44
 """Our scripts' exit code where a file is missing."""
-PROGRAMS = 'for p in /proc/[0-9]*; do printf "%s " "${p#/proc/}"; tr "\\0" " " <"$p/cmdline"; echo; done 2>/dev/null'
+PROGRAMS = (
+    'for p in /proc/[0-9]*; do printf "%s " "${p#/proc/}"; tr "\\0\\n" "  " <"$p/cmdline"; echo; done 2>/dev/null'
+)
 
 
 @dataclass
@@ -83,8 +85,17 @@ class GuestOperationsStandIn:
 
     def transfer(self, method: str, path: str, body: bytes) -> tuple[int, bytes] | None:
         """Move a file at the address that vcsim told; None where it is none of those."""
+        from pyVmomi import vim
+
         if not path.startswith(PREFIX):
             return None
+        gone: Any = vim.fault.GuestOperationsFault
+        try:
+            return self._moved(method, path, body)
+        except gone:
+            return 503, b""
+
+    def _moved(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         parts = urlsplit(path)
         machine = parse_qs(parts.query)["id"][0]
         file = "/" + unquote(parts.path.removeprefix(PREFIX))
@@ -245,12 +256,15 @@ class GuestOperationsStandIn:
                 stdin.write(data)
             stdin.channel.shutdown_write()
             out, err = stdout.read(), stderr.read()
-            return stdout.channel.recv_exit_status(), out, err
+            code = stdout.channel.recv_exit_status()
         except (paramiko.SSHException, OSError, EOFError) as error:
             with self._lock:
                 self._clients.pop((machine, *login), None)
             client.close()
             raise self._away() from error
+        if code < 0:  # the guest went down under the command
+            raise self._away()
+        return code, out, err
 
     def _done(self, machine: str, login: tuple[str, str], line: str, path: str) -> bytes:
         from pyVmomi import vim

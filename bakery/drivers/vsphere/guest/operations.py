@@ -215,10 +215,10 @@ class ToolsGuest:
             return self.center.call(what, lambda: request(login), repeat=repeat)
 
     def _whole(self, transfer: Callable[[], T]) -> T:
-        """Transfer a file, and once more where the connection broke."""
+        """Transfer a file, and once more where that was cut short."""
         try:
             return transfer()
-        except Lost:
+        except (Lost, GuestAway):
             return transfer()
 
     def _transfer(self, method: str, address: str, data: bytes | None, what: str) -> bytes:
@@ -235,9 +235,8 @@ class ToolsGuest:
                 content = answer.read()
             finally:
                 connection.close()
-            if answer.status // 100 != 2:  # noqa: PLR2004  done
-                why = f"{answer.status} {answer.reason} from {url.hostname}"
-                raise VSphereRetryableError(f"vSphere did not {what}", why=why)
+        if answer.status // 100 != 2:  # noqa: PLR2004  done
+            raise GuestAway(f"vSphere did not {what}: {answer.status} {answer.reason} from {url.hostname}")
         return content
 
     def _thumbprint(self) -> str:

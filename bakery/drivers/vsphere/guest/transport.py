@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from importlib.resources import files
 from typing import IO, Final
 
-from bakery.drivers.vsphere.guest.command import PIECE, GuestCommand, PiecedInput
+from bakery.drivers.vsphere.guest.command import AWAY, PIECE, GuestCommand, PiecedInput
 from bakery.drivers.vsphere.guest.guest import GuestAccess, GuestAway, GuestFolderGone
 from bakery.errors import BakeryError, ConnectError
 from bakery.machine.transport.base import ShellProgram, Transport
@@ -162,15 +162,21 @@ class GuestTransport(Transport):
         with self._lock:
             number = next(self._numbers)
             ended, self._ended = self._ended, []
-        try:
-            self.guest.upload(f"{self.folder}/{number}.cmd", f"{line}\n".encode())
-            if first is not None:
-                self.guest.upload(f"{self.folder}/{number}.in.0", first)
-            # Nothing of the user's is in the arguments, which everybody in the guest can see.
-            pid = self.guest.start(SHELL, f"{self.folder}/run {number} {pieces} {_words(ended)}")
-        except (GuestAway, GuestFolderGone) as error:
-            raise self.lost(Lost(f"the guest does not answer: {error}")) from error
-        return GuestCommand(self, number, pid)
+        deadline = time.monotonic() + AWAY
+        while True:  # each of these may be done twice
+            try:
+                self.guest.upload(f"{self.folder}/{number}.cmd", f"{line}\n".encode())
+                if first is not None:
+                    self.guest.upload(f"{self.folder}/{number}.in.0", first)
+                # Nothing of the user's is in the arguments, which everybody in the guest can see.
+                pid = self.guest.start(SHELL, f"{self.folder}/run {number} {pieces} {_words(ended)}")
+                return GuestCommand(self, number, pid)
+            except GuestFolderGone as error:
+                raise self.lost(Lost("what was ours in the guest is gone: it is in another boot")) from error
+            except GuestAway as error:
+                if time.monotonic() > deadline:
+                    raise self.lost(Lost(f"the guest does not answer: {error}")) from error
+            self.cancel.sleep(1.0)
 
     def _wait(self, running: _Fed, collected: Collected, timeout: float | None) -> None:
         """Hand on what comes until the command ends."""

@@ -208,7 +208,7 @@ def test_a_transfer_that_breaks_is_made_once_more(
     guest.upload("/run/file", b"whole")
     assert inside.files == {"/run/file": b"whole"}
     statuses += [500, 500]
-    with pytest.raises(Lost, match="500 so from"):
+    with pytest.raises(GuestAway, match="500 so from"):
         guest.upload("/run/file", b"other")
 
 
