@@ -1,6 +1,7 @@
 """`host.ansible`: single modules of Ansible's on the machine under test, run by the Ansible of this host.
 
-testinfra has this for its own ansible connection alone. Options, answers and check mode are as there.
+testinfra has this for its own ansible connection alone. Options, answers and check mode are as there. What of testinfra
+is used is imported when it is: a suite may look which modules there are.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
-
-from testinfra.utils.ansible_runner import AnsibleRunner
 
 from bakery.machine.shell import ssh_options, write_login
 from bakery.model import Endpoint
@@ -75,6 +74,8 @@ class AnsibleModules:
         """Return what Ansible's inventory says of the machine; testinfra's own form of it."""
         if importlib.util.find_spec("ansible") is None:
             raise RuntimeError(MISSING + install_hint("ansible"))
+        from testinfra.utils.ansible_runner import AnsibleRunner
+
         runner = AnsibleRunner()
         vars(runner)["inventory"] = (
             self._listed()
@@ -120,6 +121,8 @@ class AnsibleModules:
 
 def _words(options: Mapping[str, Any], folder: Path) -> list[str]:
     """Return options as testinfra hands them to `ansible`; variables go by a file, not by an argument."""
+    from testinfra.utils.ansible_runner import AnsibleRunner
+
     given = dict(options)
     more: list[str] = []
     if (variables := given.pop("extra_vars", None)) is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -38,6 +37,8 @@ def _installer() -> list[str]:
 
 def _origin(extra: str) -> list[str]:
     """Return what to install: the clone, wheel or repository that the package came from, as PEP 610 tells."""
+    from importlib.metadata import PackageNotFoundError, distribution  # slow to import, for an error alone
+
     try:
         told = json.loads(distribution(PACKAGE).read_text("direct_url.json") or "{}")
     except (PackageNotFoundError, ValueError):

@@ -45,13 +45,14 @@ def test_a_play_ends_with_whoever_started_it(tmp_path: Path) -> None:
         env={**os.environ, "ANSIBLE_HOME": str(tmp_path / "home")},
     )
     deadline = time.monotonic() + 120
-    while not begun.exists():
-        assert time.monotonic() < deadline
-        assert starter.poll() is None
-        time.sleep(0.05)
-    assert sleepers()
-    starter.kill()
-    starter.wait()
+    try:
+        while not (begun.exists() and sleepers()):
+            assert time.monotonic() < deadline
+            assert starter.poll() is None
+            time.sleep(0.05)
+    finally:
+        starter.kill()
+        starter.wait()
     while sleepers() or folder.exists():
         assert time.monotonic() < deadline, "the play goes on, and nobody hears of it"
         time.sleep(0.05)

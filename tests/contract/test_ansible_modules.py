@@ -102,7 +102,7 @@ def test_what_is_missing_is_said(server: Server, monkeypatch: pytest.MonkeyPatch
         AnsibleModules("box", container, as_root=True).run("ping", None)
     monkeypatch.setattr(importlib.util, "find_spec", NOWHERE.get)
     modules = AnsibleModules("box", access, as_root=True)
-    with pytest.raises(RuntimeError, match=r"pip install 'imagebakery\[ansible\]'"):
+    with pytest.raises(RuntimeError, match=r"needs Ansible on this host: .*\[ansible\]"):
         modules.run("ping", None)
-    with pytest.raises(RuntimeError, match=r"pip install 'imagebakery\[ansible\]'"):
+    with pytest.raises(RuntimeError, match=r"needs Ansible on this host: .*\[ansible\]"):
         modules.variables()

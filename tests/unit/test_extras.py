@@ -50,7 +50,7 @@ def came_from(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def said(told: object) -> None:
         text = told if told is None or isinstance(told, str) else json.dumps(told)
-        monkeypatch.setattr(extras, "distribution", lambda _: SimpleNamespace(read_text=lambda _: text))
+        monkeypatch.setattr("importlib.metadata.distribution", lambda _: SimpleNamespace(read_text=lambda _: text))
 
     return said
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from bakery.drivers.qemu.firmware import Firmware
-from bakery.drivers.qemu.lan import PORT
 from bakery.drivers.qemu.layers import Layer, node
 from bakery.drivers.qemu.machine_spec import MachineIdentity, MachineSpec
 from bakery.drivers.qemu.process import SERIAL, SOCKET, mark
 
 QEMU = "qemu-system-x86_64"
 SEED, VARIABLES, SCREEN = "seed.iso", "firmware-variables.fd", "vnc.sock"
+LAN_PORT = "lan-port"
+"""The slot of a q35 that a further network card is plugged into; on other machines there are free ones."""
 DEVICE = "root"
 """QEMU's name for the disk as the guest sees it; the file behind it changes with each checkpoint."""
 
@@ -59,7 +60,7 @@ def command(shape: MachineSpec, identity: MachineIdentity, place: Placement) -> 
     words += ["-no-shutdown"]
     words += _network(shape, identity)
     if place.networked and shape.machine == "q35":  # whose own slots take nothing while it runs
-        words += ["-device", f"pcie-root-port,id={PORT},chassis=1"]
+        words += ["-device", f"pcie-root-port,id={LAN_PORT},chassis=1"]
     words += _disks(shape, place) + _firmware(place)
     # Entropy from the host; and word to the guest's kernel that it was restored, so that it mixes in fresh entropy.
     words += ["-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng"]

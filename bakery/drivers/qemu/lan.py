@@ -13,11 +13,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
+from bakery.drivers.qemu.command import LAN_PORT
 from bakery.drivers.qemu.monitor import Monitor
 from bakery.model import Handle
 
-PORT: Final = "lan-port"
-"""The slot of a q35 that the card is plugged into; on other machines there are free ones."""
 CARD: Final = "lan"
 LARGEST: Final = 1 << 17
 """Bytes: more than any frame."""
@@ -97,7 +96,7 @@ class Switch:
             NotYet: QEMU does not answer.
         """
         shape = handle.settings
-        bus = {"bus": PORT} if shape["machine"] == "q35" else {}
+        bus = {"bus": LAN_PORT} if shape["machine"] == "q35" else {}
         with self.plug() as theirs, Monitor(handle.folder) as monitor:
             monitor.give_file(theirs.fileno(), CARD)
             monitor.ask("netdev_add", type="socket", id=CARD, fd=CARD)
