@@ -9,13 +9,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from bakery.testing.folder.cloud import FolderCloud
 
+LEASE = {"BAKERY_CLUSTER_LEASE": "4"}
+"""Environment of a client of which tests wait until its workers have given it up."""
 IMAGEFILE = """
 import bakery
 from bakery.testing.folder.driver import Folder
@@ -270,3 +272,11 @@ class ClusterProject:
     def images(self) -> list[str]:
         """Return the names of the images in the cloud."""
         return sorted(record["name"] for record in self.cloud.list("images"))
+
+
+def until(what: Callable[[], object], seconds: float = 90.0) -> None:
+    """Wait until something holds."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.02)

@@ -9,17 +9,16 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from bakery.testing.folder.faults import Injection
-from tests.contract.clusterrig import ClusterProject, ClusterRig
+from tests.contract.clusterrig import LEASE, ClusterProject, ClusterRig, until
 
 pytestmark = pytest.mark.timeout(600)
-LEASE = {"BAKERY_CLUSTER_LEASE": "4"}
 
 
 @pytest.fixture
@@ -31,13 +30,6 @@ def rig(tmp_path: Path) -> Iterator[ClusterRig]:
 @pytest.fixture
 def project(tmp_path: Path, rig: ClusterRig) -> ClusterProject:
     return ClusterProject(tmp_path, rig)
-
-
-def until(what: Callable[[], object], seconds: float = 90.0) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.1)
 
 
 def maker(rig: ClusterRig) -> str:

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,9 @@ import pytest
 
 from bakery.testing.folder.faults import Injection
 from tests.contract.clockshim import COMPILER, compiled, environment
-from tests.contract.clusterrig import ClusterProject, ClusterRig
+from tests.contract.clusterrig import LEASE, ClusterProject, ClusterRig, until
 
 pytestmark = pytest.mark.timeout(600)
-LEASE = {"BAKERY_CLUSTER_LEASE": "4"}
 HOUR = 3600
 CRASH = 'import os, signal; os.kill(os.getpid(), signal.SIGSEGV) if v.kind == "bad" else m.run("sleep 1")'
 THREAD = """
@@ -36,13 +35,6 @@ def rig(tmp_path: Path) -> Iterator[ClusterRig]:
 @pytest.fixture
 def project(tmp_path: Path, rig: ClusterRig) -> ClusterProject:
     return ClusterProject(tmp_path, rig)
-
-
-def until(what: Callable[[], object], seconds: float = 90.0) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.05)
 
 
 def test_a_build_that_crashes_takes_no_other_one_with_it(

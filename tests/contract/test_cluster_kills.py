@@ -6,16 +6,15 @@ import random
 import subprocess
 import tarfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from bakery.testing.folder.cloud import FolderCloud
-from tests.contract.clusterrig import ClusterProject, ClusterRig
+from tests.contract.clusterrig import LEASE, ClusterProject, ClusterRig, until
 
 pytestmark = [pytest.mark.all, pytest.mark.timeout(3000)]
-LEASE = {"BAKERY_CLUSTER_LEASE": "4"}
 
 
 @pytest.fixture
@@ -27,13 +26,6 @@ def rig(tmp_path: Path) -> Iterator[ClusterRig]:
 @pytest.fixture
 def project(tmp_path: Path, rig: ClusterRig) -> ClusterProject:
     return ClusterProject(tmp_path, rig)
-
-
-def until(what: Callable[[], object], seconds: float = 90.0) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.02)
 
 
 def kinds_in(cloud: FolderCloud) -> dict[str, str]:
