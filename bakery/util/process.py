@@ -123,7 +123,15 @@ def run_on_terminal(argv: Sequence[str], *, env: Mapping[str, str] | None = None
     Raises:
         OSError: it cannot be started.
     """
-    return subprocess.run(argv, check=False, env=env, umask=umask).returncode
+    process = subprocess.Popen(argv, env=env, umask=umask)
+    try:
+        while (code := wait(process, POLL)) is None:
+            wake(process)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    return code
 
 
 def run_process(
@@ -173,7 +181,7 @@ def run_process(
         umask=umask,
         pass_fds=pass_fds,
     )
-    code = attend(process, collected, cancel=cancel, input=input, timeout=timeout)
+    code = attend(process, collected, cancel=cancel, input=input, timeout=timeout, wakes=frame is not None)
     if code is None:
         raise TimedOut(collected.result(-1))
     return collected.result(128 - code if code < 0 else code)
@@ -188,6 +196,7 @@ def attend(
     timeout: float | None = None,
     patience: float = PATIENCE,
     leave: bool = True,
+    wakes: bool = False,
 ) -> int | None:
     """Feed a program, take its output, and wait for its end.
 
@@ -199,6 +208,7 @@ def attend(
         timeout: seconds.
         patience: seconds that its group has between SIGTERM and SIGKILL.
         leave: False to end what it started and left behind, holding its pipes.
+        wakes: True to let it go on whenever it has stopped; see `wake`.
 
     Returns:
         Its exit code, negative for a signal; None where it was ended because the time was over.
@@ -212,7 +222,7 @@ def attend(
         if taker.begun:
             feeder.start()
     try:
-        left = _pump(process, feeder, taker, cancel, timeout)
+        left = _pump(process, feeder, taker, cancel, timeout, wakes=wakes)
         if left is None or (left and not leave):
             end_group(process, patience)
     except BaseException:
@@ -240,6 +250,21 @@ def wait(process: Process, seconds: float) -> int | None:
     with contextlib.suppress(subprocess.TimeoutExpired):
         return process.wait(seconds)
     return None
+
+
+def wake(process: Process) -> None:
+    """Let a program go on that has stopped, with what it waits for.
+
+    `nsenter` of util-linux stops itself whenever the command that it started has stopped (enterns in its source, seen
+    with 2.38), for the sake of shells with job control. systemd stops all that runs in a container before it ends it;
+    nobody would then wait for the command's end, without which the container's first process cannot end either.
+
+    Args:
+        process: a child of ours.
+    """
+    with contextlib.suppress(ChildProcessError, ProcessLookupError):  # it has ended
+        if os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOHANG) is not None:
+            os.kill(process.pid, signal.SIGCONT)
 
 
 def exit_text(code: int) -> str:
@@ -276,7 +301,7 @@ def end_group(process: Process, patience: float = PATIENCE) -> None:
 
 
 def _pump(
-    process: Process, feeder: Feeder | None, taker: OutputTaker, cancel: Cancel, timeout: float | None
+    process: Process, feeder: Feeder | None, taker: OutputTaker, cancel: Cancel, timeout: float | None, *, wakes: bool
 ) -> bool | None:
     """Read both streams until they end, or until the program has ended and nothing more comes.
 
@@ -289,9 +314,7 @@ def _pump(
     }
     started = over_since = time.monotonic()
     while streams or process.poll() is None:
-        cancel.check()
-        if feeder is not None:
-            feeder.check()
+        _attend_once(process, feeder, cancel, wakes=wakes)
         if timeout is not None and time.monotonic() - started > timeout:
             return None
         if not streams:
@@ -311,6 +334,14 @@ def _pump(
         elif time.monotonic() - over_since > GRACE:
             break
     return bool(streams)
+
+
+def _attend_once(process: Process, feeder: Feeder | None, cancel: Cancel, *, wakes: bool) -> None:
+    cancel.check()
+    if feeder is not None:
+        feeder.check()
+    if wakes:
+        wake(process)
 
 
 def _close_pipes(process: Process) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shlex
 import signal
@@ -17,7 +18,7 @@ from bakery.machine.transport.base import ShellProgram, Transport
 from bakery.machine.transport.frame import Frame
 from bakery.model import Endpoint, Result, Stream
 from bakery.util import process_attributes
-from bakery.util.process import PIPE, POLL, ready, run_process, start_process, wait
+from bakery.util.process import PIPE, POLL, ready, run_process, start_process, wait, wake
 from bakery.util.results import Lost, OnOutput
 from bakery.util.streams import CHUNK
 from bakery.util.waiting import Cancel
@@ -27,6 +28,8 @@ ROOTED: Final = 2.0
 KILLED: Final = 128 + 9
 DYING: Final = 0.5
 """Seconds between the end of a container's programs and that of its leader."""
+SHUTDOWN: Final = 20.0
+"""Seconds from systemd's signal to all that still runs until its container has ended; it waits 10 for them itself."""
 ENDING: Final = 0.5
 """Seconds that a shell has to end once its input has."""
 ENVIRONMENT: Final = (
@@ -120,7 +123,7 @@ class NamespaceTransport(Transport):
                 "nsenter is missing on this host", why=str(error), hint="apt-get install util-linux"
             ) from error
         if result.failed or not frame.proven:
-            self._require(patience=DYING if result.exited == KILLED else 0.0)
+            self._require(patience=self._patience(result))
         if not frame.proven:
             raise _no_shell(frame)
         if frame.exited is None and result.ok:  # our shell was ended before it could tell
@@ -154,6 +157,13 @@ class NamespaceTransport(Transport):
 
     def _argv(self, frame: Frame, command: str = "") -> list[str]:
         return entering(self._pid, *frame.words(command)[1:])
+
+    def _patience(self, failed: Result) -> float:
+        """Return for how many seconds the container may still seem to live, which a failed command may have ended."""
+        with contextlib.suppress(OSError):  # it has ended
+            if Path(f"/proc/{self._pid}/comm").read_text().startswith("systemd-shutdow"):  # the kernel keeps 15 letters
+                return SHUTDOWN
+        return DYING if failed.exited == KILLED else 0.0
 
     def _require(self, patience: float = 0.0) -> None:
         """Refuse when the leader is gone. A dying container kills what runs in it first, a moment before its leader."""
@@ -301,7 +311,7 @@ class ShellProcess:
         return self._process.stdin, self._process.stdout, self._process.stderr
 
     def _chunks(self, timeout: float | None) -> list[tuple[Stream, bytes]]:
-        came = ready(self._open, timeout)
+        came = self._look(timeout)
         chunks: list[tuple[Stream, bytes]] = []
         for descriptor in came:
             if data := os.read(descriptor, CHUNK):
@@ -311,6 +321,15 @@ class ShellProcess:
         if not chunks and not self._open:
             raise Lost("the shell in the container has ended")
         return [(stream, self._frame.take(stream, data)) for stream, data in chunks]
+
+    def _look(self, timeout: float | None) -> list[int]:
+        """Wait until something can be read, for so many seconds; see `wake` for why in short looks."""
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        while not (came := ready(self._open, min(POLL, max(0.0, deadline - time.monotonic())))):
+            if time.monotonic() >= deadline:
+                break
+            wake(self._process)
+        return came
 
 
 def start_time(pid: int) -> int | None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError, AnsibleFileNotFound
@@ -42,15 +45,7 @@ class Connection(ConnectionBase):  # type: ignore[misc]  # Ansible carries no ty
         """Run a command line; return its exit code and output."""
         super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
         words, env = self._way()
-        done = subprocess.run(
-            [*words, "-c", cmd],
-            input=in_data if in_data is not None else b"",
-            capture_output=True,
-            check=False,
-            env=env,
-            cwd="/",
-            umask=0o022,
-        )
+        done = _run([*words, "-c", cmd], env, in_data or b"", stdin=PIPE, umask=0o022)
         if done.returncode == KILLED or b"nsenter: " in done.stderr[:200]:
             self._way()  # raises where the container is gone
         return done.returncode, done.stdout, done.stderr
@@ -63,7 +58,7 @@ class Connection(ConnectionBase):  # type: ignore[misc]  # Ansible carries no ty
         words, env = self._way()
         with open(in_path, "rb") as source:  # noqa: PTH123  the same
             to = [*words, "-c", f"cat >{shlex.quote(out_path)}"]
-            done = subprocess.run(to, stdin=source, capture_output=True, check=False, env=env, cwd="/", umask=0o077)
+            done = _run(to, env, stdin=source, umask=0o077)
         if done.returncode:
             raise AnsibleError(f"{out_path} cannot be written: {done.stderr.decode(errors='replace').strip()}")
 
@@ -73,9 +68,7 @@ class Connection(ConnectionBase):  # type: ignore[misc]  # Ansible carries no ty
         words, env = self._way()
         with open(out_path, "wb") as target:  # noqa: PTH123  the same
             what = [*words, "-c", f"exec cat -- {shlex.quote(in_path)}"]
-            done = subprocess.run(
-                what, stdin=subprocess.DEVNULL, stdout=target, stderr=subprocess.PIPE, check=False, env=env, cwd="/"
-            )
+            done = _run(what, env, stdin=subprocess.DEVNULL, stdout=target)
         if done.returncode:
             raise AnsibleError(f"{in_path} cannot be read: {done.stderr.decode(errors='replace').strip()}")
 
@@ -103,3 +96,35 @@ class Connection(ConnectionBase):  # type: ignore[misc]  # Ansible carries no ty
 
 
 KILLED = 128 + 9
+POLL = 0.5
+"""Seconds between two looks whether nsenter has stopped."""
+
+
+def _run(
+    words: list[str],
+    env: dict[str, str],
+    given: bytes | None = None,
+    *,
+    stdin: Any,
+    stdout: Any = PIPE,
+    umask: int = -1,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a program to its end, and let it go on where it has stopped.
+
+    nsenter of util-linux stops itself with the command that it started. systemd stops all that runs in a container
+    before it ends it, and nobody would wait for the command's end then.
+    """
+    with subprocess.Popen(words, env=env, cwd="/", umask=umask, stdin=stdin, stdout=stdout, stderr=PIPE) as process:
+        while True:
+            try:
+                out, err = process.communicate(given, timeout=POLL)
+            except subprocess.TimeoutExpired:
+                given = None  # it goes on with what it was given
+                with suppress(ChildProcessError, ProcessLookupError):  # it has ended
+                    if os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOHANG) is not None:
+                        os.kill(process.pid, signal.SIGCONT)
+                continue
+            except BaseException:
+                process.kill()
+                raise
+            return subprocess.CompletedProcess(words, process.returncode, out, err)

@@ -133,6 +133,19 @@ def test_a_command_that_was_killed_in_a_container_that_lives_is_a_result(
     assert clock.now - started >= namespace.DYING, "a dying container kills what runs in it first"
 
 
+def test_a_command_that_failed_while_systemd_ends_all_waits_for_the_containers_end(
+    inside: NamespaceTransport, process: Process, clock: Clock
+) -> None:
+    process.says = ("", "", 143)
+    name, own, started = Path("/proc/self/comm"), Path("/proc/self/comm").read_text(), clock.now
+    name.write_text("systemd-shutdown")
+    try:
+        assert inside.run("systemctl reboot; sleep 60").exited == 143
+    finally:
+        name.write_text(own)
+    assert clock.now - started >= namespace.SHUTDOWN
+
+
 def test_nsenter_may_be_missing(inside: NamespaceTransport, process: Process) -> None:
     def missing() -> None:
         raise FileNotFoundError("nsenter")
