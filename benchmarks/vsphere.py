@@ -51,13 +51,14 @@ class GuestWatch:
 
     Args:
         rig: the folder of their files.
-        boots: seconds of each start: from QEMU's until the guest's SSH server runs.
+        boots: seconds of each start: from the request to power on until the guest's SSH server runs.
         offs: seconds of each end: from the request to shut down until QEMU has ended.
     """
 
     rig: Path
     boots: list[float] = field(default_factory=list[float])
     offs: list[float] = field(default_factory=list[float])
+    _started: dict[str, float] = field(default_factory=dict[str, float])
     _asked: dict[str, float] = field(default_factory=dict[str, float])
     _seen: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -74,7 +75,9 @@ class GuestWatch:
         self._thread.join()
 
     def hear(self, call: SoapRequest) -> Reply | None:
-        """Note when a guest is asked to shut down."""
+        """Note when a guest is asked to start, and to shut down."""
+        if call.method == "PowerOnVM_Task":
+            self._started[call.moid] = time.time()
         if call.method == "ShutdownGuest":
             self._asked[call.moid] = time.monotonic()
         return None
@@ -97,7 +100,7 @@ class GuestWatch:
         except OSError:  # the guest is just made, or gone
             return
         self._seen.add(key)
-        self.boots.append(time.time() - at.st_mtime)
+        self.boots.append(time.time() - self._started[console.stem])
 
 
 def _runs(pid: Path) -> bool:
