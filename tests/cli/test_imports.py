@@ -39,6 +39,7 @@ CHECK = f"import sys; print(*sorted(set(sys.modules) & set({HEAVY!r})))"
         "import bakery.drivers",
         "from bakery import Artifact, Host, Hygiene, Seal, Secret, image, post, source, task, test, var, variables",
         "from bakery.drivers import CloudImage, Debian, Ec2, Newest, Nspawn, OpenStack, Qemu",
+        "import bakery.drivers.nspawn.driver, bakery.drivers.virtualbox.driver, bakery.drivers.vsphere.driver",
         "from bakery.cli import main; main(['list'])",
         "from bakery.cli import main; main(['plan'])",
     ],

@@ -32,7 +32,7 @@ from bakery.drivers.qemu.source import Qemu
 from bakery.drivers.shared.console import host_key_from
 from bakery.drivers.shared.no_base import BASES
 from bakery.errors import DriverError, ImagefileError, NotYet
-from bakery.machine.transport import learned_key
+from bakery.machine.transport import learned_key_file
 from bakery.model import Artifact, Checkpoint, Endpoint, Handle, Needs, Problem, Resource, Where, from_json
 from bakery.state.claim import Claim
 from bakery.state.ssh_keys import read_keys
@@ -227,7 +227,7 @@ class QemuDriver(Driver[Qemu]):
             user=handle.settings["user"],
             host_key=key,
             key=handle.data.get("key", ""),
-            data={} if key else learned_key.learning(int(handle.data["pid"]), file),
+            data={} if key else learned_key_file.learning(int(handle.data["pid"]), file),
         )
 
     def _host_key(self, handle: Handle) -> str:
@@ -236,7 +236,7 @@ class QemuDriver(Driver[Qemu]):
             return str(handle.data["host_key"])
         if handle.settings.get("host_key") == "console":
             return host_key_from(self.console(handle))
-        return learned_key.learned(handle.folder / LEARNED)
+        return learned_key_file.learned(handle.folder / LEARNED)
 
     def console(self, handle: Handle) -> str:
         """Return what the machine wrote on its serial port so far."""

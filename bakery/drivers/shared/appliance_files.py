@@ -8,7 +8,6 @@ from xml.etree import ElementTree as ET
 
 from bakery.disk.bases import disk_file
 from bakery.disk.bases.checksum import Checksum
-from bakery.disk.bases.download import Downloader
 from bakery.drivers.shared.appliance import Appliance
 from bakery.errors import PreflightError
 from bakery.util.context import WorkContext
@@ -71,6 +70,8 @@ def files_of(ovf: Path) -> list[Path]:
 
 def _downloaded(wanted: Appliance, work: WorkContext) -> Path:
     """Return the file in the cache, where it lies under its digest; downloaded once for all builds."""
+    from bakery.disk.bases.download import Downloader  # httpx takes long to import
+
     checksum = Checksum("sha256", wanted.sha256)
     path = work.cache / "appliances" / wanted.sha256 / "appliance.ova"
     with hold(path.with_name("lock"), what=f"another bake is downloading {wanted.location}", work=work):

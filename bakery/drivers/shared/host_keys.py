@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from bakery.machine.transport import learned_key
+from bakery.machine.transport import learned_key_file
 from bakery.model import Handle
 from bakery.state.claim import Claim
 
@@ -24,9 +24,9 @@ def given(claim: Claim) -> str:
 
 def known(handle: Handle) -> str:
     """Return the host key that a machine was given, or was seen to have; empty while neither is so."""
-    return str(handle.data["host_public"]) or learned_key.learned(handle.folder / LEARNED)
+    return str(handle.data["host_public"]) or learned_key_file.learned(handle.folder / LEARNED)
 
 
 def endpoint_data(handle: Handle, host_key: str) -> Mapping[str, Any]:
     """Return what goes into an endpoint's data: how its key is learned, where there is none yet."""
-    return {} if host_key else learned_key.proving(handle.folder / LEARNED)
+    return {} if host_key else learned_key_file.proving(handle.folder / LEARNED)

@@ -13,24 +13,20 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from paramiko import MissingHostKeyPolicy, PKey, SSHClient, SSHException
 
+from bakery.machine.transport.learned_key_file import FILE, HOLDER, PROVING, learned
 from bakery.machine.transport.stages import NotReached
 from bakery.state.ssh_keys import PROOF, proof_of
 from bakery.util.files import write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from paramiko import Transport as Session
 
     from bakery.model import Endpoint
 
-HOLDER: Final = "holder"
-FILE: Final = "learned"
-PROVING: Final = "proving"
 _MOST: Final = 4096
 _TALK: Final = 30.0
 """Seconds that a machine may take to show its proof."""
@@ -43,33 +39,6 @@ TYPES: Final = (
     "rsa-sha2-256",
 )
 """Signature algorithms to ask for, the best first: whatever the machine has will do."""
-
-
-def learning(holder: int, file: Path) -> Mapping[str, Any]:
-    """Return the data of an endpoint whose host key is not known yet.
-
-    Args:
-        holder: the process of ours that holds the endpoint's port on loopback.
-        file: where the key is written once it was seen; nothing is learned where it exists.
-    """
-    return {HOLDER: holder, FILE: str(file)}
-
-
-def proving(file: Path) -> Mapping[str, Any]:
-    """Return the data of an endpoint whose host key is not known yet, and which proves what it is.
-
-    Args:
-        file: where the key is written once it was proven; after that no other is taken.
-    """
-    return {PROVING: True, FILE: str(file)}
-
-
-def learned(file: Path) -> str:
-    """Return the key that was seen, as in known_hosts; empty where none was."""
-    try:
-        return file.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        return ""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from bakery.drivers.ec2.machine import base_images, endpoint, instance_profile, 
 from bakery.drivers.ec2.options import Filter, Newest, Parameter
 from bakery.drivers.ec2.source import Ec2
 from bakery.errors import BakeryError, DriverError, NotYet, PreflightError, RetryableError
-from bakery.machine.transport.learned_key import proving
+from bakery.machine.transport.learned_key_file import proving
 from bakery.model import Artifact, Handle
 from bakery.state.claim import Claim
 from tests.unit.drivers.ec2.conftest import Aws

@@ -18,7 +18,7 @@ from bakery.drivers.openstack.machine import endpoint, servers
 from bakery.drivers.openstack.options import GlanceUrl, Volume
 from bakery.drivers.openstack.source import OpenStack
 from bakery.errors import DriverError, NotYet
-from bakery.machine.transport.learned_key import proving
+from bakery.machine.transport.learned_key_file import proving
 from bakery.model import Handle, Resource, Where
 from bakery.state.claim import Claim
 from bakery.util.context import WorkContext

@@ -16,7 +16,7 @@ from bakery.drivers.virtualbox.driver import VirtualBoxDriver
 from bakery.drivers.virtualbox.options import RegisteredMachine
 from bakery.drivers.virtualbox.source import VirtualBox
 from bakery.errors import DriverError, NotYet
-from bakery.machine.transport.learned_key import proving
+from bakery.machine.transport.learned_key_file import proving
 from bakery.model import Artifact, Checkpoint, Handle, Resource, Where
 from bakery.state.ssh_keys import make_keys
 from bakery.testing.contract import RecordingLedger

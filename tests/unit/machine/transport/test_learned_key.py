@@ -11,7 +11,8 @@ import pytest
 from paramiko import Ed25519Key, PKey, SSHClient
 
 from bakery.machine.transport import learned_key
-from bakery.machine.transport.learned_key import LearnedKey, learned, learning
+from bakery.machine.transport.learned_key import LearnedKey
+from bakery.machine.transport.learned_key_file import learned, learning
 from bakery.machine.transport.stages import NotReached
 from bakery.model import Endpoint
 from bakery.state.ssh_keys import make_keys

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bakery.machine.transport.learned_key import ProvenKey, learned, proving
+from bakery.machine.transport.learned_key import ProvenKey
+from bakery.machine.transport.learned_key_file import learned, proving
 from bakery.machine.transport.ssh import SshTransport
 from bakery.machine.transport.stages import NotReached
 from bakery.model import Endpoint
