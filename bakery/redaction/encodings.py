@@ -6,17 +6,35 @@ import base64
 import json
 import shlex
 import string
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, quote_plus
 
 SHORTEST: Final = 4
 SHORTEST_LINE: Final = 8
 """A line of a secret counts by itself from this length on: a JSON file's `{` or `},` does not."""
 
-_SHELL_SPECIAL = frozenset(" \t\n!\"#$&'()*,;<>?[\\]^`{|}~")
-_UNRESERVED = frozenset(string.ascii_letters + string.digits)
+_ALNUM = string.ascii_letters + string.digits
+_UNRESERVED = frozenset(f"{_ALNUM}_.-~")
+"""What `urllib.parse.quote` leaves as it is, whatever it is told."""
+
+
+_URL: Final = tuple(
+    (kept, form, blank)
+    for form in ("%{:02X}", "%{:02x}")
+    for kept, blank in (
+        *((_UNRESERVED | frozenset(f"{safe} "), "+") for safe in ("/", "", "!'()*~", "!'()*~;/?:@&=+$,#")),
+        *((_UNRESERVED | frozenset(safe), "") for safe in ("/", "", "!'()*~", "!'()*~;/?:@&=+$,#")),
+        (frozenset(_ALNUM), ""),
+    )
+)
+"""As many tools as there are, as many opinions: what stays as it is, how the rest is written, and a blank."""
+_SHELL: Final = (
+    {char: f"\\{char}" for char in '\\"$`'},  # inside double quotes
+    {char: f"\\{char}" for char in '\\"$`!'},
+    {char: f"\\{char}" for char in "\\ \t\n!\"#$&'()*,;<>?[]^`{|}~"},  # printf %q
+    {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\x1b": "\\E"},  # bash's $'...'
+)
 
 
 @dataclass(frozen=True)
@@ -37,10 +55,10 @@ def forms(text: str) -> Forms:
     plain: set[str] = set()
     wrapped: set[str] = set()
     for part in _parts(text):
-        for inner in (part, json.dumps(part)[1:-1]):
+        for inner in {part, json.dumps(part)[1:-1]}:
             wrapped.update(_encoded(inner.encode(errors="surrogatepass")))
         plain.update(_escaped(part))
-    plain.update([quote(form, safe="") for form in wrapped])  # base64 inside of a URL
+    plain.update([_percent(form, _UNRESERVED) for form in wrapped])  # base64 inside of a URL
     return Forms(_long_enough(plain | wrapped), _long_enough(wrapped))
 
 
@@ -79,11 +97,8 @@ def _shell(text: str) -> Iterator[str]:
     yield shlex.quote(text)
     yield text.replace("'", "'\"'\"'")
     yield text.replace("'", "'\\''")
-    yield "".join(f"\\{char}" if char in '\\"$`' else char for char in text)  # inside double quotes
-    yield "".join(f"\\{char}" if char in '\\"$`!' else char for char in text)
-    yield "".join(f"\\{char}" if char in _SHELL_SPECIAL else char for char in text)  # printf %q
-    escapes = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\x1b": "\\E"}
-    yield "".join(escapes.get(char, char) for char in text)  # bash's $'...'
+    for codes in _SHELL:
+        yield _replaced(text, codes)
 
 
 def _json(text: str) -> Iterator[str]:
@@ -119,22 +134,28 @@ def _markup(text: str) -> Iterator[str]:
 
 def _references(text: str, form: str) -> str:
     """Write what an attribute of XML would lose as character references: breaks and tabs become blanks there."""
-    return "".join(form.format(ord(char)) if char in "\t\n\r" else char for char in text)
+    return _replaced(text, {char: form.format(ord(char)) for char in "\t\n\r"})
 
 
 def _url(text: str) -> Iterator[str]:
-    raw = text.encode(errors="surrogatepass")
-    for safe in ("/", "", "!'()*~", "!'()*~;/?:@&=+$,#"):
-        for encoded in (quote(raw, safe=safe), quote_plus(raw, safe=safe)):
-            yield encoded
-            yield _lower_hex(encoded)
-    for pattern in ("%{:02X}", "%{:02x}"):
-        yield "".join(chr(byte) if chr(byte) in _UNRESERVED else pattern.format(byte) for byte in raw)
+    raw = text.encode(errors="surrogatepass").decode("latin-1")
+    for kept, form, blank in _URL:
+        encoded = _percent(raw, kept, form)
+        yield encoded.replace(" ", blank) if blank else encoded
 
 
-def _lower_hex(encoded: str) -> str:
-    head, *rest = encoded.split("%")
-    return "%".join([head, *(part[:2].lower() + part[2:] for part in rest)])
+def _percent(text: str, kept: frozenset[str], form: str = "%{:02X}") -> str:
+    """Write as `urllib.parse.quote` does, in microseconds: there are keys for each machine."""
+    others = sorted(set(text) - kept)
+    others.sort(key=lambda char: char != "%")  # it is in what stands for the others
+    return _replaced(text, {char: form.format(ord(char)) for char in others})
+
+
+def _replaced(text: str, codes: Mapping[str, str]) -> str:
+    """Replace characters, one after the other: first the one that is in what stands for the others."""
+    for char, code in codes.items():
+        text = text.replace(char, code)
+    return text
 
 
 def _encoded(raw: bytes) -> Iterator[str]:
