@@ -25,6 +25,7 @@ COUNT = int(os.environ.get("BAKERY_BENCHMARK_BUILDS", "200"))
 MEMORY = Path("/dev/shm")  # noqa: S108  folders of our own in it
 LEFT_OUT = os.environ.get("BAKERY_BENCHMARK_WITHOUT", "").split()
 """Of `alone` and `ssh`, what is not measured besides."""
+BYTECODE = "PYTHONPYCACHEPREFIX"
 WORKERS, SLOTS, SECONDS = 4, 2, 2.0
 
 
@@ -32,6 +33,7 @@ def run(folder: Path) -> list[Row]:
     """Measure both, one after the other."""
     ideal = COUNT * SECONDS / (WORKERS * SLOTS)
     folder.mkdir(parents=True)
+    os.environ[BYTECODE] = str(folder / "bytecode")  # of all projects: what pip would have made
     others = _load_of_others()
     try:
         return _rows(folder, ideal, others)
@@ -59,9 +61,10 @@ def _load_of_others() -> float:
 
 def _project(folder: Path, count: int) -> tuple[Project, FolderCloud]:
     """Return a project and its provider, which is in memory where that can be: it stands for what is elsewhere."""
-    project, cloud = Project(folder / "project"), FolderCloud(_memory(folder) / "cloud")
+    project = Project(folder / "project", environ={BYTECODE: os.environ[BYTECODE]})
+    cloud = FolderCloud(_memory(folder) / "cloud")
     project.write(IMAGEFILE.format(cloud=str(cloud.path), count=count))
-    (project.folder / ".bakeryignore").write_text("bytecode\ncache\n")
+    (project.folder / ".bakeryignore").write_text("cache\n")
     return project, cloud
 
 
