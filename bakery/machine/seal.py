@@ -65,7 +65,7 @@ def script(options: Seal, key: str) -> str:
     functions = files("bakery.machine").joinpath("seal.sh").read_text(encoding="utf-8")
     # Read as a whole before it runs, and with another standard input: no command can eat the rest of the script.
     # A container's files are read from here: waiting for this host's disks would be for nothing.
-    sync = "[ -e /run/systemd/container ] || sync"
+    sync = "[ -e /run/systemd/container ] || [ -e /run/.containerenv ] || sync"
     return "\n".join([functions, "option=", "{", "settle", *calls, sync, "echo sealed", "} </dev/null", ""])
 
 

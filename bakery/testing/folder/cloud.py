@@ -270,6 +270,7 @@ def make_tree(root: Path, archive: Path | None) -> None:
 LEADER = """
 mount -t proc proc "$1/proc"
 mount -t tmpfs tmpfs "$1/run"
+: >"$1/run/.containerenv"  # its disk is this host's: nothing in it need be written out or trimmed
 mount -t tmpfs tmpfs "$1/dev"
 for name in null zero full random urandom; do : >"$1/dev/$name"; mount --bind "/dev/$name" "$1/dev/$name"; done
 exec chroot "$1" /bin/sh -c "echo up; exec sleep 2147483647"
