@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bakery.build.build_events import BuildEvents
 from bakery.build.logins import login_for
@@ -13,12 +13,16 @@ from bakery.events import Waiting
 from bakery.state.claim import Claim
 from bakery.state.destroy import destroy_all
 from bakery.state.ledger import ClaimLedger
-from bakery.state.ssh_keys import make_keys
+from bakery.state.ssh_keys import NO_KEYS, make_keys
 from bakery.util.files import slug
 
 if TYPE_CHECKING:
     from bakery.build.context import RunContext
     from bakery.build.job import Job
+
+
+KEYLESS: Final = frozenset({"image", "keep"})
+"""Roles under which no machine is started."""
 
 
 class Claims:
@@ -46,7 +50,7 @@ class Claims:
         return slug(name)
 
     def new(self, role: str, driver: str, of: Job | None = None) -> tuple[Claim, ClaimLedger]:
-        """Make the right to make things, with fresh keys and a private folder.
+        """Make the right to make things, with a private folder, and fresh keys where a machine is made.
 
         Args:
             role: what for: `build`, `smoke`, `clone`, `node`, `image`, `keep`.
@@ -74,13 +78,13 @@ class Claims:
             tags={"bakery:run": run.folder.id, "bakery:build": job.name, "bakery:expires": f"{expires:%FT%TZ}"},
             driver=driver,
             launch_timeout=run.options.connect_timeout,
-            keys=make_keys(f"bakery-{run.folder.id}"),
+            keys=NO_KEYS if role in KEYLESS else make_keys(f"bakery-{run.folder.id}"),
             ledger=ledger,
             images=run.state.images_folder / job.build.source,
             login=login_for(of or job, role, driver),
             networked=role in ("smoke", "node") and bool(job.build.nodes),
         )
-        run.redactor.add(claim.keys.user_private, "build key")
+        run.redactor.add(claim.keys.user_private, "build key")  # nothing, where there are none
         run.redactor.add(claim.keys.host_private, "host key")
         claim.images.mkdir(parents=True, exist_ok=True)
         return claim, ledger

@@ -39,7 +39,7 @@ class Claim(WorkContext):
         role: what the machine is for: `build` or `smoke`; the image of a capture belongs to `build`.
         name: a name for the machine that is unique everywhere: `bakery-RUN-3`.
         folder: the machine's folder; exists, is private, lives as long as the run's folder.
-        keys: the keys of this machine's life.
+        keys: the keys of this machine's life; `NO_KEYS` where none is started: for an image, and for keeping one.
         tags: what every resource must carry: `bakery:run`, `bakery:build`, `bakery:expires` (RFC 3339, UTC).
         images: the folder beside the imagefile where local images are kept.
         ledger: the journal.

@@ -33,6 +33,9 @@ class Keys:
     host_public: str
 
 
+NO_KEYS: Final = Keys(user_private="", user_public="", host_private="", host_public="")
+
+
 def make_keys(comment: str) -> Keys:
     """Make a login key and a host key, ed25519 both: milliseconds, and the strongest that every sshd takes."""
     user_private, user_public = _pair()
