@@ -120,7 +120,8 @@ class GuestOperationsStandIn:
 
         make: Any = vim.vm.guest.FileManager
         folder = call.value("filePath")
-        line = f"cd {shlex.quote(folder)} 2>/dev/null || exit {NO_FILE}; ls -lnA"
+        # Like VMware Tools it lists what there is: a file that is removed while ls reads the folder is no error.
+        line = f"cd {shlex.quote(folder)} 2>/dev/null || exit {NO_FILE}; ls -lnA 2>/dev/null || [ -d . ]"
         pattern = re.compile(call.value("matchPattern") or ".*")
         rows = [row.split(maxsplit=8) for row in self._done(machine, login, line, folder).decode().splitlines()]
         found = [(row[8], int(row[4])) for row in rows if len(row) == 9 and row[4].isdigit() and pattern.search(row[8])]
