@@ -176,12 +176,12 @@ def refuse_twice(layout: Sequence[Partition]) -> None:
     """
     mounts = [part.mount for part in layout]
     mounts += [volume.mount for part in layout for volume in part.volumes]
-    for what, names in (
-        ("name", [part.name for part in layout]),
-        ("mount point", [mount for mount in mounts if mount]),
+    for what, names, hint in (
+        ("name", [part.name for part in layout], "name= gives one another; without it, the mount point names it"),
+        ("mount point", [mount for mount in mounts if mount], "give another one"),
     ):
         if twice := [name for name in names if names.count(name) > 1]:
-            raise ImagefileError(f"Disk: the {what} {twice[0]!r} stands there twice", hint="give another one")
+            raise ImagefileError(f"Disk: the {what} {twice[0]!r} stands there twice", hint=hint)
 
 
 def _named(mount: str, kind: str) -> str:

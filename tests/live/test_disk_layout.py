@@ -35,7 +35,7 @@ def laptop() -> Qemu:
     layout = [
         Partition("512M", mount="/srv", filesystem="xfs", options="noatime"),
         Partition("256M", filesystem="swap"),
-        Partition("512M", name="data", volumes=[
+        Partition("512M", name="store", volumes=[
             Volume("128M", mount="/var/log"),
             Volume(mount="/var/lib/data", filesystem="btrfs"),
         ]),
@@ -95,7 +95,7 @@ def test_a_layout_is_made_and_kept_in_the_image(place: Project) -> None:
     raw = place.folder / "raw"
     subprocess.run(["qemu-img", "convert", "-O", "raw", image["id"], raw], check=True)
     table = subprocess.run(["/usr/sbin/sfdisk", "-d", raw], check=True, capture_output=True, text=True).stdout
-    assert [name in table for name in ('name="srv"', 'name="swap"', 'name="data"', 'name="vault"')] == [True] * 4
+    assert [name in table for name in ('name="srv"', 'name="swap"', 'name="store"', 'name="vault"')] == [True] * 4
     second = Path(image["id"]).with_suffix(".disk2.qcow2")
     assert [disk["name"] for disk in image["data"]["disks"]] == ["disk2", "disk3"]
     assert second.stat().st_size == image["data"]["disks"][0]["size"]
