@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import inspect
 import os
 import re
 import sys
-import traceback
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from functools import partial
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
 from pathlib import Path
@@ -18,7 +16,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from bakery.errors import BakeryError, ImagefileError, Location, UsageError
-from bakery.imagefile import recipe
+from bakery.imagefile import call_mistakes, recipe
 from bakery.imagefile.marks import listening, location_of, name_of
 from bakery.imagefile.user_code import UserCodeExit, call_user_code, describe, user_line
 from bakery.util.suggestions import did_you_mean
@@ -219,10 +217,12 @@ def _missing_name(error: ImportError | AttributeError) -> tuple[str, str, list[s
 
 
 def _told(what: str, error: BaseException, why: str, hint: str, where: Location | None) -> ImagefileError:
+    if isinstance(error, TypeError):
+        if (left_out := call_mistakes.left_out(error)) is not None:
+            return ImagefileError(left_out.what, hint=left_out.hint, where=where)
+        hint = call_mistakes.keyword_hint(error)
     if not isinstance(error, UserCodeExit):
         why = f"{type(error).__name__}: {why}"
-    if isinstance(error, TypeError):
-        hint = _keyword_hint(error)
     return ImagefileError(what, why=why, hint=hint, where=where)
 
 
@@ -232,39 +232,3 @@ def explained_call(kind: str, function: Callable[..., object], error: Exception)
     verb, why, hint = describe(error)
     verb = verb if isinstance(error, UserCodeExit) else "raises"
     return _told(f"{kind} {name_of(function)} {verb}", error, why, hint, where)
-
-
-def _keyword_hint(error: TypeError) -> str:
-    """Suggest the keyword that was meant: `@bakery.task(retires=2)`, `Qemu(memmory="2G")`."""
-    match = re.match(r"(?:\w+\.)*?(\w+?)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", str(error))
-    if not match:
-        return ""
-    called, wrong = match.groups()
-    names = _keywords(called, error)
-    return did_you_mean(wrong, names, otherwise=f"{called} takes", keyword=True) if names else ""
-
-
-def _keywords(called: str, error: TypeError) -> list[str]:
-    """Return the keywords of what was called: as the caller knows it by its name, or one of our modules does."""
-    message = str(error)
-    if "; it knows " in message:
-        return message.rsplit("; it knows ", 1)[1].split(", ")
-    for space in (*_callers(error), *_modules()):
-        thing = space.get(called)
-        if callable(thing):
-            return [name for name in inspect.signature(thing).parameters if name != "self"]
-    return []
-
-
-def _callers(error: TypeError) -> Iterator[Mapping[str, Any]]:
-    """Yield the names known where the call was made, which never came as far as to have a frame of its own."""
-    for frame, _ in reversed([*traceback.walk_tb(error.__traceback__)]):
-        yield frame.f_locals
-        yield frame.f_globals
-
-
-def _modules() -> Iterator[Mapping[str, Any]]:
-    for module in list(sys.modules.values()):
-        name = getattr(module, "__name__", "") or ""
-        if name.split(".")[0] == "bakery" or "imagefile_" in name:
-            yield vars(module)

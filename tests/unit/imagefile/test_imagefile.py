@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bakery.errors import ImagefileError, UsageError
-from bakery.imagefile import loader
+from bakery.imagefile import call_mistakes, loader
 from bakery.imagefile.marks import mark_of
 from bakery.imagefile.recipe import Recipe
 
@@ -151,8 +151,32 @@ def test_the_keyword_that_was_meant_is_one_of_what_the_imagefile_calls_so(
     load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Other modules of ours have classes of the same name: each cloud has its Volume."""
-    monkeypatch.setattr(loader, "_modules", lambda: iter([{"Folder": dict}]))
+    monkeypatch.setattr(call_mistakes, "_modules", lambda: iter([{"Folder": dict}]))
     assert "did you mean cloud= ?" in str(error_of(load, HEAD + "\nFolder(clowd='x', base=None)\n"))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ("CloudImage('https://x.example/x.qcow2')", ["CloudImage needs checksum=", "checksum: `sha256:...`", "a list"]),
+        ("CloudImage()", ["CloudImage needs url= and checksum=", "url: where it is"]),
+        ("Debian()", ["Debian needs suite="]),
+        ("Ubuntu()", ["Ubuntu needs version="]),
+        ("Qemu()", ["Qemu needs base="]),
+    ],
+)
+def test_what_a_call_of_ours_lacks_is_said_with_what_it_should_be(load: Load, call: str, words: list[str]) -> None:
+    text = "from bakery.drivers import CloudImage, Debian, Qemu, Ubuntu\n" + call
+    error = error_of(load, HEAD + text)
+    for word in words:
+        assert word in str(error)
+    assert "TypeError" not in str(error)
+    assert error.hint
+
+
+def test_a_call_of_the_users_own_that_lacks_an_argument_is_told_in_pythons_words(load: Load) -> None:
+    error = error_of(load, HEAD + "\ndef install(package): ...\ninstall()\n")
+    assert "TypeError: install() missing 1 required positional argument: 'package'" in str(error)
 
 
 def test_a_matrix_axis_that_is_misspelt_gets_a_suggestion(load: Load) -> None:
