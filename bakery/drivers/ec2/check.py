@@ -59,7 +59,7 @@ def doctor(clouds: Ec2Clouds, *, offline: bool) -> Iterator[Problem]:
     try:
         import boto3
     except ImportError:
-        yield Problem(what="boto3 is not installed", hint=install_hint("aws"), fatal=False)
+        yield Problem(what="boto3 is not installed", hint=install_hint("aws"))
         return
     yield Problem(what=f"boto3 {boto3.__version__}", fatal=False)
     try:

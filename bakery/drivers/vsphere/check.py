@@ -56,8 +56,8 @@ class Found:
 
 def check(centers: VCenters, source: VSphere) -> Iterator[Problem]:
     """Yield what would stop a build, or only surprise its owner."""
-    if importlib.util.find_spec("pyVmomi") is None:
-        yield Problem(what="pyvmomi is not installed", hint=install_hint("vmware"))
+    if (missing_library := _no_library()) is not None:
+        yield missing_library
         return
     yield from guest.problems(source)
     try:
@@ -71,6 +71,12 @@ def check(centers: VCenters, source: VSphere) -> Iterator[Problem]:
         yield from missing
         return
     yield from _all(center, source)
+
+
+def _no_library() -> Problem | None:
+    if importlib.util.find_spec("pyVmomi") is None:
+        return Problem(what="pyvmomi is not installed", hint=install_hint("vmware"))
+    return None
 
 
 def _age(center: VCenter, source: VSphere) -> Iterator[Problem]:
@@ -265,10 +271,14 @@ def name_conflicts(centers: VCenters, source: VSphere, name: str) -> Iterator[Pr
 
 def doctor(centers: VCenters, *, offline: bool) -> Iterator[Problem]:
     """Say which vSphere the environment means, and whether it lets us in."""
+    if (missing := _no_library()) is not None:
+        yield missing
+        return
     try:
         account = VSphereAccount().resolved()
     except DriverError:
-        yield Problem(what="no vSphere is named by the environment (VSPHERE_SERVER or GOVC_URL)", fatal=False)
+        hint = "VSPHERE_SERVER, VSPHERE_USER and VSPHERE_PASSWORD, or GOVC_*"
+        yield Problem(what="no vSphere is named by the environment", hint=hint, fatal=False)
         return
     if offline:
         yield Problem(what=f"vSphere {account.server} (not asked: --offline)", fatal=False)

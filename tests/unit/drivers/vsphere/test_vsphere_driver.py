@@ -169,9 +169,13 @@ def test_doctor_says_which_server_the_environment_means(
     monkeypatch.delenv("VSPHERE_SERVER")
     (line,) = driver.doctor(WorkContext(cache=tmp_path))
     assert "no vSphere is named" in line.what
+    assert "VSPHERE_SERVER" in line.hint  # a warning, not a tick
+    assert not line.fatal
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    (problem,) = driver.check(source())
-    assert "[vmware]" in problem.hint
+    for problems in (driver.check(source()), driver.doctor(WorkContext(cache=tmp_path))):
+        (problem,) = problems
+        assert problem.fatal
+        assert "[vmware]" in problem.hint
 
 
 def test_a_template_has_a_key_and_machines_overlap_unless_an_address_is_given(
