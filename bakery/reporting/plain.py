@@ -11,7 +11,7 @@ from typing import IO, Final
 
 from bakery import events as e
 from bakery.reporting.formatting import duration
-from bakery.reporting.lines import Line, Verbosity, describe_event, is_trifle, name_of_span
+from bakery.reporting.lines import SLOW, Line, Verbosity, describe_event, is_trifle, name_of_span
 from bakery.reporting.run_state import BuildState, RunState
 from bakery.reporting.summary import failure_text, next_steps, summary
 
@@ -49,6 +49,7 @@ class Log:
         self._over = threading.Event()
         self._live = live
         self._said: dict[tuple[str, int], float] = {}
+        self._waits: dict[tuple[str, str], float] = {}
         self.board = RunState()
 
     def read(self, event: e.Event) -> None:
@@ -74,6 +75,8 @@ class Log:
         if isinstance(event, e.PhaseStarted) and self._verbosity != "verbose":
             self._held[event.build, event.phase] = lines, event.time
             return
+        if isinstance(event, e.Waiting) and self._is_told(event):
+            return
         if isinstance(event, e.PhaseEnded):
             held = self._held.get((event.build, event.phase)) is not None
             if held and is_trifle(event, self._verbosity):
@@ -89,6 +92,16 @@ class Log:
         if isinstance(event, e.RunEnded) and self._verbosity != "quiet" and self.board.tracks:
             rest = [f"{label}: {text}" for label, text in next_steps(self.board)]
             self._stream.write("\n" + "".join(f"{line}\n" for line in (*summary(self.board), *rest)))
+
+    def _is_told(self, event: e.Waiting) -> bool:
+        """Say whether a wait was told already and has not become twice as long since; those of no length are told."""
+        if self._verbosity == "verbose" or event.seconds < SLOW:
+            return False
+        key = (event.build, event.what)
+        if event.seconds < self._waits.get(key, 0.0) and event.seconds >= self._waits[key] / 2:
+            return True
+        self._waits[key] = 2 * event.seconds
+        return False
 
     def _tell_held(self, build: str, before: float | None = None) -> None:
         """Write the begins that were held back: a build's, or all of those that are so old."""
@@ -117,9 +130,12 @@ class Log:
             self._stream.flush()
 
     def _mention(self, track: BuildState, now: float) -> None:
+        alone = sum(span.open for span in track.bars) == 1  # else nobody knows which of them waits
         for number, span in enumerate(track.bars):
             key = (track.name, number)
             if span.open and now - span.began >= self._said.get(key, LONG):
                 self._said[key] = 2 * max(LONG, now - span.began)
                 what = f"{name_of_span(track, span)}: {duration(now - span.began)} so far"
-                self.write(f"{what}, waiting: {track.waiting.what}" if track.waiting else what, now, track.name)
+                if track.waiting and alone:
+                    what += f", waiting: {track.waiting.what}"
+                self.write(what, now, track.name)

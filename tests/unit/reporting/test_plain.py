@@ -90,6 +90,25 @@ def test_a_task_that_goes_on_is_named_with_what_it_waits_for() -> None:
     assert watched.after(16) == ["[b] task 2/2 nginx, attempt 2: 16 s so far, waiting: apt's lock"]
 
 
+def test_a_wait_that_goes_on_is_told_when_it_has_become_twice_as_long() -> None:
+    waits = [e.Waiting(build="b", what="no banner", seconds=float(seconds)) for seconds in range(3, 30)]
+    assert lines(*waits) == [f"[b] waiting: no banner, {told} s so far" for told in ("5.0", "10", "20")]
+    other = e.Waiting(build="b", what="no key", seconds=6.0)
+    again = e.Waiting(build="b", what="no banner", seconds=6.0)
+    assert len(lines(*waits, other, again)) == 5
+
+
+def test_what_a_build_waits_for_is_not_laid_at_the_door_of_another_phase() -> None:
+    watched = Watched()
+    for phase_name in ("inspect", "reconnect"):
+        watched.log.read(e.PhaseStarted(build="b", phase=phase_name, time=1000.0))
+    watched.log.read(e.Waiting(build="b", what="searching the image for secrets"))
+    assert [line for line in watched.after(16) if "so far" in line] == [
+        "[b] inspect: 16 s so far",
+        "[b] reconnect: 16 s so far",
+    ]
+
+
 def test_quiet_says_nothing_of_what_goes_on() -> None:
     watched = Watched("quiet")
     watched.log.read(e.StepStarted(build="b", step="nginx", index=0, time=1000.0))
