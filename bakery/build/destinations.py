@@ -200,7 +200,10 @@ def check_suffix(given: str, image_format: str, image: str) -> None:
     says = f"says {known}" if known else f"ends with {suffix}" if suffix else "does not say so"
     stem = Path(given).with_suffix("") if known or suffix in _DROPPED else Path(given)
     fit = str(stem) if stem.suffix.lower() in SUFFIXES[image_format] else f"{stem}.{image_format}"
-    raise UsageError(f"-o {given}: the image is {image_format}, and the name {says}", hint=f"write -o {fit}")
+    hint = f"write -o {fit}"
+    if known in ("qcow2", "raw") and image_format in ("qcow2", "raw"):
+        hint += f', or format="{known}" in the source'
+    raise UsageError(f"-o {given}: the image is {image_format}, and the name {says}", hint=hint)
 
 
 def _is_png(path: Path) -> bool:

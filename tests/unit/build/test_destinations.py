@@ -173,8 +173,8 @@ def test_a_name_that_says_the_format_or_nothing_but_a_disk_does(given: str, form
 @pytest.mark.parametrize(
     ("given", "form", "says", "fit"),
     [
-        ("web.raw", "qcow2", "says raw", "web.qcow2"),
-        ("web.qcow2", "raw", "says qcow2", "web.raw"),
+        ("web.raw", "qcow2", "says raw", 'web.qcow2, or format="raw" in the source'),
+        ("web.qcow2", "raw", "says qcow2", 'web.raw, or format="qcow2" in the source'),
         ("web", "qcow2", "does not say so", "web.qcow2"),
         ("web-1.4", "qcow2", "ends with .4", "web-1.4.qcow2"),
         ("out/web.vmdk", "raw", "ends with .vmdk", "out/web.raw"),
