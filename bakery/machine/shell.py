@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bakery.errors import PreflightError
+from bakery.machine import container_terminal
 from bakery.machine.transport.drivers_own import is_drivers_own
 from bakery.machine.transport.namespace import entering, environment
 from bakery.machine.transport.stages import AGENT
@@ -108,12 +109,21 @@ def open_shell(endpoint: Endpoint, keys: Keys, folder: Path, command: str = "") 
     write_login(endpoint, keys, folder)
     try:
         with _terminal_back():
-            inside = _inside(int(endpoint.data["pid"])) if endpoint.transport == "namespace" else {}
-            return run_on_terminal(shell_command(endpoint, folder, command), **inside)
+            if endpoint.transport == "namespace":
+                return _run_inside(endpoint, folder, command)
+            return run_on_terminal(shell_command(endpoint, folder, command))
     except FileNotFoundError as error:
         raise PreflightError(f"{error.filename} is not installed", hint="apt-get install openssh-client") from error
     finally:
         (folder / "id").unlink(missing_ok=True)
+
+
+def _run_inside(endpoint: Endpoint, folder: Path, command: str) -> int:
+    """Run the shell on a terminal of the container's own; on our streams where one of them is no terminal."""
+    pid = int(endpoint.data["pid"])
+    words, inside = ["/bin/sh", "-l", *(["-c", command] if command else [])], _inside(pid)
+    code = container_terminal.run_inside(entering(pid, "-c", container_terminal.LEADER, *words), pid, **inside)
+    return run_on_terminal(shell_command(endpoint, folder, command), **inside) if code is None else code
 
 
 def _inside(pid: int) -> dict[str, Any]:
