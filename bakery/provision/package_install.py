@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -20,17 +20,23 @@ LOCK_TIMEOUT: Final = 600
 """Seconds that another package manager has to end: a first boot's unattended upgrade takes minutes."""
 ATTEMPTS: Final = 5
 _SERVER: Final = re.compile(
-    r"\b50[0234]\s|\b429\s|Connection (?:failed|refused|reset|timed out)|[Tt]imed? ?out|Could not connect"
-    r"|Hash Sum mismatch|File has unexpected size|Unable to connect|Network is unreachable|temporary error"
-    r"|Curl error \((?:7|18|28|35|52|56)\)|failed retrieving file"
+    r"\b(?:50[0234]|429)\s{1,2}(?:[A-Z][a-z]{2}|\[IP)|(?:Status code|returned error): (?:50[0234]|429)\b"
+    r"|Connection (?:failed|refused|reset|timed out)|[Tt]imed? ?out|Could not connect to \S+:\d|Unable to connect"
+    r"|Failed to connect to \S+(?: port |:)\d|Hash Sum mismatch|File has unexpected size|Network is unreachable"
+    r"|Curl error \((?:7|18|28|35|52|56)\)|failed retrieving file|is temporarily unaccessible"
+    r"|temporary error|remote server returned error|could not connect to server \(check|opening \S+: IO ERROR"
 )
 _DNS: Final = re.compile(
-    r"Temporary failure resolving|Could not resolve|Temporary failure in name resolution|DNS lookup error"
+    r"Temporary failure resolving|Could not resolve (?:host|')|Temporary failure in name resolution|DNS lookup error"
     r"|transient error \(try again later\)"
 )
 _LOCK: Final = re.compile(
     r"Could not get lock|Unable to (?:acquire|lock)|is another process using it|unable to lock database|ZYPP.*locked"
     r"|System management is locked|Waiting for process with pid"
+)
+_SCRIPT: Final = re.compile(
+    r"(%\w+)\((\S+)\) scriptlet failed, exit status (\d+)"
+    r"|ERROR: (\S+)\.(\S+): script exited with error (\d+)|error: (command failed to execute correctly)"
 )
 
 
@@ -45,6 +51,7 @@ class PackageManager:
         lean: words that leave out what is recommended only.
         env: its environment.
         absent: what it says of a package that it does not know.
+        done: exit codes that are a success besides 0.
     """
 
     refresh: tuple[str, ...]
@@ -53,6 +60,7 @@ class PackageManager:
     fresh: str = ""
     lean: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict[str, str])
+    done: tuple[int, ...] = ()
 
 
 # apt 2.6 counts lists that could not be fetched as a success unless told so: apt.conf(5), APT::Update::Error-Mode.
@@ -87,6 +95,7 @@ MANAGERS: Final[Mapping[str, PackageManager]] = {
         lean=("--no-recommends",),
         env={"ZYPP_LOCK_TIMEOUT": str(LOCK_TIMEOUT)},
         absent=r"'(\S+)' not found in package names|No provider of '(\S+)' found",
+        done=(102, 103),  # zypper(8): all is installed, and the machine or zypper should be started anew
     ),
     "apk": PackageManager(
         refresh=("apk", "--wait", str(LOCK_TIMEOUT), "update"),
@@ -167,27 +176,45 @@ class _Caller:
 
     def _once(self, words: Sequence[str], doing: str) -> None:
         result = self._m.run(list(words), user="root", env=self._manager.env, timeout=self._timeout, warn=True)
-        if result.failed:
+        if result.exited not in (0, *self._manager.done):
             raise _failure(result, doing, self._manager, self._where)
+        for what in _scripts(result):
+            self._inside.work.notice(f"{doing}: {what}", warning=True)
 
 
 def _failure(result: Result, doing: str, manager: PackageManager, where: Location | None) -> TaskError:
     """Tell which kind of failure it is; only some get better by themselves."""
     said = f"{result.stdout}\n{result.stderr}"
+    why = _last_words(result)
+    # A manager that leaves out an archive that fails then knows none of its packages, and says that as well.
+    for pattern, family, reason, hint in _MIRRORS:
+        if pattern.search(said):
+            return family(f"{doing}: {reason}", why=why, where=where, hint=hint)
     found = re.findall(manager.absent, said, re.MULTILINE)
     absent = [next(filter(None, match)) if isinstance(match, tuple) else match for match in found]
     if absent:
         what = f"no such package, or no such version of it: {', '.join(dict.fromkeys(absent))}"
         hint = "is it called otherwise on this release, or in an archive that is not enabled?"
-        return TaskError(what, why=_last_words(result), where=where, hint=hint)
-    for pattern, family, reason, hint in _PASSING:
-        if pattern.search(said):
-            return family(f"{doing}: {reason}", why=_last_words(result), where=where, hint=hint)
-    return TaskError(f"{doing} failed with exit code {result.exited}", why=_last_words(result), where=where)
+        return TaskError(what, why=why, where=where, hint=hint)
+    if _LOCK.search(said):
+        reason, hint = "another package manager holds the lock", "what does the machine do at its boot?"
+        return LockHeld(f"{doing}: {reason}", why=why, where=where, hint=hint)
+    scripts = "; ".join(_scripts(result))
+    what = f"{doing} failed: {scripts}" if scripts else f"{doing} failed with exit code {result.exited}"
+    return TaskError(what, why=why, where=where)
 
 
-_PASSING: Final = (
-    (_LOCK, LockHeld, "another package manager holds the lock", "what does the machine do at its boot?"),
+def _scripts(result: Result) -> Iterator[str]:
+    """Say which scripts of packages failed: dnf 4 and pacman count that as a success, others do not."""
+    for rpm, package, code, other, name, number, unnamed in _SCRIPT.findall(f"{result.stdout}\n{result.stderr}"):
+        yield (
+            f"a package's script failed: {unnamed}"
+            if unnamed
+            else f"the script {rpm or name} of {package or other} ended with exit code {code or number}"
+        )
+
+
+_MIRRORS: Final = (
     (_DNS, MirrorFailed, "a name cannot be resolved", "has the machine a name server?"),
     (_SERVER, MirrorFailed, "a mirror does not answer as it should", "is there another mirror?"),
 )
