@@ -26,7 +26,7 @@ find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /
 """
 
 
-def run_twice(machine: Machine, run: Callable[[], None]) -> None:
+def run_twice(machine: Machine, run: Callable[[], object]) -> None:
     """Run a step, then once more, and see that the second run changes nothing.
 
     What Ansible, Puppet and Salt call a change counts, and so does every file whose content, mode or owner differs.
@@ -49,7 +49,7 @@ def run_twice(machine: Machine, run: Callable[[], None]) -> None:
         )
 
 
-def _changed(machine: Machine, run: Callable[[], None]) -> list[str]:
+def _changed(machine: Machine, run: Callable[[], object]) -> list[str]:
     """Run a step twice; return what the second run changed."""
     began = machine.run(_CLOCK, user="root", hide=True).stdout.strip()
     run()

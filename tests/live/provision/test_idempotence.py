@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from bakery.build.idempotence import run_twice
 from bakery.errors import TaskError
 from bakery.machine.machine import Machine
+from bakery.provision import ansible, puppet
 
 pytestmark = pytest.mark.live
+Write = Callable[[str, str], Path]
 
 
 def test_a_plain_task_that_writes_the_same_twice_is_idempotent(m: Machine) -> None:
@@ -35,3 +40,29 @@ def test_each_file_that_differs_after_the_second_run_is_named(m: Machine) -> Non
     ]
     assert said[3].startswith("/srv/new-")
     assert said[3].endswith(": written")
+
+
+PLAY = """
+- hosts: all
+  gather_facts: false
+  tasks:
+  - {name: same, copy: {content: x, dest: /etc/by-play, mode: "0644"}}
+  - {name: again, command: "true"}
+"""
+
+
+def test_a_play_whose_task_changes_something_again_fails_with_its_name(m: Machine, write: Write) -> None:
+    pytest.importorskip("ansible")
+    m.run("apt-get install --yes --no-install-recommends python3", hide=True)
+    write("site.yml", PLAY)
+    with pytest.raises(TaskError, match="it is not idempotent: a second run changed 1 thing") as caught:
+        run_twice(m, lambda: ansible(m, "site.yml"))
+    assert caught.value.why == "ansible: again"
+
+
+@pytest.mark.all
+def test_a_manifest_whose_resource_changes_something_again_fails_with_its_name(m: Machine, write: Write) -> None:
+    write("site.pp", "file { '/etc/by-manifest': content => 'x' }\nexec { '/bin/true': }\n")
+    with pytest.raises(TaskError, match="it is not idempotent: a second run changed 1 thing") as caught:
+        run_twice(m, lambda: puppet(m, "site.pp", keep=True))
+    assert caught.value.why == "puppet: Exec[/bin/true]"

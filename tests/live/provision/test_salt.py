@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bakery.build.idempotence import run_twice
 from bakery.cache.inputs.tracer import Tracer
 from bakery.errors import TaskError
 from bakery.machine.machine import Machine
@@ -87,3 +88,10 @@ def test_what_would_be_changed_is_told(m: Machine, write: Write) -> None:
     write("salt/web.sls", "/etc/never:\n  file.managed: [{contents: x}]\n")
     assert [item.outcome for item in salt(m, "web", install=None, test=True).items] == ["changed"]
     assert m.run("test -e /etc/never", warn=True).failed
+
+
+def test_a_state_that_changes_something_again_is_not_idempotent(m: Machine, write: Write) -> None:
+    write("salt/web.sls", "/etc/by-state:\n  file.managed: [{contents: x}]\nagain:\n  cmd.run: [{name: 'true'}]\n")
+    with pytest.raises(TaskError, match="it is not idempotent: a second run changed 1 thing") as caught:
+        run_twice(m, lambda: salt(m, "web", install=None))
+    assert caught.value.why == "salt: cmd.run again"

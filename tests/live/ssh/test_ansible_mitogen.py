@@ -199,9 +199,14 @@ TASKS: dict[str, str] = {
 }
 VOLATILE = {
     *("start", "end", "delta", "elapsed", "atime", "ctime", "mtime", "inode", "invocation", "exception"),
-    *("ansible_job_id", "results_file", "started", "finished", "data", "src", "backup_file"),
+    *("ansible_job_id", "results_file", "started", "finished", "data", "src", "backup_file", "file"),
 }
-"""What differs from run to run; `data` is an empty one, which Mitogen adds to results of tasks with `async`."""
+"""What differs from run to run; `data` is an empty one, which Mitogen adds to results of tasks with `async`.
+
+`file` is told by Ansible's own `fetch` since ansible-core 2.21, and not by Mitogen's.
+"""
+NOTES = ("Module remote_tmp", "Value for result key")
+"""Warnings of one way alone: that Ansible makes a folder for another user; 2.21 made a bool of Mitogen's number."""
 
 
 def differential_play() -> str:
@@ -220,8 +225,8 @@ def plain(value: Any, own: Path) -> Any:
     if isinstance(value, dict):
         known = {key: plain(one, own) for key, one in value.items() if key not in VOLATILE}
         return {key: one for key, one in known.items() if key != "warnings" or one}
-    if isinstance(value, list):  # Ansible warns of the folder that it makes for another user
-        return [plain(one, own) for one in value if not str(one).startswith("Module remote_tmp")]
+    if isinstance(value, list):
+        return [plain(one, own) for one in value if not str(one).startswith(NOTES)]
     if isinstance(value, str):
         text = value.replace(str(own), "ROOT")
         text = re.sub(r"/\S*bakery-\w+\S*", "TEMPORARY", text)
