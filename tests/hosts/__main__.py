@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from bakery.state.project import cache_folder
 from tests.hosts import trial
-from tests.hosts.record import GUESTS, HOSTS, SUITES, WAYS, Trial, Trials
+from tests.hosts.record import GUESTS, HOSTS, SUITES, WAYS, Trial, Trials, guests
 from tests.hosts.roots import CHECKOUT, HostRoot
 
 RECORD = Path(__file__).with_name("trials.json")
@@ -44,8 +44,9 @@ def trials(host: HostRoot, options: argparse.Namespace) -> Iterator[Trial]:
             host.install(lowest=way.endswith("lowest"))
             yield trial.suite(host, way)
             continue
-        for guest in options.guests:
-            yield trial.image(host, way, guest)
+        for guest in guests(way):
+            if guest in options.guests:
+                yield trial.image(host, way, guest)
 
 
 def write(found: Trial, tools: dict[str, str], lock: Path) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 BEGIN, END = "<!-- what follows is drawn by `make test-hosts` -->", "<!-- what `make test-hosts` draws ends here -->"
@@ -16,7 +17,10 @@ WAYS = {
     "nspawn": "Built with Nspawn, booted and tested in QEMU (BIOS)",
     "qemu-bios": "Built, booted and tested with Qemu, BIOS",
     "qemu-uefi": "Built, booted and tested with Qemu, UEFI",
+    "nspawn-next": "Built with Nspawn, upgraded to the next release, and two machines of it compared in QEMU",
 }
+NEXT = dict(pairwise(GUESTS))
+"""To which release a release is upgraded: sid to none."""
 SUITES = {
     "unit": "unit tests",
     "unit-lowest": "unit tests, oldest dependencies",
@@ -33,6 +37,11 @@ TOOLS = {
     "openssh-client": "OpenSSH",
 }
 """Debian packages of a host that decide what it can do, and what a reader calls them."""
+
+
+def guests(way: str) -> tuple[str, ...]:
+    """Return the releases of which images are made in this way."""
+    return tuple(NEXT) if way == "nspawn-next" else GUESTS
 
 
 @dataclass(frozen=True, order=True)
@@ -107,7 +116,7 @@ class Trials:
         rows = ((words, *(self._cell(host, suite, "") for host in HOSTS)) for suite, words in SUITES.items())
         parts += ["## Bakery's own tests\n", _table(("", *(f"on {host}" for host in HOSTS)), rows)]
         for way, title in WAYS.items():
-            rows = ((guest, *(self._cell(host, way, guest) for host in HOSTS)) for guest in GUESTS)
+            rows = ((guest, *(self._cell(host, way, guest) for host in HOSTS)) for guest in guests(way))
             parts += [f"## {title}\n", _table(("guest", *(f"on {host}" for host in HOSTS)), rows)]
         return "\n".join(parts)
 

@@ -8,14 +8,15 @@ import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from tests.hosts.record import TOOLS, Trial
+from tests.hosts.record import NEXT, TOOLS, Trial
 from tests.hosts.roots import HostRoot
 
-UNTESTED = "nspawn-tree"
+OPTIONS = {"nspawn-tree": ("--no-test",), "nspawn-next": ("--clones", "2")}
 ACCOUNTS = "not aws and not openstack and not virtualbox and not vmware"
 SOURCES = {
-    UNTESTED: "Nspawn(base=Debian({guest!r}))",
+    "nspawn-tree": "Nspawn(base=Debian({guest!r}))",
     "nspawn": "Nspawn(base=Debian({guest!r}), memory='1G')",
+    "nspawn-next": "Nspawn(base=Debian({guest!r}), memory='1G')",
     "qemu-bios": "Qemu(base=Debian({guest!r}), memory='1G')",
     "qemu-uefi": "Qemu(base=Debian({guest!r}), memory='1G', firmware='uefi')",
 }
@@ -32,7 +33,7 @@ def here():
     return {source}
 
 
-@bakery.task
+{upgrade}@bakery.task
 def login(m: Machine) -> None:
     m.run("useradd --create-home --shell /bin/bash baker && echo baker:secret | chpasswd")
     m.run("echo 'baker was here' >/home/baker/note", user="baker")
@@ -43,7 +44,25 @@ def login(m: Machine) -> None:
 def somebody_can_log_in(host: Host) -> None:
     assert host.user("baker").shell == "/bin/bash"
     assert host.file("/home/baker/note").user == "baker"
+
+
+@bakery.test
+def runs_its_newest_kernel(host: Host) -> None:
+    newest = host.check_output("linux-version list | linux-version sort | tail -n 1")
+    assert host.check_output("uname -r") == newest
 """
+UPGRADE = """\
+APT = "apt-get --yes -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
+
+
+@bakery.task(timeout=3600)
+def upgrade(m: Machine) -> None:
+    m.run("sed -i 's/{guest}/{release}/g; /sid-/d' /etc/apt/sources.list")
+    m.run(f"apt-get update && {{APT}} full-upgrade", env={{"DEBIAN_FRONTEND": "noninteractive"}})
+
+
+"""
+"""As a user does it, with the settings that the base has; sid has no suites beside itself."""
 LONG = "project-in-a-folder-" * 8
 """Paths as long as users have them: some tools take none of more than 255 bytes in an option."""
 PASSED = re.compile(r"(\d+) passed")
@@ -86,16 +105,21 @@ def suite(host: HostRoot, what: str) -> Trial:
     return _trial(host, what, "", outcome, {"passed": count[1]} if count else {})
 
 
+def imagefile(way: str, guest: str) -> str:
+    """Return the imagefile of an image that is made in this way."""
+    upgrade = UPGRADE.format(guest=guest, release=NEXT[guest]) if way == "nspawn-next" else ""
+    return IMAGEFILE.format(source=SOURCES[way].format(guest=guest), upgrade=upgrade)
+
+
 def image(host: HostRoot, way: str, guest: str) -> Trial:
     """Build one image, boot and test it."""
     folder = host.work / "images" / f"{way}-{guest}" / LONG
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    source = SOURCES[way].format(guest=guest)
-    (folder / "imagefile.py").write_text(IMAGEFILE.format(source=source), encoding="utf-8")
+    (folder / "imagefile.py").write_text(imagefile(way, guest), encoding="utf-8")
     inside = f"/srv/images/{way}-{guest}/{LONG}"
-    untested = ("--no-test",) if way == UNTESTED else ()
-    done = host.run("bake", "-C", inside, "--format", "json", "--color", "never", "build", "--no-cache", *untested)
+    options = ("--no-cache", *OPTIONS.get(way, ()))
+    done = host.run("bake", "-C", inside, "--format", "json", "--color", "never", "build", *options)
     print(done.stdout[-6000:])
     outcome = "ok" if done.returncode == 0 else f"{first_error(done.stdout)} (exit code {done.returncode})"
     status = folder / "status"

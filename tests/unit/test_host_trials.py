@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 import pytest
 
 from bakery.disk.bases.debian import SUITES
 from bakery.disk.bases.host_apt import HostApt
+from bakery.drivers import Debian
 from tests.hosts import trial
 from tests.hosts.__main__ import PAGE, RECORD
-from tests.hosts.record import BEGIN, END, GUESTS, WAYS, Trial, Trials
+from tests.hosts.record import BEGIN, END, GUESTS, WAYS, Trial, Trials, guests
 from tests.hosts.roots import HostRoot
 
 NOTHING = Trials(hosts={}, trials=())
@@ -44,6 +46,19 @@ def test_the_page_says_what_was_written_down() -> None:
 def test_every_guest_that_bakery_knows_has_a_row_and_every_way_an_imagefile() -> None:
     assert GUESTS == SUITES
     assert WAYS.keys() == trial.SOURCES.keys()
+
+
+@pytest.mark.parametrize(("way", "guest"), [(way, guest) for way in WAYS for guest in guests(way)])
+def test_the_imagefile_of_every_cell_is_read(way: str, guest: str, tmp_path: Path) -> None:
+    (tmp_path / "imagefile.py").write_text(trial.imagefile(way, guest))
+    names = runpy.run_path(str(tmp_path / "imagefile.py"))
+    assert names["here"]().base == Debian(guest)
+    assert ("upgrade" in names) == (way == "nspawn-next")
+
+
+def test_a_release_is_upgraded_to_the_next_one() -> None:
+    assert "s/forky/sid/g" in trial.imagefile("nspawn-next", "forky")
+    assert guests("nspawn-next") == GUESTS[:-1]
 
 
 def test_what_was_written_is_read_back(tmp_path: Path) -> None:
