@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import runpy
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from bakery.drivers import Debian
 from tests.hosts import trial
 from tests.hosts.__main__ import PAGE, RECORD
 from tests.hosts.record import BEGIN, END, GUESTS, WAYS, Trial, Trials, guests
-from tests.hosts.roots import HostRoot
+from tests.hosts.roots import CHECKOUT, HostRoot
 
 NOTHING = Trials(hosts={}, trials=())
 STATUS = """\
@@ -80,6 +82,12 @@ def test_a_newer_trial_takes_the_place_of_the_older_one_alone() -> None:
 def test_a_cell_says_the_day_the_versions_and_what_went_wrong() -> None:
     assert one().cell == "2026-11-30; systemd 262.1"
     assert one(outcome="the container has ended").cell == "2026-11-30; **the container has ended**; systemd 262.1"
+
+
+def test_the_packages_metadata_names_the_pythons_that_were_tried_and_no_other() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = {found[1] for line in project["classifiers"] if (found := re.fullmatch(r".*:: (3\.\d+)", line))}
+    assert named == {".".join(host["python3"].split(".")[:2]) for host in Trials.read(RECORD).hosts.values()}
 
 
 def test_what_was_not_run_is_empty_and_the_rest_of_the_page_stays() -> None:
