@@ -13,6 +13,13 @@ from typing import Final
 SHORTEST: Final = 4
 SHORTEST_LINE: Final = 8
 """A line of a secret counts by itself from this length on: a JSON file's `{` or `},` does not."""
+_PADDINGS: Final = tuple(
+    base64.b64encode(bytes(48 + shift) + bytes(range(1, count + 1))).decode()
+    for shift in range(3)
+    for count in range(1, 8)
+)
+"""How an OpenSSH key may end, whoever wrote it and however long its lines are: the comment's length, which is 0, and
+bytes that count from 1 up to a multiple of 8."""
 
 _ALNUM = string.ascii_letters + string.digits
 _UNRESERVED = frozenset(f"{_ALNUM}_.-~")
@@ -78,9 +85,12 @@ def _parts(text: str) -> Iterator[str]:
 def _common(line: str) -> bool:
     """Say whether a line of a key file is the same in every other one, and therefore no secret.
 
-    The first line of an unencrypted OpenSSH key holds only the words `openssh-key-v1`, `none` and the key's type.
+    The first line of an unencrypted OpenSSH key holds only the words `openssh-key-v1`, `none` and the key's type; the
+    last one, where the key has no comment, may hold nothing but padding.
     """
-    return line.startswith(("-----BEGIN ", "-----END ", "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU"))
+    if line.startswith(("-----BEGIN ", "-----END ", "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU")):
+        return True
+    return any(padding.endswith(line) for padding in _PADDINGS)
 
 
 def _escaped(text: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ import logging
 import re
 import shlex
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Iterable
 from urllib.parse import quote, quote_plus
@@ -109,10 +110,13 @@ def test_lines_of_a_long_secret_count_by_themselves() -> None:
     assert make("-----BEGIN KEY-----\nMIIEvQIBADAN\n-----END KEY-----\n")("  | MIIEvQIBADAN") == "  | [secret s0]"
 
 
-def test_what_all_key_files_share_is_no_secret() -> None:
-    def key() -> str:
+@pytest.mark.parametrize("width", [64, 70, 75, 76])
+def test_what_all_key_files_share_is_no_secret(width: int) -> None:
+    def key() -> str:  # ssh-keygen's lines have 70 characters, those of cryptography 45 had 76
         private = Ed25519PrivateKey.generate()
-        return private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+        text = private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+        begin, *lines, end = text.splitlines(keepends=True)
+        return f"{begin}{textwrap.fill(''.join(lines).replace(chr(10), ''), width)}\n{end}"
 
     mine, other = key(), key()
     redact = make(mine)
