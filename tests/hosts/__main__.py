@@ -13,7 +13,7 @@ from filelock import FileLock
 from bakery.state.project import cache_folder
 from tests.hosts import trial
 from tests.hosts.record import GUESTS, HOSTS, SUITES, WAYS, Trial, Trials, guests
-from tests.hosts.roots import CHECKOUT, HostRoot
+from tests.hosts.roots import BAKE, CHECKOUT, HostRoot, ThisHost
 
 RECORD = Path(__file__).with_name("trials.json")
 PAGE = CHECKOUT / "docs" / "compatibility.md"
@@ -27,9 +27,8 @@ def main() -> None:
     place = Path(os.environ.get("BAKERY_HOSTS") or cache_folder(os.environ) / "test-hosts")
     failed = 0
     for suite in options.hosts:
-        host = HostRoot(suite, place / suite)
+        host = ThisHost(suite, place / f"{suite}-here") if options.here else HostRoot(suite, place / suite)
         host.make(fresh=options.fresh)
-        host.install()
         for found in trials(host, options):
             print(f"{found.host}: {found.what} {found.guest}: {found.cell}", flush=True)
             failed += found.outcome != "ok"
@@ -41,9 +40,9 @@ def trials(host: HostRoot, options: argparse.Namespace) -> Iterator[Trial]:
     """Yield what comes of each run."""
     for way in options.what:
         if way in SUITES:
-            host.install(lowest=way.endswith("lowest"))
             yield trial.suite(host, way)
             continue
+        host.install(BAKE)
         for guest in guests(way):
             if guest in options.guests:
                 yield trial.image(host, way, guest)
@@ -65,6 +64,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--what", nargs="+", choices=[*SUITES, *WAYS], default=["unit", "nspawn-tree"], help="what to run"
     )
+    parser.add_argument("--here", action="store_true", help="on this machine itself, of the release of --hosts")
     parser.add_argument("--fresh", action="store_true", help="make the hosts anew")
     return parser
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,10 @@ FIRST = "ca-certificates,git,python3-venv"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 APT = "etc/apt/apt.conf.d/99host"
 DRACUT = "etc/dracut.conf.d/host.conf"
-INSIDE = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+NEWEST, LOWEST, BAKE = "venv", "venv-lowest", "venv-bake"
+"""Virtual environments: for bakery's tests with the newest and the oldest release of every dependency that
+`pyproject.toml` allows, and with what `pip install` gives a user."""
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PASSED_ON = ("http_proxy", "https_proxy", "no_proxy", "PIP_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX")
 ENTER = """
 set -eu
@@ -60,8 +65,18 @@ class HostRoot:
 
     @property
     def work(self) -> Path:
-        """What is `/srv` inside: virtual environment, caches, images."""
+        """What is `srv` inside: virtual environments, caches, images."""
         return self.place / "work"
+
+    @property
+    def srv(self) -> str:
+        """Inside, the folder of what its runs leave."""
+        return "/srv"
+
+    @property
+    def checkout(self) -> str:
+        """Inside, the folder of bakery's source."""
+        return "/checkout"
 
     def make(self, *, fresh: bool = False) -> None:
         """Make it, unless it is there and the list of packages is what it was made of.
@@ -84,8 +99,16 @@ class HostRoot:
         (self.path / APT).write_text(host.conf)
         (self.path / DRACUT).parent.mkdir(parents=True, exist_ok=True)
         (self.path / DRACUT).write_text('compress="cat"\n')  # Debian 14's initramfs: nothing boots it
-        self.run("/checkout/tools/host-packages", "tests", check=True)
+        self.run("tools/host-packages", check=True)
         stamp.write_text(digest)
+
+    def equip(self) -> None:
+        """Install what bakery's own tests need besides, unless it is there.
+
+        Raises:
+            CalledProcessError: apt fails; it has said why.
+        """
+        self.run("tools/host-packages", "tests", check=True)
 
     def words(self, host: HostApt, settings: Path) -> list[str]:
         """Return how mmdebstrap makes the tree: from where this host has its packages."""
@@ -101,67 +124,112 @@ class HostRoot:
             *debian_recipe.sources(self.suite, host.archive, host.security, options=host.options),
         ]
 
-    def run(self, *words: str, check: bool = False, lowest: bool = False) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, check: bool = False, venv: str = BAKE) -> subprocess.CompletedProcess[str]:
         """Run a command as root inside, in the checkout, and return what it wrote, errors among it.
 
         Args:
             words: the command.
             check: raise where it fails.
-            lowest: with the oldest release of every dependency that `pyproject.toml` allows.
+            venv: the virtual environment whose programs come first.
 
         Raises:
             CalledProcessError: it fails, and `check` is set.
         """
         to = subprocess.PIPE
         done = subprocess.run(
-            self.command(words, lowest=lowest), check=False, text=True, stdout=to, stderr=subprocess.STDOUT
+            self.command(words, venv=venv), check=False, text=True, stdout=to, stderr=subprocess.STDOUT
         )
         if check and done.returncode:
             print(done.stdout)
             done.check_returncode()
         return done
 
-    def command(self, words: Sequence[str], *, lowest: bool = False) -> list[str]:
+    def command(self, words: Sequence[str], *, venv: str = BAKE) -> list[str]:
         """Return the words that run a command inside."""
-        passed = [f"{name}={os.environ[name]}" for name in PASSED_ON if name in os.environ]
-        variables = [
-            f"PATH={_environment(lowest=lowest)}/bin:{INSIDE}",
-            "HOME=/root",
-            "LANG=C.UTF-8",
-            "BAKERY_CACHE_DIR=/srv/cache",
-            f"PIP_CERT={CERTIFICATES}",
-            *passed,
-        ]
         return [
             *("unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", ENTER, "enter"),
             *(str(self.path), str(CHECKOUT), str(self.work), str(CERTIFICATES)),
-            *("env", "-i", *variables, "sh", "-c", 'cd /checkout && exec "$@"', "run", *words),
+            *self.cleanly(words, venv),
         ]
 
-    def install(self, *, lowest: bool = False) -> None:
-        """Make the virtual environment; one for this pyproject.toml stays.
+    def cleanly(self, words: Sequence[str], venv: str) -> list[str]:
+        """Return the words that run a command with variables of its own, in the checkout."""
+        passed = [f"{name}={os.environ[name]}" for name in PASSED_ON if name in os.environ]
+        variables = [
+            f"PATH={self.srv}/{venv}/bin:{PATH}",
+            "HOME=/root",
+            "LANG=C.UTF-8",
+            f"BAKERY_CACHE_DIR={self.srv}/cache",
+            f"PIP_CERT={CERTIFICATES}",
+            *passed,
+        ]
+        return ["env", "-i", *variables, "sh", "-c", 'cd "$0" && exec "$@"', self.checkout, *words]
+
+    def install(self, venv: str) -> None:
+        """Make a virtual environment; one for this pyproject.toml stays.
 
         Args:
-            lowest: with the oldest release of every dependency that it names, else with the newest.
+            venv: which one, of `NEWEST`, `LOWEST` and `BAKE`.
 
         Raises:
             CalledProcessError: pip fails; it has said why.
         """
-        venv = _environment(lowest=lowest)
-        stamp, digest = self.work / f"{Path(venv).name}-made-of", _digest(CHECKOUT / "pyproject.toml")
+        place = f"{self.srv}/{venv}"
+        stamp, digest = self.work / f"{venv}-made-of", _digest(CHECKOUT / "pyproject.toml")
         if stamp.exists() and stamp.read_text() == digest:
             return
-        self.run("python3", "-m", "venv", venv, check=True)
-        pip = [f"{venv}/bin/pip", "install", "--quiet"]
-        self.run(*pip, "--upgrade", "pip", "uv", check=True)  # Debian 12's pip knows no groups
-        if lowest:  # of what is named here; what those need in turn is the newest that they allow
-            pip = [f"{venv}/bin/uv", "pip", "install", "--quiet", "--python", venv, "--resolution", "lowest-direct"]
-        self.run(*pip, "-e", "/checkout[aws,openstack,vmware]", "--group", "dev", check=True)
+        self.run("python3", "-m", "venv", place, check=True)
+        pip = [f"{place}/bin/pip", "install", "--quiet"]
+        if venv == BAKE:
+            self.run(*pip, "-e", self.checkout, check=True)
+        else:
+            self.run(*pip, "--upgrade", "pip", "uv", check=True)  # Debian 12's pip knows no groups
+            if venv == LOWEST:  # of what is named here; what those need in turn is the newest that they allow
+                pip = [
+                    f"{place}/bin/uv",
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--python",
+                    place,
+                    "--resolution",
+                    "lowest-direct",
+                ]
+            self.run(*pip, "-e", f"{self.checkout}[aws,openstack,vmware]", "--group", "dev", check=True)
         stamp.write_text(digest)
 
 
-def _environment(*, lowest: bool) -> str:
-    return "/srv/venv-lowest" if lowest else "/srv/venv"
+@dataclass(frozen=True)
+class ThisHost(HostRoot):
+    """This machine itself, where it is of the release that was asked for: nothing is made, its tools are used."""
+
+    @property
+    def path(self) -> Path:
+        """Its root folder."""
+        return Path("/")
+
+    @property
+    def srv(self) -> str:
+        """The folder of what its runs leave."""
+        return str(self.work)
+
+    @property
+    def checkout(self) -> str:
+        """The folder of bakery's source."""
+        return str(CHECKOUT)
+
+    def make(self, *, fresh: bool = False) -> None:
+        """Look whether it is that release, and install what baking needs."""
+        del fresh
+        codename = platform.freedesktop_os_release().get("VERSION_CODENAME")
+        if codename != self.suite:
+            sys.exit(f"tests.hosts: this host is {codename}, not {self.suite}; without --here a root folder is made")
+        self.work.mkdir(parents=True, exist_ok=True)
+        self.run("tools/host-packages", check=True)
+
+    def command(self, words: Sequence[str], *, venv: str = BAKE) -> list[str]:
+        """Return the words that run a command."""
+        return self.cleanly(words, venv)
 
 
 def _digest(file: Path) -> str:

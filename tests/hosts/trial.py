@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from tests.hosts.record import NEXT, TOOLS, Trial
-from tests.hosts.roots import HostRoot
+from tests.hosts.roots import LOWEST, NEWEST, HostRoot
 
 OPTIONS = {"nspawn-tree": ("--no-test",), "nspawn-next": ("--clones", "2")}
 ACCOUNTS = "not aws and not openstack and not virtualbox and not vmware"
@@ -96,8 +96,11 @@ def package(status: str, name: str) -> str:
 def suite(host: HostRoot, what: str) -> Trial:
     """Run some of bakery's own tests, those that `make test` runs."""
     folder, _, lowest = what.partition("-")
+    venv = LOWEST if lowest else NEWEST
+    host.equip()
+    host.install(venv)
     options = ("-q", "-n", "auto", "-p", "no:cacheprovider", "-m", f"not all and {ACCOUNTS}", "--reruns", "1")
-    done = host.run("pytest", *options, f"tests/{folder}", lowest=bool(lowest))
+    done = host.run("pytest", *options, f"tests/{folder}", venv=venv)
     print(done.stdout)
     last = done.stdout.strip().splitlines()[-1]
     count = PASSED.search(last)
@@ -117,7 +120,7 @@ def image(host: HostRoot, way: str, guest: str) -> Trial:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "imagefile.py").write_text(imagefile(way, guest), encoding="utf-8")
-    inside = f"/srv/images/{way}-{guest}/{LONG}"
+    inside = f"{host.srv}/images/{way}-{guest}/{LONG}"
     options = ("--no-cache", *OPTIONS.get(way, ()))
     done = host.run("bake", "-C", inside, "--format", "json", "--color", "never", "build", *options)
     print(done.stdout[-6000:])

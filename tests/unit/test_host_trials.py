@@ -15,7 +15,7 @@ from bakery.drivers import Debian
 from tests.hosts import trial
 from tests.hosts.__main__ import PAGE, RECORD
 from tests.hosts.record import BEGIN, END, GUESTS, WAYS, Trial, Trials, guests
-from tests.hosts.roots import CHECKOUT, HostRoot
+from tests.hosts.roots import CHECKOUT, LOWEST, HostRoot, ThisHost
 
 NOTHING = Trials(hosts={}, trials=())
 STATUS = """\
@@ -144,3 +144,15 @@ def test_a_host_is_made_from_the_mirror_of_this_one_and_entered_in_a_clean_envir
     assert command[-2:] == ["bake", "doctor"]
     assert "https_proxy=http://proxy.example" in command
     assert not [word for word in command if word.startswith("AWS_")]
+
+
+def test_this_machine_is_a_host_of_its_own_release_and_is_not_entered(tmp_path: Path) -> None:
+    command = ThisHost("sid", tmp_path).command(["bake", "doctor"], venv=LOWEST)
+    assert "unshare" not in command
+    assert command[-3:] == [str(CHECKOUT), "bake", "doctor"]
+    assert any(word.startswith(f"PATH={tmp_path}/work/venv-lowest/bin:") for word in command)
+
+
+def test_this_machine_is_no_host_of_another_release(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="not warty; without --here a root folder is made"):
+        ThisHost("warty", tmp_path).make()
