@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-from bakery.drivers.qemu.acceleration import choose
-from bakery.state.project import cache_folder
-from bakery.util.context import WorkContext
 from benchmarks.bench import Failed, Row, table
 
-CASES = ("packer", "mkosi", "steps", "transport", "smoke_asserts", "folder", "fetch", "ansible_play")
-ASKED_FOR = ("cluster", "openstack", "vsphere", "guest_python")
+CASES = ("packer", "steps", "mkosi", "plan", "folder", "fetch", "publish", "transport", "smoke_asserts", "suite")
+ASKED_FOR = ("ansible_play", "cluster", "openstack", "vsphere", "guest_python")
 """Cases that need more than this host, or half an hour."""
 
 
@@ -41,7 +37,6 @@ def main() -> None:
             rows += found
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print(f"{os.cpu_count()} processors, {choose('auto', WorkContext(cache=cache_folder(os.environ))).upper()}\n")
     print(table(rows))
     sys.exit(1 if failed else 0)
 

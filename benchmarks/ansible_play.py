@@ -23,7 +23,7 @@ from bakery.provision import ansible
 from bakery.provision.ansible_host import end_masters
 from bakery.state.ssh_keys import make_keys
 from bakery.testing.sshd import Server, start_sshd
-from benchmarks.bench import Failed, Row, timed
+from benchmarks.bench import Aim, Failed, Row, timed
 from benchmarks.distance import distant
 
 TASKS = int(os.environ.get("BAKERY_BENCH_TASKS", "100"))
@@ -77,8 +77,8 @@ def compare(server: Server, folder: Path, where: str) -> list[Row]:
         if shutil.which("packer"):
             packers.append(cost(server, lambda: packer(server, folder / "packer")))
     case = f"a play of {TASKS} tasks, {where}"
-    against = [("ansible-playbook, pipelining, ControlPersist", by_hand, "1.05")]
-    against += [("packer's ansible provisioner", packers, "0.3")] if packers else []
+    against = [("ansible-playbook, pipelining, ControlPersist", by_hand, Aim(1.05))]
+    against += [("packer's ansible provisioner", packers, Aim(0.3))] if packers else []
     return [
         Row(f"{case}{how}", name, min(mine).wall, min(theirs).wall, aim, f"ours: {min(mine)}; theirs: {min(theirs)}")
         for how, mine in (("", ours), (", with Mitogen", mitogens))

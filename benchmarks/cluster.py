@@ -19,7 +19,7 @@ import psutil
 from bakery.state.ssh_keys import make_keys
 from bakery.testing.folder.cloud import FolderCloud
 from bakery.testing.sshd import start_sshd
-from benchmarks.bench import BAKE, Failed, Project, Row, timed
+from benchmarks.bench import BAKE, Aim, Failed, Project, Row, timed
 from benchmarks.folder import IMAGEFILE
 from tests.contract.clusterrig import ClusterRig
 
@@ -49,13 +49,13 @@ def _rows(folder: Path, others: float) -> list[Row]:
     note = f"{note}; before it, others used {others:.0%} of this host"
     rounds = COUNT / (WORKERS * SLOTS)
     rows = [
-        Row(case, f"ideal: {rounds:g} times one build alone on the cluster", ours, rounds * single, "<= 1.15", note),
-        Row(case, "their tasks alone, which sleep, all slots busy", ours, rounds * SECONDS, "", ""),
+        Row(case, f"ideal: {rounds:g} times one build alone on the cluster", ours, rounds * single, Aim(1.15), note),
+        Row(case, "their tasks alone, which sleep, all slots busy", ours, rounds * SECONDS),
     ]
     if "alone" not in LEFT_OUT:
-        rows.append(Row(case, f"one `bake --jobs {WORKERS * SLOTS}` here", ours, _alone(folder / "alone"), "<= 1.15"))
+        rows.append(Row(case, f"one `bake --jobs {WORKERS * SLOTS}` here", ours, _alone(folder / "alone"), Aim(1.15)))
     if "ssh" not in LEFT_OUT:
-        rows.append(Row(case, "`concurrent.futures` over SSH", ours, _over_ssh(folder / "ssh"), "< 1"))
+        rows.append(Row(case, "`concurrent.futures` over SSH", ours, _over_ssh(folder / "ssh"), Aim(1.0)))
     return rows
 
 

@@ -66,7 +66,7 @@ def run(folder: Path) -> list[Row]:
             note = f"pip was ended after {LIMIT:g} s"
         seconds = steps(project)
         for case, name in (("first", "here"), ("kept in the cache", "kept")):
-            rows.append(Row(f"salt, {source}, {case}", "pip on the machine", seconds[name], seconds["pip"], "", note))
+            rows.append(Row(f"salt, {source}, {case}", "pip on the machine", seconds[name], seconds["pip"], None, note))
     return rows
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from bakery.state.ssh_keys import make_keys
 from bakery.testing.sshd import Server, start_sshd
-from benchmarks.bench import Row
+from benchmarks.bench import Aim, Row
 
 MEGABYTES: Final = 300
 FILES: Final = 10_000
@@ -81,18 +81,18 @@ def measure(server: Server, rounds: int) -> list[Row]:
         (
             f"`put` of {MEGABYTES} MB",
             "scp",
-            "1.1",
+            Aim(1.1),
             lambda: machine.put("big", folder / "out"),
             lambda: subprocess.run([*scp, folder / "big", f"{there}/out"], check=True),
         ),
         (
             f"`get` of {MEGABYTES} MB",
             "scp",
-            "",
+            None,
             lambda: machine.get(folder / "big", "in"),
             lambda: subprocess.run([*scp, f"{there}/big", folder / "in"], check=True),
         ),
-        (f"`copy` of {FILES} small files", "tar over ssh", "1.1", copy, tar),
+        (f"`copy` of {FILES} small files", "tar over ssh", Aim(1.1), copy, tar),
     ]
     note = f"connect {connect * 1000:.1f} ms, a command {call * 1000:.2f} ms"
     rows: list[Row] = []
