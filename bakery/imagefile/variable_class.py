@@ -227,6 +227,8 @@ def typed(cls: type, name: str, value: Any, origin: str) -> Any:
         ImagefileError: it cannot be, or is nothing that another process can be told.
     """
     wanted = hints_of(cls)[name]
+    if type(value) is wanted and wanted in (bool, int):
+        return value  # as nearly all of a matrix' many cells hold
     what = f"variable {name} is {repr_of(value)} ({origin}), which is not {shown_type(wanted)}"
     try:
         kind = f"{shown_type(wanted)}, the type of variable {name},"

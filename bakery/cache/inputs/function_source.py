@@ -9,7 +9,7 @@ import io
 import itertools
 import tokenize
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from types import CodeType
@@ -38,10 +38,10 @@ class Sources:
 
     def form(self, code: CodeType) -> Json:
         """Return data that is equal for functions that do the same, whatever their comments and their place."""
-        nodes, codes = self._file(code.co_filename)
+        file = self._file(code.co_filename)
         place = (code.co_name, code.co_firstlineno)
-        if codes.get(place) == code and place in nodes:
-            return ["source", text_of(_bare(nodes[place]))]
+        if file.codes.get(place) == code and place in file.nodes:
+            return ["source", file.text(place)]
         return self._bytecode(code)
 
     def _bytecode(self, code: CodeType) -> Json:
@@ -56,13 +56,26 @@ class Sources:
             try:
                 self._files[name] = _parse(name, Path(name).read_bytes(), docs=self._docs)
             except (OSError, SyntaxError, ValueError):
-                self._files[name] = ({}, {})  # gone, or being edited: the byte code stands for it
+                self._files[name] = _Parsed({}, {})  # gone, or being edited: the byte code stands for it
         return self._files[name]
 
 
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 _Node = ast.FunctionDef | ast.AsyncFunctionDef
-_Parsed = tuple[dict[_Place, _Node], dict[_Place, CodeType]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Parsed:
+    """A source file's functions, by place: their trees, what they compile to, and the texts of trees once asked for."""
+
+    nodes: dict[_Place, _Node]
+    codes: dict[_Place, CodeType]
+    _texts: dict[_Place, str] = field(default_factory=dict[_Place, str])
+
+    def text(self, place: _Place) -> str:
+        if place not in self._texts:
+            self._texts[place] = text_of(_bare(self.nodes[place]))
+        return self._texts[place]
 
 
 @lru_cache(maxsize=64)
@@ -80,7 +93,7 @@ def _parse(name: str, data: bytes, *, docs: bool) -> _Parsed:
     nodes = _unique((node.name, _first_line(node), node) for node in ast.walk(tree) if isinstance(node, FUNCTION))
     if not docs:
         _strip_docstrings(tree)
-    return nodes, codes
+    return _Parsed(nodes, codes)
 
 
 def _bare(node: _Node) -> _Node:
@@ -167,8 +180,13 @@ _GLOBAL = {"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_FR
 _ATTRIBUTE = {"LOAD_ATTR", "LOAD_METHOD"}
 
 
-def references(code: CodeType) -> Iterator[Reference]:
-    """Yield what a function and those nested in it refer to, in order; attributes of other things are not names."""
+@lru_cache(maxsize=4096)
+def references(code: CodeType) -> tuple[Reference, ...]:
+    """Return what a function and those nested in it refer to, in order; attributes of other things are not names."""
+    return tuple(_references(code))
+
+
+def _references(code: CodeType) -> Iterator[Reference]:
     steps = [step for step in dis.get_instructions(code) if step.opname not in ("EXTENDED_ARG", "NOP", "CACHE")]
     for index, step in enumerate(steps):
         if step.opname in _GLOBAL:
@@ -181,7 +199,7 @@ def references(code: CodeType) -> Iterator[Reference]:
             yield Reference(step.argval, tuple(imported), imported=True, level=level if isinstance(level, int) else 0)
     for nested in code.co_consts:
         if isinstance(nested, CodeType):
-            yield from references(nested)
+            yield from _references(nested)
 
 
 def _imports(steps: list[dis.Instruction]) -> int:
