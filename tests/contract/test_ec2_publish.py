@@ -90,10 +90,18 @@ def test_only_used_blocks_travel_and_the_image_can_be_started_and_kept(
     proxy.calls.clear()
     again = Life(PUBLISHER, tmp_path, number=2)
     changed = local(tmp_path / "web2.qcow2", {0: b"boot", 9: b"ROOT", 41: b"new"})
-    PUBLISHER.publish(changed, "web", again.claim("image"))
+    made_again = PUBLISHER.publish(changed, "web", again.claim("image"))
     assert puts(proxy) == [9, 40, 41], "what changed, what became empty, what is new"
+    kept_again = again.keep(made_again)
     again.ledger.undo(again.driver)
-    life.driver.delete(kept)
+
+    proxy.calls.clear()
+    third = Life(PUBLISHER, tmp_path, number=3)
+    PUBLISHER.publish(local(tmp_path / "web3.qcow2", {0: b"boot", 9: b"3", 41: b"new"}), "web", third.claim("image"))
+    assert puts(proxy) == [9], "what became empty before is empty in the parent"
+    third.ledger.undo(third.driver)
+    for image in (kept, kept_again):
+        life.driver.delete(image)
     assert cloud.left() == {}
 
 

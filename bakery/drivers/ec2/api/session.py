@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any
 
@@ -18,14 +19,27 @@ def open_session(account: Any) -> Any:
         PreflightError: no region is known.
     """
     import boto3
+    from botocore.session import get_session
 
     region = account.region or os.environ.get("AWS_REGION")
-    session = boto3.Session(profile_name=account.profile, region_name=region)
+    inner = get_session()
+    if account.profile is not None:
+        inner.set_config_variable("profile", account.profile)
+    inner.register_component("data_loader", _models(inner.get_config_variable("data_path")))
+    session = boto3.Session(botocore_session=inner, region_name=region)
     if not session.region_name:
         raise PreflightError("no AWS region is set", hint=REGION_HINT)
     for role in account.roles:
         session = _assume(session, role, account.endpoint_url)
     return session
+
+
+@functools.cache
+def _models(data_path: str | None) -> Any:
+    """Return what reads the services' descriptions, EC2's of a megabyte among them: once for all sessions."""
+    from botocore.loaders import create_loader
+
+    return create_loader(data_path)
 
 
 def _assume(session: Any, role: Role, endpoint_url: str | None) -> Any:

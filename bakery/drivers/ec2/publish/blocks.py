@@ -75,18 +75,17 @@ def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
-def changed(disk: Path, parent: Mapping[int, str]) -> Iterator[Block]:
-    """Yield the blocks that differ from a parent's, those that became empty too.
+def current(disk: Path, parent: Mapping[int, str]) -> Iterator[Block]:
+    """Yield the used blocks, and then, as the zeros that they have become, those that only a parent holds.
 
     Args:
         disk: the raw file.
-        parent: hexadecimal digests of the parent's used blocks.
+        parent: hexadecimal digests of the parent's blocks.
     """
     seen: set[int] = set()
     for block in used(disk):
         seen.add(block.index)
-        if parent.get(block.index) != block.digest.hex():
-            yield block
+        yield block
     for index in sorted(set(parent) - seen):
         yield Block(index=index, data=ZERO)
 

@@ -14,7 +14,7 @@ from typing import Any
 from bakery.drivers.ec2.api import tags
 from bakery.drivers.ec2.api.account import Ec2Cloud
 from bakery.drivers.ec2.image import images
-from bakery.drivers.ec2.publish.blocks import SIZE, Block, aggregate, changed, used
+from bakery.drivers.ec2.publish.blocks import SIZE, Block, aggregate, current
 from bakery.state.claim import Claim
 from bakery.util.files import write_whole
 
@@ -72,7 +72,7 @@ def upload(
     )
     made = SnapshotUpload(snapshot=started["SnapshotId"], whole=dict(known))
     intent.made(made.snapshot)
-    _put_all(cloud, made, changed(disk, known) if known else used(disk), claim)
+    _put_all(cloud, made, current(disk, known), known, claim)
     cloud.call(
         "complete_snapshot",
         "complete the snapshot",
@@ -88,12 +88,16 @@ def upload(
     return made
 
 
-def _put_all(cloud: Ec2Cloud, made: SnapshotUpload, blocks: Iterator[Block], claim: Claim) -> None:
-    """Put blocks, some at once; no more than that many are ever in memory."""
+def _put_all(
+    cloud: Ec2Cloud, made: SnapshotUpload, blocks: Iterator[Block], known: Mapping[int, str], claim: Claim
+) -> None:
+    """Put those blocks that are not known, some at once; no more than that many are ever in memory."""
     guard = threading.Lock()
 
     def put(block: Block) -> None:
-        digest = block.digest
+        digest = block.digest  # here, so that several processors do it
+        if known.get(block.index) == digest.hex():
+            return
         _put(cloud, made.snapshot, block, digest)
         with guard:
             made.digests[block.index] = digest

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bakery.drivers.ec2.publish.blocks import SIZE, ZERO, aggregate, changed, used
+from bakery.drivers.ec2.publish.blocks import SIZE, ZERO, aggregate, current, used
 
 
 def disk(path: Path, blocks: dict[int, bytes], count: int) -> Path:
@@ -32,10 +32,15 @@ def test_the_last_block_of_a_disk_that_is_no_multiple_is_filled_up(tmp_path: Pat
     assert [len(block.data) for block in used(path)] == [SIZE, SIZE]
 
 
-def test_a_delta_holds_what_changed_and_what_became_empty(tmp_path: Path) -> None:
+def test_the_disk_as_it_is_ends_with_what_became_empty(tmp_path: Path) -> None:
     old = {block.index: block.digest.hex() for block in used(disk(tmp_path / "a", {0: b"a", 1: b"b", 2: b"c"}, 4))}
     new = disk(tmp_path / "b", {0: b"a", 1: b"B", 3: b"d"}, 4)
-    assert [(block.index, block.data.rstrip(b"\0")) for block in changed(new, old)] == [(1, b"B"), (3, b"d"), (2, b"")]
+    assert [(block.index, block.data.rstrip(b"\0")) for block in current(new, old)] == [
+        (0, b"a"),
+        (1, b"B"),
+        (3, b"d"),
+        (2, b""),
+    ]
 
 
 def test_the_digest_of_digests_is_in_the_order_of_blocks() -> None:
@@ -48,13 +53,13 @@ def test_the_digest_of_digests_is_in_the_order_of_blocks() -> None:
     st.dictionaries(st.integers(0, 20), st.binary(min_size=1, max_size=9)),
     st.dictionaries(st.integers(0, 20), st.binary(min_size=1, max_size=9)),
 )
-def test_a_parent_with_its_delta_is_the_new_disk(old: dict[int, bytes], new: dict[int, bytes]) -> None:
+def test_a_parent_with_what_is_current_is_the_new_disk(old: dict[int, bytes], new: dict[int, bytes]) -> None:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
         first, second = disk(Path(folder, "a"), old, 21), disk(Path(folder, "b"), new, 21)
         found = {block.index: block.data for block in used(first)}
         known = {block.index: block.digest.hex() for block in used(first)}
-        found |= {block.index: block.data for block in changed(second, known)}
+        found |= {block.index: block.data for block in current(second, known)}
         whole = b"".join(found.get(index, ZERO) for index in range(21))
         assert whole == second.read_bytes()
