@@ -63,7 +63,10 @@ def render(template: str, **values: Any) -> str:
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+    from bakery.reporting.compiled_templates import CompiledTemplates
+
     environment = Environment(
+        bytecode_cache=CompiledTemplates(),
         loader=PackageLoader("bakery.reporting"),
         autoescape=select_autoescape(enabled_extensions=("j2",), default=True, disabled_extensions=("js",)),
         undefined=StrictUndefined,
