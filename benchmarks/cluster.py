@@ -108,7 +108,7 @@ def _on_cluster(folder: Path) -> tuple[float, float, str]:
         single,
         (
             f"one build alone took {single:.2f} s; tasks filled {busy:.0%} of the slots' time; "
-        f"{memory:.1f} MB of memory a build at the client (aim: under 5); "
+            f"{memory:.1f} MB of memory a build at the client (aim: under 5); "
             f"processor time a build in ms: {each}"
         ),
     )
