@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import inspect
 import re
 import runpy
@@ -234,3 +235,21 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert others == {"bakery.drivers.base.Driver"}
     assert len(documented) == len({*documented})
     assert ".. automodule:: bakery.errors" in REFERENCE
+
+
+def test_the_picture_is_of_a_run_of_the_example() -> None:
+    text = html.unescape(re.sub(r"<[^>]+>", "", (ROOT / "docs" / "run.svg").read_text(encoding="utf-8")))
+    words = text.replace("\xa0", " ")
+    example = runpy.run_path(str(ROOT / "imagefile.py.example"))
+    build = f"{example['web'].__name__}@{example['laptop'].__name__}"
+    for part in (
+        "$ bake",
+        f"{build}",
+        "task 1/2 nginx",
+        "task 2/2 harden",
+        "web-bookworm is kept",
+        "tests passed",
+        "`bake ssh",
+    ):
+        assert part in words
+    assert not {"warning", "emulated", "FAILED"} & set(words.split())  # as a reader should first see it
