@@ -47,6 +47,28 @@ def test_an_entry_is_found_by_its_file_name(listing: str) -> None:
     assert find(listing, ["/bookworm/disk.qcow2"], address="x") == Checksum("sha256", A)
 
 
+FEDORA = f"""-----BEGIN PGP SIGNED MESSAGE-----
+Hash: SHA256
+
+# Fedora-Cloud-Base-AmazonEC2-44-1.7.x86_64.raw.xz: 541542268 bytes
+SHA256 (Fedora-Cloud-Base-AmazonEC2-44-1.7.x86_64.raw.xz) = {B}
+# Fedora-Cloud-Base-Generic-44-1.7.x86_64.qcow2: 532217856 bytes
+SHA256 (Fedora-Cloud-Base-Generic-44-1.7.x86_64.qcow2) = {A}
+"""
+"""The form that projects which read Fedora's list have in their tests; the digests are ours."""
+
+
+@pytest.mark.parametrize(
+    ("listing", "name"),
+    [
+        (FEDORA, "Fedora-Cloud-Base-Generic-44-1.7.x86_64.qcow2"),
+        (f"{A}  Arch-Linux-x86_64-cloudimg.qcow2\n", "Arch-Linux-x86_64-cloudimg.qcow2"),
+    ],
+)
+def test_lists_in_the_form_of_a_publishers_own_are_read(listing: str, name: str) -> None:
+    assert find(listing, [name], address="x") == Checksum("sha256", A)
+
+
 def test_the_strongest_algorithm_wins() -> None:
     assert find(f"{A}  disk\n{LONG}  disk\n", ["disk"], address="x") == Checksum("sha512", LONG)
 
