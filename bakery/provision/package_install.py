@@ -20,15 +20,16 @@ LOCK_TIMEOUT: Final = 600
 """Seconds that another package manager has to end: a first boot's unattended upgrade takes minutes."""
 ATTEMPTS: Final = 5
 _SERVER: Final = re.compile(
-    r"\b(?:50[0234]|429)\s{1,2}(?:[A-Z][a-z]{2}|\[IP)|(?:Status code|returned error): (?:50[0234]|429)\b"
+    r"\b(?:50[0234]|429)\s{1,2}(?:[A-Z][a-z]{2}|\[IP)|(?:Status code:|returned error:|HTTP) (?:50[0234]|429)\b"
     r"|Connection (?:failed|refused|reset|timed out)|[Tt]imed? ?out|Could not connect to \S+:\d|Unable to connect"
     r"|Failed to connect to \S+(?: port |:)\d|Hash Sum mismatch|File has unexpected size|Network is unreachable"
     r"|Curl error \((?:7|18|28|35|52|56)\)|failed retrieving file|is temporarily unaccessible"
     r"|temporary error|remote server returned error|could not connect to server \(check|opening \S+: IO ERROR"
+    r"|HTTP: unrecognized server error"
 )
 _DNS: Final = re.compile(
     r"Temporary failure resolving|Could not resolve (?:host|')|Temporary failure in name resolution|DNS lookup error"
-    r"|transient error \(try again later\)"
+    r"|: DNS: |transient error \(try again later\)"
 )
 _LOCK: Final = re.compile(
     r"Could not get lock|Unable to (?:acquire|lock)|is another process using it|unable to lock database|ZYPP.*locked"
@@ -36,7 +37,8 @@ _LOCK: Final = re.compile(
 )
 _SCRIPT: Final = re.compile(
     r"(%\w+)\((\S+)\) scriptlet failed, exit status (\d+)"
-    r"|ERROR: (\S+)\.(\S+): script exited with error (\d+)|error: (command failed to execute correctly)"
+    r"|ERROR: (?:\S+/)?([^\s/]+)\.([\w-]+): (?:script )?exited with error (\d+)"
+    r"|error: (command failed to execute correctly)"
 )
 
 

@@ -104,7 +104,7 @@ def test_a_package_that_is_not_there_is_named_and_not_asked_for_again(manager: s
         ("E: Failed to fetch http://x/InRelease  Temporary failure resolving 'x'", MirrorFailed),
         ("E: Failed to fetch http://x/y.deb  Could not connect to x:80", MirrorFailed),
         ("error: failed to synchronize all databases (unable to lock database)", LockHeld),
-        # All below were seen: dnf 4.14 and 5.4, zypper 1.14.42 and 1.14.101, pacman 6.0 and 7.1, apk 2.14.
+        # All below were seen: dnf 4.14 and 5.4, zypper 1.14.42 and 1.14.101, pacman 6.0 and 7.1, apk 2.14 and 3.0.
         (
             "- Status code: 503 for http://x/rpm/repodata/repomd.xml (IP: 127.0.0.1)\nNo match for argument: x",
             MirrorFailed,
@@ -119,6 +119,9 @@ def test_a_package_that_is_not_there_is_named_and_not_asked_for_again(manager: s
         ("WARNING: updating and opening http://x/apk: remote server returned error (try 'apk update')", MirrorFailed),
         ("WARNING: updating and opening http://x/apk: could not connect to server (check repositories", MirrorFailed),
         ("WARNING: updating and opening http://x/apk: IO ERROR", MirrorFailed),
+        ("WARNING: updating and opening http://x/APKINDEX.tar.gz: HTTP 503: Service Unavailable", MirrorFailed),
+        ("WARNING: updating and opening http://x/APKINDEX.tar.gz: HTTP: unrecognized server error", MirrorFailed),
+        ("WARNING: updating and opening http://x/APKINDEX.tar.gz: DNS: name does not exist", MirrorFailed),
         ("ERROR: Unable to lock database: Interrupted system call", LockHeld),
     ],
 )
@@ -159,6 +162,7 @@ def test_a_restart_that_zypper_asks_for_is_no_failure() -> None:
     [
         ("warning: %post(x-1-1.noarch) scriptlet failed, exit status 3", "the script %post of x-1-1.noarch ended"),
         ("ERROR: x-1-r0.post-install: script exited with error 3", "the script post-install of x-1-r0 ended"),
+        ("ERROR: lib/apk/exec/x-1-r0.post-install: exited with error 3", "the script post-install of x-1-r0 ended"),
         ("error: command failed to execute correctly", "a package's script failed"),
     ],
 )
