@@ -63,6 +63,8 @@ def upgrade(m: Machine) -> None:
 
 """
 """As a user does it, with the settings that the base has; sid has no suites beside itself."""
+PATIENCE = "30m"
+"""How long a machine may boot: where several are emulated at once, one has a tenth of a processor."""
 LONG = "project-in-a-folder-" * 8
 """Paths as long as users have them: some tools take none of more than 255 bytes in an option."""
 PASSED = re.compile(r"(\d+) passed")
@@ -121,7 +123,7 @@ def image(host: HostRoot, way: str, guest: str) -> Trial:
     folder.mkdir(parents=True)
     (folder / "imagefile.py").write_text(imagefile(way, guest), encoding="utf-8")
     inside = f"{host.srv}/images/{way}-{guest}/{LONG}"
-    options = ("--no-cache", *OPTIONS.get(way, ()))
+    options = ("--no-cache", "--connect-timeout", PATIENCE, *OPTIONS.get(way, ()))
     done = host.run("bake", "-C", inside, "--format", "json", "--color", "never", "build", *options)
     print(done.stdout[-6000:])
     outcome = "ok" if done.returncode == 0 else f"{first_error(done.stdout)} (exit code {done.returncode})"
