@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from bakery.drivers.qemu.acceleration import choose
 from bakery.state.project import cache_folder
 from bakery.util.context import WorkContext
 
+LOOK = 0.02
+"""Seconds between two looks at a process's memory."""
 BAKE = [sys.executable, "-m", "bakery"]
 
 
@@ -83,13 +86,28 @@ def cost(words: Sequence[str | Path], cwd: Path, environ: Mapping[str, str] | No
             stdout=said,
             stderr=subprocess.STDOUT,
         )
-        _, status, usage = os.wait4(process.pid, 0)
+        ended, memory = 0, 0.0
+        while not ended:
+            # Not ru_maxrss: it is at least what this process has, as it is kept from before the child's exec.
+            memory = _peak(process.pid) or memory
+            time.sleep(LOOK)
+            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
         process.returncode = os.waitstatus_to_exitcode(status)
         wall = time.perf_counter() - started
         if process.returncode:
             said.seek(0)
             raise Failed(f"{' '.join(map(str, words))}: exit code {process.returncode}\n{said.read()[-3000:]}")
-    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    return Cost(wall, usage.ru_utime + usage.ru_stime, memory)
+
+
+def _peak(pid: int) -> float:
+    """Return the most memory that a process had, in MB; 0 when it has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except OSError:
+        return 0.0
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found[1]) / 1024 if found else 0.0
 
 
 @dataclass
