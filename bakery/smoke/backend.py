@@ -9,9 +9,12 @@ from testinfra.backend.base import BaseBackend, CommandResult
 from testinfra.host import Host
 
 from bakery.smoke.ansible_modules import AnsibleModules
+from bakery.smoke.elsewhere import change
+from bakery.smoke.foresight import Foresight
 from bakery.smoke.job import CloneAccess
-from bakery.smoke.prefetch import PrefetchedFacts, is_question
-from bakery.smoke.shell import Reply, Shell
+from bakery.smoke.prefetch import PrefetchedFacts
+from bakery.smoke.questions import is_question
+from bakery.smoke.shell import Shell
 from bakery.smoke.strict import StrictHost
 
 COMMAND_TIMEOUT: Final = 300.0
@@ -24,16 +27,19 @@ class MachineBackend(BaseBackend):  # type: ignore[misc]  # testinfra ships no t
         name: the machine's name in messages.
         shell: the shell that is open there.
         access: the way to it, for Ansible; None where there is no other than the shell.
+        foresight: what the machines that are tested together share.
     """
 
     NAME = "bakery"
     HAS_RUN_ANSIBLE = True
 
-    def __init__(self, name: str, shell: Shell, access: CloneAccess | None = None) -> None:
+    def __init__(
+        self, name: str, shell: Shell, access: CloneAccess | None = None, foresight: Foresight | None = None
+    ) -> None:
         super().__init__(name)
         self._shell = shell
         self._access = access
-        self.facts = PrefetchedFacts(shell.ask)
+        self.facts = PrefetchedFacts(shell, foresight=foresight, machine=name)
 
     def run(self, command: str, *args: str, **kwargs: Any) -> CommandResult:
         """Run a command.
@@ -46,10 +52,14 @@ class MachineBackend(BaseBackend):  # type: ignore[misc]  # testinfra ships no t
         Raises:
             CommandTimeoutError: it took longer; it and its children were ended.
         """
-        line = self.get_command(command, *args)
-        reply = None if self.sudo else self.facts.answer(line)
-        if reply is None:
-            reply = self._ask(line, self.quote(command, *args), kwargs.get("timeout", COMMAND_TIMEOUT))
+        line, question = self.get_command(command, *args), self.quote(command, *args)
+        timeout = kwargs.get("timeout", COMMAND_TIMEOUT)
+        if is_question(question):
+            sudo = self.sudo_user or "" if line != question else None
+            reply = self.facts.ask(question, line, sudo, timeout)
+        else:
+            change(self.facts)
+            [reply] = self._shell.ask(line, timeout=timeout)
         return self.result(reply.exited, self.encode(line), reply.stdout, reply.stderr)
 
     def run_ansible(self, module_name: str, module_args: str | None = None, **options: Any) -> dict[str, Any]:
@@ -57,7 +67,7 @@ class MachineBackend(BaseBackend):  # type: ignore[misc]  # testinfra ships no t
         try:
             return self._ansible.run(module_name, module_args, **options)
         finally:
-            self.facts.forget()
+            change(self.facts)
 
     def get_variables(self) -> dict[str, Any]:
         """Return Ansible's variables of the machine."""
@@ -87,14 +97,15 @@ class MachineBackend(BaseBackend):  # type: ignore[misc]  # testinfra ships no t
         """Encode a command, also one with a file name that is not UTF-8."""
         return data.encode(errors="surrogateescape")
 
-    def _ask(self, line: str, inner: str, timeout: float | None) -> Reply:
-        if not is_question(inner):
-            self.facts.forget()
-        [reply] = self._shell.ask(line, timeout=timeout)
-        return reply
 
-
-def host(name: str, shell: Shell, *, strict: bool = True, access: CloneAccess | None = None) -> Host:
+def host(
+    name: str,
+    shell: Shell,
+    *,
+    strict: bool = True,
+    access: CloneAccess | None = None,
+    foresight: Foresight | None = None,
+) -> Host:
     """Make testinfra's Host over a shell.
 
     Args:
@@ -102,8 +113,9 @@ def host(name: str, shell: Shell, *, strict: bool = True, access: CloneAccess | 
         shell: the shell that is open there.
         strict: whether testinfra's known wrong answers are put right.
         access: the way to the machine, for Ansible.
+        foresight: what the machines that are tested together share.
     """
-    backend = MachineBackend(name, shell, access)
+    backend = MachineBackend(name, shell, access, foresight)
     connected = StrictHost(backend) if strict else Host(backend)
     backend.set_host(connected)
     return connected

@@ -45,6 +45,17 @@ def watch(shell: Shell, facts: PrefetchedFacts) -> None:
     _install()
 
 
+def change(facts: PrefetchedFacts) -> None:
+    """Forget what is known of a machine before a command that may change something, and of all others: it reaches them.
+
+    Args:
+        facts: of the machine that it runs on.
+    """
+    facts.change()
+    for _, others in _WATCHED:
+        others.forget()
+
+
 def _heard(event: str, _: object = ()) -> None:
     """Take an audit event."""
     if event not in LASTING and event != "time.sleep":

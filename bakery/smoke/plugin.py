@@ -19,6 +19,7 @@ from bakery.smoke.child import EventPipe, job_line, watch_parent
 from bakery.smoke.collect import MarkedTests, PathCollector, Tests
 from bakery.smoke.connect import connect
 from bakery.smoke.elsewhere import watch
+from bakery.smoke.foresight import Foresight
 from bakery.smoke.identity import SCRIPT, Identity
 from bakery.smoke.job import CloneAccess, SmokeJob
 from bakery.smoke.node_hosts import NodeHosts
@@ -46,6 +47,7 @@ class Session:
         self.read = ReadInputs(job.imagefile.parent, {job.imagefile, *(test.file for test in job.tests)})
         self.tests = Tests(job, config, self.read)
         self.identity = Identity()
+        self.foresight = Foresight()
         self.redact = Redactor()
         self.send = EventPipe(events).send
         self._connection: Transport | None = None
@@ -73,7 +75,9 @@ class Session:
             ) from error
         self.identity = Identity.parse(reply.stdout.decode(errors="replace"))
         access = CloneAccess(endpoint=self.job.endpoint, keys=self.job.keys)
-        host = make_host(self.job.endpoint.host, self._shell, strict=self.job.strict_host, access=access)
+        host = make_host(
+            self.job.endpoint.host, self._shell, strict=self.job.strict_host, access=access, foresight=self.foresight
+        )
         watch(self._shell, _facts_of(host))
         return host
 
@@ -102,7 +106,11 @@ class Session:
         transport = connect(access.endpoint, access.keys)
         shell = Shell(transport.open_shell)
         self._others.append((transport, shell))
-        host = make_host(name, shell, strict=self.job.strict_host, access=access)
+        return self._host(name, shell, access)
+
+    def _host(self, name: str, shell: Shell, access: CloneAccess) -> Host:
+        strict = self.job.strict_host
+        host = make_host(name, shell, strict=strict, access=access, foresight=self.foresight)
         watch(shell, _facts_of(host))
         return host
 

@@ -1,312 +1,306 @@
 """What is known of the machine already, so that an assert need not ask again.
 
 testinfra asks in shell commands; most of them are a handful of well-known words. Those are answered from facts that
-were fetched together, in one round trip. Two things keep the answers right:
+were fetched together, in one round trip; and what a suite asked when it ran last is asked ahead of it, behind a
+question that has to go to the machine anyhow. The answers are those of a plain run that is at most a second quicker:
 
-- Whatever is not known to be a mere question may change anything. It runs, and every fact is forgotten.
+- Whatever is not known to be a mere question may change anything. It runs alone, and every fact is forgotten, those of
+  other machines too.
 - States that change by themselves (services, sockets, files) are good for one second, and for one answer to each
   question, so that a loop that waits for something always asks the machine.
+- No answer is older than one that was given before: when the machine is asked something anew, older states are gone.
 """
 
 from __future__ import annotations
 
-import re
-import shlex
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from bakery.smoke.shell import Reply
+from bakery.smoke.fact_groups import Group, Verbatim, group_of
+from bakery.smoke.foresight import LONGEST, Asked, Foresight
+from bakery.smoke.shell import CommandTimeoutError, Pending, Reply, Request
+from bakery.util.results import Lost
 
 FRESH: Final = 1.0
 """Seconds for which a state that changes by itself is believed."""
 CHEAP: Final = 0.05
 """Seconds: a group of states that takes longer to fetch is fetched once; later questions go to the machine alone."""
-
-_SYSTEM: Final = (
-    "uname -s",
-    "uname -m",
-    "uname -r",
-    "cat /etc/os-release",
-    "test -d /run/systemd/system/",
-    "command -v command",
-    "command -v systemctl",
-    "command -v ss",
-    "command -v netstat",
-    "command -v dpkg-query",
-    "command -v rpm",
-    "command -v apk",
-)
-_UNITS: Final = "systemctl show --no-pager --property=Id,Names,LoadState,ActiveState,UnitFileState '*'"
-INSTANCES: Final = r"${Architecture}\t${Status}\t${Version}\n"
-"""What `StrictPackage` asks dpkg-query of a package: a line for each architecture that it is there for."""
-_PACKAGES: Final = r"dpkg-query -W -f '${Package}\t${Architecture}\t${Status}\t${Version}\n'"
-_FILE: Final = (
-    'p=%s; for t in e f d x p S L; do if test -$t "$p"; then echo 0; else echo 1; fi; done; '
-    "stat -Lc '%%U:%%u:%%G:%%g:%%a:%%Y:%%s:%%i' \"$p\" 2>&1"  # a name may have blanks: "domain users"
-)
-_FLAGS: Final = ("-e", "-f", "-d", "-x", "-p", "-S", "-L")
-_FIELDS: Final = ("%U", "%u", "%G", "%g", "%a", "%Y", "%s", "%i")
-
-_QUESTIONS: Final = frozenset(
-    {
-        "cat",
-        "cut",
-        "df",
-        "dpkg-query",
-        "free",
-        "getent",
-        "grep",
-        "id",
-        "ls",
-        "lsblk",
-        "md5sum",
-        "netstat",
-        "printenv",
-        "ps",
-        "readlink",
-        "realpath",
-        "sha256sum",
-        "stat",
-        "test",
-        "uname",
-        "wc",
-    }
-)
-"""Programs that only look, whatever their arguments are."""
-_CAREFUL: Final[Mapping[str, frozenset[str]]] = {
-    "systemctl": frozenset(
-        {"is-active", "is-enabled", "is-failed", "is-system-running", "list-unit-files", "show", "status"}
-    ),
-    "command": frozenset({"-v"}),
-    "dpkg": frozenset({"--print-architecture"}),
-    "apk": frozenset({"-e", "info"}),
-    "rpm": frozenset({"-q"}),
-    "ss": frozenset({"--numeric"}),
-}
-"""Programs that only look when this is their first argument."""
-_PIPED: Final = re.compile(
-    r"systemctl list-unit-files \| grep -q [\"'][^\"'$`]*[\"']|(md5|sha256)sum [\w@%+=:,./-]+ \| cut -d ?' ' -f ?1"
-)
-"""testinfra's own questions that are pipelines."""
-
-Ask = Callable[..., list[Reply]]
+FIRST, LEAST, MOST = 16, 4, 64
+"""How much is asked ahead: it grows while all of it is used in time, and shrinks when answers grow old."""
+LARGE: Final = 1 << 18
+"""Bytes of an answer that is not asked for ahead."""
 
 
-def plain_words(command: str) -> list[str]:
-    """Split a command into words if a shell would do nothing else with it; empty where it would."""
-    try:
-        words = shlex.split(command)
-    except ValueError:
-        return []
-    return words if shlex.join(words) == command else []
+class Asks(Protocol):
+    """The shell of a machine."""
 
-
-def is_question(command: str) -> bool:
-    """Say whether a command is known to change nothing."""
-    words = plain_words(command)
-    if not words:
-        return _PIPED.fullmatch(command) is not None
-    program = words[0].rsplit("/", 1)[-1]
-    return program in _QUESTIONS or (len(words) > 1 and words[1] in _CAREFUL.get(program, ()))
-
-
-class _Group(Protocol):
-    """Answers that are fetched together."""
-
-    def commands(self) -> Iterable[str]:
-        """Return what to run on the machine."""
+    def begin(self, *requests: Request) -> list[Pending]:
+        """Send questions; see `Shell`."""
         ...
 
-    def read(self, replies: list[Reply]) -> Mapping[str, Reply]:
-        """Turn what came back into answers, by question."""
+    def take(self, pending: Pending) -> Reply:
+        """Return an answer; see `Shell`."""
+        ...
+
+    def ask_with(
+        self, requests: list[Request], ahead: list[Request], timeout: float | None
+    ) -> tuple[list[Reply], list[Pending]]:
+        """Ask, and send questions behind; see `Shell`."""
         ...
 
 
 @dataclass
 class _Fetched:
-    answers: Mapping[str, Reply]
+    """Answers that come, or came, together.
+
+    Args:
+        group: reads them.
+        pending: what was sent.
+        order: the round trip's number.
+        at: when it was sent.
+        cost: seconds that it took; 0 where nobody waited.
+        alone: True where the group is one question, for the shell that tests use.
+        planned: the questions that it is for, and the turn of the test that will ask each.
+        given: those that were answered.
+    """
+
+    group: Group
+    order: int
     at: float
-    cost: float
-    lasting: bool
+    pending: list[Pending] = field(default_factory=list[Pending])
+    cost: float = 0.0
+    alone: bool = False
+    planned: dict[str, int] = field(default_factory=dict[str, int])
     given: set[str] = field(default_factory=set[str])
+    answers: Mapping[str, Reply] | None = None
 
 
 class PrefetchedFacts:
     """Answers questions about a machine, from memory where that is right.
 
     Args:
-        ask: runs commands on the machine and returns their replies, in one round trip.
+        shell: asks the machine.
         clock: seconds, always rising.
+        foresight: what its tests asked earlier.
+        machine: its name there.
+        interpreter: the program that runs commands of tests, asked for once it is needed.
     """
 
-    def __init__(self, ask: Ask, clock: Callable[[], float] = time.monotonic) -> None:
-        self._ask = ask
+    def __init__(
+        self,
+        shell: Asks,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        foresight: Foresight | None = None,
+        machine: str = "",
+        interpreter: Callable[[], str] = lambda: "/bin/sh",
+    ) -> None:
+        self._shell = shell
         self._clock = clock
-        self._fetched: dict[str, _Fetched] = {}
+        self._foresight = foresight or Foresight()
+        self._machine = machine
+        self._interpreter = interpreter
+        self._lasting: dict[str, _Fetched] = {}
+        self._states: dict[str, list[_Fetched]] = {}
+        self._dear: set[str] = set()
+        self._window = FIRST
         self.believe_states = True
         """False where something else than our questions may change the machine: all but what it is goes to it then."""
 
+    def change(self) -> None:
+        """Note that a command runs which may change something."""
+        self._foresight.note(None)
+        self.forget()
+
     def forget(self) -> None:
         """Ask the machine again for everything: something may have changed."""
-        self._fetched.clear()
+        self._lasting.clear()
+        self._dear.clear()
+        self.forget_states()
 
     def forget_states(self) -> None:
         """Ask again for what changes by itself, and may just have done so."""
-        self._fetched = {name: fetched for name, fetched in self._fetched.items() if fetched.lasting}
+        self._states.clear()
 
-    def answer(self, command: str) -> Reply | None:
-        """Return the answer, or None where the machine itself must be asked."""
-        name, group, lasting = _group(plain_words(command), command)
-        if group is None or not (name == "system" or self.believe_states):
+    def ask(self, question: str, line: str, sudo: str | None, timeout: float | None) -> Reply:
+        """Answer a question, from memory or by the machine.
+
+        Args:
+            question: what is known to change nothing,
+            line: and how it is run.
+            sudo: as whom; see `Asked`.
+            timeout: seconds.
+
+        Raises:
+            CommandTimeoutError: it took longer; it and its children were ended.
+        """
+        asked, began = Asked(self._machine, question, sudo), self._clock()
+        self._foresight.note(asked)
+        reply = self.answer(question) if sudo is None else self._foretold(_alone(asked), line)
+        if reply is not None:
+            self._ask_on()
+        else:
+            [reply] = self._send([Request(line, self._interpreter())], timeout)
+        slow = self._clock() - began > FRESH
+        if slow or len(line) > LONGEST or len(reply.stdout) > LARGE or asked.line != line:
+            self._foresight.unsay()
+        return reply
+
+    def answer(self, question: str) -> Reply | None:
+        """Return the answer to a question without sudo, or None where the machine itself must be asked."""
+        name, group, lasting = group_of(question)
+        if name != "system" and not self.believe_states:
             return None
-        old = self._fetched.get(name)
-        if old is None or not (lasting or self._fresh(old) or old.cost > CHEAP):
-            old = self._fetch(name, group, lasting)
-        elif not lasting and (not self._fresh(old) or command in old.given):
+        if group is not None and lasting:
+            fetched = self._lasting.get(name) or self._fetch(group)
+            self._lasting[name] = fetched
+            if (reply := self._read(fetched).get(question)) is not None:
+                return reply
+            group = None
+        reply = self._foretold(_alone(Asked(self._machine, question)), question) or self._foretold(name, question)
+        if reply is not None or group is None or name in self._dear or self._was_given(name, question):
+            return reply
+        fetched = self._fetch(group)
+        self._states.setdefault(name, []).append(fetched)
+        if fetched.cost > CHEAP:
+            self._dear.add(name)
+        return self._give(fetched, question)
+
+    # ---- states -----------------------------------------------------------------------------------------------
+
+    def _foretold(self, name: str, line: str) -> Reply | None:
+        """Return an answer that has come already, or is on its way."""
+        if not self.believe_states:
             return None
-        old.given.add(command)
-        return old.answers.get(command)
+        turn = self._foresight.turn
+        for fetched in self._states.get(name, ()):
+            mine = fetched.planned.get(line, turn) == turn
+            if (
+                mine
+                and line not in fetched.given
+                and self._holds(fetched)
+                and (reply := self._give(fetched, line)) is not None
+            ):
+                return reply
+        return None
 
-    def _fresh(self, fetched: _Fetched) -> bool:
-        return self._clock() - fetched.at <= FRESH
+    def _holds(self, fetched: _Fetched) -> bool:
+        """Say whether answers are fresh, and none that was given is newer."""
+        return fetched.order >= self._foresight.given and self._clock() - fetched.at <= FRESH
 
-    def _fetch(self, name: str, group: _Group, lasting: bool) -> _Fetched:
+    def _was_given(self, name: str, line: str) -> bool:
+        return any(line in each.given and self._holds(each) for each in self._states.get(name, ()))
+
+    def _give(self, fetched: _Fetched, line: str) -> Reply | None:
+        reply = self._read(fetched).get(line)
+        if reply is not None:
+            fetched.given.add(line)
+            self._foresight.given = max(self._foresight.given, fetched.order)
+        return reply
+
+    def _read(self, fetched: _Fetched) -> Mapping[str, Reply]:
+        if fetched.answers is None:
+            try:
+                fetched.answers = fetched.group.read([self._shell.take(each) for each in fetched.pending])
+            except (Lost, CommandTimeoutError):
+                self.forget()  # what was sent ahead is gone; the machine will be asked, and that will tell
+                fetched.answers = {}
+        return fetched.answers
+
+    # ---- round trips ------------------------------------------------------------------------------------------
+
+    def _fetch(self, group: Group) -> _Fetched:
         began = self._clock()
-        answers = group.read(self._ask(*group.commands()))
-        ended = self._clock()
-        self._fetched[name] = _Fetched(answers, ended, ended - began, lasting)
-        return self._fetched[name]
+        replies = self._send([Request(command) for command in group.commands()], None)
+        return _Fetched(group, self._foresight.given, began, cost=self._clock() - began, answers=group.read(replies))
+
+    def _send(self, requests: list[Request], timeout: float | None) -> list[Reply]:
+        """Ask something, and behind it what will be asked next."""
+        order = self._foresight.given = self._foresight.next_order()
+        ahead = self._plan(order)
+        replies, pending = self._shell.ask_with(requests, self._requests(ahead), timeout)
+        _hand_out(pending, ahead)
+        return replies
+
+    def _ask_on(self) -> None:
+        """Send more ahead when half of it is used up."""
+        left = sum(len(each.planned.keys() - each.given) for held in self._states.values() for each in held)
+        if not self.believe_states or left >= self._window // 2:
+            return
+        if ahead := self._plan(self._foresight.next_order()):
+            self._window = min(MOST, self._window + LEAST)
+            _hand_out(self._shell.begin(*self._requests(ahead)), ahead)
+
+    def _requests(self, ahead: list[_Fetched]) -> list[Request]:
+        return [
+            Request(command, self._interpreter()) if each.alone else Request(command)
+            for each in ahead
+            for command in each.group.commands()
+        ]
+
+    def _plan(self, order: int) -> list[_Fetched]:
+        """Choose what to ask ahead, and enter it among what is known."""
+        self._drop_old()
+        plan: list[_Fetched] = []
+        if not self.believe_states:
+            return plan
+        seen = {(self._foresight.turn, each) for each in self._foresight.asked}
+        for turn, asked in self._foresight.upcoming(self._machine):
+            name, group, lasting = self._place(asked)
+            if lasting:
+                if name not in self._lasting:
+                    plan.append(_Fetched(group, order, self._clock()))
+                    self._lasting[name] = plan[-1]
+                continue
+            if (turn, asked) in seen or len(plan) >= self._window:
+                break  # a test that asks the same once more waits for something
+            seen.add((turn, asked))
+            if (held := self._room(name, asked.line, turn)) is None:
+                held = _Fetched(group, order, self._clock(), alone=name == _alone(asked))
+                plan.append(held)
+                self._states.setdefault(name, []).append(held)
+            held.planned[asked.line] = turn
+        return plan
+
+    def _place(self, asked: Asked) -> tuple[str, Group, bool]:
+        """Say what is asked ahead for a question: the facts' name, the group, and whether that lasts."""
+        name, group, lasting = group_of(asked.question) if asked.sudo is None else ("", None, False)
+        known = self._lasting[name].answers if name in self._lasting else None
+        if group is not None and (name.startswith("file ") or (lasting and (known is None or asked.line in known))):
+            return name, group, lasting
+        return _alone(asked), Verbatim((asked.line,)), False
+
+    def _room(self, name: str, line: str, turn: int) -> _Fetched | None:
+        """Return what is held already and may answer a question, of a test that will ask it."""
+        for held in self._states.get(name, ()):
+            if held.order >= self._foresight.given and line not in held.given and held.planned.get(line, turn) == turn:
+                return held
+        return None
+
+    def _drop_old(self) -> None:
+        """Forget states that will not be used any more; ask less ahead where they grew old unused."""
+        turn = self._foresight.turn
+        for name, known in [*self._states.items()]:
+            held = [each for each in known if self._holds(each)]
+            for each in known:
+                old = self._clock() - each.at > FRESH
+                if old and any(when >= turn for line, when in each.planned.items() if line not in each.given):
+                    self._window = max(LEAST, self._window - 1)
+            if held:
+                self._states[name] = held
+            else:
+                del self._states[name]
 
 
-def _group(words: list[str], command: str) -> tuple[str, _Group | None, bool]:
-    """Find the group that may know the answer: its name, the group, and whether it lasts until something is changed."""
-    if command in _SYSTEM:
-        return "system", _System(), True
-    match words:
-        case ["systemctl", "is-active" | "is-enabled", _]:
-            return "units", _Units(), False
-        case ["dpkg-query", "-f", form, "-W", _] if form in ("${Status}", "${Status} ${Version}", INSTANCES):
-            return "packages", _Packages(), True
-        case ["test", flag, path] if flag in _FLAGS:
-            return f"file {path}", _File(path), False
-        case ["stat", "-Lc", form, path] if form in _FIELDS:
-            return f"file {path}", _File(path), False
-        case [program, "--numeric", "--listening", "--tcp" | "--udp" | "--unix"] if program.endswith("ss"):
-            return (
-                "sockets",
-                _Verbatim(tuple(f"{program} --numeric --listening --{k}" for k in ("tcp", "udp", "unix"))),
-                False,
-            )
-    return "", None, False
+def _alone(asked: Asked) -> str:
+    """Name the facts that are one question's answer."""
+    return f"alone {asked.line}"
 
 
-@dataclass(frozen=True)
-class _Verbatim:
-    """The very commands of the questions, run together."""
-
-    questions: tuple[str, ...]
-
-    def commands(self) -> Iterable[str]:
-        return self.questions
-
-    def read(self, replies: list[Reply]) -> Mapping[str, Reply]:
-        return dict(zip(self.questions, replies, strict=True))
-
-
-class _System:
-    """What the machine is, found out by one shell: programs that are started cost more than what they say."""
-
-    def commands(self) -> Iterable[str]:
-        return ("; ".join(f"{question} 2>/dev/null; printf '\\001%d\\002' $?" for question in _SYSTEM),)
-
-    def read(self, replies: list[Reply]) -> Mapping[str, Reply]:
-        answers: dict[str, Reply] = {}
-        for question, said in zip(_SYSTEM, replies[0].stdout.split(b"\x02"), strict=False):
-            text, mark, exited = said.rpartition(b"\x01")
-            if mark and (exited == b"0" or not question.startswith(("cat", "uname"))):  # these say why they fail
-                answers[question] = Reply(int(exited), text)
-        return answers
-
-
-class _Units:
-    """States of all units that systemd has loaded. The exit codes are those of systemctl(1)."""
-
-    _active: Final = {"active": 0, "inactive": 3, "failed": 3}
-    _enabled: Final = {"enabled": 0, "static": 0, "disabled": 1, "masked": 1}
-
-    def commands(self) -> Iterable[str]:
-        return (_UNITS,)
-
-    def read(self, replies: list[Reply]) -> Mapping[str, Reply]:
-        answers: dict[str, Reply] = {}
-        for block in replies[0].stdout.decode(errors="replace").split("\n\n"):
-            unit = {key: value for key, _, value in (line.partition("=") for line in block.strip().splitlines())}
-            if unit.get("LoadState") not in ("loaded", "masked"):
-                continue  # systemctl says more about units that are missing or broken: let it
-            active, enabled = unit.get("ActiveState", ""), unit.get("UnitFileState", "")
-            for name in _names(unit.get("Names", "")):
-                if active in self._active:
-                    answers[f"systemctl is-active {name}"] = _said(active, self._active[active])
-                if enabled in self._enabled and name.removesuffix(".service") == unit["Id"].removesuffix(".service"):
-                    answers[f"systemctl is-enabled {name}"] = _said(enabled, self._enabled[enabled])
-        return answers
-
-
-def _names(listed: str) -> Iterable[str]:
-    for name in listed.split():
-        yield shlex.quote(name)
-        if name.endswith(".service"):
-            yield shlex.quote(name.removesuffix(".service"))
-
-
-def _said(text: str, exited: int = 0) -> Reply:
-    return Reply(exited, text.encode() + b"\n")
-
-
-class _Packages:
-    """All that dpkg has ever heard of. What it says of a name that stands for several packages is left to dpkg."""
-
-    def commands(self) -> Iterable[str]:
-        return (_PACKAGES,)
-
-    def read(self, replies: list[Reply]) -> Mapping[str, Reply]:
-        instances: dict[str, list[tuple[str, str, str]]] = {}
-        for line in replies[0].stdout.decode(errors="replace").splitlines():
-            name, architecture, status, version = line.split("\t")
-            instances.setdefault(name, []).append((architecture, status, version))
-        answers: dict[str, Reply] = {}
-        for name, known in instances.items():
-            _, status, version = known[0]
-            lines = "".join("\t".join(instance) + "\n" for instance in known)
-            answers[_asked(INSTANCES, name)] = Reply(0, lines.encode())
-            if len(known) == 1:
-                answers[_asked("${Status}", name)] = Reply(0, status.encode())
-                answers[_asked("${Status} ${Version}", name)] = Reply(0, f"{status} {version}".encode())
-        return answers
-
-
-def _asked(form: str, name: str) -> str:
-    return f"dpkg-query -f {shlex.quote(form)} -W {shlex.quote(name)}"
-
-
-@dataclass(frozen=True)
-class _File:
-    """All that testinfra asks about one path, but for its content."""
-
-    path: str
-
-    def commands(self) -> Iterable[str]:
-        return (_FILE % shlex.quote(self.path),)
-
-    def read(self, replies: list[Reply]) -> Mapping[str, Reply]:
-        path = shlex.quote(self.path)
-        lines = replies[0].stdout.decode(errors="surrogateescape").splitlines()
-        flags, rest = lines[: len(_FLAGS)], lines[len(_FLAGS) :]
-        answers = {f"test {flag} {path}": Reply(int(code)) for flag, code in zip(_FLAGS, flags, strict=True)}
-        if replies[0].exited:
-            failure = Reply(replies[0].exited, b"", "\n".join(rest).encode(errors="surrogateescape") + b"\n")
-            return answers | {f"stat -Lc {form} {path}": failure for form in _FIELDS}
-        fields = zip(_FIELDS, rest[0].split(":"), strict=True)
-        return answers | {f"stat -Lc {form} {path}": _said(value) for form, value in fields}
+def _hand_out(pending: list[Pending], ahead: list[_Fetched]) -> None:
+    """Tell each what it waits for."""
+    replies = iter(pending)
+    for fetched in ahead:
+        fetched.pending = [next(replies) for _ in fetched.group.commands()]

@@ -9,15 +9,18 @@ so that binary, empty and huge output all pass unchanged, and requests may be se
 - A command that leaves something running may have that write later: the shell that ran it is *retired*, that is, kept
   open and not used again, so that such output never mixes with another command's.
 - A command that runs out of time is ended with all its children, through a second shell.
+- Questions may be sent ahead (`Shell.begin`): nobody waits for their answers but whoever takes one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import shlex
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +30,8 @@ from bakery.util.results import Lost
 
 START_TIMEOUT: Final = 60.0
 FEED_TIMEOUT: Final = 300.0
+PATIENCE: Final = 20.0
+"""Seconds that questions which were sent ahead may take when something else is to be asked; then they are ended."""
 WITH_SBIN: Final = (
     "for d in /usr/local/sbin /usr/sbin /sbin; do "
     'case ":$PATH:" in *":$d:"*) ;; *) PATH=$PATH:$d;; esac; done; export PATH;'
@@ -64,6 +69,14 @@ class Reply:
     stderr: bytes = b""
 
 
+@dataclass(frozen=True)
+class Request:
+    """A line that is sent, and the machine's shell that it is for."""
+
+    command: str
+    interpreter: str = "/bin/sh"
+
+
 class CommandTimeoutError(Exception):
     """A command on the machine ran longer than it may, and was ended with all its children."""
 
@@ -76,18 +89,27 @@ class _Session:
         self.pid = pipes.pid
         self._mark = secrets.token_hex(16).encode()
         self._buffers: dict[Stream, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
+        self._awaited: deque[Pending] = deque()
         pipes.send(b"%s m=%s; exec 9>&2 2>/dev/null\n" % (prepare.encode(), self._mark))
 
-    def ask(self, commands: tuple[str, ...], timeout: float | None, interpreter: str) -> list[Reply]:
+    def begin(self, requests: Sequence[Request]) -> list[Pending]:
         # The shell's own remark on a command that a signal ended ("Killed") goes nowhere: its standard error is shut.
         frames = (
             b"%s -c %s </dev/null 2>&9 9>&-; printf '%%s%%d;' $m $?; printf %%s $m >&9\n"
-            % (interpreter.encode(), shlex.quote(command).encode(errors="surrogateescape"))
-            for command in commands
+            % (request.interpreter.encode(), shlex.quote(request.command).encode(errors="surrogateescape"))
+            for request in requests
         )
         self._pipes.send(b"".join(frames))
+        pending = [Pending(self) for _ in requests]
+        self._awaited.extend(pending)
+        return pending
+
+    def take(self, wanted: Pending | None, timeout: float | None) -> None:
+        """Wait for a reply, and so for all before it; for all that are awaited where none is named."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        return [self._reply(deadline) for _ in commands]
+        while self._awaited and (wanted is None or wanted.reply is None):
+            self._awaited[0].reply = self._reply(deadline)
+            self._awaited.popleft()
 
     def feed(self, script: str) -> Reply:
         end = "printf '%s%d;' $m $?; printf %s $m >&9\n"
@@ -126,6 +148,18 @@ class _Session:
         return text
 
 
+class Pending:
+    """A request that was sent.
+
+    Args:
+        session: the shell that has it.
+    """
+
+    def __init__(self, session: _Session) -> None:
+        self.session = session
+        self.reply: Reply | None = None
+
+
 class Shell:
     """Runs commands on a machine as root, one after the other. Not for several threads.
 
@@ -162,24 +196,104 @@ class Shell:
         finally:
             self.busy = False
 
+    def begin(self, *requests: Request) -> list[Pending]:
+        """Send questions, and wait for no answer.
+
+        Args:
+            requests: lines that start nothing which goes on after them.
+
+        Raises:
+            Lost: the connection, or the shell, has ended.
+        """
+        self.busy = True
+        try:
+            return self._begin(requests)
+        finally:
+            self.busy = False
+
+    def ask_with(
+        self, requests: list[Request], ahead: list[Request], timeout: float | None
+    ) -> tuple[list[Reply], list[Pending]]:
+        """Ask questions, and send others behind them; return the answers, and what the others will be answered by.
+
+        Args:
+            requests: questions.
+            ahead: more of them.
+            timeout: seconds for the first ones.
+
+        Raises:
+            CommandTimeoutError: they took longer.
+            Lost: the connection, or the shell, ended under them.
+        """
+        self.busy = True
+        try:
+            self._settle()
+            sent = self._begin([*requests, *ahead])
+            last = sent[len(requests) - 1]
+            self._take(last.session, last, timeout, "; ".join(request.command for request in requests))
+        finally:
+            self.busy = False
+        replies = [pending.reply for pending in sent[: len(requests)] if pending.reply is not None]
+        return replies, sent[len(requests) :]
+
+    def take(self, pending: Pending) -> Reply:
+        """Return the answer to a question that was sent, waiting for it.
+
+        Raises:
+            CommandTimeoutError: it, and those before it, took too long; they were ended.
+            Lost: the connection, or the shell, ended under it.
+        """
+        if pending.reply is None:
+            self.busy = True
+            try:
+                self._take(pending.session, pending, PATIENCE, "questions that were sent ahead")
+            finally:
+                self.busy = False
+        if pending.reply is None:
+            raise Lost("the shell that was asked has ended")
+        return pending.reply
+
     def _ask(self, commands: tuple[str, ...], timeout: float | None, interpreter: str) -> list[Reply]:
+        self._settle()
+        sent = self._begin([Request(command, interpreter) for command in commands])
+        session = sent[-1].session
+        self._take(session, sent[-1], timeout, "; ".join(commands))
+        if any(_BACKGROUND.search(command) for command in commands):
+            self._retired.append(session)
+            self._session = None
+        return [pending.reply for pending in sent if pending.reply is not None]
+
+    def _settle(self) -> None:
+        """Wait for what was sent ahead: nothing may hold up what comes now, and nothing of it is to run twice."""
+        if self._session is None:
+            return
+        with contextlib.suppress(CommandTimeoutError):  # they were ended, and their shell with them
+            self._take(self._session, None, PATIENCE, "questions that were sent ahead")
+
+    def _begin(self, requests: Sequence[Request]) -> list[Pending]:
         self._retired = [session for session in self._retired if session.drain()]
         session = self._session or self._open()
         self.round_trips += 1
         try:
-            replies = session.ask(commands, timeout, interpreter)
+            return session.begin(requests)
+        except Lost:
+            self._drop(session)
+            raise
+
+    def _take(self, session: _Session, wanted: Pending | None, timeout: float | None, what: str) -> None:
+        try:
+            session.take(wanted, timeout)
         except CommandTimeoutError:
             self._kill(session)
-            text = "; ".join(commands)
-            raise CommandTimeoutError(f"still running after {timeout:g} s, and ended: {text}") from None
+            raise CommandTimeoutError(f"still running after {timeout:g} s, and ended: {what}") from None
         except Lost:
-            session.close()
-            self._session = None
+            self._drop(session)
             raise
-        if any(_BACKGROUND.search(command) for command in commands):
-            self._retired.append(session)
+
+    def _drop(self, session: _Session) -> None:
+        session.close()
+        if self._session is session:
             self._session = None
-        return replies
 
     def feed(self, script: str) -> Reply:
         """Run a script in the shell itself, so that its text is in nobody's arguments.
@@ -187,6 +301,7 @@ class Shell:
         Args:
             script: shell lines that read no standard input, but for here-documents, and do not exit.
         """
+        self._settle()
         self.round_trips += 1
         return (self._session or self._open()).feed(script)
 
@@ -207,5 +322,6 @@ class Shell:
 
     def _kill(self, session: _Session) -> None:
         """End a shell and everything that it started."""
-        self._open().ask((_KILL_TREE % session.pid,), START_TIMEOUT, "/bin/sh")
+        fresh = self._open()
+        fresh.take(fresh.begin([Request(_KILL_TREE % session.pid)])[0], START_TIMEOUT)
         session.close()

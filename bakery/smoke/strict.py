@@ -16,7 +16,7 @@ from testinfra.modules.package import DebianPackage, Package
 from testinfra.modules.service import Service, SystemdService, SysvService
 from testinfra.modules.socket import LinuxSocketSS, Socket
 
-from bakery.smoke.prefetch import INSTANCES
+from bakery.smoke.fact_groups import INSTANCES
 
 ANY: Final = ("0.0.0.0", "::")  # noqa: S104  names of addresses, nothing listens here
 _LOCAL_IPV4: Final = re.compile(r"\|-- ([0-9.]+)\n\s*/32 host LOCAL")

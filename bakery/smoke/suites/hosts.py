@@ -17,7 +17,9 @@ from testinfra.backend.base import BaseBackend, CommandResult
 
 from bakery.imagefile.suites import OtherHosts
 from bakery.smoke.ansible_modules import AnsibleModules
-from bakery.smoke.prefetch import PrefetchedFacts, is_question
+from bakery.smoke.elsewhere import change
+from bakery.smoke.prefetch import PrefetchedFacts
+from bakery.smoke.questions import is_question
 from bakery.smoke.strict import StrictHost
 from bakery.smoke.suites.machine import SuiteMachine
 
@@ -53,7 +55,7 @@ class SuiteBackend(BaseBackend):  # type: ignore[misc]  # testinfra ships no typ
         try:
             return self._ansible.run(module_name, module_args, **options)
         finally:
-            self.machine.facts.forget()
+            change(self.machine.facts)
 
     def get_variables(self) -> dict[str, Any]:
         """Return Ansible's variables of the machine."""
@@ -98,13 +100,14 @@ class SuiteBackend(BaseBackend):  # type: ignore[misc]  # testinfra ships no typ
         Raises:
             CommandTimeoutError: it took longer; it and its children were ended.
         """
-        line = self.get_command(command, *args)
+        line, question, timeout = self.get_command(command, *args), self.quote(command, *args), kwargs.get("timeout")
         machine = self.machine
-        reply = None if self.sudo else machine.facts.answer(line)
-        if reply is None:
-            if not is_question(self.quote(command, *args)):
-                machine.facts.forget()
-            [reply] = machine.shell.ask(line, timeout=kwargs.get("timeout"), interpreter=machine.interpreter)
+        if is_question(question):
+            sudo = (self.sudo_user or "") if self.sudo else None
+            reply = machine.facts.ask(question, line, sudo, timeout)
+        else:
+            change(machine.facts)
+            [reply] = machine.shell.ask(line, timeout=timeout, interpreter=machine.interpreter)
         return self.result(reply.exited, self.encode(line), reply.stdout, reply.stderr)
 
     def get_encoding(self) -> str:

@@ -11,6 +11,7 @@ from bakery.model import Endpoint
 from bakery.smoke.ansible_modules import AnsibleModules
 from bakery.smoke.connect import connect
 from bakery.smoke.elsewhere import watch
+from bakery.smoke.foresight import Foresight
 from bakery.smoke.job import CloneAccess, SuiteRun
 from bakery.smoke.prefetch import PrefetchedFacts
 from bakery.smoke.shell import AS_LOGGED_IN, CommandTimeoutError, Shell
@@ -37,12 +38,18 @@ class SuiteMachine:
         endpoint: where it is.
         keys: to it.
         suite: how the suite runs.
+        name: what it is called among the machines of the suite.
+        foresight: what its tests asked earlier; one for all machines of the suite.
     """
 
-    def __init__(self, endpoint: Endpoint, keys: Keys, suite: SuiteRun) -> None:
+    def __init__(
+        self, endpoint: Endpoint, keys: Keys, suite: SuiteRun, name: str = "", foresight: Foresight | None = None
+    ) -> None:
         self._endpoint = endpoint
         self._keys = keys
         self._options = suite.options
+        self._name = name
+        self._foresight = foresight
         self._transport: Transport | None = None
 
     @property
@@ -79,7 +86,9 @@ class SuiteMachine:
     @cached_property
     def facts(self) -> PrefetchedFacts:
         """What is known of it."""
-        facts = PrefetchedFacts(self.shell.ask)
+        facts = PrefetchedFacts(
+            self.shell, foresight=self._foresight, machine=self._name, interpreter=lambda: self.interpreter
+        )
         watch(self.shell, facts)
         return facts
 

@@ -18,11 +18,12 @@ from bakery.errors import BakeryError
 from bakery.redaction.redactor import Redactor
 from bakery.smoke import wire
 from bakery.smoke.child import EventPipe, job_line, watch_parent
-from bakery.smoke.job import SmokeJob, SuiteRun
+from bakery.smoke.job import CloneAccess, SmokeJob, SuiteRun
 from bakery.smoke.node_hosts import NodeHosts
 from bakery.smoke.suites.hosts import SCHEME, HostNames, OtherHostError, asked_hosts, offer
 from bakery.smoke.suites.inputs import SuiteInputs
 from bakery.smoke.suites.machine import SuiteMachine
+from bakery.smoke.suites.questions import SuiteQuestions
 from bakery.smoke.suites.results import SuiteVerdicts
 
 ALONE: Final = "there is one machine of the image: --clones 2 makes two"
@@ -30,6 +31,7 @@ TESTED: Final = "_testinfra_host"
 """testinfra's own fixture behind `host`."""
 FOR_WORKERS: Final = "bakery_job"
 OF_WORKERS: Final = "bakery_read"
+QUESTIONS: Final = "bakery_questions"
 
 
 class SuiteSession:
@@ -48,12 +50,14 @@ class SuiteSession:
         self.suite: SuiteRun = self.job.suite
         self.events = events
         self.inputs = SuiteInputs(self.job.imagefile.parent)
-        self.machine = SuiteMachine(self.job.endpoint, self.job.keys, self.suite)
+        self.questions = SuiteQuestions(self.suite.cache)
+        self.machine = self._machine("", self.job)
         self.clones = {
-            f"{self.suite.names[0]}.{number}": SuiteMachine(clone.endpoint, clone.keys, self.suite)
+            name: self._machine(name, clone)
             for number, clone in enumerate(self.job.clones, 2)
+            for name in [f"{self.suite.names[0]}.{number}"]
         }
-        self.nodes = {name: SuiteMachine(node.endpoint, node.keys, self.suite) for name, node in self.job.nodes.items()}
+        self.nodes = {name: self._machine(name, node) for name, node in self.job.nodes.items()}
         self.names = HostNames(
             self.suite.names,
             self.suite.options.hosts,
@@ -66,6 +70,9 @@ class SuiteSession:
         self.left_out: dict[str, str] = {}
         for name, text in self.job.secrets.items():
             self.redact.add(text, name)
+
+    def _machine(self, name: str, access: SmokeJob | CloneAccess) -> SuiteMachine:
+        return SuiteMachine(access.endpoint, access.keys, self.suite, name, self.questions.foresight)
 
     def connect(self) -> None:
         """Connect before the first test, so that a machine out of reach is one error and not one per test."""
@@ -83,11 +90,13 @@ class SuiteSession:
         read = list(self.inputs.found(config))
         if self.events is None:
             vars(config)["workeroutput"][OF_WORKERS] = [list(each) for each in read]
+            vars(config)["workeroutput"][QUESTIONS] = self.questions.to_wire()
         else:
             counts = self.verdicts.counts() if self.verdicts else {}
             self.events.send("machine", identity={}, round_trips=self.machine.round_trips)
             self.events.send("read", inputs=read)
             self.events.send("suite", **counts)
+            self.questions.save(lambda text: self.redact(text) != text)
             self.events.send("done", status=status)
         for machine in (self.machine, *self.clones.values(), *self.nodes.values()):
             machine.close()
@@ -133,6 +142,7 @@ def pytest_configure(config: pytest.Config) -> None:
     send = session.events.send if session.events else None
     session.verdicts = SuiteVerdicts(config, session.redact, send)
     config.pluginmanager.register(session.verdicts, "bakery-verdicts")
+    config.pluginmanager.register(session.questions, "bakery-questions")
     if config.pluginmanager.hasplugin("xdist"):
         config.pluginmanager.register(Workers(session), "bakery-workers")
 
@@ -153,7 +163,9 @@ class Workers:
 
     def pytest_testnodedown(self, node: Any) -> None:
         """Take what a worker read; one that crashed says nothing."""
-        read = getattr(node, "workeroutput", {}).get(OF_WORKERS, [])
+        output = getattr(node, "workeroutput", {})
+        self._session.questions.add(output.get(QUESTIONS, {}))
+        read = output.get(OF_WORKERS, [])
         self._session.inputs.add((kind, name, look and tuple(look)) for kind, name, look in read)
 
 

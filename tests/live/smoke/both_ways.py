@@ -226,7 +226,7 @@ def ours(
 
 
 def main(words: Sequence[str]) -> int:
-    """Compare the verdicts of suites, and show the times; 1 where they differ."""
+    """Compare the verdicts of suites, and show the times of a first run and of the next; 1 where verdicts differ."""
     own, _, arguments = [*words], None, []
     if "--" in words:
         own, arguments = [*words[: words.index("--")]], [*words[words.index("--") + 1 :]]
@@ -241,18 +241,21 @@ def main(words: Sequence[str]) -> int:
         away = distant(endpoint.port, given.delay / 1000) if given.delay else nullcontext(endpoint.port)
         with away as port:
             there = replace(endpoint, user=given.user, port=port)
-            copies = [Path(name) / side / given.folder.resolve().name for side in ("a", "b")]
+            copies = [Path(name) / side / given.folder.resolve().name for side in ("a", "b", "c")]
             for copy in copies:  # a suite may write beside itself, and the other run is not to find that
                 shutil.copytree(given.folder, copy, symlinks=True)
             slow, expected = theirs(copies[0], there, keys, given.paths, arguments, work=Path(name))
-            fast, got = ours(copies[1], there, keys, given.paths, arguments, work=Path(name))
+            runs = [ours(copy, there, keys, given.paths, arguments, work=Path(name)) for copy in copies[1:]]
     other = {
-        test: (expected.get(test), got.get(test)) for test in {**expected, **got} if expected.get(test) != got.get(test)
+        test: (expected.get(test), got.get(test))
+        for _, got in runs
+        for test in {**expected, **got}
+        if expected.get(test) != got.get(test)
     }
     counts = {outcome: list(expected.values()).count(outcome) for outcome in sorted({*expected.values()})}
-    sys.stdout.write(
-        f"{len(expected)} tests {counts}: testinfra {slow:.2f} s, bakery {fast:.2f} s, {fast / slow:.2f}\n"
-    )
+    times = ", ".join(f"{seconds:.2f} s ({seconds / slow:.2f})" for seconds, _ in runs)
+    load = os.getloadavg()[0]
+    sys.stdout.write(f"{len(expected)} tests {counts}: testinfra {slow:.2f} s, bakery {times}; load {load:.1f}\n")
     for test, pair in other.items():
         sys.stdout.write(f"  {test}: {pair[0]} with testinfra, {pair[1]} here\n")
     return bool(other)

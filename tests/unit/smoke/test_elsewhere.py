@@ -18,12 +18,12 @@ FILE = b"0\n0\n1\n1\n1\n1\n1\nroot:0:root:0:640:1700000000:1234:99\n"
 
 @pytest.fixture
 def facts() -> PrefetchedFacts:
-    def reply(command: str) -> Reply:
+    def reply(command: str) -> Answer:
         if command.startswith("uname"):
-            return Reply(0, b"Linux\n\x010\x02")
-        return Reply(0, PACKAGES if "Package" in command else FILE)
+            return b"Linux\n\x010\x02", b"", 0
+        return PACKAGES if "Package" in command else FILE, b"", 0
 
-    facts = PrefetchedFacts(lambda *commands: [reply(command) for command in commands], lambda: 100.0)
+    facts = PrefetchedFacts(Shell(lambda: FakePipes(reply, 1000)), lambda: 100.0)
     facts.answer("test -e /etc/passwd")
     facts.answer("dpkg-query -f '${Status}' -W nginx")
     return facts
@@ -38,7 +38,7 @@ def shell(facts: PrefetchedFacts, monkeypatch: pytest.MonkeyPatch) -> Shell:
 
 
 def known(facts: PrefetchedFacts) -> bool:
-    return bool(facts._fetched)
+    return bool(facts._lasting or facts._states)
 
 
 @pytest.mark.parametrize("event", ["socket.connect", "subprocess.Popen", "os.fork"])
@@ -57,7 +57,7 @@ def test_after_a_sleep_states_are_fetched_once_more(facts: PrefetchedFacts, shel
     time.sleep(0)
     if sys.version_info >= (3, 13):
         sys.audit("time.sleep", 0)
-    assert [*facts._fetched] == ["packages"]
+    assert ([*facts._lasting], facts._states) == (["packages"], {})
     assert facts.answer("test -f /etc/passwd") == Reply(0)
 
 

@@ -9,7 +9,7 @@ import pytest
 from testinfra.modules.file import File
 
 from bakery.smoke.backend import host as make_host
-from bakery.smoke.prefetch import INSTANCES
+from bakery.smoke.fact_groups import INSTANCES
 from bakery.smoke.shell import Reply, Shell
 
 SS = """\
