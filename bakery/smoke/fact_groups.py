@@ -36,7 +36,7 @@ _FLAGS: Final = ("-e", "-f", "-d", "-x", "-p", "-S", "-L")
 _FIELDS: Final = ("%U", "%u", "%G", "%g", "%a", "%Y", "%s", "%i")
 
 
-class Group(Protocol):
+class FactGroup(Protocol):
     """Answers that are fetched together."""
 
     def commands(self) -> Iterable[str]:
@@ -48,7 +48,7 @@ class Group(Protocol):
         ...
 
 
-def group_of(command: str) -> tuple[str, Group | None, bool]:
+def group_of(command: str) -> tuple[str, FactGroup | None, bool]:
     """Find the group that may know the answer: its name, the group, and whether it lasts until something is changed."""
     if command in _SYSTEM:
         return "system", _System(), True

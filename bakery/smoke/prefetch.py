@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from bakery.smoke.fact_groups import Group, Verbatim, group_of
+from bakery.smoke.fact_groups import FactGroup, Verbatim, group_of
 from bakery.smoke.foresight import LONGEST, Asked, Foresight
 from bakery.smoke.shell import CommandTimeoutError, Pending, Reply, Request
 from bakery.util.results import Lost
@@ -33,7 +33,7 @@ LARGE: Final = 1 << 18
 """Bytes of an answer that is not asked for ahead."""
 
 
-class Asks(Protocol):
+class AskingShell(Protocol):
     """The shell of a machine."""
 
     def begin(self, *requests: Request) -> list[Pending]:
@@ -66,7 +66,7 @@ class _Fetched:
         given: those that were answered.
     """
 
-    group: Group
+    group: FactGroup
     order: int
     at: float
     pending: list[Pending] = field(default_factory=list[Pending])
@@ -90,7 +90,7 @@ class PrefetchedFacts:
 
     def __init__(
         self,
-        shell: Asks,
+        shell: AskingShell,
         clock: Callable[[], float] = time.monotonic,
         *,
         foresight: Foresight | None = None,
@@ -142,7 +142,8 @@ class PrefetchedFacts:
         if reply is not None:
             self._ask_on()
         else:
-            [reply] = self._send([Request(line, self._interpreter())], timeout)
+            order = self._foresight.given = self._foresight.next_order()
+            [reply] = self._send([Request(line, self._interpreter())], timeout, order)
         slow = self._clock() - began > FRESH
         if slow or len(line) > LONGEST or len(reply.stdout) > LARGE or asked.line != line:
             self._foresight.unsay()
@@ -154,16 +155,14 @@ class PrefetchedFacts:
         if name != "system" and not self.believe_states:
             return None
         if group is not None and lasting:
-            fetched = self._lasting.get(name) or self._fetch(group)
-            self._lasting[name] = fetched
+            fetched = self._lasting.get(name) or self._fetch(name, group, lasting=True)
             if (reply := self._read(fetched).get(question)) is not None:
                 return reply
             group = None
         reply = self._foretold(_alone(Asked(self._machine, question)), question) or self._foretold(name, question)
         if reply is not None or group is None or name in self._dear or self._was_given(name, question):
             return reply
-        fetched = self._fetch(group)
-        self._states.setdefault(name, []).append(fetched)
+        fetched = self._fetch(name, group, lasting=False)
         if fetched.cost > CHEAP:
             self._dear.add(name)
         return self._give(fetched, question)
@@ -211,16 +210,26 @@ class PrefetchedFacts:
 
     # ---- round trips ------------------------------------------------------------------------------------------
 
-    def _fetch(self, group: Group) -> _Fetched:
+    def _fetch(self, name: str, group: FactGroup, *, lasting: bool) -> _Fetched:
         began = self._clock()
-        replies = self._send([Request(command) for command in group.commands()], None)
-        return _Fetched(group, self._foresight.given, began, cost=self._clock() - began, answers=group.read(replies))
-
-    def _send(self, requests: list[Request], timeout: float | None) -> list[Reply]:
-        """Ask something, and behind it what will be asked next."""
         order = self._foresight.given = self._foresight.next_order()
+        fetched = _Fetched(group, order, began)
+        if lasting:
+            self._lasting[name] = fetched
+        else:
+            self._states.setdefault(name, []).append(fetched)
+        replies = self._send([Request(command) for command in group.commands()], None, order)
+        fetched.cost, fetched.answers = self._clock() - began, group.read(replies)
+        return fetched
+
+    def _send(self, requests: list[Request], timeout: float | None, order: int) -> list[Reply]:
+        """Ask something, and behind it what will be asked next."""
         ahead = self._plan(order)
-        replies, pending = self._shell.ask_with(requests, self._requests(ahead), timeout)
+        try:
+            replies, pending = self._shell.ask_with(requests, self._requests(ahead), timeout)
+        except BaseException:
+            self.forget()
+            raise
         _hand_out(pending, ahead)
         return replies
 
@@ -264,7 +273,7 @@ class PrefetchedFacts:
             held.planned[asked.line] = turn
         return plan
 
-    def _place(self, asked: Asked) -> tuple[str, Group, bool]:
+    def _place(self, asked: Asked) -> tuple[str, FactGroup, bool]:
         """Say what is asked ahead for a question: the facts' name, the group, and whether that lasts."""
         name, group, lasting = group_of(asked.question) if asked.sudo is None else ("", None, False)
         known = self._lasting[name].answers if name in self._lasting else None

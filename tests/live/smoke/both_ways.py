@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,7 +86,7 @@ class Debian:
 
 
 @contextmanager
-def debian(folder: Path) -> Iterator[Debian]:
+def debian(folder: Path) -> Generator[Debian]:
     """Yield this host's Debian, changed in memory, behind an sshd of its own."""
     keys = make_keys("bakery-test")
     (folder / "host").write_text(keys.host_private)
@@ -115,7 +115,7 @@ def _answers(port: int) -> None:
 
 
 @contextmanager
-def ssh_config(folder: Path, endpoint: Endpoint, keys: Keys) -> Iterator[Path]:
+def ssh_config(folder: Path, endpoint: Endpoint, keys: Keys) -> Generator[Path]:
     """Yield a configuration for ssh, whose shared connection ends with the block."""
     (folder / "known_hosts").write_text(known_hosts(endpoint))
     (folder / "key").touch(mode=0o600)
@@ -220,9 +220,11 @@ def ours(
     )
     os.environ["ANSWERS"] = str(work / "ours")
     began = time.monotonic()
-    run_suites(job, WorkContext(cache=work))
+    report_of = run_suites(job, WorkContext(cache=work))
+    seconds = time.monotonic() - began
     del os.environ["ANSWERS"]
-    return time.monotonic() - began, _verdicts(report)
+    sys.stdout.write(f"{report_of.round_trips} round trips\n")
+    return seconds, _verdicts(report)
 
 
 def main(words: Sequence[str]) -> int:

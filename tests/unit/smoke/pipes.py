@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
+from typing import Any, cast
 
 from bakery.model import Stream
+from bakery.smoke.shell import Pending, Reply, Request, Shell
 from bakery.util.results import Lost
 
 Answer = tuple[bytes, bytes, int]
@@ -53,3 +55,36 @@ class FakePipes:
 
     def close(self) -> None:
         self.closed = True
+
+
+class FakeShell:
+    """A shell that answers at once, by the command; `asked` holds what each round trip carried."""
+
+    def __init__(self, reply: Callable[[str], Reply]) -> None:
+        self._reply = reply
+        self.asked: list[tuple[str, ...]] = []
+
+    @property
+    def shell(self) -> Shell:
+        return cast("Shell", self)
+
+    def begin(self, *requests: Request) -> list[Pending]:
+        self.asked.append(tuple(request.command for request in requests))
+        sent = [Pending(cast("Any", None)) for _ in requests]
+        for pending, request in zip(sent, requests, strict=True):
+            pending.reply = self._reply(request.command)
+        return sent
+
+    def take(self, pending: Pending) -> Reply:
+        assert pending.reply is not None
+        return pending.reply
+
+    def ask_with(
+        self, requests: list[Request], ahead: list[Request], timeout: float | None
+    ) -> tuple[list[Reply], list[Pending]]:
+        del timeout
+        sent = self.begin(*requests, *ahead)
+        return [self.take(each) for each in sent[: len(requests)]], sent[len(requests) :]
+
+    def ask(self, *commands: str, timeout: float | None = None, interpreter: str = "/bin/sh") -> list[Reply]:
+        return self.ask_with([Request(command, interpreter) for command in commands], [], timeout)[0]

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-from typing import Any, cast
-
 import pytest
 
 from bakery.smoke.fact_groups import INSTANCES
 from bakery.smoke.prefetch import FRESH, PrefetchedFacts
 from bakery.smoke.shell import Pending, Reply, Request
+from tests.unit.smoke.pipes import FakeShell
 
 UNITS = b"""Id=nginx.service
 Names=nginx.service www.service
@@ -41,34 +40,22 @@ SYSTEM = b"".join(
 )
 
 
-class Machine:
+class Machine(FakeShell):
     """Answers what the facts ask for, and counts."""
 
     def __init__(self) -> None:
+        super().__init__(self._answer)
         self.now = 100.0
         self.cost = 0.01
-        self.asked: list[tuple[str, ...]] = []
-
-    def begin(self, *requests: Request) -> list[Pending]:
-        self.asked.append(tuple(request.command for request in requests))
-        sent = [Pending(cast("Any", None)) for _ in requests]
-        for pending, request in zip(sent, requests, strict=True):
-            pending.reply = self._reply(request.command)
-        return sent
-
-    def take(self, pending: Pending) -> Reply:
-        assert pending.reply is not None
-        return pending.reply
 
     def ask_with(
         self, requests: list[Request], ahead: list[Request], timeout: float | None
     ) -> tuple[list[Reply], list[Pending]]:
-        del timeout
-        sent = self.begin(*requests, *ahead)
+        answered = super().ask_with(requests, ahead, timeout)
         self.now += self.cost
-        return [self.take(each) for each in sent[: len(requests)]], sent[len(requests) :]
+        return answered
 
-    def _reply(self, command: str) -> Reply:
+    def _answer(self, command: str) -> Reply:
         if command.startswith("systemctl show"):
             return Reply(0, UNITS)
         if command.startswith("dpkg-query"):

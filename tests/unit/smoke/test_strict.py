@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from testinfra.modules.file import File
 
 from bakery.smoke.backend import host as make_host
 from bakery.smoke.fact_groups import INSTANCES
-from bakery.smoke.shell import Reply, Shell
+from bakery.smoke.shell import Reply
+from tests.unit.smoke.pipes import FakeShell
 
 SS = """\
 State  Recv-Q Send-Q Local Address:Port  Peer Address:PortProcess
@@ -62,17 +63,14 @@ PACKAGES = {
 }
 
 
-class Machine:
+class Machine(FakeShell):
     """Answers commands from a table; what it does not know fails."""
 
     def __init__(self, *, systemd: bool) -> None:
+        super().__init__(self._answer)
         self.systemd = systemd
 
-    def ask(self, *commands: str, timeout: float | None = None) -> list[Reply]:
-        del timeout
-        return [self._reply(command) for command in commands]
-
-    def _reply(self, command: str) -> Reply:
+    def _answer(self, command: str) -> Reply:
         words = shlex.split(command)
         if words[:3] == ["dpkg-query", "-f", INSTANCES]:
             text = PACKAGES.get(words[-1])
@@ -85,7 +83,7 @@ class Machine:
 
 
 def host(*, systemd: bool = True, strict: bool = True) -> Any:
-    return make_host("machine", cast("Shell", Machine(systemd=systemd)), strict=strict)
+    return make_host("machine", Machine(systemd=systemd).shell, strict=strict)
 
 
 @pytest.mark.parametrize(
