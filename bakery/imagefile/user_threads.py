@@ -1,4 +1,4 @@
-"""What Python goes on after: errors that end a user's thread, future or asyncio task, and dropped coroutines."""
+"""What Python goes on after: errors of a user's thread, future, finalizer or asyncio callback; dropped coroutines."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ IsUsers = Callable[[FrameType], bool]
 _POLL: Final = 0.1
 _WARNS: Final = "_warn_unawaited_coroutine"
 """What Python calls for a coroutine that is dropped before it ran; since 3.7."""
-_LOST: Final = "Task exception was never retrieved"
-"""What asyncio logs of a task that ended with an error and is dropped. Source: `Task.__del__`, asyncio/tasks.py."""
 _ASYNCIO: Final = logging.getLogger("asyncio")
 
 
@@ -95,10 +93,10 @@ class StartedThreads:
         return frame is not None
 
     def lost(self, error: BaseException) -> bool:
-        """Note the error of an asyncio task that nobody asked for it, if it came through the user's code.
+        """Note an error that Python only complains of, if it came through the user's code.
 
         Args:
-            error: what ended the task.
+            error: what ended an asyncio task that is dropped, a callback of its loop, or a finalizer (`__del__`).
         """
         is_theirs = any(self._is_users(frame) for frame, _ in walk_tb(error.__traceback__))
         if is_theirs:
@@ -147,6 +145,7 @@ class _Registry:
         self._first: Callable[[Any], Any] | None = None
         self._theirs: Callable[[Any], Any] | None = None
         self._excepthook: Callable[[Any], Any] | None = None
+        self._unraisable: Callable[[sys.UnraisableHookArgs], Any] | None = None
         self._telling = threading.local()
         self._warn: Callable[[Any], None] | None = None
 
@@ -161,6 +160,8 @@ class _Registry:
                 self._excepthook, threading.excepthook = threading.excepthook, _ended
                 if self._excepthook is not self._theirs:
                     self._first = self._excepthook
+            if sys.unraisablehook is not _unraisable:
+                self._unraisable, sys.unraisablehook = sys.unraisablehook, _unraisable
             if self._warn is None and hasattr(warnings, _WARNS):
                 self._warn = getattr(warnings, _WARNS)
                 setattr(warnings, _WARNS, _forgotten)
@@ -178,6 +179,8 @@ class _Registry:
                 threading.excepthook = self._excepthook
             else:
                 self._theirs = threading.excepthook
+            if self._unraisable is not None and sys.unraisablehook is _unraisable:
+                sys.unraisablehook = self._unraisable
             if self._warn is not None and getattr(warnings, _WARNS) is _forgotten:
                 setattr(warnings, _WARNS, self._warn)
                 self._warn = None
@@ -207,9 +210,14 @@ class _Registry:
             self._warn(coroutine)
 
     def lost(self, error: BaseException) -> bool:
-        """See what ended an asyncio task that is dropped; True where that is noted."""
+        """See an error that Python only complains of; True where that is noted."""
         current = self._current()
         return current is not None and not current.is_over and current.lost(error)
+
+    def unraisable(self, args: sys.UnraisableHookArgs) -> None:
+        """See an error that Python cannot raise anywhere, a finalizer's."""
+        if args.exc_value is None or not self.lost(args.exc_value):
+            (self._unraisable or sys.__unraisablehook__)(args)
 
     def ended(self, args: threading.ExceptHookArgs) -> None:
         """See what ended a thread."""
@@ -257,10 +265,18 @@ def _ended(args: threading.ExceptHookArgs) -> None:
     _registry().ended(args)
 
 
+def _unraisable(args: sys.UnraisableHookArgs) -> None:
+    _registry().unraisable(args)
+
+
 def _complain(message: str, *args: Any, **options: Any) -> None:
-    """Take the place of asyncio's `logger.error`: a record loses its error on the way to a handler."""
+    """Take the place of asyncio's `logger.error`: a record loses its error on the way to a handler.
+
+    A loop complains of tasks and futures that are dropped, and of what its callbacks, protocols and clean-up raise.
+    Source: `default_exception_handler`, asyncio/base_events.py.
+    """
     error = options.get("exc_info")
-    if isinstance(error, tuple) and message.startswith(_LOST) and _registry().lost(error[1]):  # pyright: ignore[reportUnknownArgumentType]  as logging takes it
+    if isinstance(error, tuple) and error[1] is not None and _registry().lost(error[1]):  # pyright: ignore[reportUnknownArgumentType]  as logging takes it
         return
     logging.Logger.error(_ASYNCIO, message, *args, **options)
 

@@ -46,6 +46,9 @@ IN_THREADS = {
     "a map of an executor that nobody reads": "pool = ThreadPoolExecutor(); pool.map(boom_at, 'x'); pool.shutdown()",
     "a coroutine that is dropped": "work()",
     "an asyncio task that nobody asks": "asyncio.run(lost())",
+    "an error in a callback of asyncio": "asyncio.run(calls_back())",
+    "an asyncio future that nobody asks": "asyncio.run(hands_over())",
+    "an error of a finalizer": "Dropped()",
 }
 """Python itself goes on after these, or warns at most."""
 
@@ -73,6 +76,11 @@ class Mute(Exception):
         raise RuntimeError("no text")
 
     __repr__ = __str__
+
+
+class Dropped:
+    def __del__(self):
+        raise ValueError("boom")
 
 
 @click.command()
@@ -114,6 +122,16 @@ async def fail():
 async def lost():
     asyncio.create_task(fail())
     await asyncio.sleep(0)
+
+
+async def calls_back():
+    asyncio.get_running_loop().call_soon(boom)
+    await asyncio.sleep(0)
+
+
+async def hands_over():
+    asyncio.get_running_loop().run_in_executor(None, boom)
+    await asyncio.sleep(0.2)
 
 
 """
