@@ -88,6 +88,13 @@ def test_a_refused_key_is_said_to_be_refused_whatever_the_console_shows() -> Non
     assert found.verdict == "sshd refused the key: refused our key for root"
 
 
+def test_an_image_that_lets_root_not_in_or_listens_elsewhere_is_told_how_its_tests_log_in() -> None:
+    refused = diagnose(LOGIN, "authentication", "refused our key for root").hint
+    assert [word for word in ("PermitRootLogin", "AllowUsers", "bakery.Login(user=") if word not in refused] == []
+    assert "bakery.Login(port=" in diagnose(LOGIN, "port", "connection refused").hint
+    assert "bakery.Login" not in diagnose(OOM, "port", "connection refused").hint
+
+
 def test_another_host_key_is_called_a_possible_interception() -> None:
     found = diagnose(LOGIN, "host key", "presented SHA256:a, wanted SHA256:b")
     assert found.verdict.startswith("sshd presented another host key: presented SHA256:a")
