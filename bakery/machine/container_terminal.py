@@ -7,7 +7,6 @@ import fcntl
 import os
 import select
 import struct
-import subprocess
 import sys
 import termios
 import tty
@@ -16,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from bakery.util.process import wait, wake
+from bakery.util.process import Process, start_process, wait, wake
 
 POLL: Final = 0.1
 """Seconds between two looks at the size of the terminal here, and at whether the program has ended."""
@@ -51,9 +50,7 @@ def run_inside(argv: Sequence[str], pid: int, *, env: Mapping[str, str], umask: 
         return None
     try:
         _resize(ours, sys.stdout.fileno())
-        process = subprocess.Popen(
-            argv, stdin=theirs, stdout=theirs, stderr=theirs, env=env, umask=umask, start_new_session=True
-        )
+        process = start_process(argv, stdin=theirs, stdout=theirs, stderr=theirs, env=env, umask=umask)
     except BaseException:
         os.close(ours)
         raise
@@ -81,7 +78,7 @@ def _open(ptmx: Path) -> tuple[int, int]:
         raise
 
 
-def _join(ours: int, process: subprocess.Popen[bytes]) -> int:
+def _join(ours: int, process: Process) -> int:
     """Carry what is typed in and what is written out, until the program has ended and all is written."""
     stdin, stdout = sys.stdin.fileno(), sys.stdout.fileno()
     sources, typed = [ours, stdin], b""
