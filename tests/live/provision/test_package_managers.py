@@ -40,6 +40,7 @@ for name in hello-bakery later-bakery slow-bakery bad-bakery; do
   rm -f /usr/share/$name
 done >/dev/null 2>&1
 rm -rf /srv/fault /run/slow-* /var/cache/dnf /var/cache/libdnf5 /var/cache/zypp /var/lib/pacman/sync /var/cache/apk/*
+rm -rf /var/lib/dnf/plugins/local*  # where Debian has dnf 5 keep all that it ever installed, as one more repository
 sed -i s/no.such.host.invalid/127.0.0.1/ {ADDRESSES} 2>/dev/null
 for path in /usr/bin/apt-get /usr/bin/dnf /usr/bin/zypper /usr/bin/pacman /usr/local/bin/apk; do
   [ $path = "$(command -v "$1")" ] || [ ! -e $path ] || mv $path $path.away
@@ -106,7 +107,7 @@ def test_a_mirror_that_does_not_answer_for_a_moment_is_asked_again(
     packages(m, "later-bakery")
     assert m.run("cat /usr/share/later-bakery").stdout == "it is here\n"
     assert all("a mirror does not answer as it should; attempt " in text for text in warnings(events))
-    assert warnings(events) or m.facts.package_manager == "dnf"  # which asks ten times by itself
+    assert warnings(events) or m.facts.package_manager in ("dnf", "zypper")  # which ask more than once by themselves
 
 
 @pytest.mark.parametrize(
