@@ -122,11 +122,10 @@ class Project:
     environ: dict[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
-        """Make the folder; the cache is inside, and Python's bytecode, which pip would have made."""
+        """Make the folder; the cache is inside."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        own = {"BAKERY_CACHE_DIR": "cache", "PYTHONPYCACHEPREFIX": "bytecode"}
-        paths = {name: str(self.folder / path) for name, path in own.items()}
-        self.environ = {**paths, "PYTHONDONTWRITEBYTECODE": "", **self.environ}
+        own = {"BAKERY_CACHE_DIR": str(self.folder / "cache"), "PYTHONDONTWRITEBYTECODE": ""}
+        self.environ = {**own, **self.environ}
 
     def write(self, text: str) -> None:
         """Write the imagefile."""
