@@ -86,12 +86,12 @@ def cost(words: Sequence[str | Path], cwd: Path, environ: Mapping[str, str] | No
             stdout=said,
             stderr=subprocess.STDOUT,
         )
-        ended, memory = 0, 0.0
-        while not ended:
-            # Not ru_maxrss: it is at least what this process has, as it is kept from before the child's exec.
+        memory = 0.0
+        # Not ru_maxrss: it is at least what this process has, as it is kept from before the child's exec.
+        while not (done := os.wait4(process.pid, os.WNOHANG))[0]:
             memory = _peak(process.pid) or memory
             time.sleep(LOOK)
-            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+        _, status, usage = done
         process.returncode = os.waitstatus_to_exitcode(status)
         wall = time.perf_counter() - started
         if process.returncode:
