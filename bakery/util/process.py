@@ -258,13 +258,16 @@ def wake(process: Process) -> None:
     `nsenter` of util-linux stops itself whenever the command that it started has stopped (enterns in its source, seen
     with 2.38), for the sake of shells with job control. systemd stops all that runs in a container before it ends it;
     nobody would then wait for the command's end, without which the container's first process cannot end either.
+    A command that stops its process group (`kill -STOP 0`) stops every program between it and us, so all of a group
+    that is ours go on.
 
     Args:
         process: a child of ours.
     """
     with contextlib.suppress(ChildProcessError, ProcessLookupError):  # it has ended
         if os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOHANG) is not None:
-            os.kill(process.pid, signal.SIGCONT)
+            leads = os.getpgid(process.pid) == process.pid
+            (os.killpg if leads else os.kill)(process.pid, signal.SIGCONT)
 
 
 def exit_text(code: int) -> str:

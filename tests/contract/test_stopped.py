@@ -17,6 +17,8 @@ from bakery.util.process import end_group, run_on_terminal, run_process, start_p
 from bakery.util.waiting import Cancel
 
 STOPS = "kill -STOP $$; echo on"
+GROUP = "(kill -STOP 0; echo on) | cat"
+"""Stops all of its process group, to which nsenter and the shells in between belong."""
 
 
 @pytest.fixture
@@ -34,18 +36,20 @@ def inside() -> Generator[list[str]]:
         end_group(holder)
 
 
-def test_a_command_that_stops_goes_on(inside: list[str]) -> None:
+@pytest.mark.parametrize("stops", [STOPS, GROUP])
+def test_a_command_that_stops_goes_on(inside: list[str], stops: str) -> None:
     frame = Frame()
-    done = run_process([*inside, *frame.words(STOPS)[1:]], cancel=Cancel(), frame=frame, timeout=20)
+    done = run_process([*inside, *frame.words(stops)[1:]], cancel=Cancel(), frame=frame, timeout=20)
     assert (done.exited, done.stdout) == (0, "on\n")
 
 
-def test_a_shell_of_tests_that_stops_goes_on(inside: list[str]) -> None:
+@pytest.mark.parametrize("stops", [STOPS, GROUP])
+def test_a_shell_of_tests_that_stops_goes_on(inside: list[str], stops: str) -> None:
     frame = Frame("shell")
     shell = ShellProcess([*inside, *frame.words()[1:]], frame, dict(ENVIRONMENT))
     try:
         shell.begin(20, Cancel())
-        shell.send(f"{STOPS}\n".encode())
+        shell.send(f"{stops}\n".encode())
         assert shell.receive(20) == [("stdout", b"on\n")]
         assert shell.receive(0) == []
     finally:
