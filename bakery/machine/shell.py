@@ -129,7 +129,7 @@ def _run_inside(endpoint: Endpoint, folder: Path, command: str) -> int:
 def _inside(pid: int) -> dict[str, Any]:
     """Return what a shell in a container must not inherit from here; the kind of terminal is ours."""
     terminal = {name: os.environ[name] for name in ("TERM", "COLORTERM") if name in os.environ}
-    return {"env": {**environment(pid), **terminal}, "umask": process_attributes.UMASK}
+    return {"env": {**environment(pid), **terminal}, "umask": process_attributes.UMASK, "apart": True}
 
 
 @contextmanager

@@ -112,23 +112,29 @@ def end_on_terminal(process: Process, patience: float = PATIENCE) -> None:
     wait(process, PATIENCE)
 
 
-def run_on_terminal(argv: Sequence[str], *, env: Mapping[str, str] | None = None, umask: int = -1) -> int:
+def run_on_terminal(
+    argv: Sequence[str], *, env: Mapping[str, str] | None = None, umask: int = -1, apart: bool = False
+) -> int:
     """Run a program that the user talks to, on this process's own terminal and streams, and return its exit code.
 
     Args:
         argv: program and arguments.
         env: its whole environment; ours when None.
         umask: its umask; ours when -1.
+        apart: True for a process group of its own where its input is no terminal, which only one group may read: a
+            container's `kill 0` would reach this process, and the script that called it.
 
     Raises:
         OSError: it cannot be started.
     """
-    process = subprocess.Popen(argv, env=env, umask=umask)
+    apart = apart and not os.isatty(0)
+    process = subprocess.Popen(argv, env=env, umask=umask, process_group=0 if apart else None)
     try:
         while (code := wait(process, POLL)) is None:
             wake(process)
     except BaseException:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            (os.killpg if apart else os.kill)(process.pid, signal.SIGKILL)
         process.wait()
         raise
     return code

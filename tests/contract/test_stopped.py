@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -58,6 +59,14 @@ def test_a_shell_of_tests_that_stops_goes_on(inside: list[str], stops: str) -> N
 
 def test_a_persons_command_that_stops_goes_on(inside: list[str]) -> None:
     assert run_on_terminal([*inside, "-c", f"{STOPS} >/dev/null; exit 3"]) == 3
+
+
+def test_a_persons_command_ends_nobody_on_this_host(inside: list[str]) -> None:
+    """`kill 0` reaches all of a process group, whatever namespace they are in."""
+    words = [*inside, "-c", "kill -TERM 0"]
+    program = f"from bakery.util.process import run_on_terminal\nprint(run_on_terminal({words!r}, apart=True))"
+    done = run_process([sys.executable, "-c", program], cancel=Cancel(), timeout=60)
+    assert (done.exited, done.stdout) == (0, "-15\n"), done.stderr
 
 
 def test_a_command_of_a_play_that_stops_goes_on(

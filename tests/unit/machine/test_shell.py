@@ -150,7 +150,7 @@ def test_a_container_inherits_nothing_but_the_kind_of_terminal(
     (command, shell_words), (options, _) = terminal.ran, terminal.options
     assert command[-3:] == ["-l", "-c", "id"]
     assert shell_words[-1] == "-l"
-    assert options["umask"] == 0o22
+    assert (options["umask"], options["apart"]) == (0o22, True)
     assert (options["env"]["TERM"], options["env"]["HOME"]) == ("xterm-256color", "/root")
     assert not {"EDITOR", "COLORTERM"} & set(options["env"])
 
