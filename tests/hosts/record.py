@@ -11,7 +11,7 @@ from pathlib import Path
 
 BEGIN, END = "<!-- what follows is drawn by `make test-hosts` -->", "<!-- what `make test-hosts` draws ends here -->"
 HOSTS = ("bookworm", "trixie", "forky", "sid")
-GUESTS = ("bullseye", "bookworm", "trixie", "forky", "sid")
+GUESTS: tuple[str, ...] = ("bullseye", "bookworm", "trixie", "forky", "sid")
 WAYS = {
     "nspawn-tree": "Built with Nspawn in a booted container, and looked into",
     "nspawn": "Built with Nspawn, booted and tested in QEMU (BIOS)",
@@ -19,7 +19,7 @@ WAYS = {
     "qemu-uefi": "Built, booted and tested with Qemu, UEFI",
     "nspawn-next": "Built with Nspawn, upgraded to the next release, and two machines of it compared in QEMU",
 }
-NEXT = dict(pairwise(GUESTS))
+NEXT: dict[str, str] = dict(pairwise(GUESTS))
 """To which release a release is upgraded: sid to none."""
 SUITES = {
     "unit": "unit tests",
