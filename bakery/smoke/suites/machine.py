@@ -25,7 +25,8 @@ s=$(getent passwd "$u" 2>/dev/null) || s=$(grep "^$u:" /etc/passwd)
 s=${s##*:}
 [ -x "$s" ] || s=/bin/sh
 n=${s##*/}
-[ "$(command -v "$n")" -ef "$s" ] && s=$n
+w=$(command -v "$n")
+{ [ "$w" = "$n" ] || [ "$w" -ef "$s" ]; } && s=$n
 printf %s "$s"
 """
 """Prints the login shell of whoever logged in, of several names for one user too; in short where that is enough."""
