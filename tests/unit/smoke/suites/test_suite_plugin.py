@@ -221,7 +221,7 @@ def test_what_a_suite_depends_on_is_told(child: SuiteChild) -> None:
 
 def test_a_machine_out_of_reach_is_one_error_and_no_test(child: SuiteChild) -> None:
     child.error = ConnectError("cannot log in to box", why="refused", hint="look at it")
-    child.write(test_web=SUITE, conftest=CONFTEST)
+    child.write(test_web=SUITE, conftest=CONFTEST, ini="[pytest]\nmarkers = slow\n")
     events = child.run()
     assert ends(events) == {}
     assert of_type(events, "error")["what"] == "cannot log in to box"
@@ -234,7 +234,7 @@ def test_a_suite_that_asks_nothing_of_the_machine_does_not_connect(child: SuiteC
 
 
 def test_before_there_is_a_machine_tests_are_collected_and_none_runs(child: SuiteChild) -> None:
-    child.write(test_web=SUITE, conftest=CONFTEST)
+    child.write(test_web=SUITE, conftest=CONFTEST, ini="[pytest]\nmarkers = slow\n")
     events = child.run(collect_only=True)
     assert (ends(events), child.logins) == ({}, [])
     assert of_type(events, "done")["status"] == 0
