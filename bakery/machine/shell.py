@@ -123,13 +123,15 @@ def _run_inside(endpoint: Endpoint, folder: Path, command: str) -> int:
     pid = int(endpoint.data["pid"])
     words, inside = ["/bin/sh", "-l", *(["-c", command] if command else [])], _inside(pid)
     code = container_terminal.run_inside(entering(pid, "-c", container_terminal.LEADER, *words), pid, **inside)
-    return run_on_terminal(shell_command(endpoint, folder, command), **inside) if code is None else code
+    if code is not None:
+        return code
+    return run_on_terminal(shell_command(endpoint, folder, command), **inside, apart=True)
 
 
 def _inside(pid: int) -> dict[str, Any]:
     """Return what a shell in a container must not inherit from here; the kind of terminal is ours."""
     terminal = {name: os.environ[name] for name in ("TERM", "COLORTERM") if name in os.environ}
-    return {"env": {**environment(pid), **terminal}, "umask": process_attributes.UMASK, "apart": True}
+    return {"env": {**environment(pid), **terminal}, "umask": process_attributes.UMASK}
 
 
 @contextmanager
