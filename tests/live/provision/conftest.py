@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,3 +103,11 @@ def write(tmp_path: Path) -> Callable[[str, str], Path]:
         return file
 
     return made
+
+
+@pytest.fixture
+def plays(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[Path]]]:
+    """Says which plays of this test have a folder on this host: one has it for as long as it runs."""
+    with tempfile.TemporaryDirectory(prefix="plays-") as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield lambda: list(Path(folder).glob("bakery-*/hosts.json"))

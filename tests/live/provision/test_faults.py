@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -49,12 +48,6 @@ def ansibles() -> set[int]:
     }
 
 
-def folders() -> set[Path]:
-    """Folders that a play has on this host as long as it runs."""
-    found = set(Path(tempfile.gettempdir()).glob("bakery-*/hosts.json"))
-    return {path for path in found if not path.parent.name.startswith("bakery-ansible-")}  # those are of host.ansible
-
-
 def test_a_play_that_reboots_goes_on_in_the_next_boot(own: Container, tmp_path: Path, write: Write) -> None:
     m = own.machine(tmp_path, [])
     m.run("apt-get install --yes --no-install-recommends python3", hide=True)
@@ -63,14 +56,15 @@ def test_a_play_that_reboots_goes_on_in_the_next_boot(own: Container, tmp_path: 
     assert m.run("systemctl is-system-running --wait", warn=True, hide=True).stdout.strip() in ("running", "degraded")
 
 
-def test_a_machine_that_is_killed_under_a_play_ends_it(own: Container, tmp_path: Path, write: Write) -> None:
+def test_a_machine_that_is_killed_under_a_play_ends_it(
+    own: Container, tmp_path: Path, write: Write, plays: Callable[[], list[Path]]
+) -> None:
     events: list[Event] = []
     m = own.machine(tmp_path, events)
     m.run("apt-get install --yes --no-install-recommends python3", hide=True)
     text = '- {hosts: all, gather_facts: false, tasks: [{command: "true"}, {name: long, command: sleep 600}]}\n'
     write("site.yml", text)
     pid = int(own.link.endpoint().data["pid"])
-    before = folders()
 
     def kill() -> None:
         while not any(isinstance(event, ItemApplied) for event in events):
@@ -88,7 +82,7 @@ def test_a_machine_that_is_killed_under_a_play_ends_it(own: Container, tmp_path:
     assert isinstance(caught.value, DriverError), str(caught.value)
     assert str(caught.value.where) == f"{tmp_path}/site.yml:1"
     assert ansibles() == set()
-    assert folders() == before
+    assert plays() == []
 
 
 def test_a_machine_that_is_killed_under_puppet_is_said_to_be_dead(own: Container, tmp_path: Path, write: Write) -> None:
