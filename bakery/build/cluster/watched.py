@@ -70,6 +70,7 @@ class WatchedBuild:
         self._future: Any = None
         self._submitted = 0
         self._submitted_at = 0.0
+        self._only: frozenset[str] = frozenset()
         self._looked = 0.0
         self._told_to_wait = False
         self._cancelled_at: float | None = None
@@ -103,6 +104,7 @@ class WatchedBuild:
         """
         self._submitted += 1
         self._submitted_at = time.monotonic()
+        self._only = frozenset(workers)
         if self._future is not None:
             self._future.cancel()
         self._future = self.cluster.connection.submit(
@@ -140,6 +142,7 @@ class WatchedBuild:
             self._looked = now
             if not going:
                 self.cluster.refuse_homeless(self.run, self.job)
+            self._free_of_gone_workers(going)
         if not self._told_to_wait and now - self._submitted_at > 1.0:
             self._told_to_wait = True
             what = f"an answer of {going[0].place}" if going else "a worker that is free"
@@ -161,6 +164,12 @@ class WatchedBuild:
         others = [address for address in self.cluster.fitting(self.run, self.job) if address not in silent]
         if quiet > self._patience and others:
             self._begin_again(others)
+
+    def _free_of_gone_workers(self, going: list[Try]) -> None:
+        """Hand the build over anew where all that may have it are gone: Dask would wait for their addresses."""
+        there = set(self.cluster.fitting(self.run, self.job))
+        if self._only and not self._future.done() and not self._only & there:
+            self._submit(sorted(there - {one.worker.address for one in going}))
 
     def _begin_again(self, workers: Sequence[str] = ()) -> None:
         """Hand the build over once more; Dask's own count of deaths blames those too that only waited for a worker.
