@@ -148,8 +148,9 @@ class WatchedBuild:
             what = f"an answer of {going[0].place}" if going else "a worker that is free"
             self.run.emit(Waiting(build=self.job.name, what=what))
         quiet = now - max(self._submitted_at, *(one.heard for one in self._tries.values()), 0.0)
-        if going and not self._future.done():
-            self._leave_silent(quiet, going)
+        if going and not self._future.done():  # Dask may take five minutes to notice that a worker is out of reach
+            if quiet > self._patience and (others := self._elsewhere(going)):
+                self._begin_again(others)
         elif self._future.done() and quiet > (self._patience if going else SILENT):
             self._begin_again()
 
@@ -158,18 +159,15 @@ class WatchedBuild:
         """Seconds that a worker which does not answer has before the build begins elsewhere."""
         return max(SILENT, self._assignment.lease / 2)
 
-    def _leave_silent(self, quiet: float, going: list[Try]) -> None:
-        """Begin elsewhere where Dask has not noticed that a worker is out of reach: that takes it five minutes."""
-        silent = {one.worker.address for one in going}
-        others = [address for address in self.cluster.fitting(self.run, self.job) if address not in silent]
-        if quiet > self._patience and others:
-            self._begin_again(others)
+    def _elsewhere(self, going: list[Try]) -> list[str]:
+        """Return the addresses of workers that could take the build, and have no try of it."""
+        taken = {one.worker.address for one in going}
+        return [address for address in self.cluster.fitting(self.run, self.job) if address not in taken]
 
     def _free_of_gone_workers(self, going: list[Try]) -> None:
         """Hand the build over anew where all that may have it are gone: Dask would wait for their addresses."""
-        there = set(self.cluster.fitting(self.run, self.job))
-        if self._only and not self._future.done() and not self._only & there:
-            self._submit(sorted(there - {one.worker.address for one in going}))
+        if self._only and not self._future.done() and self._only.isdisjoint(self.cluster.fitting(self.run, self.job)):
+            self._submit(self._elsewhere(going))
 
     def _begin_again(self, workers: Sequence[str] = ()) -> None:
         """Hand the build over once more; Dask's own count of deaths blames those too that only waited for a worker.
