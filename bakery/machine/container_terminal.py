@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from bakery.util.process import Process, start_process, wait, wake
+from bakery.util.process import Process, start_process, wait_awake, wake
 
 POLL: Final = 0.1
 """Seconds between two looks at the size of the terminal here, and at whether the program has ended."""
@@ -95,9 +95,7 @@ def _join(ours: int, process: Process) -> int:
         if not readable and process.poll() is not None:
             break  # what it left in the background may keep the terminal open
         _resize(ours, stdout)
-    while (code := wait(process, POLL)) is None:
-        wake(process)
-    return code
+    return wait_awake(process)
 
 
 def _show(ours: int, stdout: int) -> bool:

@@ -33,12 +33,17 @@ def shell_command(endpoint: Endpoint, folder: Path, command: str = "") -> list[s
     """
     match endpoint.transport:
         case "namespace":
-            return entering(int(endpoint.data["pid"]), "-l", *(["-c", command] if command else []))
+            return entering(int(endpoint.data["pid"]), *_login(command))
         case _:
             terminal = ["-t"] if command and sys.stdin.isatty() and sys.stdout.isatty() else []
             options = [*ssh_options(endpoint, str(folder / "id"), folder / "known_hosts"), "-p", str(endpoint.port)]
             line = ["--", command] if command else []
             return ["ssh", *options, *terminal, f"{endpoint.user}@{endpoint.host}", *line]
+
+
+def _login(command: str) -> list[str]:
+    """Return the words that make a shell a login shell, which runs one command where there is one."""
+    return ["-l", *(["-c", command] if command else [])]
 
 
 def ssh_options(endpoint: Endpoint, key: str, known_hosts: Path) -> list[str]:
@@ -121,8 +126,8 @@ def open_shell(endpoint: Endpoint, keys: Keys, folder: Path, command: str = "") 
 def _run_inside(endpoint: Endpoint, folder: Path, command: str) -> int:
     """Run the shell on a terminal of the container's own; on our streams where one of them is no terminal."""
     pid = int(endpoint.data["pid"])
-    words, inside = ["/bin/sh", "-l", *(["-c", command] if command else [])], _inside(pid)
-    code = container_terminal.run_inside(entering(pid, "-c", container_terminal.LEADER, *words), pid, **inside)
+    words, inside = ["-c", container_terminal.LEADER, "/bin/sh", *_login(command)], _inside(pid)
+    code = container_terminal.run_inside(entering(pid, *words), pid, **inside)
     if code is not None:
         return code
     return run_on_terminal(shell_command(endpoint, folder, command), **inside, apart=True)

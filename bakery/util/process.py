@@ -130,14 +130,12 @@ def run_on_terminal(
     apart = apart and not os.isatty(0)
     process = subprocess.Popen(argv, env=env, umask=umask, process_group=0 if apart else None)
     try:
-        while (code := wait(process, POLL)) is None:
-            wake(process)
+        return wait_awake(process)
     except BaseException:
         with contextlib.suppress(ProcessLookupError):
             (os.killpg if apart else os.kill)(process.pid, signal.SIGKILL)
         process.wait()
         raise
-    return code
 
 
 def run_process(
@@ -274,6 +272,13 @@ def wake(process: Process) -> None:
         if os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOHANG) is not None:
             leads = os.getpgid(process.pid) == process.pid
             (os.killpg if leads else os.kill)(process.pid, signal.SIGCONT)
+
+
+def wait_awake(process: Process) -> int:
+    """Wait for a program's end, letting it go on whenever it has stopped, and return its exit code."""
+    while (code := wait(process, POLL)) is None:
+        wake(process)
+    return code
 
 
 def exit_text(code: int) -> str:
