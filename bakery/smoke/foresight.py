@@ -50,6 +50,9 @@ Entry: TypeAlias = Asked | None
 """None: a command that may have changed something."""
 
 
+Wired: TypeAlias = dict[str, list[list[str | None] | None]]
+
+
 class Foresight:
     """Knows what was asked in an earlier run, and notes what is asked in this one.
 
@@ -120,7 +123,7 @@ def load(file: Path) -> dict[str, list[Entry]]:
         stored = json.loads(file.read_text(encoding="utf-8"))
         if stored["version"] != VERSION:
             return {}
-        return {test: [_entry(each) for each in entries] for test, entries in stored["tests"].items()}
+        return from_wire(stored["tests"])
     except (OSError, ValueError, TypeError, KeyError):
         return {}
 
@@ -135,14 +138,17 @@ def save(file: Path, earlier: Mapping[str, Sequence[Entry]], now: Mapping[str, S
     """
     others = {test: entries for test, entries in earlier.items() if test not in now}
     kept = {**others, **{test: entries for test, entries in now.items() if entries}}
-    tests = {test: [to_wire(entry) for entry in kept[test]] for test in [*kept][-MOST:]}
+    tests = to_wire({test: kept[test] for test in [*kept][-MOST:]})
     file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, json.dumps({"version": VERSION, "tests": tests}).encode())
 
 
-def to_wire(entry: Entry) -> list[str | None] | None:
-    """Turn an entry into what JSON, and a worker's pipe, can hold."""
-    return None if entry is None else [entry.machine, entry.question, entry.sudo]
+def to_wire(tests: Mapping[str, Sequence[Entry]]) -> Wired:
+    """Turn entries, by test, into what JSON, and a worker's pipe, can hold."""
+    return {
+        test: [None if entry is None else [entry.machine, entry.question, entry.sudo] for entry in entries]
+        for test, entries in tests.items()
+    }
 
 
 def from_wire(tests: Mapping[str, Sequence[Any]]) -> dict[str, list[Entry]]:

@@ -75,11 +75,7 @@ class Session:
             ) from error
         self.identity = Identity.parse(reply.stdout.decode(errors="replace"))
         access = CloneAccess(endpoint=self.job.endpoint, keys=self.job.keys)
-        host = make_host(
-            self.job.endpoint.host, self._shell, strict=self.job.strict_host, access=access, foresight=self.foresight
-        )
-        watch(self._shell, _facts_of(host))
-        return host
+        return self._host(self.job.endpoint.host, self._shell, access)
 
     def feed(self, script: str) -> str:
         """Run a script that must appear in no argument list, and return what it wrote."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from bakery.smoke.foresight import Asked, Entry, Foresight, from_wire, load, save, to_wire
+from bakery.smoke.foresight import Asked, Entry, Foresight, Wired, from_wire, load, save, to_wire
 
 FILE: Final = "bakery-questions.json"
 
@@ -42,9 +42,9 @@ class SuiteQuestions:
         """Take what was asked in a worker."""
         self._of_workers.update(from_wire(tests))
 
-    def to_wire(self) -> dict[str, list[list[str | None] | None]]:
+    def to_wire(self) -> Wired:
         """Return what was asked here, for the first process."""
-        return {test: [to_wire(entry) for entry in entries] for test, entries in self.foresight.now.items()}
+        return to_wire(self.foresight.now)
 
     def save(self, is_secret: Callable[[str], bool]) -> None:
         """Keep it for the next run; nothing that has a secret in it.
