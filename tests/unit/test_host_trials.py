@@ -149,7 +149,8 @@ def test_this_machine_is_a_host_of_its_own_release_and_is_not_entered(tmp_path: 
     command = ThisHost("sid", tmp_path).command(["bake", "doctor"], venv=LOWEST)
     assert "unshare" not in command
     assert command[-3:] == [str(CHECKOUT), "bake", "doctor"]
-    assert any(word.startswith(f"PATH={tmp_path}/work/venv-lowest/bin:") for word in command)
+    programs = tmp_path / "work" / "venv-lowest" / "bin"
+    assert any(word.startswith(f"PATH={programs}:") for word in command)
 
 
 def test_this_machine_is_no_host_of_another_release(tmp_path: Path) -> None:
