@@ -8,8 +8,9 @@ from typing import IO, TYPE_CHECKING, Final, Protocol
 
 from paramiko.ssh_exception import SSHException
 
+from bakery.machine.transport.arrivals import Arrivals
 from bakery.model import Result, Stream
-from bakery.util.process import GRACE, PATIENCE, POLL, ready
+from bakery.util.process import GRACE, PATIENCE, POLL
 from bakery.util.results import Lost, TimedOut
 from bakery.util.streams import CHUNK, Collected, Feeder
 
@@ -102,6 +103,7 @@ class Running:
         self._watch = StartWatch(connection, frame) if watched else None
         self._connection = connection
         self._channel = channel
+        self._arrivals = Arrivals(channel)
         self._collected = collected
         self._cancel = cancel
         self._source: bytes | IO[bytes] = b""
@@ -173,11 +175,11 @@ class Running:
         return True
 
     def _sleep(self, seconds: float) -> None:
-        """Wait until something comes. After the end of the streams their file descriptor is always ready."""
+        """Wait until something comes; after the end of the streams that is the exit code alone."""
         if self._channel.eof_received:
             self._channel.status_event.wait(seconds)
         else:
-            ready([self._channel.fileno()], seconds)
+            self._arrivals.wait(seconds)
 
     def _read(self) -> bool:
         """Take all that is there, and begin to feed once our shell has answered."""
@@ -248,6 +250,7 @@ class ShellChannel:
     def __init__(self, connection: Connection, channel: Channel, frame: Frame, cancel: Cancel, timeout: float) -> None:
         self._connection = connection
         self._channel = channel
+        self._arrivals = Arrivals(channel)
         self._frame = frame
         self._first: list[tuple[Stream, bytes]] = []
         self.pid = self._begin(cancel, timeout)
@@ -290,13 +293,24 @@ class ShellChannel:
         return self._frame.pid or 0
 
     def _chunks(self, timeout: float | None) -> list[tuple[Stream, bytes]]:
-        channel = self._channel
-        ready([channel.fileno()], timeout)
-        chunks: list[tuple[Stream, bytes]] = []
-        if channel.recv_ready():
-            chunks.append(("stdout", channel.recv(CHUNK)))
-        if channel.recv_stderr_ready():
-            chunks.append(("stderr", channel.recv_stderr(CHUNK)))
-        if not chunks and (channel.closed or channel.eof_received):
+        """Return what is there, and wait only where nothing is, and something may still come."""
+        ended = self._ended()  # asked first: what came before the end is there then
+        chunks = self._there()
+        if not chunks and not ended:
+            self._arrivals.wait(timeout)
+            ended = self._ended()
+            chunks = self._there()
+        if not chunks and ended:
             raise Lost("the shell on the machine has ended")
         return [(stream, self._frame.take(stream, data)) for stream, data in chunks]
+
+    def _ended(self) -> bool:
+        return bool(self._channel.closed or self._channel.eof_received)
+
+    def _there(self) -> list[tuple[Stream, bytes]]:
+        chunks: list[tuple[Stream, bytes]] = []
+        if self._channel.recv_ready():
+            chunks.append(("stdout", self._channel.recv(CHUNK)))
+        if self._channel.recv_stderr_ready():
+            chunks.append(("stderr", self._channel.recv_stderr(CHUNK)))
+        return chunks

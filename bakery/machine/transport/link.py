@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bakery.state.ssh_keys import Keys
     from bakery.util.context import WorkContext
 
-PAUSES: Final = (0.05, 0.5)
+PAUSES: Final = (0.05, 0.2)
 """Seconds between two attempts, first and at most."""
 SETTLE: Final = 90.0
 """Seconds that a machine may refuse our key or show another host key: some systems take keys after sshd's start."""

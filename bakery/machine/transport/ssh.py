@@ -11,6 +11,7 @@ from paramiko.ssh_exception import ChannelException
 
 from bakery.errors import ConnectError
 from bakery.machine.transport import channel as channels
+from bakery.machine.transport.arrivals import Arrivals
 from bakery.machine.transport.banner import SILENCE
 from bakery.machine.transport.base import ShellProgram, Transport
 from bakery.machine.transport.channel import BROKEN, Running, ShellChannel
@@ -20,7 +21,7 @@ from bakery.machine.transport.obstacle import ASK, Refusal
 from bakery.machine.transport.remote_shell import LEFTOVERS, PROBE, end_line
 from bakery.machine.transport.stages import NotReached
 from bakery.model import Endpoint, Result
-from bakery.util.process import PATIENCE, ready
+from bakery.util.process import PATIENCE
 from bakery.util.results import Lost, OnOutput, TimedOut
 from bakery.util.streams import CHUNK, Collected
 from bakery.util.waiting import Cancel
@@ -287,13 +288,14 @@ class SshTransport(Transport):
         deadline = time.monotonic() + PATIENCE
         with contextlib.suppress(*BROKEN, Lost), contextlib.closing(self._channel(ASK)) as channel:
             channel.set_combine_stderr(True)
+            arrivals = Arrivals(channel)
             channel.shutdown_write()
             while (
                 time.monotonic() < deadline
                 and len(said) < CHUNK
                 and not (channel.eof_received and not channel.recv_ready())
             ):
-                ready([channel.fileno()], 0.1)
+                arrivals.wait(0.1)
                 if channel.recv_ready():
                     said += channel.recv(CHUNK)
         return said.decode(errors="replace")
