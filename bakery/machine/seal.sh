@@ -109,6 +109,11 @@ makes_host_keys() { # true when something makes missing host keys at every boot 
 }
 
 host_keys() {
+  # A machine that made its own may still be at the RSA key, which would be there again after it was removed.
+  if [ -e /etc/ssh/.host-keys-wanted ]; then
+    systemctl --quiet stop ssh-host-keys.service 2>/dev/null
+    rm -f /etc/ssh/.host-keys-wanted
+  fi
   wipe /etc/ssh/ssh_host_*_key /etc/dropbear/dropbear_*_host_key
   remove /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /etc/ssh/ssh_host_*_key-cert.pub \
     /etc/dropbear/dropbear_*_host_key

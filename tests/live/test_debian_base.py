@@ -194,9 +194,12 @@ def test_two_machines_of_one_disk_are_two_machines_and_make_their_own_host_keys(
             identity = guest.run("cat /etc/machine-id")
             assert re.fullmatch("[0-9a-f]{32}", identity)
             found.add(identity)
-            # As on a machine that nobody gave a key: the unit makes all kinds.
+            # As on a machine that nobody gave a key: the unit makes all kinds, and sshd waits for the first alone.
             guest.run("rm /etc/ssh/ssh_host_*; systemctl restart ssh-host-keys.service", timeout=120)
+            assert guest.run("test -s /etc/ssh/ssh_host_ed25519_key && echo made") == "made"
+            guest.run("while [ -e /etc/ssh/.host-keys-wanted ]; do sleep 1; done", timeout=180)
             assert guest.run("ls /etc/ssh/ssh_host_*_key | wc -l") == "3"
+            assert guest.run("ssh-keyscan -t rsa localhost 2>/dev/null | wc -l") == "1"
             found.add(guest.run("cat /etc/ssh/ssh_host_ed25519_key.pub"))
     assert len(found) == 4
 
