@@ -93,6 +93,6 @@ def _reboot(running: RunningMachine) -> None:
 
 
 def _run(job: SmokeJob, work: WorkContext, process: PytestProcess) -> SmokeReport:
-    from bakery.smoke import run
+    from bakery.smoke.runner import run
 
     return run(job, work, process, alone=False)  # all may be skipped: they have run before

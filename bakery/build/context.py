@@ -8,11 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from bakery.build.git_commit import commit_of
 from bakery.build.job import Job, Jobs
-from bakery.build.resume import ResumedRun
 from bakery.build.versions import Naming
 from bakery.cache.checkpoints.store import Store, limit
 from bakery.cache.inputs.external import LocalInput
@@ -28,6 +27,9 @@ from bakery.state.journal import Journal
 from bakery.state.project import RunFolder, State
 from bakery.util.context import WorkContext
 from bakery.util.waiting import Cancel
+
+if TYPE_CHECKING:
+    from bakery.build.resume import ResumedRun
 
 OnFailure = Literal["destroy", "keep", "ask"]
 Choice = Literal["retry", "skip", "keep", "destroy"]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from bakery.build.job import Job
-from bakery.build.running import RunningMachine
-from bakery.build.scope import Scope
 from bakery.disk.image_files import DISKS
 from bakery.disk.partitions import Disk
 from bakery.model import Artifact, Problem
-from bakery.provision.storage import apply_layout
+
+if TYPE_CHECKING:
+    from bakery.build.running import RunningMachine
+    from bakery.build.scope import Scope
 
 
 def _disks(job: Job) -> list[Disk]:
@@ -44,5 +46,7 @@ def _lost_disks(job: Job) -> Iterator[Problem]:
 def enter(scope: Scope, running: RunningMachine) -> None:
     """Fill and mount the partitions of a machine that has just booted from its base for the first time."""
     if layout := [part for disk in _disks(scope.job) for part in disk.layout]:
+        from bakery.provision.storage import apply_layout
+
         with scope.phase("layout"):
             apply_layout(running.machine.for_step("disk layout"), layout, scope.job.secrets)

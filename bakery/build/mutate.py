@@ -218,7 +218,7 @@ class Mutants:
 
     def _report(self, scope: Scope, running: RunningMachine) -> SmokeReport:
         from bakery.build.after_reboot import test_after_reboot
-        from bakery.smoke import run_all
+        from bakery.smoke.whole import run_all
 
         suite = suite_run(self._job, self._run.state)
         quiet = replace(running.claim, emit=lambda _: None)

@@ -91,7 +91,7 @@ def smoke(
     from bakery.build.smoke_tests import smoke_job, suite_run, summary
 
     with scope.phase("smoke"):
-        from bakery.smoke import run_all
+        from bakery.smoke.whole import run_all
 
         nodes = nodes or NodeNetwork()
         job = smoke_job(scope, running, clones, nodes.others)

@@ -67,7 +67,8 @@ class RemoteHost:
 
         from bakery.build.after_reboot import rebooting_tests
         from bakery.build.smoke_tests import absent_nodes, suite_run, summary, test_refs
-        from bakery.smoke import SmokeJob, run_all
+        from bakery.smoke import SmokeJob
+        from bakery.smoke.whole import run_all
 
         smoke_job = SmokeJob(
             imagefile=job.imagefile,

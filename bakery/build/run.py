@@ -11,7 +11,6 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bakery.build.bake import bake
 from bakery.build.begin import build_started, run_started
 from bakery.build.capacity import Capacity
 from bakery.build.context import Asks, BuildOptions, RunContext
@@ -20,7 +19,6 @@ from bakery.build.job import Jobs
 from bakery.build.leftovers import tell_of_leftovers
 from bakery.build.outputs import made_besides, touch, write_outputs
 from bakery.build.preflight import check_builds, needs_of
-from bakery.build.resume import ResumedRun
 from bakery.build.signals import Signals
 from bakery.build.up_to_date import find_up_to_date_image
 from bakery.build.verdicts import warn_of_base
@@ -207,6 +205,8 @@ class _Run:
         run = self.run
         if run.options.resume is None:
             return
+        from bakery.build.resume import ResumedRun
+
         run.resumed = ResumedRun(run.state.run(run.options.resume), run.drivers.get, run.cancel)
         gone = run.resumed.clear({build.name for build in self.plan.builds})
         done = f", after destroying {counted(gone, 'thing')} that it left" if gone else ""
@@ -311,6 +311,8 @@ class _Run:
         try:
             if self._is_up_to_date(build, base, ask=True):  # its base is known only now
                 return self.artifacts[build.name]
+            from bakery.build.bake import bake  # half of all that bakery loads: not for what is up to date
+
             artifact = (bake if run.elsewhere is None else run.elsewhere.bake)(run.jobs[build.name], run, base)
         except BaseException as error:  # in a thread of the pool: whatever it is, it is this build's
             raised = self._ours(error)

@@ -6,12 +6,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
 from bakery.build.context import RunContext
 from bakery.build.node_images import node_keys
-from bakery.build.scope import Scope
 from bakery.build.verdict_key import files_of, noted, tests_key
 from bakery.disk.bases.cloud_image import CloudImage
 from bakery.errors import BakeryError, SmokeError
@@ -20,6 +19,9 @@ from bakery.imagefile.builds import Build
 from bakery.model import Artifact
 from bakery.state.image_names import short_name
 from bakery.state.project import State
+
+if TYPE_CHECKING:
+    from bakery.build.scope import Scope
 
 DOUBTS: Final = {"untested": "was not tested", "failed": "failed its tests"}
 """Verdicts that whoever stands on an image must hear of, as a sentence says them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
 from datetime import datetime
 from functools import cache
@@ -28,6 +29,12 @@ class Html(FileReporter):
     """Writes one self-contained file when the run is over: nothing is loaded from elsewhere."""
 
     file: ClassVar[str] = REPORT
+
+    def read(self, event: e.Event) -> None:
+        """Take it in; while a machine boots there is time to load what draws the page."""
+        super().read(event)
+        if isinstance(event, e.MachineStarted) and not _environment.cache_info().currsize:
+            threading.Thread(target=_environment, name="bakery-report", daemon=True).start()
 
     def content(self) -> bytes:
         """Return the whole page."""

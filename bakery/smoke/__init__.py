@@ -3,8 +3,6 @@
 from bakery.smoke.identity import SCRIPT as IDENTITY_SCRIPT
 from bakery.smoke.identity import Identity, compare
 from bakery.smoke.job import BUILTIN, SmokeJob, SmokeReport, SuiteRun, TestRef, TestResult
-from bakery.smoke.runner import run
-from bakery.smoke.whole import run_all
 
 __all__ = [
     "BUILTIN",
@@ -16,6 +14,4 @@ __all__ = [
     "TestRef",
     "TestResult",
     "compare",
-    "run",
-    "run_all",
 ]

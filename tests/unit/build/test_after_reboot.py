@@ -73,7 +73,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[SmokeJob]:
         results = (TestResult(test=f"{test.name} after a reboot", outcome="passed", seconds=0.1) for test in job.tests)
         return SmokeReport(results=tuple(results), seconds=2.0, identity=Identity(machine_id="0123"))
 
-    monkeypatch.setattr("bakery.smoke.run", run)
+    monkeypatch.setattr("bakery.smoke.runner.run", run)
     monkeypatch.setattr(after_reboot, "PytestProcess", nullcontext)
     return heard
 

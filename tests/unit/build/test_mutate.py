@@ -41,7 +41,7 @@ def fails(project: Project, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         result = TestResult(test=job.tests[0].name, outcome=outcome, seconds=0.1)
         return SmokeReport(results=(result,), seconds=0.1, identity=Identity())
 
-    monkeypatch.setattr("bakery.smoke.run_all", run)
+    monkeypatch.setattr("bakery.smoke.whole.run_all", run)
     return said
 
 

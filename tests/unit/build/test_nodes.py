@@ -82,7 +82,7 @@ def jobs(wired: Project, monkeypatch: pytest.MonkeyPatch) -> list[SmokeJob]:
         passed = TestResult(test="answers", outcome="passed", seconds=0.1)
         return SmokeReport(results=(passed,), seconds=0.1, identity=Identity(machine_id="0123"))
 
-    monkeypatch.setattr("bakery.smoke.run_all", run)
+    monkeypatch.setattr("bakery.smoke.whole.run_all", run)
     return heard
 
 

@@ -81,7 +81,7 @@ def tests(monkeypatch: pytest.MonkeyPatch) -> list[SmokeJob | SmokeReport]:
         assert isinstance(heard[0], SmokeReport)
         return heard[0]
 
-    monkeypatch.setattr("bakery.smoke.run_all", run)
+    monkeypatch.setattr("bakery.smoke.whole.run_all", run)
     return heard
 
 

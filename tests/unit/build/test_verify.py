@@ -55,7 +55,7 @@ def jobs(built: Project, monkeypatch: pytest.MonkeyPatch) -> list[SmokeJob]:
         )
         return SmokeReport(results=tuple(results), seconds=0.1, identity=Identity(machine_id="the first clone's"))
 
-    monkeypatch.setattr("bakery.smoke.run_all", run)
+    monkeypatch.setattr("bakery.smoke.whole.run_all", run)
     return heard
 
 
