@@ -221,15 +221,20 @@ def _user_asks() -> bool:
     """Say whether the user's code is behind the call: before bakery's, and not Python's import or traceback."""
     frame: FrameType | None = sys._getframe(2)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  the only way
     while frame is not None:
-        file = frame.f_code.co_filename
-        if file.startswith("<frozen importlib") or file.endswith(_READERS):
-            return False
-        if file.startswith(_BAKERY) and not file.startswith(_BAKERY + "cache" + os.sep):
-            return False
-        if modules.is_users(file):
-            return True
+        if (asks := _decides(frame.f_code.co_filename)) is not None:
+            return asks
         frame = frame.f_back
     return False
+
+
+@cache
+def _decides(file: str) -> bool | None:
+    """Say whether code of this file makes a call the user's, or not the user's; None where its own caller decides."""
+    if file.startswith("<frozen importlib") or file.endswith(_READERS):
+        return False
+    if file.startswith(_BAKERY) and not file.startswith(_BAKERY + "cache" + os.sep):
+        return False
+    return True if modules.is_users(file) else None
 
 
 def _system(path: str) -> bool:
