@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Final
 
@@ -28,18 +29,24 @@ class MachineBackend(BaseBackend):  # type: ignore[misc]  # testinfra ships no t
         shell: the shell that is open there.
         access: the way to it, for Ansible; None where there is no other than the shell.
         foresight: what the machines that are tested together share.
+        away: returns the seconds of a round trip.
     """
 
     NAME = "bakery"
     HAS_RUN_ANSIBLE = True
 
     def __init__(
-        self, name: str, shell: Shell, access: CloneAccess | None = None, foresight: Foresight | None = None
+        self,
+        name: str,
+        shell: Shell,
+        access: CloneAccess | None = None,
+        foresight: Foresight | None = None,
+        away: Callable[[], float] = float,
     ) -> None:
         super().__init__(name)
         self._shell = shell
         self._access = access
-        self.facts = PrefetchedFacts(shell, foresight=foresight, machine=name)
+        self.facts = PrefetchedFacts(shell, foresight=foresight, machine=name, away=away)
 
     def run(self, command: str, *args: str, **kwargs: Any) -> CommandResult:
         """Run a command.
@@ -105,6 +112,7 @@ def host(
     strict: bool = True,
     access: CloneAccess | None = None,
     foresight: Foresight | None = None,
+    away: Callable[[], float] = float,
 ) -> Host:
     """Make testinfra's Host over a shell.
 
@@ -114,8 +122,9 @@ def host(
         strict: whether testinfra's known wrong answers are put right.
         access: the way to the machine, for Ansible.
         foresight: what the machines that are tested together share.
+        away: returns the seconds of a round trip.
     """
-    backend = MachineBackend(name, shell, access, foresight)
+    backend = MachineBackend(name, shell, access, foresight, away)
     connected = StrictHost(backend) if strict else Host(backend)
     backend.set_host(connected)
     return connected

@@ -75,7 +75,7 @@ class Session:
             ) from error
         self.identity = Identity.parse(reply.stdout.decode(errors="replace"))
         access = CloneAccess(endpoint=self.job.endpoint, keys=self.job.keys)
-        return self._host(self.job.endpoint.host, self._shell, access)
+        return self._host(self.job.endpoint.host, self._connection, self._shell, access)
 
     def feed(self, script: str) -> str:
         """Run a script that must appear in no argument list, and return what it wrote."""
@@ -102,11 +102,17 @@ class Session:
         transport = connect(access.endpoint, access.keys)
         shell = Shell(transport.open_shell)
         self._others.append((transport, shell))
-        return self._host(name, shell, access)
+        return self._host(name, transport, shell, access)
 
-    def _host(self, name: str, shell: Shell, access: CloneAccess) -> Host:
-        strict = self.job.strict_host
-        host = make_host(name, shell, strict=strict, access=access, foresight=self.foresight)
+    def _host(self, name: str, transport: Transport, shell: Shell, access: CloneAccess) -> Host:
+        host = make_host(
+            name,
+            shell,
+            strict=self.job.strict_host,
+            access=access,
+            foresight=self.foresight,
+            away=transport.ping,
+        )
         watch(shell, _facts_of(host))
         return host
 

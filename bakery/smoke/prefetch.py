@@ -27,6 +27,10 @@ FRESH: Final = 1.0
 """Seconds for which a state that changes by itself is believed."""
 CHEAP: Final = 0.05
 """Seconds: a group of states that takes longer to fetch is fetched once; later questions go to the machine alone."""
+COSTLY: Final = frozenset({"units"})
+"""States of which many more are fetched than a question is about. The first question goes alone, and tells whether the
+machine is quick enough: an emulated one takes 5 s for the states of all its units, and 0.3 s for one.
+"""
 FIRST, LEAST, MOST = 16, 4, 64
 """How much is asked ahead: it grows while all of it is used in time, and shrinks when answers grow old."""
 LARGE: Final = 1 << 18
@@ -86,6 +90,7 @@ class PrefetchedFacts:
         foresight: what its tests asked earlier.
         machine: its name there.
         interpreter: the program that runs commands of tests, asked for once it is needed.
+        away: returns the seconds of a round trip, asked for once they are needed.
     """
 
     def __init__(
@@ -96,6 +101,7 @@ class PrefetchedFacts:
         foresight: Foresight | None = None,
         machine: str = "",
         interpreter: Callable[[], str] = lambda: "/bin/sh",
+        away: Callable[[], float] = float,
     ) -> None:
         self._shell = shell
         self._clock = clock
@@ -104,7 +110,9 @@ class PrefetchedFacts:
         self._interpreter = interpreter
         self._lasting: dict[str, _Fetched] = {}
         self._states: dict[str, list[_Fetched]] = {}
+        self._away = away
         self._dear: set[str] = set()
+        self._weighed: dict[str, bool] = {}
         self._window = FIRST
         self.believe_states = True
         """False where something else than our questions may change the machine: all but what it is goes to it then."""
@@ -144,6 +152,7 @@ class PrefetchedFacts:
         else:
             order = self._foresight.given = self._foresight.next_order()
             [reply] = self._send([Request(line, self._interpreter())], timeout, order)
+            self._weigh(question, self._clock() - began)
         slow = self._clock() - began > FRESH
         if slow or len(line) > LONGEST or len(reply.stdout) > LARGE or asked.line != line:
             self._foresight.unsay()
@@ -162,10 +171,18 @@ class PrefetchedFacts:
         reply = self._foretold(_alone(Asked(self._machine, question)), question) or self._foretold(name, question)
         if reply is not None or group is None or name in self._dear or self._was_given(name, question):
             return reply
+        if name in COSTLY and not self._weighed.get(name):
+            return None
         fetched = self._fetch(name, group, lasting=False)
         if fetched.cost > CHEAP:
             self._dear.add(name)
         return self._give(fetched, question)
+
+    def _weigh(self, question: str, seconds: float) -> None:
+        """Find out, by one question, whether the machine is quick enough to be asked for all of its kind."""
+        name, _, _ = group_of(question)
+        if name in COSTLY and name not in self._weighed:
+            self._weighed[name] = seconds - self._away() <= CHEAP
 
     # ---- states -----------------------------------------------------------------------------------------------
 

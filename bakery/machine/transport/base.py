@@ -88,6 +88,10 @@ class Transport(ABC):
             Lost: the connection ended.
         """
 
+    def ping(self) -> float:
+        """Measure the seconds of one round trip; 0 where there is no connection."""
+        return 0.0
+
     def round_trip(self) -> float:
         """Measure the seconds of one round trip; 0 for a machine on this host."""
         return 0.0

@@ -124,13 +124,17 @@ class SshTransport(Transport):
             channel.close()
             raise
 
+    def ping(self) -> float:
+        """Measure the seconds of one round trip."""
+        started = time.monotonic()
+        self.answers()
+        return time.monotonic() - started
+
     def round_trip(self) -> float:
         """Measure the seconds of one round trip; 0 on loopback, where a slow answer comes from a busy machine."""
         if self._endpoint.host.startswith("127.") or self._endpoint.host in ("localhost", "::1"):
             return 0.0
-        started = time.monotonic()
-        self.answers()
-        return time.monotonic() - started
+        return self.ping()
 
     def close(self) -> None:
         """End the connection, and those to its gateways."""

@@ -88,7 +88,11 @@ class SuiteMachine:
     def facts(self) -> PrefetchedFacts:
         """What is known of it."""
         facts = PrefetchedFacts(
-            self.shell, foresight=self._foresight, machine=self._name, interpreter=lambda: self.interpreter
+            self.shell,
+            foresight=self._foresight,
+            machine=self._name,
+            interpreter=lambda: self.interpreter,
+            away=lambda: self._transport.ping() if self._transport else 0.0,
         )
         watch(self.shell, facts)
         return facts

@@ -77,7 +77,34 @@ def machine() -> Machine:
 
 @pytest.fixture
 def facts(machine: Machine) -> PrefetchedFacts:
-    return PrefetchedFacts(machine, machine.clock)
+    facts = PrefetchedFacts(machine, machine.clock)
+    ask(facts, "systemctl is-active weighed")  # and it is quick
+    machine.asked.clear()
+    return facts
+
+
+def ask(facts: PrefetchedFacts, question: str) -> Reply:
+    return facts.ask(question, question, None, None)
+
+
+@pytest.mark.parametrize(
+    ("cost", "distance", "asked"),
+    [
+        pytest.param(0.01, 0.0, ["systemctl is-active a", "systemctl show"], id="a quick machine"),
+        pytest.param(0.3, 0.0, [f"systemctl is-active {name}" for name in "abc"], id="an emulated one"),
+        pytest.param(0.3, 0.29, ["systemctl is-active a", "systemctl show"], id="a quick one, far away"),
+    ],
+)
+def test_all_units_are_asked_for_only_where_one_answers_quickly(
+    machine: Machine, cost: float, distance: float, asked: list[str]
+) -> None:
+    facts = PrefetchedFacts(machine, machine.clock, away=lambda: distance)
+    machine.cost = cost
+    ask(facts, "systemctl is-active a")
+    machine.cost = 0.0
+    for name in ("b", "c") if len(asked) > 2 else ("nginx",):
+        ask(facts, f"systemctl is-active {name}")
+    assert [lines[0].partition(" --")[0] for lines in machine.asked] == asked
 
 
 def test_what_the_system_is_takes_one_round_trip_for_all_questions(facts: PrefetchedFacts, machine: Machine) -> None:
