@@ -68,6 +68,7 @@ class _Feed:
 
     def chunks(self) -> Generator[bytes]:
         total = 0
+        zeros = bytes(CHUNK + self._overlap)
         with self._disk.open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
             for start, end in stored_parts(file.fileno(), size):
@@ -75,7 +76,7 @@ class _Feed:
                     data = os.pread(file.fileno(), min(CHUNK + self._overlap, end - at), at)
                     if self._cancel.reason:
                         return
-                    if data.count(0) < len(data):
+                    if not zeros.startswith(data):
                         self._sent.append(total)
                         self._from.append(at)
                         total += len(data) + 1

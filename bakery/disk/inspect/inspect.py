@@ -15,7 +15,7 @@ from bakery.disk.inspect.checks import CHECKS
 from bakery.disk.inspect.ext4_reader import Ext4
 from bakery.disk.inspect.findings import Finding, Hygiene
 from bakery.disk.inspect.mounted import MountedSystem
-from bakery.disk.inspect.scan import Match, Pattern, around, scan, scan_windows
+from bakery.disk.inspect.scan import Match, Pattern, around, places_of_few, scan, scan_windows
 from bakery.disk.inspect.tree import Tree
 from bakery.disk.inspect.volumes import DiskVolume, raw_disk, volumes
 from bakery.errors import DriverError
@@ -23,7 +23,7 @@ from bakery.util.context import WorkContext
 
 _PRIVATE_KEY: Final = "\0private key"  # no secret's name has a NUL
 _MARKS: Final = tuple(
-    Pattern(_PRIVATE_KEY, b"-----BEGIN %sPRIVATE KEY-----" % kind)
+    Pattern(_PRIVATE_KEY, b"-----BEGIN %sPRIVATE KEY-----" % kind, b"PRIVATE KEY-----")
     for kind in (b"", b"OPENSSH ", b"RSA ", b"EC ", b"DSA ", b"ENCRYPTED ")
 )
 _REAL_KEY: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\r?\n[A-Za-z0-9+/=:, \r\n-]{120}")
@@ -140,15 +140,15 @@ def _in_bytes(disk: _OpenedDisk, wanted: Sequence[Pattern], tree: Tree, work: Wo
 def _search(disk: Path, wanted: Sequence[Pattern], work: WorkContext) -> list[Match]:
     """Search every byte, the quick way where this host has it."""
     work.waiting("searching the image for secrets")
-    places = grep.places(disk, wanted, work.cancel)
-    if places is not None:
-        return scan_windows(disk, wanted, places)
 
     def step(done: int, total: int) -> None:
         work.cancel.check()
         work.progress("searching the image", done, total)
 
-    return scan(disk, wanted, step)
+    places = places_of_few(disk, wanted, step)
+    if places is None:
+        places = grep.places(disk, wanted, work.cancel)
+    return scan(disk, wanted, step) if places is None else scan_windows(disk, wanted, places)
 
 
 def _in_files(tree: Tree) -> Iterator[Finding]:

@@ -13,15 +13,24 @@ from bakery.util.extents import stored_parts
 
 CHUNK: Final = 1 << 20
 """Bytes searched at once. Small, because nothing else in this process runs during one search."""
+FEW: Final = 6
+"""Texts that are looked for one after the other in less time than grep takes to read the disk from us."""
 _PREFIX: Final = 6
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """Bytes to look for, and the name to report them by."""
+    """Bytes to look for, and the name to report them by.
+
+    Args:
+        name: the same for several patterns that mean the same.
+        needle: the bytes.
+        part: what is in all patterns that mean the same, and in few other places; the whole when empty.
+    """
 
     name: str
     needle: bytes
+    part: bytes = b""
 
 
 @dataclass(frozen=True, order=True)
@@ -97,6 +106,37 @@ def scan(disk: Path, patterns: Sequence[Pattern], step: Callable[[int, int], Non
                 at += CHUNK
         step(size, size)
     return distinct(hits)
+
+
+def places_of_few(disk: Path, patterns: Sequence[Pattern], step: Callable[[int, int], None]) -> list[int] | None:
+    """List where in the disk something of a pattern is; None where there is more to look for than a few texts.
+
+    Args:
+        disk: the raw image.
+        patterns: what to look for.
+        step: called with the bytes done and the disk's size, after each chunk; may raise to stop.
+    """
+    parts = {pattern.part or pattern.needle for pattern in patterns if pattern.needle}
+    if not parts or len(parts) > FEW:
+        return None
+    overlap = max(map(len, parts)) - 1
+    found: set[int] = set()
+    with disk.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        for start, end in stored_parts(file.fileno(), size):
+            for at in range(start, end, CHUNK):
+                step(at, size)
+                data = os.pread(file.fileno(), min(CHUNK + overlap, end - at), at)
+                found.update(at + offset for part in parts for offset in _all_of(part, data))
+        step(size, size)
+    return sorted(found)
+
+
+def _all_of(part: bytes, data: bytes) -> Iterator[int]:
+    at = data.find(part)
+    while at >= 0:
+        yield at
+        at = data.find(part, at + 1)
 
 
 def scan_windows(disk: Path, patterns: Sequence[Pattern], places: Sequence[int]) -> list[Match]:

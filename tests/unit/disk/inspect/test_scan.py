@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bakery.disk.inspect.scan import CHUNK, Match, Needles, Pattern, distinct, scan
+from bakery.disk.inspect.scan import CHUNK, FEW, Match, Needles, Pattern, distinct, places_of_few, scan, scan_windows
 from bakery.errors import Interrupted
 from bakery.util.extents import stored_parts
 
@@ -53,6 +53,29 @@ def test_a_pattern_at_or_across_a_border_is_found_once(tmp_path: Path, at: int) 
     assert scan(disk, [Pattern("n", b"needle-123")], quiet) == [Match(at, "n", 10)]
 
 
+@pytest.mark.parametrize("at", [0, CHUNK - 9, CHUNK - 1, CHUNK, 2 * CHUNK - 5])
+def test_the_places_of_a_few_texts_lead_to_what_a_whole_search_finds(tmp_path: Path, at: int) -> None:
+    """Two forms of one mark are sought by what both have, which also stands where there is none."""
+    disk = tmp_path / "disk"
+    data = bytearray(os.urandom(1024)) * (3 * CHUNK // 1024)
+    data[at : at + 9] = b"BEGIN KEY"
+    data[at + 20 : at + 31] = b"BEGIN A KEY"
+    data[at + 40 : at + 44] = b" KEY"
+    disk.write_bytes(data)
+    wanted = [Pattern("k", b"BEGIN KEY", b" KEY"), Pattern("k", b"BEGIN A KEY", b" KEY"), Pattern("none", b"")]
+    places = places_of_few(disk, wanted, quiet)
+    assert places == [at + 5, at + 27, at + 40]
+    assert scan_windows(disk, wanted, places) == scan(disk, wanted, quiet)
+    assert len(scan(disk, wanted, quiet)) == 2
+
+
+def test_many_texts_are_left_to_grep(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.write_bytes(b"x" * 10)
+    assert places_of_few(disk, [Pattern(str(n), b"needle%d" % n) for n in range(FEW + 1)], quiet) is None
+    assert places_of_few(disk, [Pattern("empty", b"")], quiet) is None
+
+
 def test_holes_are_skipped(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     with disk.open("wb") as file:
@@ -73,8 +96,9 @@ def test_a_search_can_be_stopped(tmp_path: Path) -> None:
     def stop(done: int, total: int) -> None:
         raise Interrupted(f"{done} of {total}")
 
-    with pytest.raises(Interrupted):
-        scan(disk, [Pattern("n", b"needle")], stop)
+    for search in (scan, places_of_few):
+        with pytest.raises(Interrupted):
+            search(disk, [Pattern("n", b"needle")], stop)
 
 
 def test_several_forms_at_one_place_count_once() -> None:
