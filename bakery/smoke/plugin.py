@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -196,6 +197,11 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if smoke is not None:
         smoke.close()
         smoke.send("done", status=int(exitstatus))
+
+
+def pytest_unconfigure() -> None:
+    """Let the kernel have all of the memory at once: Python would look through it for garbage before its end."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
