@@ -66,5 +66,5 @@ def _publish(disk: Path, folder: Path, name: str, number: int) -> float:
     started = time.perf_counter()
     made = publisher.publish(artifact, name, life.claim("image"))
     seconds = time.perf_counter() - started
-    life.keep(made)
+    life.driver.keep(made, name, life.claim("keep"))  # under its name, by which the next one finds its parent
     return seconds
