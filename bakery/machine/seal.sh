@@ -114,9 +114,10 @@ host_keys() {
     systemctl --quiet stop ssh-host-keys.service 2>/dev/null
     rm -f /etc/ssh/.host-keys-wanted
   fi
-  wipe /etc/ssh/ssh_host_*_key /etc/dropbear/dropbear_*_host_key
+  # With ten characters behind its name: one that ssh-keygen -A was ended at.
+  wipe /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.?????????? /etc/dropbear/dropbear_*_host_key
   remove /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /etc/ssh/ssh_host_*_key-cert.pub \
-    /etc/dropbear/dropbear_*_host_key
+    /etc/ssh/ssh_host_*_key.?????????? /etc/ssh/ssh_host_*_key.pub.?????????? /etc/dropbear/dropbear_*_host_key
   keygen=$(command -v ssh-keygen 2>/dev/null) || return 0
   if [ ! -e /etc/systemd/system/bakery-host-keys.service ] && makes_host_keys; then
     did "new ones are made at boot"

@@ -18,7 +18,12 @@ UNITS: Final = "systemctl show --all --no-pager --property=Id,ConditionTimestamp
 KEYGEN: Final = re.compile(r"ssh-keygen +-A|sshd-keygen|sshdgenkeys")
 MADE_AGAIN: Final = r"""
 aside=$(mktemp -d /etc/ssh/.bakery.XXXXXX) || exit 9
-back() { rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub; mv "$aside"/* /etc/ssh/; rmdir "$aside"; }
+back() {
+  if [ -e /etc/ssh/.host-keys-wanted ]; then systemctl stop ssh-host-keys.service; rm -f /etc/ssh/.host-keys-wanted; fi
+  rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.*
+  mv "$aside"/* /etc/ssh/
+  rmdir "$aside"
+}
 trap back EXIT
 mv /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub "$aside"/
 for unit in %s; do systemctl restart "$unit"; done >/dev/null 2>&1

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import tarfile
 import time
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
 
@@ -242,6 +244,15 @@ def test_cloud_init_is_told_that_there_is_no_locale_in_a_form_that_all_its_relea
     """Text: 22.4.2 calls the truth value an invalid configuration, at every boot."""
     content, _ = recipe.own_files()["etc/cloud/cloud.cfg.d/91-locale.cfg"]
     assert yaml.safe_load(content) == {"locale": "false"}
+
+
+def test_sealing_finds_that_a_base_makes_host_keys_by_itself() -> None:
+    """It greps for that line by line; else it would install a unit of its own, for which sshd waits."""
+    seal = files("bakery.machine").joinpath("seal.sh").read_text(encoding="utf-8")
+    found = re.search(r"grep -r -s -l -E '([^']+)' \$UNIT_FOLDERS", seal)
+    assert found
+    unit = recipe.own_files()["etc/systemd/system/ssh-host-keys.service"][0].decode()
+    assert any(re.search(found[1], line) for line in unit.splitlines())
 
 
 def test_host_keys_are_made_before_no_socket() -> None:
