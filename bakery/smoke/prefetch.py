@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -126,6 +127,7 @@ class PrefetchedFacts:
         """Ask the machine again for everything: something may have changed."""
         self._lasting.clear()
         self._dear.clear()
+        self._weighed = {name: quick for name, quick in self._weighed.items() if quick}
         self.forget_states()
 
     def forget_states(self) -> None:
@@ -146,14 +148,17 @@ class PrefetchedFacts:
         """
         asked, began = Asked(self._machine, question, sudo), self._clock()
         self._foresight.note(asked)
-        reply = self.answer(question) if sudo is None else self._foretold(_alone(asked), line)
-        if reply is not None:
+        known = self.answer(question) if sudo is None else self._foretold(_alone(asked), line)
+        if known is not None:
             self._ask_on()
+            reply, took = known, self._clock() - began
         else:
             order = self._foresight.given = self._foresight.next_order()
             [reply] = self._send([Request(line, self._interpreter())], timeout, order)
-            self._weigh(question, self._clock() - began)
-        slow = self._clock() - began > FRESH
+            took = self._clock() - began
+            if sudo is None:
+                self._weigh(question, took)
+        slow = took > FRESH
         if slow or len(line) > LONGEST or len(reply.stdout) > LARGE or asked.line != line:
             self._foresight.unsay()
         return reply
@@ -182,7 +187,8 @@ class PrefetchedFacts:
         """Find out, by one question, whether the machine is quick enough to be asked for all of its kind."""
         name, _, _ = group_of(question)
         if name in COSTLY and name not in self._weighed:
-            self._weighed[name] = seconds - self._away() <= CHEAP
+            with suppress(Lost):  # the next question will tell
+                self._weighed[name] = seconds - self._away() <= CHEAP
 
     # ---- states -----------------------------------------------------------------------------------------------
 

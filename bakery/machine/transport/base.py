@@ -89,8 +89,12 @@ class Transport(ABC):
         """
 
     def ping(self) -> float:
-        """Measure the seconds of one round trip; 0 where there is no connection."""
-        return 0.0
+        """Measure the seconds of one round trip, on this host too.
+
+        Raises:
+            Lost: the connection ended.
+        """
+        return self.round_trip()
 
     def round_trip(self) -> float:
         """Measure the seconds of one round trip; 0 for a machine on this host."""

@@ -297,6 +297,7 @@ class SshTransport(Transport):
             while (
                 time.monotonic() < deadline
                 and len(said) < CHUNK
+                and not channel.closed
                 and not (channel.eof_received and not channel.recv_ready())
             ):
                 arrivals.wait(0.1)
