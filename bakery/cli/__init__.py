@@ -18,9 +18,14 @@ def main(args: Sequence[str] | None = None) -> int:
     Args:
         args: the words after `bake`; the process's own when not given.
     """
-    gc.set_threshold(GARBAGE)
+    alone = args is None  # nobody else's objects are in this process
+    if alone:
+        gc.set_threshold(GARBAGE)
     from bakery.cli.app import run
     from bakery.util.process_attributes import begin
 
     begin()
-    return run(args)
+    code = run(args)
+    if alone:
+        gc.freeze()  # else Python looks through all that is left for garbage, before the kernel takes it back at once
+    return code

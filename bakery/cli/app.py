@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
 import sys
@@ -132,7 +131,6 @@ def run(args: Sequence[str] | None = None) -> int:
     with guarded() as streams:
         code = _code(words, project, streams)
         refuse_at_exit()
-        gc.freeze()  # else Python looks through all that is left for garbage, before the kernel takes it back at once
         streams.out.flush()
         if streams.lost is not None:
             told = output.error(_lost(streams.lost), project)

@@ -177,7 +177,7 @@ def _forget_helpers(folder: Path) -> None:
     """Drop the user's helper modules, so that loading again after a fix sees the fix."""
     inside = os.path.join(folder, "")  # noqa: PTH118  with a separator at its end; text, as there are hundreds
     for name, module in list(sys.modules.items()):
-        origin = getattr(module, "__file__", None) or ""
+        origin = str(getattr(module, "__file__", None) or "")
         if origin.startswith(inside) and "site-packages" not in origin and name != "__main__":
             if name.split(".")[0] in ("bakery", "conftest") or name.startswith(("test_", "tests")):
                 continue

@@ -7,6 +7,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -29,16 +30,23 @@ class Html(FileReporter):
     """Writes one self-contained file when the run is over: nothing is loaded from elsewhere."""
 
     file: ClassVar[str] = REPORT
+    _loading = False
 
     def read(self, event: e.Event) -> None:
         """Take it in; while a machine boots there is time to load what draws the page."""
         super().read(event)
-        if isinstance(event, e.MachineStarted) and not _environment.cache_info().currsize:
-            threading.Thread(target=_environment, name="bakery-report", daemon=True).start()
+        if isinstance(event, e.MachineStarted) and not self._loading:
+            self._loading = True
+            threading.Thread(target=_load, name="bakery-report", daemon=True).start()
 
     def content(self) -> bytes:
         """Return the whole page."""
         return page(self.board).encode(errors="backslashreplace")
+
+
+def _load() -> None:
+    with suppress(Exception):  # whoever draws the page will meet it again
+        _environment()
 
 
 def page(board: RunState) -> str:

@@ -68,7 +68,7 @@ def raw_disk(image: Path, form: str, folder: Path | None, work: WorkContext) -> 
     with tempfile.TemporaryDirectory(prefix=".inspect-", dir=folder or image.parent) as name:
         raw = Path(name) / "disk.raw"
         work.waiting("unpacking the image for inspection")
-        # -S 4k: whatever is zero becomes a hole, and holes are not searched. -W: all processors unpack.
+        # -S 4k: whatever is zero becomes a hole, and holes are not searched. -W: in any order, by several threads.
         run(["qemu-img", "convert", "-f", form, "-O", "raw", "-S", "4k", "-W", str(image), str(raw)], work.cancel)
         yield raw
 
