@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 class Arrivals:
     """Says when something came, on standard output or standard error, or both have ended.
 
-    paramiko's own way is a file descriptor (`Channel.fileno`). With both streams in use it may stay silent although
-    something came: one thread takes the sign for one stream away while another thread gives it for the other, and
-    nothing guards the two (`paramiko.pipe.OrPipe`, seen with 5.1.0).
+    paramiko's own way is a file descriptor (`Channel.fileno`). With both streams in use it may fall silent for good:
+    one thread takes the sign for one stream away while another thread gives it for the other, and nothing guards the
+    two (`paramiko.pipe.OrPipe`, seen with 5.1.0; `findings/paramiko-channel-descriptor-falls-silent.sh`).
 
     Look whether something is there, then wait, then look again.
 
