@@ -20,6 +20,7 @@ from bakery.events import Event, TestEnded
 from bakery.imagefile import loader
 from bakery.model import Endpoint
 from bakery.redaction.secret import Secret
+from bakery.smoke.runner import run
 from bakery.util.context import WorkContext
 from bakery.util.waiting import Cancel
 
@@ -66,7 +67,7 @@ class Bench:
             timeout=timeout,
             build="web@laptop",
         )
-        return smoke.run(job, WorkContext(cache=self.folder, cancel=self.cancel, emit=self.events.append))
+        return run(job, WorkContext(cache=self.folder, cancel=self.cancel, emit=self.events.append))
 
     @property
     def junit(self) -> str:
@@ -309,6 +310,7 @@ def test_the_child_ends_when_its_parent_is_killed(tmp_path: Path, machine: Any) 
 import os, threading
 from pathlib import Path
 from bakery import smoke
+from bakery.smoke.runner import run
 from bakery.imagefile import loader
 from bakery.model import Endpoint
 from bakery.state.ssh_keys import Keys
@@ -322,7 +324,7 @@ def watch():
     until(probe, what="the test runs", timeout=60, cancel=Cancel())
     os.kill(os.getpid(), 9)
 threading.Thread(target=watch).start()
-smoke.run(smoke.SmokeJob(imagefile=recipe.file, tests=(smoke.TestRef.of(recipe, recipe.images[0].name, 0),),
+run(smoke.SmokeJob(imagefile=recipe.file, tests=(smoke.TestRef.of(recipe, recipe.images[0].name, 0),),
     endpoint=Endpoint(port={machine.endpoint.port}, host_key={machine.endpoint.host_key!r}), builtin=frozenset(),
     keys=Keys(**{machine.keys.__dict__!r}), junit=Path({str(tmp_path / "j.xml")!r})), WorkContext(cache=Path("/tmp")))
 """
