@@ -7,6 +7,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -84,6 +85,18 @@ def test_helper_modules_beside_the_imagefile_import_and_are_read_again(load: Loa
     assert load(HEAD + "from helper_of_images import shared\n").images[0].tasks[0].__name__ == "shared"
     helper.write_text("import bakery\n@bakery.task\ndef other(m): ...\n", encoding="utf-8")
     assert load(HEAD + "from helper_of_images import other\n").images[0].tasks[0].__name__ == "other"
+
+
+def test_modules_that_say_oddly_where_they_come_from_are_looked_past(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lazy module or a plugin's may have a Path there, or nothing; one beside the project's folder is not in it."""
+    for name, file in (("odd_path", Path("/usr/x.py")), ("odd_none", None), ("beside", f"{tmp_path}2/helper.py")):
+        module = ModuleType(name)
+        module.__file__ = file  # type: ignore[assignment]
+        monkeypatch.setitem(sys.modules, name, module)
+    load(HEAD)
+    assert {"odd_path", "odd_none", "beside"} <= sys.modules.keys()
 
 
 def test_helpers_of_one_date_and_size_are_told_apart(
