@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 PAUSES: Final = (0.05, 0.2)
 """Seconds between two attempts, first and at most."""
+LATER: Final = 0.3
+"""Seconds more after an attempt that was refused: servers count these, and newer ones hold them against us."""
 SETTLE: Final = 90.0
 """Seconds that a machine may refuse our key or show another host key: some systems take keys after sshd's start."""
 AGREED: Final = 5.0
@@ -205,6 +207,7 @@ class _Attempts:
         self._refused_since = self._refused_since or time.monotonic()
         if time.monotonic() - self._refused_since > settle:
             raise self._explained(f"refused for {settle:g} s")
+        self._work.cancel.sleep(LATER)
 
     def _explained(self, how_long: str) -> ConnectError:
         if self._hint:
