@@ -11,10 +11,9 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Final
 
-from bakery.disk.inspect.scan import CHUNK, Pattern
+from bakery.disk.inspect.scan import CHUNK, Pattern, stored_chunks
 from bakery.disk.inspect.tools import find, run
 from bakery.errors import DriverError
-from bakery.util.extents import stored_parts
 from bakery.util.process import run_process
 from bakery.util.waiting import Cancel
 
@@ -69,18 +68,14 @@ class _Feed:
     def chunks(self) -> Generator[bytes]:
         total = 0
         zeros = bytes(CHUNK + self._overlap)
-        with self._disk.open("rb", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
-            for start, end in stored_parts(file.fileno(), size):
-                for at in range(start, end, CHUNK):
-                    data = os.pread(file.fileno(), min(CHUNK + self._overlap, end - at), at)
-                    if self._cancel.reason:
-                        return
-                    if not zeros.startswith(data):
-                        self._sent.append(total)
-                        self._from.append(at)
-                        total += len(data) + 1
-                        yield data + b"\n"
+        for at, data in stored_chunks(self._disk, self._overlap):
+            if self._cancel.reason:
+                return
+            if not zeros.startswith(data):
+                self._sent.append(total)
+                self._from.append(at)
+                total += len(data) + 1
+                yield data + b"\n"
 
     def place(self, sent: int) -> int:
         """Turn an offset in what was sent into one on the disk."""

@@ -84,6 +84,25 @@ def _gate(starts: Sequence[bytes]) -> re.Pattern[bytes] | None:
     return re.compile(b"|".join(choices))
 
 
+def stored_chunks(
+    disk: Path, overlap: int, step: Callable[[int, int], None] = lambda _done, _total: None
+) -> Iterator[tuple[int, bytes]]:
+    """Yield what of a raw disk is not a hole: the offset of each chunk, and its bytes.
+
+    Args:
+        disk: the raw image.
+        overlap: how many of the next chunk's bytes come behind.
+        step: called with the bytes done and the disk's size, before each chunk and at the end; may raise to stop.
+    """
+    with disk.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        for start, end in stored_parts(file.fileno(), size):
+            for at in range(start, end, CHUNK):
+                step(at, size)
+                yield at, os.pread(file.fileno(), min(CHUNK + overlap, end - at), at)
+        step(size, size)
+
+
 def scan(disk: Path, patterns: Sequence[Pattern], step: Callable[[int, int], None]) -> list[Match]:
     """Search all of a raw disk that is not a hole.
 
@@ -94,17 +113,9 @@ def scan(disk: Path, patterns: Sequence[Pattern], step: Callable[[int, int], Non
     """
     needles = Needles(patterns)
     hits: list[Match] = []
-    with disk.open("rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        for start, end in stored_parts(file.fileno(), size):
-            at = start
-            while at < end:
-                step(at, size)
-                data = os.pread(file.fileno(), min(CHUNK + max(0, needles.longest - 1), end - at), at)
-                matches = needles.find(data, CHUNK)
-                hits += [Match(at + offset, pattern.name, len(pattern.needle)) for offset, pattern in matches]
-                at += CHUNK
-        step(size, size)
+    for at, data in stored_chunks(disk, max(0, needles.longest - 1), step):
+        matches = needles.find(data, CHUNK)
+        hits += [Match(at + offset, pattern.name, len(pattern.needle)) for offset, pattern in matches]
     return distinct(hits)
 
 
@@ -119,16 +130,9 @@ def places_of_few(disk: Path, patterns: Sequence[Pattern], step: Callable[[int, 
     parts = {pattern.part or pattern.needle for pattern in patterns if pattern.needle}
     if not parts or len(parts) > FEW:
         return None
-    overlap = max(map(len, parts)) - 1
     found: set[int] = set()
-    with disk.open("rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        for start, end in stored_parts(file.fileno(), size):
-            for at in range(start, end, CHUNK):
-                step(at, size)
-                data = os.pread(file.fileno(), min(CHUNK + overlap, end - at), at)
-                found.update(at + offset for part in parts for offset in _all_of(part, data))
-        step(size, size)
+    for at, data in stored_chunks(disk, max(map(len, parts)) - 1, step):
+        found.update(at + offset for part in parts for offset in _all_of(part, data))
     return sorted(found)
 
 
