@@ -60,7 +60,7 @@ class Guest:
                 "-accel",
                 "tcg,thread=multi",
                 "-cpu",
-                "max,-la57,-svm",
+                "max,-la57,-svm,-erms,-fsrm",
                 "-smp",
                 "2",
                 "-m",

@@ -155,7 +155,7 @@ class PlayedGuest:
         values = self._machine.values
         line = [QEMU, "-name", f"virtualbox-stand-in-{self._machine.uuid}", "-nodefaults", "-no-user-config"]
         line += ["-machine", "q35" if values["chipset"] == "ich9" else "pc", "-accel", "tcg,thread=multi"]
-        line += ["-cpu", "max,-la57,-svm", "-m", f"{values['memory']}M", "-smp", values["cpus"]]
+        line += ["-cpu", "max,-la57,-svm,-erms,-fsrm", "-m", f"{values['memory']}M", "-smp", values["cpus"]]
         line += ["-display", "none", "-vga", "std", "-uuid", values["hardwareuuid"]]
         line += ["-qmp", f"unix:{SOCKET},server=on,wait=off"]
         line += ["-device", "virtio-rng-pci", *self._serial(), *self._network(), *self._firmware(), *self._table()]

@@ -58,7 +58,7 @@ def test_only_loopback_is_bound_and_the_kernel_picks_the_port() -> None:
 def test_every_processor_is_emulated_in_a_thread_of_its_own_where_nothing_accelerates() -> None:
     words = command(MachineSpec(cpus=3), IDENTITY, PLACE)
     assert "tcg,thread=multi" in words
-    assert words[words.index("-cpu") + 1] == "max,-la57,-svm"
+    assert words[words.index("-cpu") + 1] == "max,-la57,-svm,-erms,-fsrm"
     assert words[words.index("-smp") + 1] == "3"
 
 
