@@ -105,7 +105,12 @@ def unpack(archive: Path, to: Path, work: WorkContext) -> None:
     Raises:
         DriverError: tar fails.
     """
-    words = (
+    run(unpack_words(archive, to), work, what=f"unpacking {archive.name}", timeout=1800)
+
+
+def unpack_words(archive: str | Path, to: Path) -> tuple[str | Path, ...]:
+    """Return the command that unpacks a tree so; `-` is standard input."""
+    return (
         *root(),
         "tar",
         "--extract",
@@ -121,7 +126,6 @@ def unpack(archive: Path, to: Path, work: WorkContext) -> None:
         "--delay-directory-restore",
         *(("--exclude=./dev/*",) if root() else ()),
     )
-    run(words, work, what=f"unpacking {archive.name}", timeout=1800)
 
 
 def remove(tree: Path, work: WorkContext) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -15,10 +15,20 @@ from bakery.disk.bases import owners
 from bakery.disk.bases.debian_recipe import DebianChoice
 from bakery.disk.bases.generations import BaseGenerations
 from bakery.disk.bases.host_apt import HostApt, host_apt
-from bakery.util.tools import alone, root, run
+from bakery.util.tools import alone, dies_with_us, root, run
 
 if TYPE_CHECKING:
     from bakery.util.context import WorkContext
+
+ONE_INITRAMFS = {"INITRD": "No"}
+"""Kernels make no initramfs when they are installed (update-initramfs's hook knows it): `setup.sh` makes the one."""
+PIPELINE = """
+set -o pipefail
+unpack=("${@:2:$1}")
+shift "$(($1 + 1))"
+"$@" | "${unpack[@]}"
+"""
+"""Its arguments: how many words unpack, these, and those that pack."""
 
 
 def shelf(base: DebianChoice, work: WorkContext) -> BaseGenerations:
@@ -73,21 +83,25 @@ def tree(base: DebianChoice, folder: Path, work: WorkContext) -> None:
     """
     host = host_apt(base.suite)
     used, stays = lines(base, host)
-    archived = folder / "tree.tar"
+    to = folder / "tree"
     with TemporaryDirectory(dir=folder) as scratch:
         words = _words(base, Path(scratch), stays, host)
         run(
-            (*alone(), *words, archived if root() else folder / "tree", *used),
+            _unpacked((*words, "-", *used), to) if root() else (*alone(), *words, to, *used),
             work,
             what=f"making Debian {base.suite}",
             timeout=3600,
+            env=ONE_INITRAMFS,
             on_line=_teller(base, work),
             hint="is the mirror reachable, and the name of every package right?",
         )
-    if root():
-        (folder / "tree").mkdir()
-        build.unpack(archived, folder / "tree", work)
-        archived.unlink()
+
+
+def _unpacked(words: Sequence[str | Path], to: Path) -> tuple[str | Path, ...]:
+    """Return the words that unpack what a program packs, while it does; both end with the shell between them and us."""
+    to.mkdir()
+    unpack = (*dies_with_us(), *build.unpack_words("-", to))
+    return ("bash", "-c", PIPELINE, "pack", str(len(unpack)), *unpack, *dies_with_us(), *words)
 
 
 def _words(base: DebianChoice, scratch: Path, stays: list[str], host: HostApt | None) -> list[str]:

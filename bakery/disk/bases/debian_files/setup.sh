@@ -9,6 +9,11 @@ systemctl disable --quiet e2scrub_reap.service e2scrub_all.timer
 systemctl disable --quiet systemd-network-generator.service || :  # not in bullseye
 # systemd-repart wants these for encrypted and image-backed partitions; the kernel loads them by itself when first used.
 systemctl mask --quiet modprobe@loop.service modprobe@dm_mod.service
+# Kernels were installed with INITRD=No, or each would have made an initramfs, and another one when all was there.
+for kernel in /boot/vmlinuz-*; do
+	update-initramfs -c -k "${kernel#/boot/vmlinuz-}"
+	linux-update-symlinks install "${kernel#/boot/vmlinuz-}" "$kernel"
+done
 # Copied rather than installed: grub-install would want the disk. A later `grub-install /dev/vda` finds its partitions.
 for target in i386-pc x86_64-efi; do
 	mkdir -p /boot/grub/$target
