@@ -110,6 +110,11 @@ def create(path: Path, *, size: int, work: WorkContext, cluster: int = BLOCK) ->
     path.chmod(0o600)
 
 
+def described(path: Path, format: str) -> dict[str, Any]:  # noqa: A002  qemu-img's word
+    """Describe a disk file, with what it stands on, as QEMU's block layer does, for `convert`."""
+    return {"driver": format, "file": {"driver": "file", "filename": str(path)}}
+
+
 def convert(
     source: Mapping[str, Any],
     to: Path,
@@ -122,7 +127,7 @@ def convert(
 
     Args:
         source: a disk that no machine writes to, as QEMU's block layer describes it (BlockdevOptions in the QMP
-            reference): `{"driver": "raw", "file": {"driver": "file", "filename": "/a/disk"}}`.
+            reference); see `described`.
         to: the file to make; readable by others, as images are.
         format: of the new file. Raw files are sparse.
         work: can cancel it.

@@ -74,5 +74,11 @@ def test_debian_is_built_in_virtualbox_and_tested_as_the_appliance_that_comes_of
     assert rig.left(home) == set()
     rig.imports_into_a_fresh_registry(image, tmp_path, memory=1024)
     raw = rig.raw_disk(image, tmp_path / "unpacked")
-    words = ("-cpu", "max,-la57,-svm,-erms,-fsrm", "-vga", "std", *(("-bios", "/usr/share/ovmf/OVMF.fd") if efi else ()))
+    words = (
+        "-cpu",
+        "max,-la57,-svm,-erms,-fsrm",
+        "-vga",
+        "std",
+        *(("-bios", "/usr/share/ovmf/OVMF.fd") if efi else ()),
+    )
     rig.boots_bare_in_qemu(raw, tmp_path, memory=1024, until=b" login:", words=words)

@@ -21,12 +21,14 @@ from bakery.cache.checkpoints import inventory
 from bakery.disk import block_changes, bootfiles, build, ext4_metadata, qcow2_overlay, qemuimg
 from bakery.disk.layout import Layout
 from bakery.disk.qcow2_splice import join
+from bakery.disk.qemuimg import Compression, Format
 from bakery.drivers.nspawn.apply_layer import tell_lost
 from bakery.drivers.nspawn.layer_writer import WriteOrder
 from bakery.drivers.nspawn.merged_tree import merged
 from bakery.errors import DriverError
 from bakery.util.context import WorkContext
 from bakery.util.lock import hold
+from bakery.util.sparse_files import digest
 from bakery.util.tools import alone, missing, root, run
 
 VERSION = 3
@@ -85,8 +87,7 @@ class Template:
         Raises:
             DriverError: a tool fails.
         """
-        source = {"driver": "raw", "file": {"driver": "file", "filename": str(raw)}}
-        qemuimg.convert(source, self.image, format="qcow2", work=work)
+        qemuimg.convert(qemuimg.described(raw, "raw"), self.image, format="qcow2", work=work)
         ext4_metadata.extract(raw, self.metadata, layout, work)
         free = ext4_metadata.free_blocks(self.metadata, work)
         self._free.write_text(json.dumps([(part.start, part.stop) for part in free]))
@@ -131,16 +132,28 @@ def _file_system(folder: Path) -> str:
     return ""
 
 
-def write(to: Path, *, layers: Sequence[Path], tree: Path, layout: Layout, folder: Path, work: WorkContext) -> str:
+def write(
+    to: Path,
+    *,
+    layers: Sequence[Path],
+    tree: Path,
+    layout: Layout,
+    folder: Path,
+    work: WorkContext,
+    format: Format = "qcow2",  # noqa: A002  as everywhere
+    compression: Compression = "zstd",
+) -> str:
     """Write the image of a machine that has ended.
 
     Args:
-        to: the qcow2 file to write.
+        to: the file to write.
         layers: what it changed, topmost first.
         tree: the base's files.
         layout: of the disk.
         folder: for scratch files; on a large disk.
         work: where the cache is.
+        format: `qcow2` or `raw`.
+        compression: of a qcow2 image.
 
     Returns:
         The SHA-256 of the image, hexadecimal.
@@ -150,7 +163,17 @@ def write(to: Path, *, layers: Sequence[Path], tree: Path, layout: Layout, folde
     """
     template = prepare(tree, layout, work)
     files = _ties(layers, tree, layout, folder, work)
-    return write_changed(to, template, layers=layers, files=files, layout=layout, folder=folder, work=work)
+    return write_changed(
+        to,
+        template,
+        layers=layers,
+        files=files,
+        layout=layout,
+        folder=folder,
+        work=work,
+        format=format,
+        compression=compression,
+    )
 
 
 def write_changed(
@@ -162,11 +185,13 @@ def write_changed(
     layout: Layout,
     folder: Path,
     work: WorkContext,
+    format: Format = "qcow2",  # noqa: A002  as everywhere
+    compression: Compression = "zstd",
 ) -> str:
     """Write a template's image with layers and files on top; arguments and result are those of `write`.
 
     Args:
-        to, layers, layout, folder, work: as for `write`.
+        to, layers, layout, folder, work, format, compression: as for `write`.
         template: what to change.
         files: of root's, mode 0644: absolute path to text.
     """
@@ -180,8 +205,11 @@ def write_changed(
             overlay, changes, disk, base=template.image, size=layout.size, start=layout.root.start, work=work
         )
         disk.unlink()
-        qemuimg.changes(overlay, delta, base=template.image, work=work)
-        return join(template.image, delta, to, work)
+        if (format, compression) == ("qcow2", "zstd"):  # as the template's own clusters are
+            qemuimg.changes(overlay, delta, base=template.image, work=work)
+            return join(template.image, delta, to, work)
+        qemuimg.convert(qemuimg.described(overlay, "qcow2"), to, format=format, work=work, compression=compression)
+        return digest(to, "sha256", work)
     finally:
         for path in (disk, overlay, delta):
             path.unlink(missing_ok=True)

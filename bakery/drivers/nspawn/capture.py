@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
 from bakery.disk import build, qemuimg
 from bakery.disk.layout import Layout
-from bakery.disk.qemuimg import Compression
+from bakery.disk.qemuimg import Compression, Format
 from bakery.drivers.nspawn import base_template
 from bakery.drivers.nspawn.layer_flags import merged_flags
 from bakery.drivers.nspawn.merged_tree import merged
@@ -36,7 +35,7 @@ def layout_of(key: str, size: int) -> Layout:
 def write(
     to: Path,
     *,
-    format: str,  # noqa: A002  as everywhere
+    format: Format,  # noqa: A002  as everywhere
     layers: Sequence[Path],
     tree: Path,
     layout: Layout,
@@ -62,10 +61,18 @@ def write(
     Raises:
         DriverError: a tool fails, or the files do not fit on the disk.
     """
-    if format == "qcow2" and not base_template.unusable(layers, folder):
+    if not base_template.unusable(layers, folder):
         try:
-            found = base_template.write(to, layers=layers, tree=tree, layout=layout, folder=folder, work=work)
-            return found if compression == "zstd" else _recompressed(to, compression, folder, work)
+            return base_template.write(
+                to,
+                layers=layers,
+                tree=tree,
+                layout=layout,
+                folder=folder,
+                work=work,
+                format=format,
+                compression=compression,
+            )
         except DriverError as error:
             to.unlink(missing_ok=True)
             work.notice(f"the disk is made from the start, which takes longer: {error.what}", hint=error.why)
@@ -74,19 +81,6 @@ def write(
         flags = merged_flags(layers)
         build.make_disk(files, raw, work, size=layout.size, identity=layout.identity, flags=flags)
     if format == "qcow2":
-        source = {"driver": "raw", "file": {"driver": "file", "filename": str(raw)}}
-        qemuimg.convert(source, to, format="qcow2", work=work, compression=compression)
+        qemuimg.convert(qemuimg.described(raw, "raw"), to, format="qcow2", work=work, compression=compression)
         raw.unlink()
     return digest(to, "sha256", work)
-
-
-def _recompressed(image: Path, compression: Compression, folder: Path, work: WorkContext) -> str:
-    """Write an image that was joined of parts, which zstd compressed, in another way; return its SHA-256."""
-    joined = folder / "joined.qcow2"
-    shutil.move(image, joined)
-    try:
-        source = {"driver": "qcow2", "file": {"driver": "file", "filename": str(joined)}}
-        qemuimg.convert(source, image, format="qcow2", work=work, compression=compression)
-    finally:
-        joined.unlink()
-    return digest(image, "sha256", work)

@@ -171,10 +171,12 @@ class NspawnDriver(Driver[Nspawn]):
         folder, shape = handle.folder / CONTAINER, from_json(MachineSpec, handle.settings)
         layers = [folder / "upper", *(Path(layer) for layer in (handle.data["layer"],) if layer)]
 
+        form: qemuimg.Format = "raw" if shape.format == "raw" else "qcow2"
+
         def write(path: Path) -> str:
             return disks.write(
                 path,
-                format=shape.format,
+                format=form,
                 layers=layers,
                 tree=Path(handle.data["tree"]),
                 layout=disks.layout_of(handle.data["key"], handle.data["disk"]),
@@ -183,7 +185,6 @@ class NspawnDriver(Driver[Nspawn]):
                 compression=compression(shape),
             )
 
-        form: qemuimg.Format = "raw" if shape.format == "raw" else "qcow2"
         return image_files.make(write, name, format=form, settings=handle.settings, claim=claim)
 
     def image_format(self, boot: Nspawn) -> str:

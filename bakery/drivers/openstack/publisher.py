@@ -56,7 +56,7 @@ def _firmware(artifact: Artifact) -> dict[str, str]:
 
 def _converted(artifact: Artifact, wanted: str, compression: qemuimg.Compression, claim: Claim) -> Path:
     target = claim.folder / f"publish.{wanted}"
-    source = {"driver": artifact.format, "file": {"driver": "file", "filename": str(artifact.path)}}
+    source = qemuimg.described(artifact.path, artifact.format)
     form = cast("qemuimg.Format", wanted)  # or another one, which then is qemu-img's to know
     qemuimg.convert(source, target, format=form, work=claim, compression=compression)
     return target

@@ -162,7 +162,7 @@ def networks(known: inventory.Inventory, where: Place) -> tuple[Entity, ...]:
 
 def stream_optimized(artifact: Artifact, to: Path, work: WorkContext) -> Path:
     """Write an image's disk in the format that OVFs carry, and return the file."""
-    source = {"driver": artifact.format, "file": {"driver": "file", "filename": str(artifact.path)}}
+    source = qemuimg.described(artifact.path, artifact.format)
     words: list[str | Path] = ["qemu-img", "convert", "-O", "vmdk", "-o", "subformat=streamOptimized"]
     words += ["-T", "unsafe", "-t", "unsafe", f"json:{json.dumps(source)}", to]
     tools.run(words, work, what=f"writing {to.name}", timeout=CONVERTING)

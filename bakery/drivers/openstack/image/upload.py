@@ -152,7 +152,7 @@ def _readable(disk: Path, disk_format: str, claim: Claim) -> Path:
     if disk_format != "qcow2" or not qemuimg.is_zstd(disk):
         return disk
     target = claim.folder / "upload.qcow2"
-    source = {"driver": "qcow2", "file": {"driver": "file", "filename": str(disk)}}
+    source = qemuimg.described(disk, "qcow2")
     qemuimg.convert(source, target, format="qcow2", work=claim, compression="zlib")
     return target
 

@@ -45,7 +45,7 @@ def block_device(start: StartDisk) -> dict[str, Any]:
     """Describe a disk for QEMU's block layer."""
     if start.format in foreign_formats.QEMU_NAMES:
         return foreign_formats.block_device(start.path, start.format)
-    return {"driver": start.format, "file": {"driver": "file", "filename": str(start.path)}}
+    return qemuimg.described(start.path, start.format)
 
 
 def _enlarged(start: StartDisk, overlay: Path, size: int, work: WorkContext) -> dict[str, Any]:
@@ -59,4 +59,4 @@ def _enlarged(start: StartDisk, overlay: Path, size: int, work: WorkContext) -> 
             f"disk= is {size >> 20} MiB, its base {least >> 20} MiB: a disk cannot shrink", hint="leave out disk="
         )
     qemuimg.overlay(overlay, base=start.path, format=form, size=size, work=work)
-    return {"driver": "qcow2", "file": {"driver": "file", "filename": str(overlay)}}
+    return qemuimg.described(overlay, "qcow2")

@@ -204,7 +204,8 @@ def test_another_compression_than_the_base_s_is_made_of_the_whole(host: Host) ->
     data, digest = host.write(compression="zlib")
     assert data.startswith(b"QFI\xfb")
     assert digest == hashlib.sha256(data).hexdigest()
-    assert not (host.folder / "joined.qcow2").exists()
+    assert host.joined == []
+    assert not (host.folder / "overlay.qcow2").exists()
 
 
 def test_where_the_quick_way_fails_the_disk_is_made_from_the_start_and_the_user_hears_why(host: Host) -> None:
@@ -217,11 +218,22 @@ def test_where_the_quick_way_fails_the_disk_is_made_from_the_start_and_the_user_
     assert not (host.folder / "disk.raw").exists()
 
 
-def test_a_raw_disk_is_always_made_from_the_start(host: Host) -> None:
+def test_a_raw_disk_is_the_base_s_with_what_changed(host: Host) -> None:
+    data, digest = host.write("raw")
+    assert digest == hashlib.sha256(data).hexdigest()
+    assert [line for line in host.tools.lines if "convert -O raw" in line and "overlay.qcow2" in line]
+    (made,) = host.made
+    assert made["tree"] == host.tree
+    assert (made["size"], made["identity"]) == (LAYOUT.size, LAYOUT.identity)
+
+
+def test_a_raw_disk_is_made_from_the_start_where_that_is_impossible(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base_template, "unusable", lambda *_: "the boot loader was changed")
     data, _ = host.write("raw")
     assert data == b"a raw disk"
-    (made,) = host.made
-    assert (made["size"], made["identity"]) == (LAYOUT.size, LAYOUT.identity)
+    assert [made["tree"].name for made in host.made] == ["both"]
 
 
 # ---- the base's disk in the cache ------------------------------------------------------------------------------------
