@@ -226,11 +226,9 @@ def prepare(tree: Path, layout: Layout, work: WorkContext) -> Template:
     Raises:
         DriverError: a tool fails, or the files do not fit on the disk.
     """
-    known = tree.stat()
-    decides = (VERSION, str(tree), known.st_ino, known.st_mtime_ns, layout.size, str(layout.identity))
-    folder = work.cache / "bases" / f"disk-{hashlib.sha256(repr(decides).encode()).hexdigest()[:32]}"
-    template, new = Template(folder / "disk"), folder / NEW
-    with hold(folder / "lock", what="another bake is making the base's disk", work=work):
+    template = place(tree, layout, work)
+    folder, new = template.folder.parent, template.folder.with_name(NEW)
+    with hold(folder / "lock", what="the base's disk is being made", work=work):
         if not template.folder.exists():
             work.waiting("making the base's disk")
             build.remove(new, work)  # of a process that was killed: nobody else is here while we hold the lock
@@ -245,6 +243,13 @@ def prepare(tree: Path, layout: Layout, work: WorkContext) -> Template:
             finally:
                 build.remove(new, work)
     return template
+
+
+def place(tree: Path, layout: Layout, work: WorkContext) -> Template:
+    """Say where in the cache the base's disk is, or would be."""
+    known = tree.stat()
+    decides = (VERSION, str(tree), known.st_ino, known.st_mtime_ns, layout.size, str(layout.identity))
+    return Template(work.cache / "bases" / f"disk-{hashlib.sha256(repr(decides).encode()).hexdigest()[:32]}" / "disk")
 
 
 def _ties(layers: Sequence[Path], tree: Path, layout: Layout, folder: Path, work: WorkContext) -> dict[str, str]:

@@ -12,10 +12,11 @@ from typing import Any, ClassVar
 
 from bakery.disk import build, fit, image_files, qemuimg
 from bakery.drivers.base import Driver
-from bakery.drivers.nspawn import base_trees, checkpoints, host, processes
+from bakery.drivers.nspawn import base_trees, checkpoints, host, processes, template_ahead
 from bakery.drivers.nspawn import capture as disks
 from bakery.drivers.nspawn.source import Nspawn, Rooted
 from bakery.drivers.nspawn.start import Container
+from bakery.drivers.nspawn.template_ahead import TemplateAhead
 from bakery.drivers.qemu import acceleration
 from bakery.drivers.qemu.machine_spec import MachineSpec, compression
 from bakery.errors import DriverError, NotYet
@@ -73,6 +74,9 @@ class NspawnDriver(Driver[Nspawn]):
     source = Nspawn
     requires: ClassVar[str] = "apt install systemd-container slirp4netns"
 
+    def __init__(self) -> None:
+        self._templates: dict[str, TemplateAhead] = {}
+
     def check(self, boot: Nspawn) -> Iterator[Problem]:
         """Look at this host's tools, and at the base."""
         yield from host.problems()
@@ -124,6 +128,9 @@ class NspawnDriver(Driver[Nspawn]):
             checkpoints.plant_names(start.layer.parent, container.upper)
         pid = container.start(claim.folder / CONSOLE)
         resource = intent.made(str(pid), started=processes.started(pid))
+        layout = disks.layout_of(start.key, start.disk)
+        if template := template_ahead.begin(start.tree, layout, container.folder, claim):
+            self._templates[claim.name] = template
         return Handle(
             driver=self.name,
             id=claim.name,
@@ -221,6 +228,8 @@ class NspawnDriver(Driver[Nspawn]):
         if resource.kind == image_files.KIND:
             image_files.destroy(resource)
             return
+        if template := self._templates.pop(resource.key, None):
+            template.stop()
         processes.end(resource.key)
         for group in map(Path, resource.data.get("cgroups", ())):
             _remove_cgroup(group)

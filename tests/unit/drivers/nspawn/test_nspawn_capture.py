@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from bakery.disk import build, ext4_metadata, qemuimg
-from bakery.drivers.nspawn import base_template, capture
+from bakery.drivers.nspawn import base_template, capture, template_ahead
 from bakery.drivers.nspawn.base_template import Template, prepare
 from bakery.drivers.nspawn.capture import layout_of
 from bakery.errors import DriverError
@@ -86,7 +87,7 @@ class Host:
         to.write_bytes(b"joined")
         return hashlib.sha256(b"joined").hexdigest()
 
-    def write(self, form: str = "qcow2", **options: Any) -> tuple[bytes, str]:
+    def write(self, form: qemuimg.Format = "qcow2", **options: Any) -> tuple[bytes, str]:
         """Capture the machine: the file, and its digest."""
         to = self.folder / "image"
         digest = capture.write(
@@ -317,3 +318,53 @@ def test_qemu_img_is_told_the_compression(host: Host, monkeypatch: pytest.Monkey
     monkeypatch.setattr(qemuimg, "convert", noting)
     host.write(compression="zlib")
     assert given == ["zlib"]
+
+
+# ---- made ahead -----------------------------------------------------------------------------------------------------
+
+
+def test_a_disk_that_was_made_ahead_is_the_one_that_a_capture_takes(host: Host) -> None:
+    ahead = template_ahead.begin(host.tree, LAYOUT, host.folder, host.work)
+    assert ahead is not None
+    host.write()
+    assert [made["tree"] for made in host.made] == [host.tree]
+    assert template_ahead.begin(host.tree, LAYOUT, host.folder, host.work) is None
+    ahead.stop()
+
+
+def test_none_is_made_ahead_where_a_capture_has_no_use_for_it(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base_template, "unusable", lambda *_: "only root can mount a disk")
+    assert template_ahead.begin(host.tree, LAYOUT, host.folder, host.work) is None
+    assert host.made == []
+
+
+def test_it_ends_with_its_machine_and_leaves_nothing(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = threading.Event()
+
+    def endless(tree: Path, out: Path, work: WorkContext, **_: Any) -> None:
+        del tree
+        out.touch()
+        begun.set()
+        while True:
+            work.cancel.sleep(0.01)
+
+    monkeypatch.setattr(build, "make_disk", endless)
+    ahead = template_ahead.begin(host.tree, LAYOUT, host.folder, host.work)
+    assert ahead is not None
+    assert begun.wait(10)
+    ahead.stop()
+    place = base_template.place(host.tree, LAYOUT, host.work).folder.parent
+    assert [path.name for path in place.iterdir()] == ["lock"]
+
+
+def test_what_goes_wrong_ahead_is_told_by_the_capture(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise DriverError("mke2fs is not installed")
+
+    monkeypatch.setattr(build, "make_disk", broken)
+    ahead = template_ahead.begin(host.tree, LAYOUT, host.folder, host.work)
+    assert ahead is not None
+    ahead.stop()
+    assert host.events == []
+    with pytest.raises(DriverError, match="mke2fs is not installed"):
+        base_template.prepare(host.tree, LAYOUT, host.work)

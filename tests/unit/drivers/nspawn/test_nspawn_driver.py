@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from bakery.disk import build, fit
 from bakery.disk.bases.base import BaseTree
-from bakery.drivers.nspawn import capture, checkpoints, driver, host, layers, processes
+from bakery.drivers.nspawn import capture, checkpoints, driver, host, layers, processes, template_ahead
 from bakery.drivers.nspawn.driver import NspawnDriver
 from bakery.drivers.nspawn.source import Nspawn
 from bakery.drivers.nspawn.start import Container
@@ -110,6 +111,7 @@ def started(monkeypatch: pytest.MonkeyPatch, proc: Proc) -> list[Container]:
     monkeypatch.setattr(host, "mode", lambda _: "booted")
     monkeypatch.setattr(host, "managed", lambda: False)
     monkeypatch.setattr(host, "cgroup_parents", lambda: [Path("/sys/fs/cgroup/a")])
+    monkeypatch.setattr(template_ahead, "begin", lambda *_: None)
     return started
 
 
@@ -126,6 +128,20 @@ def handle(claim: Claim, started: list[Container], tools: FakeTools, base: Tree)
 
 
 # ---- launch -----------------------------------------------------------------------------------------------------
+
+
+def test_the_base_s_disk_is_made_meanwhile_for_as_long_as_the_machine_is_there(
+    claim: Claim, started: list[Container], tools: FakeTools, base: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = Mock()
+    begin = Mock(return_value=template)
+    monkeypatch.setattr(template_ahead, "begin", begin)
+    driver = NspawnDriver()
+    handle = driver.launch(Nspawn(base=base, disk="1G", accel="tcg"), claim)
+    begin.assert_called_once_with(base.path, capture.layout_of("abcd", 1 << 30), started[0].folder, claim)
+    monkeypatch.setattr(processes, "end", lambda _: template.stop.assert_called_once_with())
+    driver.destroy(handle.resource)
+    driver.destroy(handle.resource)  # by another bake, which made none
 
 
 def test_a_container_is_written_down_with_all_that_its_end_needs(
