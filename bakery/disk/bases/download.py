@@ -21,6 +21,8 @@ from bakery.util.files import write_whole
 from bakery.util.sparse_files import TICK, copy_sparse, describe, digest, disk_space, must_fit
 
 LIST_LIMIT = 8 << 20
+STEP = 1 << 20
+"""Bytes that are written, and hashed, at once where they come quickly."""
 
 
 class Again(Exception):  # noqa: N818  an instruction to the loop, not an error
@@ -163,19 +165,22 @@ class Downloader:
         total = start + length if length else 0
         must_fit(part.parent, length)
         _remember(url, part, response)
-        last = 0.0
-        with part.open("r+b" if start else "wb") as file:
+        size, told, last = start, start, 0.0
+        with part.open("r+b" if start else "wb", buffering=STEP) as file:
             file.seek(start)
             file.truncate()
             for chunk in response.iter_raw():
                 self.work.cancel.check()
-                file.write(chunk)
-                file.flush()
-                follower.wrote(file.tell())
-                if time.monotonic() - last > TICK:
-                    last = time.monotonic()
-                    self.work.progress(f"downloading {part.stem}", file.tell(), total)
-            self.work.progress(f"downloading {part.stem}", file.tell(), total)
+                size += file.write(chunk)
+                now = time.monotonic()
+                if size - told >= STEP or now - last > TICK:
+                    file.flush()
+                    follower.wrote(size)
+                    told = size
+                if now - last > TICK:
+                    last = now
+                    self.work.progress(f"downloading {part.stem}", size, total)
+            self.work.progress(f"downloading {part.stem}", size, total)
 
     def _copy(self, source: Path, part: Path) -> None:
         try:
