@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 import compileall
 import importlib
+import json
 import shutil
 import sys
 import sysconfig
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 import bakery
 from benchmarks.bench import Failed, Row, table
 
 CASES = ("packer", "steps", "mkosi", "plan", "folder", "fetch", "publish", "transport", "smoke_asserts", "suite")
-ASKED_FOR = ("ansible_play", "cluster", "openstack", "vsphere", "guest_python")
+ASKED_FOR = ("ansible_play", "cluster", "openstack", "vsphere", "guest_python", "mkosi_forky")
 """Cases that need more than this host, or half an hour."""
 
 
@@ -23,7 +25,9 @@ def main() -> None:
     """Run the cases that were named, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="*", choices=[*CASES, *ASKED_FOR, []], help=f"of {', '.join(CASES + ASKED_FOR)}")
-    chosen = parser.parse_args().cases or CASES
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON, in one line")
+    options = parser.parse_args()
+    chosen = options.cases or CASES
     folder = Path(tempfile.mkdtemp(prefix="bakery-benchmarks-"))
     folder.chmod(0o755)  # apt, called by mkosi, reads as a user of its own
     for code in (Path(bakery.__file__).parent, sysconfig.get_path("purelib")):
@@ -42,7 +46,7 @@ def main() -> None:
             rows += found
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print(table(rows))
+    print(json.dumps([asdict(row) for row in rows]) if options.json else table(rows))
     sys.exit(1 if failed else 0)
 
 

@@ -1,5 +1,8 @@
 """The same packages on a bootable disk: mkosi, and bakery's Nspawn. From nothing, unchanged, the last task changed.
 
+mkosi 15 and newer have other options than 14: `python -m benchmarks mkosi` takes what the host has, `mkosi_forky` that
+of Debian forky, in a root folder of it.
+
 mkosi makes a raw disk. So does `raw` here; `qcow2` is what a user gets who says nothing, compressed with zstd. Neither
 is tested on either side. mkosi's disk holds the same packages, kernel, initramfs and GRUB's files among them, but does
 not boot (`--bootable=no`): making it boot takes a kernel that mounts VFAT, which not every host has, and more time.
@@ -9,12 +12,15 @@ Nine tasks are mkosi's prepare script, which it caches, the tenth is its postins
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from bakery.disk.bases.debian_recipe import PACKAGES, SUITES
-from bakery.disk.bases.host_apt import host_apt
+from bakery.disk.bases.host_apt import HostApt, host_apt
 from benchmarks.bench import Aim, Failed, Project, Row, timed
 
 SUITE = "bookworm"
@@ -46,6 +52,10 @@ def task{number}(m):
 """
 WRITE = "dd if=/dev/urandom of=/root/{number} bs=1M count=4 status=none; echo {word} > /root/word{number}"
 LAST = 10
+REPART = 15
+"""The first version of mkosi that systemd-repart makes disks for."""
+PARTITION = f"[Partition]\nType=root\nFormat=ext4\nCopyFiles=/\nSizeMinBytes={SIZE}\nSizeMaxBytes={SIZE}\n"
+SOURCE = "Types: deb\nURIs: {}\nSuites: {}\nComponents: main\nTrusted: yes\n"
 NOTHING = Aim(0.2, "ours")
 TIMES = 5
 """How often a run that does nothing is timed; the shortest counts."""
@@ -56,7 +66,7 @@ def run(folder: Path) -> list[Row]:
     if shutil.which("mkosi") is None:
         raise Failed("mkosi is not installed")
     version = subprocess.run(["mkosi", "--version"], capture_output=True, text=True, check=True).stdout.strip()
-    theirs = Mkosi(folder / "theirs")
+    theirs = (Mkosi if _major(version) < REPART else MkosiRepart)(folder / "theirs")
     theirs.write("first")
     cold = theirs.build()
     theirs.incremental()
@@ -90,54 +100,54 @@ def imagefile(word: str) -> str:
     )
 
 
+def _major(version: str) -> int:
+    found = re.search(r"\d+", version)
+    if found is None:
+        raise Failed(f"mkosi has no version: {version}")
+    return int(found[0])
+
+
 class Mkosi:
-    """A folder in which mkosi builds the same.
+    """A folder in which mkosi 14 builds the same.
 
     Args:
         folder: its own.
     """
 
+    scripts: ClassVar[tuple[str, str]] = ("mkosi.prepare", "mkosi.postinst")
+    """What it caches, and what it does not."""
+    cached: ClassVar[tuple[str, ...]] = ("--incremental",)
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "nothing").mkdir(parents=True)
-        host = host_apt(SUITE)
-        # It hides /etc/apt while apt runs; what a host needs to reach its mirror goes in by the environment.
-        self.conf = folder / "apt.conf"
-        self.conf.write_text(host.conf if host else "", encoding="utf-8")
+        self.host = host_apt(SUITE) or HostApt()
         packages = sorted({*PACKAGES, *SUITES[SUITE].packages, "nginx"})
-        self.words = [
-            "mkosi",
-            "--distribution",
-            "debian",
-            "--release",
-            SUITE,
-            "--format",
-            "gpt_ext4",
-            "--bootable=no",
-            "--root-size",
-            SIZE,
-            "--package",
-            ",".join(packages),
-            "--output",
-            "image.raw",
-            "--with-docs=yes",
-            "--nspawn-keep-unit",
-            "--workspace-dir",
-            str(folder),
-            "--build-sources",
-            str(folder / "nothing"),
-            "--force",
-            *(("--mirror", host.archive) if host else ()),
+        common = ["--distribution", "debian", "--release", SUITE, "--bootable=no", "--package", ",".join(packages)]
+        self.words = ["mkosi", *common, *self.options(), "--force", "--mirror", self.host.archive]
+
+    def options(self) -> list[str]:
+        """Return the options of its version; write what it reads."""
+        # It hides /etc/apt while apt runs; what a host needs to reach its mirror goes in by the environment.
+        (self.folder / "apt.conf").write_text(self.host.conf, encoding="utf-8")
+        return [
+            *("--format", "gpt_ext4", "--root-size", SIZE, "--output", "image.raw"),
+            *("--with-docs=yes", "--nspawn-keep-unit", "--workspace-dir", str(self.folder)),
+            *("--build-sources", str(self.folder / "nothing")),
         ]
+
+    def environ(self) -> Mapping[str, str]:
+        """Return what it has of its environment."""
+        return {"APT_CONFIG": str(self.folder / "apt.conf")}
 
     def incremental(self) -> None:
         """From now on, with its cache; fill it."""
-        self.words.append("--incremental")
+        self.words += self.cached
         self.build()
 
     def write(self, word: str) -> None:
         """Write its scripts: the ten tasks."""
-        for name, numbers in (("mkosi.prepare", range(2, LAST)), ("mkosi.postinst", range(LAST, LAST + 1))):
+        for name, numbers in zip(self.scripts, (range(2, LAST), range(LAST, LAST + 1)), strict=True):
             lines = [WRITE.format(number=n, word=word if n == LAST else "same") for n in numbers]
             script = self.folder / name
             script.write_text("\n".join(("#!/bin/sh", "set -e", *lines, "")), encoding="utf-8")
@@ -146,4 +156,32 @@ class Mkosi:
     def build(self) -> float:
         """Time one build."""
         path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-        return timed([*self.words, "build"], self.folder, {"APT_CONFIG": str(self.conf), "PATH": path})
+        return timed([*self.words, "build"], self.folder, {**self.environ(), "PATH": path})
+
+
+class MkosiRepart(Mkosi):
+    """The same for mkosi 15 and newer, whose disks systemd-repart makes."""
+
+    scripts: ClassVar[tuple[str, str]] = ("mkosi.prepare.chroot", "mkosi.postinst.chroot")
+    cached: ClassVar[tuple[str, ...]] = ("--incremental=yes",)
+
+    def options(self) -> list[str]:
+        """Return the options of its version; write what it reads."""
+        (self.folder / "mkosi.cache").mkdir()  # without which --incremental ends in an AssertionError (27.1)
+        apt = self.folder / "mkosi.sandbox" / "etc" / "apt"
+        sources = [(self.host.archive, f"{SUITE} {SUITE}-updates"), (self.host.security, f"{SUITE}-security")]
+        files = {
+            self.folder / "mkosi.repart" / "root.conf": PARTITION,
+            apt / "apt.conf.d" / "99host": self.host.conf,
+            # Its own would name archives of debug symbols and of sources, too, which not every mirror has.
+            apt / "sources.list.d" / "mkosi.sources": "\n".join(SOURCE.format(*source) for source in sources),
+        }
+        for path, text in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        place = ["--workspace-directory", str(self.folder), "--build-sources", ""]
+        return ["--format", "disk", "--output", "image", "--with-docs=yes", "--repository-key-check=no", *place]
+
+    def environ(self) -> Mapping[str, str]:
+        """Return what it has of its environment."""
+        return {}
