@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import shutil
@@ -18,6 +19,7 @@ import pytest
 from bakery.disk import ext4, ext4_metadata
 from bakery.disk.build import rounded
 from bakery.disk.layout import Layout, partition
+from bakery.disk.qemuimg import Compression, Format
 from bakery.drivers.nspawn import base_template
 from bakery.drivers.nspawn.apply_layer import apply
 from bakery.drivers.nspawn.base_template import Template
@@ -56,15 +58,32 @@ class Base:
     template: Template
     work: WorkContext
 
-    def capture(self, layers: list[Path], folder: Path, files: dict[str, str] | None = None) -> Path:
+    def capture(
+        self,
+        layers: list[Path],
+        folder: Path,
+        files: dict[str, str] | None = None,
+        format: Format = "qcow2",  # noqa: A002  as everywhere
+        compression: Compression = "zstd",
+    ) -> Path:
         """Write an image and return it as a raw file system, checked."""
         folder.mkdir(exist_ok=True)
-        image, raw = folder / "image.qcow2", folder / "root.ext4"
-        base_template.write_changed(
-            image, self.template, layers=layers, files=files or {}, layout=self.layout, folder=folder, work=self.work
+        image, raw = folder / "image", folder / "root.ext4"
+        digest = base_template.write_changed(
+            image,
+            self.template,
+            layers=layers,
+            files=files or {},
+            layout=self.layout,
+            folder=folder,
+            work=self.work,
+            format=format,
+            compression=compression,
         )
-        assert "No errors" in run("qemu-img", "check", image)
-        part = f"driver=raw,offset={self.layout.root.start},size={self.layout.root.size},file.driver=qcow2"
+        assert digest == hashlib.sha256(image.read_bytes()).hexdigest()
+        if format == "qcow2":
+            assert "No errors" in run("qemu-img", "check", "-f", format, image)
+        part = f"driver=raw,offset={self.layout.root.start},size={self.layout.root.size},file.driver={format}"
         run("qemu-img", "convert", "--image-opts", f"{part},file.file.filename={image}", "-O", "raw", raw)
         run("e2fsck", "-fn", raw)
         return raw
@@ -141,9 +160,12 @@ def layer_of(base: Base, folder: Path, seed: int) -> Path:
     return layer
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    ("seed", "format_", "compression"),
+    [(0, "qcow2", "zstd"), (1, "qcow2", "zstd"), (2, "raw", "zstd"), (3, "qcow2", "zlib")],
+)
 def test_an_image_has_the_files_that_the_layers_say_and_nothing_of_those_that_went(
-    base: Base, tmp_path: Path, seed: int
+    base: Base, tmp_path: Path, seed: int, format_: Format, compression: Compression
 ) -> None:
     layers = [layer_of(base, tmp_path, seed), layer_of(base, tmp_path, seed + 100)]
     wanted = tmp_path / "wanted"
@@ -153,7 +175,7 @@ def test_an_image_has_the_files_that_the_layers_say_and_nothing_of_those_that_we
     (wanted / "d3").mkdir(exist_ok=True)
     (wanted / "d3/tie").write_text("tied\n")
     (wanted / "d3/tie").chmod(0o644)
-    raw = base.capture(layers, tmp_path / "out", {"/d3/tie": "tied\n"})
+    raw = base.capture(layers, tmp_path / "out", {"/d3/tie": "tied\n"}, format_, compression)
     with mounted(raw, tmp_path / "point") as tree:
         found, expected = contents(tree), contents(wanted)
     for known in (found, expected):  # dates that writing the tie changed
