@@ -72,6 +72,27 @@ def copy_data(source: Path, to: int) -> None:
             os.pwrite(to, os.pread(file.fileno(), len(part) * BLOCK, part.start * BLOCK), part.start * BLOCK)
 
 
+def write_into(disk: Path, changed: BlockChanges, source: Path, *, start: int, work: WorkContext) -> None:
+    """Change a raw disk.
+
+    Args:
+        disk: what is written to, in place.
+        changed: what is to change; blocks count from `start`.
+        source: where the changed data is, from its own start on.
+        start: where on the disk block 0 is, in bytes; a multiple of a block.
+        work: can cancel it.
+    """
+    first = start // BLOCK
+    zeros = [range(first + part.start, first + part.stop) for part in changed.zeros]
+    with source.open("rb") as file, disk.open("r+b", buffering=0) as out:
+        for part in _chunks(both(zeros, stored(disk))):  # holes are zeros already, and stay holes
+            os.pwrite(out.fileno(), bytes(len(part) * BLOCK), part.start * BLOCK)
+        for part in _chunks(changed.data):
+            work.cancel.check()
+            data = os.pread(file.fileno(), len(part) * BLOCK, part.start * BLOCK)
+            os.pwrite(out.fileno(), data, start + part.start * BLOCK)
+
+
 def differing(one: Path, other: Path, blocks: Iterable[range], work: WorkContext) -> list[range]:
     """Return those of the blocks whose content is not the same in both files."""
     ranges: list[range] = []

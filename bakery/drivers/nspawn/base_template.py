@@ -201,11 +201,14 @@ def write_changed(
         before = template.free
         after = ext4_metadata.free_blocks_now(disk, before)
         changes = block_changes.changes(template.metadata, disk, free_before=before, free_after=after, work=work)
-        qcow2_overlay.write(
-            overlay, changes, disk, base=template.image, size=layout.size, start=layout.root.start, work=work
-        )
+        start = layout.root.start
+        if format == "raw":
+            qemuimg.convert(qemuimg.described(template.image, "qcow2"), to, format=format, work=work)
+            block_changes.write_into(to, changes, disk, start=start, work=work)
+            return digest(to, "sha256", work)
+        qcow2_overlay.write(overlay, changes, disk, base=template.image, size=layout.size, start=start, work=work)
         disk.unlink()
-        if (format, compression) == ("qcow2", "zstd"):  # as the template's own clusters are
+        if compression == "zstd":  # as the template's own clusters are
             qemuimg.changes(overlay, delta, base=template.image, work=work)
             return join(template.image, delta, to, work)
         qemuimg.convert(qemuimg.described(overlay, "qcow2"), to, format=format, work=work, compression=compression)
