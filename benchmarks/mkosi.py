@@ -180,7 +180,9 @@ class MkosiRepart(Mkosi):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         place = ["--workspace-directory", str(self.folder), "--build-sources", ""]
-        return ["--format", "disk", "--output", "image", "--with-docs=yes", "--repository-key-check=no", *place]
+        # Without an EFI system partition, a boot catalog is an error, and the default is to make one (27.1).
+        made = ["--format", "disk", "--output", "image", "--with-docs=yes", "--el-torito=no"]
+        return [*made, "--repository-key-check=no", *place]
 
     def environ(self) -> Mapping[str, str]:
         """Return what it has of its environment."""

@@ -28,8 +28,7 @@ def run(folder: Path) -> list[Row]:
     host.install(BAKE)
     host.run("sh", "-c", INSTALL, check=True)
     done = host.run("python", "-m", "benchmarks", "mkosi", "--json")
-    try:
-        known = json.loads(done.stdout.splitlines()[-1])
-    except (ValueError, IndexError):
-        raise Failed(f"in the root folder:\n{done.stdout[-3000:]}") from None
+    if done.returncode:
+        raise Failed(f"in the root folder:\n{done.stdout[-3000:]}")
+    known = json.loads(done.stdout.splitlines()[-1])
     return [Row(**{**row, "aim": row["aim"] and Aim(**row["aim"])}) for row in known]
