@@ -37,6 +37,7 @@ for choice in auto no; do
 done
 '
 # A root folder that is a mount of its own, as mkosi pivots away from it.
+# shellcheck disable=SC2016  # the same
 enter='mount --bind "$1" "$1"; mount --rbind /dev "$1/dev"; exec chroot "$1" sh -c "$2"'
 told=$(unshare --mount --pid --fork --propagation private sh -c "$enter" sh "$root" "$inside")
 echo "$told"
