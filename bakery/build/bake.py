@@ -61,7 +61,7 @@ def make_image(scope: Scope, base: Artifact | None) -> Artifact:
 def verify(scope: Scope, artifact: Artifact) -> None:
     """Look into the image's file, and test machines that are booted from it; what is found there ends it at once."""
     with judging(scope, artifact):
-        inspection = scope.in_background(partial(inspect_image, scope, artifact), gentle=True)
+        inspection = scope.in_background(partial(inspect_image, scope, artifact))
         if scope.run.options.test:
             with ended_by(inspection, scope.run.cancel):
                 test_machines(scope, artifact, inspection)

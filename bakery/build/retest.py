@@ -31,7 +31,7 @@ def retest(scope: Scope, running: RunningMachine, artifact: Artifact, choice: Su
     if not own or not (choice is None or choice.is_whole):
         _smoke(scope, running, artifact, choice)
         return
-    inspection = scope.in_background(partial(inspect_image, scope, artifact), gentle=True)
+    inspection = scope.in_background(partial(inspect_image, scope, artifact))
     try:
         _smoke(scope, running, artifact, choice)
         inspection.result()

@@ -100,14 +100,9 @@ class Scope:
         """
         return self.machines.start(boot, role, of)
 
-    def in_background(self, work: Callable[[], T], *, gentle: bool = False) -> Future[T]:
-        """Do something while the build goes on; it has come to its end when the scope is left.
-
-        Args:
-            work: what to do.
-            gentle: whether all else goes first.
-        """
-        return self._background.start(work, gentle=gentle)
+    def in_background(self, work: Callable[[], T]) -> Future[T]:
+        """Do something while the build goes on; it has come to its end when the scope is left."""
+        return self._background.start(work)
 
     def emit(self, event: Event) -> None:
         """Send an event in this build's name."""
