@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bakery.state.ssh_keys import PROOF, Keys, proof_of
 
 LABEL = "cidata"
@@ -62,6 +60,8 @@ def user_data(
     config = configuration(keys, user=user, host_key=host_key, exists=exists)
     if unlocking := _unlocking(user):
         config["bootcmd"] = unlocking
+    import yaml  # slow to import, and a plan needs none
+
     return "#cloud-config\n" + yaml.safe_dump({**config, **(extra or {})}, sort_keys=False, width=10_000)
 
 
@@ -135,6 +135,8 @@ def meta_data(keys: Keys, instance: str) -> str:
         keys: this machine's keys.
         instance: the instance id. cloud-init does its once-per-instance work again when it changes.
     """
+    import yaml
+
     return yaml.safe_dump({"instance-id": instance, "public-keys": [keys.user_public]}, sort_keys=False, width=10_000)
 
 

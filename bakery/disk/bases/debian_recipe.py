@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import shlex
-import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -134,6 +133,8 @@ def own_files() -> dict[str, tuple[bytes, int]]:
 
 def archive(contents: Mapping[str, tuple[bytes, int]]) -> bytes:
     """Return a tar archive of files that belong to root; folders are left to whoever unpacks."""
+    import tarfile  # slow to import, and most bases are there
+
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for path, (content, mode) in contents.items():

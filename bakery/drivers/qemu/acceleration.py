@@ -11,8 +11,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import psutil
-
 from bakery.drivers.qemu import accel_probe
 from bakery.drivers.qemu.command import QEMU, accelerator
 from bakery.errors import DriverError, NotYet
@@ -129,7 +127,12 @@ def trouble(native: str, work: WorkContext) -> str:
 def _this_host(native: str) -> str:
     """Return a digest of what the answer depends on."""
     boot_id = Path("/proc/sys/kernel/random/boot_id")
-    booted = boot_id.read_text() if boot_id.exists() else str(int(psutil.boot_time()))
+    if boot_id.exists():
+        booted = boot_id.read_text()
+    else:
+        import psutil  # slow to import, and Linux needs none here
+
+        booted = str(int(psutil.boot_time()))
     qemu = Path(shutil.which(QEMU) or QEMU)
     file = qemu.stat() if qemu.exists() else None  # a plan asks, too: no program runs for it
     which = f"{qemu} {file.st_size} {file.st_mtime_ns}" if file else f"{qemu}"

@@ -12,8 +12,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import ClassVar
 
-import psutil
-
 from bakery.disk import image_files, qemuimg
 from bakery.disk.bases.base import Base
 from bakery.disk.partitions import Partition
@@ -78,6 +76,8 @@ class QemuDriver(Driver[Qemu]):
                 firmware.find(QEMU)
             except DriverError as error:
                 yield Problem(what=error.what, hint=error.hint)
+        import psutil  # slow to import, and where nothing has changed, nothing is checked
+
         free = psutil.virtual_memory().available
         if boot.memory_bytes > free:
             yield Problem(
@@ -326,6 +326,8 @@ class QemuDriver(Driver[Qemu]):
 
     def find(self, where: Where) -> Iterator[Resource]:
         """Find machines of ours among the processes of this host."""
+        import psutil
+
         for name, found in process.owned():
             try:
                 folder = Path(found.cwd())

@@ -7,14 +7,11 @@ connection brings a loop of its own.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Coroutine
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
-
-from qemu.qmp import ConnectError, ExecuteError, QMPClient, QMPError
 
 from bakery.drivers.qemu.process import SOCKET
 from bakery.errors import DriverError, NotYet
@@ -39,6 +36,10 @@ class Monitor:
     """
 
     def __init__(self, folder: Path, *, timeout: float = 15.0) -> None:
+        import asyncio  # slow to import, and where nothing has changed, no machine is asked
+
+        from qemu.qmp import QMPClient
+
         self._folder = folder
         self._timeout = timeout
         self._runner = asyncio.Runner()
@@ -47,6 +48,8 @@ class Monitor:
 
     def __enter__(self) -> Self:
         """Connect."""
+        from qemu.qmp import ConnectError
+
         try:
             with reachable(self._folder / SOCKET) as path:
                 self._wait(self._client.connect(path))
@@ -59,6 +62,8 @@ class Monitor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Hang up."""
+        from qemu.qmp import QMPError
+
         try:
             self._wait(self._client.disconnect())
         except (QMPError, EOFError, OSError, TimeoutError):
@@ -77,6 +82,8 @@ class Monitor:
             QmpError: QEMU says no, in its own words.
             NotYet: QEMU is gone, or too busy to answer.
         """
+        from qemu.qmp import ExecuteError, QMPError
+
         named = {name.replace("_", "-"): value for name, value in arguments.items()}
         try:
             return self._wait(self._client.execute(command, named))
@@ -97,6 +104,8 @@ class Monitor:
             QmpError: QEMU says no.
             NotYet: QEMU is gone, or too busy to answer.
         """
+        from qemu.qmp import QMPError
+
         try:
             self._client.send_fd_scm(descriptor)
         except (QMPError, OSError) as error:
@@ -104,6 +113,8 @@ class Monitor:
         self.ask("getfd", fdname=name)
 
     def _wait(self, question: Coroutine[Any, Any, T]) -> T:
+        import asyncio
+
         return self._runner.run(asyncio.wait_for(question, self._timeout))
 
 

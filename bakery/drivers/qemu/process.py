@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-
-import psutil
+from typing import TYPE_CHECKING
 
 from bakery.errors import DriverError, NotYet
 from bakery.util.process import Process, start_process
 from bakery.util.waiting import Cancel, until
+
+if TYPE_CHECKING:
+    import psutil
 
 SERIAL, LOG, EXIT = "serial.log", "qemu.log", "qemu.exit"
 SOCKET = "qmp.sock"
@@ -67,6 +69,8 @@ def mark(name: str) -> str:
 
 def owned() -> Iterator[tuple[str, psutil.Process]]:
     """Yield every QEMU of ours on this host, with its machine's name."""
+    import psutil  # slow to import, and where nothing has changed, no machine is asked
+
     for process in psutil.process_iter():
         name = _name(process)
         if name is not None:
@@ -80,6 +84,8 @@ def find(name: str, pid: int | None = None) -> psutil.Process | None:
         name: the machine's.
         pid: its process id; all processes are looked at when it is not known.
     """
+    import psutil
+
     if pid is not None:
         with suppress(psutil.NoSuchProcess):
             process = psutil.Process(pid)
@@ -91,6 +97,8 @@ def find(name: str, pid: int | None = None) -> psutil.Process | None:
 
 def _name(process: psutil.Process) -> str | None:
     """Return the name of the machine that a process runs; None if it is none of ours, or over."""
+    import psutil
+
     try:
         words = process.cmdline()
     except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
@@ -135,6 +143,8 @@ def end(name: str, pid: int | None) -> None:
     Raises:
         DriverError: it is still there.
     """
+    import psutil
+
     process = find(name, pid)
     if process is None:
         return

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import qemu.qmp
 from qemu.qmp import ConnectError, ExecuteError, Message, QMPError
 from qemu.qmp.models import ErrorResponse
 
-from bakery.drivers.qemu import monitor
 from bakery.drivers.qemu.monitor import Monitor, QmpError
 from bakery.errors import NotYet
 
@@ -54,7 +54,7 @@ class Client:
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> Client:
     client = Client()
-    monkeypatch.setattr(monitor, "QMPClient", lambda: client)
+    monkeypatch.setattr(qemu.qmp, "QMPClient", lambda: client)
     return client
 
 
