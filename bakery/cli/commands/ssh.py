@@ -55,17 +55,18 @@ def _visit_image(project: Project, name: str, line: str, settings: Settings) -> 
     plan = project.plan((), (), (), settings)
     build = build_of(artifact, plan)
     shown = screen(project)
+    code = 0
 
-    def look_around(scope: Any, running: Any) -> int:
+    def look_around(scope: Any, running: Any) -> None:
+        nonlocal code
         endpoint = running.driver.endpoint(running.handle)
         with shown.paused() if is_terminal(shown) else nullcontext():
             code = _ended(open_shell(endpoint, running.claim.keys, running.claim.folder, line), line)
         if code:
             scope.emit(Notice(level="warning", message=f"the command ended with exit code {code}"))
-        return code
 
     visit = project.one_off_run(plan, settings, readers(project, shown))
-    return visit.machine(build, artifact, look_around)
+    return visit.machine(build, artifact, look_around) or code  # a command that fails is no failed visit
 
 
 def _run(project: Project, name: str) -> RunFolder | None:

@@ -144,12 +144,13 @@ def visits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, notices: list[str]) 
     driver = SimpleNamespace(endpoint=lambda _: HOST)
     running = SimpleNamespace(driver=driver, handle=None, claim=SimpleNamespace(keys=KEYS, folder=tmp_path))
 
-    def machine(_run: OneOffRun, build: Build, artifact: Artifact, action: Callable[[Any, Any], int]) -> int:
+    def machine(_run: OneOffRun, build: Build, artifact: Artifact, action: Callable[[Any, Any], int | None]) -> int:
         made.append((build.name, artifact.name))
         if made[0] == DriverError.exit_code:
             return DriverError.exit_code
-        code = action(SimpleNamespace(emit=lambda event: notices.append(event.message)), running)
-        return int(made[0]) or code
+        ended = action(SimpleNamespace(emit=lambda event: notices.append(event.message)), running)
+        assert not ended, "a command that fails is no failed visit"
+        return int(made[0])
 
     monkeypatch.setattr(OneOffRun, "machine", machine)
     return made
