@@ -16,7 +16,7 @@ if [[ -z $root ]]; then
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
   root=$work/root
-  mmdebstrap --quiet --variant=apt --include=mkosi --aptopt='APT::Install-Recommends "false"' \
+  mmdebstrap --quiet --variant=apt --include=mkosi,mount --aptopt='APT::Install-Recommends "false"' \
     --aptopt='Acquire::Check-Valid-Until "false"' forky "$root"
 fi
 # shellcheck disable=SC2016  # for the shell inside

@@ -76,7 +76,7 @@ def accelerator(accel: str) -> list[str]:
     """Choose the processor: the host's own, or all that QEMU can emulate, with a thread for each."""
     if accel == "tcg":
         # Less what only costs time where it is emulated: a fifth level of page tables, virtual machines inside, and
-        # "copying bytes is fast", on which Linux and the C library copy eight times as often as without.
+        # "copying bytes is fast", on which Linux and the C library copy one at a time.
         return ["-accel", "tcg,thread=multi", "-cpu", "max,-la57,-svm,-erms,-fsrm"]
     return ["-accel", accel, "-cpu", "host"]
 
