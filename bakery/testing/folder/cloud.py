@@ -287,16 +287,17 @@ def start_leader(folder: Path) -> int:
     with start_process(command, stdout=PIPE, stderr=STDOUT) as process:
         said = process.stdout.readline() if process.stdout else b""
     for entry in Path("/proc").iterdir() if said == b"up\n" else ():
-        if entry.name.isdigit() and _root_of(entry) == root:
+        if entry.name.isdigit() and _has_root(entry, root):
             return int(entry.name)
     raise DriverError("the machine did not start", why=said.decode() or "unshare or chroot is not allowed on this host")
 
 
-def _root_of(process: Path) -> Path | None:
+def _has_root(process: Path, root: Path) -> bool:
+    """Whether a process has a folder as its root: by what it is, as in a chroot its path is another one."""
     try:
-        return (process / "root").readlink()
+        return (process / "root").samefile(root)
     except OSError:  # it ended meanwhile, or is not ours to look at
-        return None
+        return False
 
 
 def _alive(record: Mapping[str, Any]) -> bool:
