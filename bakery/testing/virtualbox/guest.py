@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from bakery.drivers.qemu.command import accelerator
 from bakery.drivers.qemu.firmware import find as find_firmware
 from bakery.drivers.qemu.monitor import Monitor
 from bakery.drivers.qemu.process import SOCKET
@@ -154,8 +155,8 @@ class PlayedGuest:
     def _command(self) -> list[str]:
         values = self._machine.values
         line = [QEMU, "-name", f"virtualbox-stand-in-{self._machine.uuid}", "-nodefaults", "-no-user-config"]
-        line += ["-machine", "q35" if values["chipset"] == "ich9" else "pc", "-accel", "tcg,thread=multi"]
-        line += ["-cpu", "max,-la57,-svm,-erms,-fsrm", "-m", f"{values['memory']}M", "-smp", values["cpus"]]
+        line += ["-machine", "q35" if values["chipset"] == "ich9" else "pc", *accelerator("tcg")]
+        line += ["-m", f"{values['memory']}M", "-smp", values["cpus"]]
         line += ["-display", "none", "-vga", "std", "-uuid", values["hardwareuuid"]]
         line += ["-qmp", f"unix:{SOCKET},server=on,wait=off"]
         line += ["-device", "virtio-rng-pci", *self._serial(), *self._network(), *self._firmware(), *self._table()]
