@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +21,7 @@ from bakery.model import Problem
 from bakery.util.context import WorkContext
 from bakery.util.waiting import Cancel
 from tests.certificates import certificate
-from tests.contract.vcsim import ADDRESS, HostStandIn, VCenterStandIn
+from tests.contract.vcsim import ADDRESS, PASSWORD, USER, HostStandIn, VCenterStandIn
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -242,3 +244,22 @@ def test_a_single_host_is_said_to_keep_no_templates(tmp_path: Path, look: Callab
         assert look(**here, image="machine") == []
     assert "a single ESXi host keeps no templates and libraries" in problem.what
     assert 'image="machine"' in problem.hint
+
+
+LEAVES = """
+import sys
+from bakery.drivers.vsphere.api import center
+from bakery.drivers.vsphere.api.account import VSphereAccount
+from bakery.redaction.secret import Secret
+server, username, ca, password = sys.argv[1:]
+session = center.connect(VSphereAccount(server=server, username=username, ca=ca), Secret(password, "password"))
+session.rest.call("list the libraries", "GET", "/com/vmware/content/library")
+"""
+
+
+def test_a_process_that_ends_logs_out(front: VCenterStandIn) -> None:
+    """The server keeps a limited number of sessions, each for half an hour."""
+    front.calls.clear()
+    subprocess.run([sys.executable, "-c", LEAVES, front.server, USER, front.ca, PASSWORD], check=True, timeout=60)
+    assert len(front.listed("Logout")) == 1
+    assert len(front.listed("DELETE /com/vmware/cis/session")) == 1

@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final, TypeVar
 from xml.etree import ElementTree as ET
 
@@ -27,6 +28,7 @@ from bakery.drivers.vsphere.api.errors import (
 from bakery.drivers.vsphere.api.rest import RestSession
 from bakery.model import to_json
 from bakery.redaction.secret import Secret
+from bakery.util.farewell import Farewell
 from bakery.util.retry import retry
 from bakery.util.waiting import Cancel
 
@@ -65,7 +67,7 @@ class VSphereSession:
         self._lock = threading.Lock()
         self._logins = 0
         self._rest: RestSession | None = None
-        self._finalizer: Callable[[], Any] | None = None
+        self._farewell: Farewell | None = None
         self.content: Any = vim.ServiceInstance("ServiceInstance", stub).RetrieveContent()
 
     @property
@@ -100,13 +102,13 @@ class VSphereSession:
     def keep_alive(self) -> None:
         """Give a sign of life now and then; log out when nobody holds this session any more, or the process ends."""
         stop = threading.Event()
-        self._finalizer = weakref.finalize(self, _end, self.content.sessionManager, self.stub, stop)
+        self._farewell = Farewell(self, partial(_end, self.content.sessionManager, self.stub, stop))
         threading.Thread(target=_breathe, args=(weakref.ref(self), stop), name="vsphere-alive", daemon=True).start()
 
     def close(self) -> None:
         """Log out now, where others go on; safe to call twice."""
-        if self._finalizer is not None:
-            self._finalizer()
+        if self._farewell is not None:
+            self._farewell.now()
 
 
 def _breathe(held: weakref.ref[VSphereSession], stop: threading.Event) -> None:
@@ -122,9 +124,10 @@ def _breathe(held: weakref.ref[VSphereSession], stop: threading.Event) -> None:
 def _end(manager: Any, stub: Any, stop: threading.Event) -> None:
     """Log out: the server keeps a limited number of sessions."""
     stop.set()
-    with contextlib.suppress(Exception):  # the session ends by itself, a little later
+    try:
         manager.Logout()
-    stub.DropConnections()
+    finally:
+        stub.DropConnections()
 
 
 def connect(account: VSphereAccount, password: Secret) -> VSphereSession:

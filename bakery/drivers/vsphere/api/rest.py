@@ -7,10 +7,9 @@ this one is opened with the same user and password, over TLS that is verified in
 
 from __future__ import annotations
 
-import contextlib
 import threading
-import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -18,6 +17,7 @@ from urllib.parse import quote
 from bakery.drivers.vsphere.api.account import VSphereAccount
 from bakery.drivers.vsphere.api.errors import VSphereError, VSphereRetryableError, words_of
 from bakery.redaction.secret import Secret
+from bakery.util.farewell import Farewell
 
 if TYPE_CHECKING:
     import httpx
@@ -59,7 +59,7 @@ class RestSession:
             transport=transport,
         )
         self._token: list[str] = []
-        weakref.finalize(self, _end, self._client, self._token)
+        Farewell(self, partial(_end, self._client, self._token))
 
     def call(
         self,
@@ -136,10 +136,11 @@ def _answer(what: str, send: Callable[[], httpx.Response]) -> httpx.Response:
 
 def _end(client: httpx.Client, token: list[str]) -> None:
     """Log out: the server keeps a limited number of sessions."""
-    with contextlib.suppress(Exception):  # the session ends by itself, a little later
+    try:
         if token:
             client.delete(SESSION, headers={HEADER: token[0]}, timeout=GOODBYE)
-    client.close()
+    finally:
+        client.close()
 
 
 def identified(path: str, own: str) -> str:
