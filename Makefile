@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+EXAMPLE ?= example
 SHELL := /bin/bash
 # Tests that boot machines are tried once more: a host that stalls for minutes is no defect of ours, a defect fails twice.
 AGAIN := --reruns 1 --reruns-delay 5 -rR --durations=25
@@ -14,8 +15,8 @@ MEASURED_TOO := --cov --cov-report= --cov-append
 .PHONY: example test-host test-hosts test test-all test-provision test-aws test-openstack test-vmware check check-mypy check-pyright check-rooms docs bench setup clean
 
 example: setup  ## bake the example, from nothing to a tested image
-	mkdir -p example && cp imagefile.py.example example/imagefile.py
-	$(BIN)/bake -C example
+	mkdir -p $(EXAMPLE) && cp imagefile.py.example $(EXAMPLE)/imagefile.py
+	$(BIN)/bake -C $(EXAMPLE)
 
 test: setup test-host  ## unit, contract, command line, and a bounded set of live tests
 	$(BIN)/pytest tests/unit -n auto -m "not all" $(MEASURED)
@@ -78,4 +79,4 @@ $(VENV)/.done: pyproject.toml tools/host-packages
 	touch $@
 
 clean:
-	rm -rf $(VENV) example docs/_build
+	rm -rf $(VENV) $(EXAMPLE) docs/_build

@@ -39,6 +39,9 @@ def main() -> None:
 def trials(host: HostRoot, options: argparse.Namespace) -> Iterator[Trial]:
     """Yield what comes of each run."""
     for way in options.what:
+        if way == "example":
+            yield trial.example(host)
+            continue
         if way in SUITES:
             yield trial.suite(host, way)
             continue

@@ -26,6 +26,8 @@ SUITES = {
     "unit-lowest": "unit tests, oldest dependencies",
     "cli": "command line tests",
     "contract": "contract tests",
+    "live": "live tests, those of `make test`",
+    "example": "`make example`, with nothing there before",
 }
 TOOLS = {
     "python3": "Python",

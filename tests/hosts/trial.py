@@ -68,6 +68,7 @@ PATIENCE = "30m"
 LONG = "project-in-a-folder-" * 8
 """Paths as long as users have them: some tools take none of more than 255 bytes in an option."""
 PASSED = re.compile(r"(\d+) passed")
+TOOK = re.compile(r"(?m)^web@laptop +ok +([\d:]+(?: s)?)")
 VERSION = re.compile(r"^(?:\d+:)?(.+?)(?:\+(?:dfsg|ds).*|-[^-]*|~deb.*|\+deb.*)?$")
 """Of a Debian version: what upstream calls it."""
 
@@ -108,6 +109,19 @@ def suite(host: HostRoot, what: str) -> Trial:
     count = PASSED.search(last)
     outcome = "ok" if done.returncode == 0 else re.sub(r" in [0-9.]+s.*", "", last)
     return _trial(host, what, "", outcome, {"passed": count[1]} if count else {})
+
+
+def example(host: HostRoot) -> Trial:
+    """Do what the README begins with, as if for the first time: an environment, the base, the image and its tests."""
+    folder = host.work / "example"
+    shutil.rmtree(folder, ignore_errors=True)
+    inside = f"{host.srv}/example"
+    places = (f"VENV={inside}/venv", f"EXAMPLE={inside}/project", f"BAKERY_CACHE_DIR={inside}/cache")
+    done = host.run("make", *places, "example")
+    print(done.stdout)
+    took = TOOK.findall(done.stdout)
+    shutil.rmtree(folder, ignore_errors=True)
+    return _trial(host, "example", "", "ok" if done.returncode == 0 else "failed", {"took": took[-1]} if took else {})
 
 
 def imagefile(way: str, guest: str) -> str:
