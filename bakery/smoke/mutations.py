@@ -21,16 +21,32 @@ own() {
   elif command -v apk >/dev/null; then apk info -Lq $(apk info -q) 2>/dev/null | sed 's,^,/,' | sort -u
   fi
 }
-if [ -d /run/systemd/system ]; then
+units() {
+  for link in $(ls -td /etc/systemd/system/*.wants/*.service /etc/systemd/system/*.requires/*.service 2>/dev/null); do
+    [ -e "$link" ] && echo "${link##*/}"
+  done
   systemctl list-unit-files --state=enabled --type=service --no-legend --no-pager |
-    while read -r unit rest; do printf 'service\t%s\n' "$unit"; done
-fi
+    while read -r unit rest; do case "$unit" in *@.service) ;; *) echo "$unit" ;; esac; done
+}
+packages() {
+  if command -v apt-mark >/dev/null; then
+    apt-mark showmanual >"$list"
+    ls -t /var/lib/dpkg/info/ | sed -n 's/\(:[a-z0-9-]*\)\{0,1\}\.list$//p' | grep -Fxf "$list"
+  elif command -v rpm >/dev/null; then rpm -qa --qf '%{INSTALLTIME} %{NAME}\n' | sort -rn | sed 's/^[0-9]* //'
+  elif command -v apk >/dev/null; then cat /etc/apk/world
+  fi
+}
+list=$(mktemp); booted=$(mktemp)
+touch -d "@$(sed -n 's/^btime //p' /proc/stat)" "$booted" 2>/dev/null
+[ -d /run/systemd/system ] && units | while read -r unit; do printf 'service\t%s\n' "$unit"; done
 cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | while read -r n local remote state rest; do
   [ "$state" = 0A ] && printf 'port\t%d\n' "0x${local##*:}"
 done | sort -u
-list=$(mktemp); own >"$list"
+own >"$list"
 newer=; [ -s "$list" ] || newer="-newer /bin/sh"
-find /etc /usr/local /opt /srv /var/www /root /home -xdev -type f $newer 2>/dev/null | sort |
+for when in "! -newer" -newer; do
+  find /etc /usr/local /opt /srv /var/www /root /home -xdev -type f $newer $when "$booted" -exec ls -td {} + 2>/dev/null
+done |
   while IFS= read -r file; do
     case "$file" in
       */ssl/certs/*|*/ssh_host_*|*dropbear*_host_key|*/.ssh/*|/etc/machine-id) ;;
@@ -39,22 +55,19 @@ find /etc /usr/local /opt /srv /var/www /root /home -xdev -type f $newer 2>/dev/
       *) grep -Fqx -- "$file" "$list" || printf 'file\t%s\n' "$file" ;;
     esac
   done
-rm -f "$list"
 for file in /etc/shadow /etc/sudoers /etc/passwd /etc/ssh/sshd_config; do
   [ -f "$file" ] && printf 'mode\t%s\n' "$file"
 done
-if command -v apt-mark >/dev/null; then apt-mark showmanual
-elif command -v apk >/dev/null; then cat /etc/apk/world
-fi |
-  while read -r package; do printf 'package\t%s\n' "$package"; done
+packages | while read -r package; do printf 'package\t%s\n' "$package"; done
 for word in $(cat /proc/cmdline); do
   case "$word" in root=*|ro|rw|BOOT_IMAGE=*|initrd=*|quiet) ;; *) printf 'kernel\t%s\n' "$word" ;; esac
 done
 printf 'clock\ttwo days ahead\n'
 grep -q '^nameserver' /etc/resolv.conf 2>/dev/null && printf 'dns\t/etc/resolv.conf\n'
-true
+rm -f "$list" "$booted"
 """
-"""Prints a candidate a line: its kind, a tab, what it is."""
+"""Prints a candidate a line: its kind, a tab, what it is. Of each kind what came last comes first, the work of the
+user's tasks; what the boot itself has written comes last."""
 
 _LIFELINES: Final = (
     "ssh",
