@@ -13,6 +13,7 @@ from bakery import Secret
 from bakery.build import disk_layout
 from bakery.drivers import Debian, Disk, Nspawn, Partition, Qemu
 from bakery.model import Artifact
+from bakery.provision import storage
 
 LAYOUT = [Partition("1G", mount="/vault", encrypted_by="vault"), Partition("1G", mount="/srv")]
 
@@ -42,7 +43,7 @@ def test_a_passphrase_is_a_secret_that_somebody_gave() -> None:
 
 def test_a_machine_gets_its_partitions_where_it_has_some(monkeypatch: pytest.MonkeyPatch) -> None:
     applied: list[Any] = []
-    monkeypatch.setattr(disk_layout, "apply_layout", lambda *given: applied.append(given))
+    monkeypatch.setattr(storage, "apply_layout", lambda *given: applied.append(given))
     running: Any = SimpleNamespace(machine=SimpleNamespace(for_step=lambda name: name))
     for disk in ("9G", Disk("9G"), Disk("9G", LAYOUT)):
         scope: Any = SimpleNamespace(job=job(disk), phase=phase)
@@ -52,7 +53,7 @@ def test_a_machine_gets_its_partitions_where_it_has_some(monkeypatch: pytest.Mon
 
 def test_the_partitions_of_all_disks_are_filled(monkeypatch: pytest.MonkeyPatch) -> None:
     applied: list[Any] = []
-    monkeypatch.setattr(disk_layout, "apply_layout", lambda *given: applied.append(given[1]))
+    monkeypatch.setattr(storage, "apply_layout", lambda *given: applied.append(given[1]))
     running: Any = SimpleNamespace(machine=SimpleNamespace(for_step=lambda name: name))
     other = Partition("1G", mount="/data")
     boot = Qemu(base=Debian("bookworm"), disk=Disk("9G", LAYOUT), disks=(Disk("2G", [other]), Disk("1G")))
