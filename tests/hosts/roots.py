@@ -40,10 +40,15 @@ mount --rbind /sys "$root/sys"
 mount --rbind /dev "$root/dev"
 mount -t tmpfs -o mode=755 tmpfs "$root/run"
 cp -L /etc/resolv.conf "$root/etc/resolv.conf"
-chroot "$root" "$@" && exit 0 || exit $?
+mkdir -p "$root/.host"
+pivot_root "$root" "$root/.host"
+cd /
+umount --lazy /.host
+"$@" && exit 0 || exit $?
 """
 """Process 1 of mount and PID namespaces of its own: all it mounts and starts ends with it, and orphans that end are its
-to wait for, which `bake` would not do. /tmp stays on the disk, as images are written there."""
+to wait for, which `bake` would not do. /tmp stays on the disk, as images are written there. The root is a real one, not
+that of a chroot, in which nobody may make a user namespace."""
 
 
 @dataclass(frozen=True)

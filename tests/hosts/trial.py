@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -102,7 +103,9 @@ def suite(host: HostRoot, what: str) -> Trial:
     venv = LOWEST if lowest else NEWEST
     host.equip()
     host.install(venv)
-    options = ("-q", "-n", "auto", "-p", "no:cacheprovider", "-m", f"not all and {ACCOUNTS}", "--reruns", "1")
+    workers, spread = ("auto", "load") if folder == "unit" else (str(2 * (os.cpu_count() or 1)), "loadfile")
+    at_once = ("-n", workers, "--dist", spread)  # as in `make test`: what boots machines waits more than it works
+    options = ("-q", *at_once, "-p", "no:cacheprovider", "-m", f"not all and {ACCOUNTS}", "--reruns", "1")
     done = host.run("pytest", *options, f"tests/{folder}", venv=venv)
     print(done.stdout)
     last = done.stdout.strip().splitlines()[-1]
