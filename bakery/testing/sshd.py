@@ -74,11 +74,15 @@ class Server:
         return "\n".join(event.text for event in self.events if isinstance(event, Output))
 
     def sessions(self) -> list[int]:
-        """Return the processes that serve connections; none once the server has ended."""
+        """Return the processes that serve connections; none once the server has ended.
+
+        From OpenSSH 10 on those of root, too, are two for each, of which one goes on without the other.
+        """
         try:
-            return [child.pid for child in psutil.Process(self.process.pid).children()]
+            below = psutil.Process(self.process.pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return []
+        return [process.pid for process in below if _serves(process)]
 
     def stop(self) -> None:
         """End the server and what serves connections."""
@@ -123,6 +127,14 @@ def start_sshd(
         return Server(folder, keys, port, process, user)
 
     return until(listens, what="sshd listens", timeout=30, cancel=Cancel(), error=PreflightError)
+
+
+def _serves(process: psutil.Process) -> bool:
+    """Say whether it is sshd itself, not a command that somebody runs by it."""
+    try:
+        return process.name().startswith("sshd")
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _free_port() -> int:

@@ -18,7 +18,7 @@ COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
 _bake_completion bake
 printf '%s\\n' "${COMPREPLY[@]}"
 """
-FISH = 'source (bake completion fish | psub); complete -C "$argv"'
+FISH = 'bake completion fish | source; complete -C "$argv"'
 
 
 def ask(place: Place, tmp_path: Path, words: list[str]) -> subprocess.CompletedProcess[str]:

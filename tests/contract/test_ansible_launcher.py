@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -79,7 +80,9 @@ def test_a_loop_tells_which_item_failed_and_its_own_files_are_not_told_of(tmp_pa
     ignored = json.dumps([f"{Path(sys.prefix)}/", f"{Path(sys.base_prefix)}/", "/usr/", "/proc/"])
     with listening(lambda _: None) as (descriptor, told):
         run(tmp_path, BAKERY_EVENTS_FD=str(descriptor), BAKERY_NOT_INPUTS=ignored)
-    assert [item.text.splitlines()[0] for item in told.items] == ["item b: non-zero return code"]
+    (item,) = told.items
+    first = item.text.splitlines()[0]
+    assert re.fullmatch(r"item b: .*non-zero return code\.?", first), "ansible-core 2.20 says it in a sentence"
     read = {name for _, name in told.read}
     assert str(tmp_path / "loop.yml") in read
     assert not [name for name in read if name.startswith((f"{Path(sys.prefix)}/", "/proc/"))]
