@@ -14,7 +14,7 @@ from bakery.build.nodes import beside
 from bakery.build.pause import pause_after_all
 from bakery.build.phases import check_clones_differ, run_post_step, seal, smoke
 from bakery.build.scope import Scope
-from bakery.build.smoke_tests import check_suites, other_machines, start_test_process
+from bakery.build.smoke_tests import check_suites, other_machines, started_tests
 from bakery.build.tasks import run_task
 from bakery.build.up_to_date import find_up_to_date_image
 from bakery.build.verdicts import judging, with_verdict
@@ -70,7 +70,7 @@ def verify(scope: Scope, artifact: Artifact) -> None:
 
 def test_machines(scope: Scope, artifact: Artifact, inspection: Future[None]) -> None:
     """Run the tests on a machine of the image, and compare further ones with it where that is wanted."""
-    with start_test_process(scope) as tests, scope.machine(artifact, role="smoke") as machine:
+    with started_tests(scope) as tests, scope.machine(artifact, role="smoke") as machine:
         inspection.result()  # what may not be kept is not tested either
         with other_machines(scope, artifact, scope.run.options.clones) as clones, beside(scope, machine) as nodes:
             identity = smoke(scope, machine, tests, clones=clones, nodes=nodes)

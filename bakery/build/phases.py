@@ -26,7 +26,7 @@ from bakery.util.results import Lost, TimedOut
 
 if TYPE_CHECKING:
     from bakery.build.smoke_tests import SuiteChoice
-    from bakery.smoke.process import PytestProcess
+    from bakery.smoke.whole import StartedTests
 
 
 def seal(scope: Scope, running: RunningMachine) -> None:
@@ -63,7 +63,7 @@ def _list_packages(scope: Scope, running: RunningMachine) -> None:
 def smoke(
     scope: Scope,
     running: RunningMachine,
-    process: PytestProcess | None = None,
+    started: StartedTests | None = None,
     *,
     choice: SuiteChoice | None = None,
     clones: Sequence[RunningMachine] = (),
@@ -76,7 +76,7 @@ def smoke(
     Args:
         scope: the build's.
         running: the machine.
-        process: what runs the imagefile's tests, if it was started already.
+        started: the processes that run the tests, if they were started already.
         choice: what the user asks of suites besides.
         clones: other machines of the image, for tests that want several.
         nodes: machines of other images, on one network with it.
@@ -96,7 +96,7 @@ def smoke(
         nodes = nodes or NodeNetwork()
         job = smoke_job(scope, running, clones, nodes.others)
         suite = suite_run(scope.job, scope.run.state, choice)
-        report = run_all(job, suite, running.claim, process, choice.terminal if choice else None)
+        report = run_all(job, suite, running.claim, started, choice.terminal if choice else None)
         report = test_after_reboot(scope, running, report, running.claim, nodes)
         scope.tests_read = report.read
         scope.results = tuple((result.test, result.outcome) for result in report.results)

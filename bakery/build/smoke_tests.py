@@ -17,20 +17,32 @@ from bakery.imagefile.suites import OtherHosts, Suites
 from bakery.model import EMPTY, Artifact
 from bakery.smoke.job import CloneAccess, SmokeJob, SmokeReport, SuiteRun, TestRef, at_first_boot, builtin
 from bakery.smoke.process import PytestProcess, PytestStart
+from bakery.smoke.whole import StartedTests
 from bakery.state.project import State
 
 
-def start_test_process(scope: Scope) -> PytestProcess:
-    """Return the process that runs the tests. As a context manager it starts, and loads while the machine boots."""
+@contextmanager
+def started_tests(scope: Scope, choice: SuiteChoice | None = None) -> Generator[StartedTests]:
+    """Start what runs the tests, so that it loads while the machine boots.
+
+    Args:
+        scope: the build's.
+        choice: what the user asks of suites besides.
+    """
     job = scope.job
-    start = PytestStart.on(
-        job.imagefile,
-        at_first_boot(builtin(job.options.builtin_tests)),
-        test_refs(job),
-        junit=_junit(scope),
-        build=job.name,
-    )
-    return PytestProcess(start)
+    own, tests = at_first_boot(builtin(job.options.builtin_tests)), test_refs(job)
+    suite = suite_run(job, scope.run.state, choice)
+    started = StartedTests()
+    with ExitStack() as stack:
+        if own or tests:
+            start = PytestStart.on(job.imagefile, own, tests, junit=_junit(scope), build=job.name)
+            started = replace(started, own=stack.enter_context(PytestProcess(start)))
+        if suite is not None and not (choice and choice.terminal):
+            from bakery.smoke.suites import started_ahead
+
+            if ahead := started_ahead(suite, job.imagefile):
+                started = replace(started, suites=stack.enter_context(ahead))
+        yield started
 
 
 def test_refs(job: Job) -> tuple[TestRef, ...]:

@@ -112,6 +112,17 @@ class SuiteRun:
     cache: Path
     collect_only: bool = False
 
+    @property
+    def speaks(self) -> bool:
+        """True where the user wants to see pytest's own words."""
+        return any(argument.startswith(_SPEAKS) for argument in self.arguments)
+
+
+_SPEAKS: Final = (
+    *("-s", "-v", "-r", "-h", "--capture", "--durations", "--collect", "--co", "--setup", "--fixtures", "--markers"),
+    *("--verbos", "--version", "--help", "--trace-config", "--show-capture", "--debug"),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class CloneAccess:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bakery.smoke.identity import Identity
@@ -14,11 +14,24 @@ from bakery.smoke.runner import refuse_untested, run
 from bakery.util.context import WorkContext
 
 
+@dataclass(frozen=True)
+class StartedTests:
+    """Processes of pytest that load while the machine boots.
+
+    Args:
+        own: what runs the built-in tests and those of the imagefile.
+        suites: what runs the suites.
+    """
+
+    own: PytestProcess | None = None
+    suites: PytestProcess | None = None
+
+
 def run_all(
     job: SmokeJob,
     suite: SuiteRun | None,
     work: WorkContext,
-    process: PytestProcess | None = None,
+    started: StartedTests | None = None,
     terminal: Callable[[], AbstractContextManager[Any]] | None = None,
 ) -> SmokeReport:
     """Run all tests of a machine.
@@ -27,7 +40,7 @@ def run_all(
         job: the machine, the built-in tests and those of the imagefile.
         suite: the suites; None without any.
         work: takes the events, and cancels.
-        process: what runs the imagefile's tests, if it was started already.
+        started: the processes that run them, if they were started already.
         terminal: makes room for pytest to talk to the user; None where it does not.
 
     Raises:
@@ -35,10 +48,11 @@ def run_all(
         ConnectError: the machine cannot be reached.
         Interrupted: cancelled.
     """
+    started = started or StartedTests()
     if suite is None:
-        return run(job, work, process)
-    first = run(job, work, process, alone=False) if job.tests or job.builtin else _NONE
-    report = first + _suites(replace(job, tests=(), builtin=frozenset(), suite=suite), work, terminal)
+        return run(job, work, started.own)
+    first = run(job, work, started.own, alone=False) if job.tests or job.builtin else _NONE
+    report = first + _suites(replace(job, tests=(), builtin=frozenset(), suite=suite), work, started.suites, terminal)
     refuse_untested(report)
     return report
 
@@ -47,12 +61,15 @@ _NONE = SmokeReport(results=(), seconds=0.0, identity=Identity())
 
 
 def _suites(
-    job: SmokeJob, work: WorkContext, terminal: Callable[[], AbstractContextManager[Any]] | None
+    job: SmokeJob,
+    work: WorkContext,
+    process: PytestProcess | None,
+    terminal: Callable[[], AbstractContextManager[Any]] | None,
 ) -> SmokeReport:
     from bakery.smoke.suites import run_suites
 
     with terminal() if terminal is not None else nullcontext():
-        return run_suites(replace(job, timeout=SUITE_TIME), work, on_terminal=terminal is not None)
+        return run_suites(replace(job, timeout=SUITE_TIME), work, process, on_terminal=terminal is not None)
 
 
 SUITE_TIME = 3600.0

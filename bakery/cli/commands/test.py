@@ -128,8 +128,9 @@ def test(
     from bakery.build.retest import retest
 
     chosen = _artifact(project, artifact or "")
-    action = partial(retest, artifact=chosen, choice=choice)
-    code = visit.machine(build_of(chosen, plan, image), chosen, action, needs_secrets=True)
+    build = build_of(chosen, plan, image)
+    action = partial(retest, job=visit.jobs[build.name], artifact=chosen, choice=choice)
+    code = visit.go(build, chosen.driver, action, needs_secrets=True)
     raise click.exceptions.Exit(exit_code(code, reporters))
 
 

@@ -27,13 +27,6 @@ OURS: Final = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION", "PYTEST_XDIST_")
 PASSED, FAILED, INTERRUPTED, INTERNAL, USAGE, NOTHING = range(6)
 """pytest's exit codes."""
 COLLECT_TIME: Final = 300.0
-SPEAKS: Final = (
-    *("-s", "-v", "-r", "-h", "--capture", "--durations", "--collect", "--co", "--setup", "--fixtures", "--markers"),
-    *("--verbos", "--version", "--help", "--trace-config", "--show-capture", "--debug"),
-)
-"""Arguments with which the user wants to see pytest's own words."""
-TALKS: Final = ("--pdb", "--trace")
-"""Arguments with which pytest asks the user."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +70,17 @@ class SuiteStart:
         return with_bakery({name: value for name, value in environ.items() if not name.startswith(OURS)})
 
 
-def run_suites(job: SmokeJob, work: WorkContext, *, on_terminal: bool = False) -> SmokeReport:
+def started_ahead(suite: SuiteRun, imagefile: Path) -> PytestProcess | None:
+    """Return what is to run suites; None where pytest's own words are to be seen.
+
+    As a context manager it starts, and loads while the machine boots.
+    """
+    return None if suite.speaks else PytestProcess(SuiteStart(folder=imagefile.parent, suite=suite))
+
+
+def run_suites(
+    job: SmokeJob, work: WorkContext, process: PytestProcess | None = None, *, on_terminal: bool = False
+) -> SmokeReport:
     """Run a job's suites against its machine.
 
     Each result is emitted as a `TestEnded` event when it comes, under pytest's own name for it.
@@ -85,6 +88,7 @@ def run_suites(job: SmokeJob, work: WorkContext, *, on_terminal: bool = False) -
     Args:
         job: the machine, and the suites.
         work: takes the events, and cancels.
+        process: what `started_ahead` returned for these suites; it ends with them.
         on_terminal: True where the user talks to pytest, as with `--pdb`; then it has no time limit.
 
     Raises:
@@ -96,17 +100,16 @@ def run_suites(job: SmokeJob, work: WorkContext, *, on_terminal: bool = False) -
     suite = job.suite or SuiteRun(paths=(), cache=Path())
     started = time.monotonic()
     outcome = SuiteOutcome(job, work, suite)
-    speaks = any(argument.startswith(SPEAKS) for argument in suite.arguments)
-    heard = _Lines(work, job.build) if speaks and not on_terminal else None
+    heard = _Lines(work, job.build) if suite.speaks and not on_terminal else None
     start = SuiteStart(folder=job.imagefile.parent, suite=suite, on_terminal=on_terminal)
     deadline = float("inf") if on_terminal else started + job.timeout
-    with PytestProcess(start, heard) as process:
-        for event in process.events(job, deadline, work):
+    with process or PytestProcess(start, heard) as running:
+        for event in running.events(job, deadline, work):
             outcome.take(event)
-        process.hear_rest()
+        running.hear_rest()
         if heard is not None:
             heard.end()
-        outcome.check(process)
+        outcome.check(running)
     return outcome.report(time.monotonic() - started)
 
 

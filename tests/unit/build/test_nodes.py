@@ -65,7 +65,7 @@ class WiredDriver(MemoryDriver):
 @pytest.fixture
 def wired(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setattr("bakery.machine.seal.seal", lambda *_: ["sealed"])
-    monkeypatch.setattr(page, "start_test_process", lambda _: nullcontext())
+    monkeypatch.setattr(page, "started_tests", lambda _: nullcontext())
     project.driver = WiredDriver()
     project.box.answer("*00-bakery-nodes*", "").answer("*/sys/class/net*", "").answer("*/etc/hosts*", "")
     project.write(IMAGE.format(nodes="[db]"), HEAD)

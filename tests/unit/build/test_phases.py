@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import NoReturn
 
 import pytest
@@ -11,12 +12,14 @@ from bakery.build.keeping import capture
 from bakery.build.phases import check_clones_differ, seal
 from bakery.build.running import RunningMachine
 from bakery.build.scope import Scope
+from bakery.build.smoke_tests import SuiteChoice, started_tests
 from bakery.build.verdicts import judging, with_verdict
 from bakery.errors import DriverError, ImagefileError, SmokeError, TaskError
 from bakery.events import TestEnded
 from bakery.machine.packages import SCRIPT as PACKAGES
 from bakery.model import Artifact
 from bakery.smoke.identity import SCRIPT, Identity
+from bakery.smoke.process import PytestProcess
 from bakery.util.results import Lost
 
 from .memory import Project, project
@@ -50,6 +53,34 @@ def kept(scope: Scope, **fields: str) -> Artifact:
     image = Artifact(driver="memory", id="image-1", name="web", build="web@here", data={"tests": "old"}, **fields)  # type: ignore[arg-type]  # texts of it
     scope.run.state.add_image(image)
     return image
+
+
+@pytest.mark.parametrize(
+    ("choice", "started"),
+    [
+        (None, (True, False)),
+        (SuiteChoice(paths=("tests",)), (True, True)),
+        (SuiteChoice(paths=("tests",), arguments=("-x",)), (True, True)),
+        (SuiteChoice(paths=("tests",), arguments=("-vv",)), (True, False)),
+        (SuiteChoice(paths=("tests",), terminal=nullcontext), (True, False)),
+    ],
+)
+def test_what_runs_the_tests_loads_while_the_machine_boots(
+    scope: Scope, monkeypatch: pytest.MonkeyPatch, choice: SuiteChoice | None, started: tuple[bool, bool]
+) -> None:
+    """Save a suite of which somebody follows pytest's own words: these are heard from the start."""
+    alive: list[PytestProcess] = []
+
+    def begin(process: PytestProcess) -> PytestProcess:
+        alive.append(process)
+        return process
+
+    monkeypatch.setattr(PytestProcess, "__enter__", begin)
+    monkeypatch.setattr(PytestProcess, "__exit__", lambda self, *_: alive.remove(self))
+    with started_tests(scope, choice) as made:
+        assert (made.own is not None, made.suites is not None) == started
+        assert len(alive) == sum(started)
+    assert not alive
 
 
 def test_clones_that_differ_are_two_machines(project: Project, scope: Scope, machine: RunningMachine) -> None:

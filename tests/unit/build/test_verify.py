@@ -37,7 +37,7 @@ def web(): ...
 @pytest.fixture
 def built(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setattr("bakery.machine.seal.seal", lambda *_: ["sealed"])
-    monkeypatch.setattr(page, "start_test_process", lambda _: nullcontext())
+    monkeypatch.setattr(page, "started_tests", lambda _: nullcontext())
     project.write(IMAGE)
     return project
 

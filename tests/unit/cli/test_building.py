@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -190,17 +190,16 @@ def test_without_any_run_there_is_nothing_to_go_on_with(project: Project, runs: 
 
 @pytest.fixture
 def visits(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Visits to machines: build, artifact, deadline, whether secrets are needed; they all end with code 8."""
+    """Visits: build, artifact, deadline, whether secrets are needed; they all end with code 8."""
     made: list[Any] = []
 
-    def machine(
-        run: OneOffRun, build: Build, artifact: Artifact, action: Callable[..., object], *, needs_secrets: bool
-    ) -> int:
-        assert action is not None
+    def go(run: OneOffRun, build: Build, driver: str, action: partial[None], *, needs_secrets: bool) -> int:
+        artifact = action.keywords["artifact"]
+        assert (driver, action.keywords["job"].name) == (artifact.driver, build.name)
         made.append((build.name, artifact, run.deadline, needs_secrets))
         return 8
 
-    monkeypatch.setattr(OneOffRun, "machine", machine)
+    monkeypatch.setattr(OneOffRun, "go", go)
     return made
 
 
