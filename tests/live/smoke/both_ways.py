@@ -1,8 +1,9 @@
-"""One machine, and a suite run on it by plain pytest and by bakery.
+r"""One machine, and a suite run on it by plain pytest and by bakery.
 
 As a script it compares verdicts and times of suites that exist somewhere, on this host's Debian in a container:
 
-    python -m tests.live.smoke.both_ways FOLDER PATH... [--user USER] [--delay MILLISECONDS] [-- PYTEST-ARGUMENT...]
+    python -m tests.live.smoke.both_ways FOLDER PATH... [--user USER] [--delay MILLISECONDS] [--boot SECONDS] \
+        [-- PYTEST-ARGUMENT...]
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from bakery.machine.shell import known_hosts
 from bakery.machine.transport.namespace import entering, environment
 from bakery.model import Endpoint
 from bakery.smoke import SmokeJob, SuiteRun
-from bakery.smoke.suites import run_suites
+from bakery.smoke.suites import run_suites, started_ahead
 from bakery.state.ssh_keys import Keys, make_keys
 from bakery.util.context import WorkContext
 from bakery.util.waiting import Cancel, until
@@ -197,9 +198,16 @@ def _plain(name: str) -> str:
 
 
 def ours(
-    folder: Path, endpoint: Endpoint, keys: Keys, paths: Sequence[str], arguments: Sequence[str] = (), *, work: Path
+    folder: Path,
+    endpoint: Endpoint,
+    keys: Keys,
+    paths: Sequence[str],
+    arguments: Sequence[str] = (),
+    *,
+    work: Path,
+    boot: float = 0.0,
 ) -> tuple[float, dict[str, str]]:
-    """Run the same suites as bakery does."""
+    """Run the same suites as bakery does, on a machine that has just taken some seconds to boot."""
     report = work / "ours.xml"
     suite = SuiteRun(
         paths=tuple(paths),
@@ -219,9 +227,11 @@ def ours(
         timeout=900,
     )
     os.environ["ANSWERS"] = str(work / "ours")
-    began = time.monotonic()
-    report_of = run_suites(job, WorkContext(cache=work))
-    seconds = time.monotonic() - began
+    with (started_ahead(suite, job.imagefile) if boot else None) or nullcontext() as process:
+        time.sleep(boot)
+        began = time.monotonic()
+        report_of = run_suites(job, WorkContext(cache=work), process)
+        seconds = time.monotonic() - began
     del os.environ["ANSWERS"]
     sys.stdout.write(f"{report_of.round_trips} round trips\n")
     return seconds, _verdicts(report)
@@ -236,6 +246,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("paths", nargs="+")
     parser.add_argument("--user", default="root")
+    parser.add_argument("--boot", type=float, default=0.0, help="seconds of a boot in which bakery's process loads")
     parser.add_argument("--delay", type=float, default=0.0, help="milliseconds, there and back")
     given = parser.parse_args(own)
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as name, debian(Path(name)) as machine:
@@ -247,7 +258,9 @@ def main(words: Sequence[str]) -> int:
             for copy in copies:  # a suite may write beside itself, and the other run is not to find that
                 shutil.copytree(given.folder, copy, symlinks=True)
             slow, expected = theirs(copies[0], there, keys, given.paths, arguments, work=Path(name))
-            runs = [ours(copy, there, keys, given.paths, arguments, work=Path(name)) for copy in copies[1:]]
+            runs = [
+                ours(copy, there, keys, given.paths, arguments, work=Path(name), boot=given.boot) for copy in copies[1:]
+            ]
     other = {
         test: (expected.get(test), got.get(test))
         for _, got in runs
