@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bakery.disk.inspect.ext4_reader import Ext4
 from bakery.disk.inspect.volumes import DiskVolume
-from bakery.disk.tree_survey import SECOND, Survey
+from bakery.disk.tree_survey import MADE, SECOND, Survey
 from bakery.errors import DriverError
 from bakery.util.context import WorkContext
 from bakery.util.tools import root, run
@@ -33,6 +33,8 @@ def repair(
 ) -> None:
     """Give files back what mke2fs took: blocks of zeros, dates, links of symbolic links, chattr(1)'s attributes.
 
+    The root folder gets its mode and owner, too: mke2fs makes one of root with mode 0755.
+
     Args:
         disk: the disk.
         start: where in it the file system begins, in bytes.
@@ -53,6 +55,7 @@ def repair(
     flagged = [path for path in flags if path in inodes]
     known_flags = dict(zip(flagged, system.flags([inodes[path] for path in flagged]), strict=True))
     script = [
+        *_top(repairs.top, inodes["/"]),
         *_links(repairs.links, inodes),
         *_full(repairs.full, inodes),
         *_times(repairs.times, inodes),
@@ -67,6 +70,12 @@ def repair(
             warning=True,
             hint="their names have letters that debugfs cannot be told",
         )
+
+
+def _top(top: tuple[int, int, int], inode: int) -> Iterator[str]:
+    """Yield what gives the root folder its mode, owner and group."""
+    if top != MADE:
+        yield from (f"sif <{inode}> {name} {value:#x}" for name, value in zip(("mode", "uid", "gid"), top, strict=True))
 
 
 def _links(groups: Iterable[list[str]], inodes: Mapping[str, int]) -> Iterator[str]:

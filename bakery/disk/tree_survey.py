@@ -17,6 +17,8 @@ from typing import Any
 from bakery.util.extents import is_full
 
 SECOND = 1_000_000_000
+MADE = (stat.S_IFDIR | 0o755, 0, 0)
+"""Mode, owner and group of the root folder that mke2fs makes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +30,13 @@ class Survey:
         times: path, last access and last change in nanoseconds since the epoch, where the change has a fraction of a
             second or a second that 32 bits do not hold: mke2fs keeps 32 bits of seconds.
         links: names of one symbolic link: mke2fs makes a link of its own of each.
+        top: mode, owner and group of the root folder: mke2fs makes one of its own, with a date of its own.
     """
 
     full: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
     times: list[tuple[str, int, int]] = field(default_factory=list[tuple[str, int, int]])
     links: list[list[str]] = field(default_factory=list[list[str]])
+    top: tuple[int, int, int] = MADE
 
     @classmethod
     def from_json(cls, text: bytes) -> Survey:
@@ -42,12 +46,14 @@ class Survey:
             full=[(path, size) for path, size in lists["full"]],
             times=[(path, accessed, changed) for path, accessed, changed in lists["times"]],
             links=lists["links"],
+            top=(lists["top"][0], lists["top"][1], lists["top"][2]),
         )
 
 
 def survey(tree: Path) -> Survey:
     """Look at every name in a tree."""
-    repairs, seen = Survey(), set[int]()
+    top = tree.lstat()
+    repairs, seen = Survey(top=(top.st_mode, top.st_uid, top.st_gid)), set[int]()
     symlinks: dict[int, list[str]] = {}
     for path, status in _walk(tree, ""):
         if stat.S_ISLNK(status.st_mode) and status.st_nlink > 1:
@@ -58,7 +64,7 @@ def survey(tree: Path) -> Survey:
             seen.add(status.st_ino)
         if status.st_size and is_full(status):
             repairs.full.append((path, status.st_size))
-        if _is_cut(status.st_mtime_ns):
+        if path == "/" or _is_cut(status.st_mtime_ns):
             repairs.times.append((path, status.st_atime_ns, status.st_mtime_ns))
     repairs.links.extend(names for names in symlinks.values() if len(names) > 1)
     return repairs

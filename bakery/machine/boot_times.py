@@ -16,8 +16,8 @@ systemctl show '*.service' '*.device' '*.mount' '*.swap' \
   --property=Id,ActiveState,InactiveExitTimestampMonotonic,ActiveEnterTimestampMonotonic
 true
 """
-"""A script for any POSIX shell, whose output `parse` reads. The same figures are behind `systemd-analyze`. Other kinds of
-units take no time of their own, and each that is asked for takes some on an emulated machine."""
+"""A script for any POSIX shell, whose output `parse` reads. The same figures are behind `systemd-analyze`. Units of
+other kinds take no time of their own, and each that is asked for takes some on an emulated machine."""
 SHORTEST: Final = 0.05
 """Seconds that a unit must take to be shown."""
 MOST: Final = 40

@@ -60,6 +60,9 @@ def tree(tmp_path: Path) -> Path:
     os.utime(tree / "one", ns=(IN_2040, IN_2040), follow_symlinks=False)
     os.utime(tree / "etc", ns=(IN_2040, IN_2040))
     os.chown(tree / "late", 100_000, 70_000)
+    tree.chmod(0o1751)
+    os.chown(tree, 100_000, 4)
+    os.utime(tree, ns=(1_700_000_000 * 10**9, 1_700_000_000 * 10**9))
     return tree
 
 
@@ -100,6 +103,7 @@ def test_every_file_is_as_it_was(tree: Path, mounted: Path) -> None:
     names = sorted(str(path.relative_to(tree)) for path in tree.rglob("*"))
     quoted = {"link", 'a "second" name'}  # debugfs cannot be told of such a name: one link has become two
     assert [name for name in names if name not in quoted and looks(tree / name) != looks(mounted / name)] == []
+    assert looks(mounted) == looks(tree), "mke2fs makes a root folder of its own"
     assert (mounted / "mixed").read_bytes() == (tree / "mixed").read_bytes()
     assert (mounted / "sparse").stat().st_blocks * 512 < 1 << 20
     assert {

@@ -96,6 +96,15 @@ def test_files_are_given_back_blocks_of_zeros_dates_and_flags(repaired: Any, sys
     ]
 
 
+def test_the_root_folder_gets_its_mode_and_owner(repaired: Any, system: Debugfs) -> None:
+    top = system.nodes["/"].inode
+    assert repaired(Survey(top=(0o41751, 100_000, 4))) == [
+        f"sif <{top}> mode 0x43e9",
+        f"sif <{top}> uid 0x186a0",
+        f"sif <{top}> gid 0x4",
+    ]
+
+
 def test_names_of_one_symbolic_link_are_one_again(repaired: Any, system: Debugfs) -> None:
     first = system.add("/a", mode=0o120777).inode
     system.add("/b", mode=0o120777)
@@ -164,7 +173,12 @@ def test_a_tree_is_looked_at_by_a_process_of_its_own(
     tree_survey.main()
     tools.answer("*bakery.disk.tree_survey*", capsys.readouterr().out)
     found = ext4_exact.survey(tree, work)
-    assert found == Survey(full=[("/file", 4096)], times=[("/file", 1, 1_500_000_000)])
+    top = tree.stat()
+    assert found == Survey(
+        full=[("/file", 4096)],
+        times=[("/", 7_000_000_000, 7_000_000_000), ("/file", 1, 1_500_000_000)],
+        top=(top.st_mode, top.st_uid, top.st_gid),
+    )
 
 
 def test_a_survey_names_what_is_not_kept_and_each_file_once(tmp_path: Path) -> None:
@@ -181,7 +195,7 @@ def test_a_survey_names_what_is_not_kept_and_each_file_once(tmp_path: Path) -> N
     os.utime(tmp_path / "holes", (1, 1 << 32))
     found = tree_survey.survey(tmp_path)
     assert [size for _, size in found.full] == [1 << 16]
-    assert found.times == [("/holes", 10**9, (1 << 32) * 10**9)]
+    assert found.times == [("/", 7 * 10**9, 7 * 10**9), ("/holes", 10**9, (1 << 32) * 10**9)]
     assert [sorted(names) for names in found.links] == [["/again", "/sub/link"]]
     assert Survey.from_json(json.dumps(found.__dict__).encode()) == found
 
@@ -192,7 +206,7 @@ def test_a_survey_names_what_is_not_kept_and_each_file_once(tmp_path: Path) -> N
 def test_the_root_is_filled_from_the_tree_with_features_of_ours(
     tools: FakeTools, system: Debugfs, work: WorkContext, tmp_path: Path
 ) -> None:
-    tools.answer("*mke2fs *").answer("*tree_survey*", b'{"full": [], "times": [], "links": []}')
+    tools.answer("*mke2fs *").answer("*tree_survey*", b'{"full": [], "times": [], "links": [], "top": [16877, 0, 0]}')
     ext4.make(tmp_path / "disk", LAYOUT, tmp_path / "tree", tmp_path, work)
     words = tools.ran[0]
     options = words[words.index("-E") + 1]
@@ -292,7 +306,9 @@ def test_a_grub_that_does_not_fit_is_refused(
 def made(tools: FakeTools, system: Debugfs, work: WorkContext, bootable: Path, tmp_path: Path) -> Callable[..., Path]:
     """Make a disk of the tree, or of an archive of it."""
     tools.answer("*du --summarize*", f"{300 * MIB}\t/tree\n").answer("sfdisk *").answer("*mke2fs *")
-    tools.answer("*tree_survey*", b'{"full": [], "times": [], "links": []}').answer("debugfs -w *")
+    tools.answer("*tree_survey*", b'{"full": [], "times": [], "links": [], "top": [16877, 0, 0]}').answer(
+        "debugfs -w *"
+    )
     contents: dict[str, str] = {}
 
     def read_back(words: list[str]) -> bytes:
