@@ -51,28 +51,20 @@ class OneOffRun:
     redactor: Redactor
     deadline: float | None = None
 
-    def machine(
-        self,
-        build: Build,
-        artifact: Artifact,
-        action: Callable[[Scope, RunningMachine], int | None],
-        *,
-        needs_secrets: bool = False,
-    ) -> int:
+    def machine(self, build: Build, artifact: Artifact, action: Callable[[Scope, RunningMachine], int | None]) -> int:
         """Boot a throw-away machine of an image, do something there, destroy it, and return the exit code.
 
         Args:
             build: the build that made the image, or one that could have.
             artifact: the image.
             action: what to do on the machine; may return an exit code of its own, which then is the run's.
-            needs_secrets: True where it gets the variables, so that none may be missing.
         """
 
         def boot(run: RunContext) -> int | None:
             with Scope(run, self.jobs[build.name]) as scope, scope.machine(artifact, role="smoke") as running:
                 return action(scope, running)
 
-        return self.go(build, artifact.driver, boot, needs_secrets=needs_secrets)
+        return self.go(build, artifact.driver, boot)
 
     def go(
         self, build: Build, driver: str, action: Callable[[RunContext], int | None], *, needs_secrets: bool = False

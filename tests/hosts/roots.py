@@ -191,6 +191,7 @@ class HostRoot:
             self.run(*pip, "--upgrade", "pip", "uv", check=True)  # Debian 12's pip knows no groups
             if venv == LOWEST:  # of what is named here; what those need in turn is the newest that they allow
                 pip = [
+                    *("env", f"SSL_CERT_FILE={CERTIFICATES}"),  # uv reads no PIP_CERT
                     f"{place}/bin/uv",
                     "pip",
                     "install",
