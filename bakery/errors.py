@@ -135,9 +135,10 @@ class PostError(BakeryError):
 
 
 class CleanupError(BakeryError):
-    """Something could not be destroyed. The journal knows it."""
+    """Something could not be destroyed. The journal knows it. The image may be kept all the same."""
 
     exit_code = 10
+    artifact: Artifact | None = None
 
 
 class Interrupted(BakeryError):  # noqa: N818  it is what happened, not a fault

@@ -18,6 +18,7 @@ from bakery.build.smoke_tests import check_suites, other_machines, started_tests
 from bakery.build.tasks import run_task
 from bakery.build.up_to_date import find_up_to_date_image
 from bakery.build.verdicts import judging, with_verdict
+from bakery.errors import CleanupError
 from bakery.model import Artifact
 
 
@@ -32,12 +33,20 @@ def bake(job: Job, run: RunContext, base: Artifact | None = None) -> Artifact:
     Raises:
         BakeryError: of the family whose exit code says what failed.
     """
-    with Scope(run, job) as scope:  # destroys whatever is still ours, in reverse
-        image = find_up_to_date_image(job, run, base, ask=True)  # only its tests have changed
-        check_suites(scope)
-        artifact = image.artifact if image else make_image(scope, base)
-        verify(scope, artifact)
-        artifact = keep(scope, with_verdict(scope, artifact))  # from here it is the user's
+    kept: Artifact | None = None
+    try:
+        with Scope(run, job) as scope:  # destroys whatever is still ours, in reverse
+            image = find_up_to_date_image(job, run, base, ask=True)  # only its tests have changed
+            check_suites(scope)
+            artifact = image.artifact if image else make_image(scope, base)
+            verify(scope, artifact)
+            artifact = kept = keep(scope, with_verdict(scope, artifact))  # from here it is the user's
+    except CleanupError as error:
+        if kept is not None:
+            error.artifact = kept
+            without = ", without its post steps" if job.post else ""
+            error.hint = f"{error.hint}; the image is kept{without}: {kept.id}"
+        raise
     for step in scope.job.post:
         run_post_step(scope, step, artifact)
     return artifact

@@ -320,7 +320,7 @@ class _Run:
             outcome = "cancelled" if isinstance(raised, Interrupted) else "failed"
             seconds = time.monotonic() - started
             run.emit(BuildEnded(build=build.name, outcome=outcome, seconds=seconds, reason=raised.what))  # type: ignore[arg-type]  # one of two literals
-            if isinstance(raised, PostError) and raised.artifact is not None:
+            if isinstance(raised, PostError | CleanupError) and raised.artifact is not None:
                 self.artifacts[build.name] = raised.artifact
             return None
         self.artifacts[build.name] = artifact

@@ -125,10 +125,12 @@ def test_an_image_that_is_not_kept_is_destroyed_with_its_machine(built: Project)
 def test_what_cannot_be_destroyed_is_said_at_the_end_and_stays_in_the_journal(built: Project) -> None:
     built.driver.raises["destroy"] = [DriverError("busy")] * 9
     run = built.run()
-    with pytest.raises(CleanupError, match="machine"):
+    with pytest.raises(CleanupError, match="machine") as caught:
         make(built, run)
     assert left_in(run.folder) == ["machine"]
-    assert [image.name for image in built.state.images()] == ["web"]  # it is the user's all the same
+    (image,) = built.state.images()  # it is the user's all the same
+    assert caught.value.artifact == image
+    assert caught.value.hint == f"bake gc {run.folder.id}; the image is kept: {image.id}"
 
 
 def test_a_cancelled_build_cleans_up_and_says_so(built: Project) -> None:
