@@ -109,11 +109,12 @@ makes_host_keys() { # true when something makes missing host keys at every boot 
 }
 
 host_keys() {
-  # A machine that made its own may still be at the RSA key, which would be there again after it was removed.
-  if [ -e /etc/ssh/.host-keys-wanted ]; then
-    systemctl --quiet stop ssh-host-keys.service 2>/dev/null
-    rm -f /etc/ssh/.host-keys-wanted
+  # What makes keys may still be at one, or waits for its turn in a boot that goes on, and then finds none: a key would
+  # be there again after it was removed. What is stopped is also taken from what waits.
+  if [ -d /run/systemd/system ]; then
+    systemctl --quiet stop ssh-host-keys.service bakery-host-keys.service 'sshd-keygen@*.service' 2>/dev/null
   fi
+  rm -f /etc/ssh/.host-keys-wanted
   # With ten characters behind its name: one that ssh-keygen -A was ended at.
   wipe /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.?????????? /etc/dropbear/dropbear_*_host_key
   remove /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /etc/ssh/ssh_host_*_key-cert.pub \

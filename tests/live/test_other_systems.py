@@ -148,6 +148,19 @@ def test_a_system_like_fedora_is_sealed(tree: Path) -> None:
     assert sealed(tree, ["/bin/sh", "-s"])["selinux"].startswith("skipped")
 
 
+def test_what_makes_host_keys_at_boot_is_stopped_before_they_go(tree: Path) -> None:
+    """A task of a moment is over before the boot has come so far: the key that it made was in the image."""
+    asked = 'echo "$*" >>/asked; ls /etc/ssh >>/asked'
+    put(tree, {"usr/local/bin/systemctl": f"#!/bin/sh\n{asked}\n", "etc/ssh/ssh_host_ed25519_key": "a key\n"})
+    (tree / "usr/local/bin/systemctl").chmod(0o755)
+    (tree / "run/systemd/system").mkdir(parents=True)
+    sealed(tree, ["/bin/sh", "-s"])
+    first, *there = (tree / "asked").read_text().splitlines()
+    assert first == "--quiet stop ssh-host-keys.service bakery-host-keys.service sshd-keygen@*.service"
+    assert "ssh_host_ed25519_key" in there
+    assert not (tree / "etc/ssh/ssh_host_ed25519_key").exists()
+
+
 def test_packages_of_an_rpm_database_are_listed(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "hello.spec").write_text(SPEC)
     defined = ["--define", f"_topdir {tmp_path}/rpmbuild"]
