@@ -179,6 +179,8 @@ def test_it_boots_whole_and_grows_into_the_disk(
         assert int(guest.run("df --output=size -BM / | tail -1").removesuffix("M")) > 7500
         assert guest.run("test -d /sys/firmware/efi && echo uefi || echo bios") == firmware
         assert guest.run("cloud-init status").startswith("status: disabled")
+        script = "/etc/init.d/cloud-init"  # which Debian 13 would take for a service when this one is upgraded
+        assert guest.run(f"test -e {script} && echo there || echo gone") == "gone"
         assert guest.run("cat /proc/cmdline").endswith("console=tty0 console=ttyS0,115200 quiet")
         assert guest.run("getent hosts 10.0.2.2 localhost | wc -l") != "0"
         assert guest.run("ls /etc/ssh/ssh_host_*_key") == "/etc/ssh/ssh_host_ed25519_key"

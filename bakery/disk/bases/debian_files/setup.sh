@@ -9,6 +9,9 @@ systemctl disable --quiet e2scrub_reap.service e2scrub_all.timer
 systemctl disable --quiet systemd-network-generator.service || :  # not in bullseye
 # systemd-repart wants these for encrypted and image-backed partitions; the kernel loads them by itself when first used.
 systemctl mask --quiet modprobe@loop.service modprobe@dm_mod.service
+# cloud-init 25.1 has another name for the unit that this is a script of. Debian 13 leaves the script where it upgrades,
+# and systemd would run it beside the new unit, for five minutes.
+rm -f /etc/init.d/cloud-init /etc/rc?.d/[SK][0-9][0-9]cloud-init
 # Kernels were installed with INITRD=No, or each would have made an initramfs, and another one when all was there.
 for kernel in /boot/vmlinuz-*; do
 	update-initramfs -c -k "${kernel#/boot/vmlinuz-}"
