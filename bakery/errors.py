@@ -58,6 +58,8 @@ class BakeryError(Exception):
     """
 
     exit_code: ClassVar[int] = 1
+    artifact: Artifact | None = None
+    """The image that is kept all the same."""
 
     def __init__(self, what: str, *, why: str = "", hint: str = "", where: Location | None = None) -> None:
         super().__init__(what)
@@ -131,14 +133,12 @@ class PostError(BakeryError):
     """A post step failed. The image is kept."""
 
     exit_code = 9
-    artifact: Artifact | None = None
 
 
 class CleanupError(BakeryError):
     """Something could not be destroyed. The journal knows it. The image may be kept all the same."""
 
     exit_code = 10
-    artifact: Artifact | None = None
 
 
 class Interrupted(BakeryError):  # noqa: N818  it is what happened, not a fault

@@ -24,7 +24,7 @@ from bakery.build.up_to_date import find_up_to_date_image
 from bakery.build.verdicts import warn_of_base
 from bakery.build.versions import claims_its_place
 from bakery.drivers.registry import Registry
-from bakery.errors import BakeryError, CleanupError, Interrupted, PostError, PreflightError
+from bakery.errors import BakeryError, CleanupError, Interrupted, PreflightError
 from bakery.events import ArtifactKept, BuildEnded, Notice, RunEnded, Waiting
 from bakery.imagefile.builds import Build, Plan
 from bakery.imagefile.recipe import Recipe
@@ -320,7 +320,7 @@ class _Run:
             outcome = "cancelled" if isinstance(raised, Interrupted) else "failed"
             seconds = time.monotonic() - started
             run.emit(BuildEnded(build=build.name, outcome=outcome, seconds=seconds, reason=raised.what))  # type: ignore[arg-type]  # one of two literals
-            if isinstance(raised, PostError | CleanupError) and raised.artifact is not None:
+            if raised.artifact is not None:
                 self.artifacts[build.name] = raised.artifact
             return None
         self.artifacts[build.name] = artifact
