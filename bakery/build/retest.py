@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from bakery.build.context import RunContext
@@ -35,20 +36,19 @@ def retest(run: RunContext, job: Job, artifact: Artifact, choice: SuiteChoice | 
         started_tests(scope, choice) as started,
         scope.machine(artifact, role="smoke") as running,
     ):
-        _judge(scope, running, artifact, choice, started)
+        own = artifact.build == job.name  # else somebody else's disk, or another image's tests: no verdict on it
+        tests = partial(_smoke, scope, running, artifact, choice, started)
+        if own and (choice is None or choice.is_whole):
+            _judge(scope, artifact, tests)
+        else:
+            tests()
 
 
-def _judge(
-    scope: Scope, running: RunningMachine, artifact: Artifact, choice: SuiteChoice | None, started: StartedTests
-) -> None:
-    """Test a machine of an image; where the tests are the image's own, it gets their verdict."""
-    own = artifact.build == scope.build.name  # else somebody else's disk, or another image's tests: no verdict on it
-    if not own or not (choice is None or choice.is_whole):
-        _smoke(scope, running, artifact, choice, started)
-        return
+def _judge(scope: Scope, artifact: Artifact, tests: Callable[[], None]) -> None:
+    """Run an image's own tests, look into it, and write down their verdict."""
     inspection = scope.in_background(partial(inspect_image, scope, artifact))
     try:
-        _smoke(scope, running, artifact, choice, started)
+        tests()
         inspection.result()
     except SmokeError as error:
         if mark_failed(artifact, scope):
