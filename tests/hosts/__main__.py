@@ -39,11 +39,8 @@ def main() -> None:
 def trials(host: HostRoot, options: argparse.Namespace) -> Iterator[Trial]:
     """Yield what comes of each run."""
     for way in options.what:
-        if way == "example":
-            yield trial.example(host)
-            continue
         if way in SUITES:
-            yield trial.suite(host, way)
+            yield trial.example(host) if way == "example" else trial.suite(host, way)
             continue
         host.install(BAKE)
         for guest in guests(way):
